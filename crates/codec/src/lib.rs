@@ -1,0 +1,1 @@
+//! Audio codecs with loss concealment behind one trait.

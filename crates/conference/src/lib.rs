@@ -1,0 +1,1 @@
+//! The conference as a state machine: roster, roles, admission, controls, events.

@@ -1,0 +1,1 @@
+//! Accounts and conference documents: schemas, validation, store.

@@ -1,0 +1,1 @@
+//! Signal blocks of the mixer: gain, limiter, level meter, talk gate.

@@ -1,0 +1,1 @@
+//! One conference's audio: contributions in, mix-minus out.

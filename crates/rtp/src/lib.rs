@@ -1,0 +1,1 @@
+//! RTP, RTCP, telephone-event, jitter buffer and reception statistics, without sockets or clocks.

@@ -1,0 +1,1 @@
+//! SIP messages, transactions, dialogs and calls as sans-IO state machines.

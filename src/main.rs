@@ -1,0 +1,3 @@
+//! The confab server binary.
+
+fn main() {}

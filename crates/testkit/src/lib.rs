@@ -1,1 +1,39 @@
-//! Virtual clock, network emulator, SIP/RTP test agent and meters for tests and benches.
+//! Tools for testing confab: a virtual clock, a seeded network emulator and independent ears.
+//!
+//! # What it is for
+//! - **Simulation**: [`clock::VirtualClock`] and [`netem::NetworkPath`] join two sans-IO cores, or a sender and a jitter buffer, over a
+//!   path with loss, delay, jitter, duplication and reordering. Minutes of call pass in milliseconds, the same way for the same seed.
+//! - **Measuring**: [`meter`] says how loud a tone or a whole stream is, whether a stream is continuous, and whether it is the one that
+//!   was sent, sample by sample. [`g711`] turns payloads into samples.
+//!
+//! # What it deliberately does not do
+//! It depends on none of the server's crates. An error in the server's codec or parser cannot be hidden by the same error here.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use confab_testkit::{clock::VirtualClock, netem::{Loss, NetworkPath, PathConfig}};
+//!
+//! let mut clock = VirtualClock::new();
+//! let config = PathConfig { loss: Loss::bursts(0.05, 3.0), delay: Duration::from_millis(40), ..PathConfig::default() };
+//! let mut path = NetworkPath::new(config, 42);
+//! for number in 0..100 {
+//!     path.send(clock.now(), number);
+//!     clock.advance(Duration::from_millis(20));
+//! }
+//! let mut arrived = 0;
+//! while let Some(at) = path.next_at() {
+//!     clock.advance_to(at);
+//!     arrived += usize::from(path.poll(clock.now()).is_some());
+//! }
+//! assert_eq!(arrived as u64, 100 - path.counters().lost);
+//! ```
+//!
+//! # RFC sections
+//! RFC 3550 §5.1 (sequence numbers and timestamps, as the meters read them), RFC 3551 §4.5.14 and §6 (G.711 payloads).
+
+pub mod clock;
+pub mod g711;
+pub mod meter;
+pub mod netem;
+pub mod random;

@@ -59,7 +59,8 @@ fn blocks_of_one_sine_join_without_a_step() {
 
 #[test]
 fn sequence_meter_counts_each_kind_of_break() {
-    let cases: &[(&str, &[(u16, u32)], SequenceReport)] = &[
+    type Packets = &'static [(u16, u32)];
+    let cases: &[(&str, Packets, SequenceReport)] = &[
         ("continuous", &[(1, 160), (2, 320), (3, 480)], report(3, 0, 0, 0)),
         (
             "sequence and timestamp wrap",

@@ -1,0 +1,76 @@
+//! Owns who is entering and how. Never decides whether he may.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::AccountId;
+
+/// The part a participant plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Takes part; subject to the bulk controls.
+    Member,
+    /// Leads; exempt from bulk mute and deaf.
+    Moderator,
+}
+
+/// How a participant comes into the conference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// The caller dialled the conference: the lock and the join settings of the role apply.
+    #[default]
+    DialIn,
+    /// The server called the participant: the lock does not apply, the flags given here replace the join settings.
+    DialOut {
+        /// Joins unable to speak.
+        muted: bool,
+        /// Joins unable to hear.
+        deaf: bool,
+        /// Listed and mixed, but neither counted nor limited.
+        ghost: bool,
+    },
+}
+
+impl Entry {
+    /// Returns whether a participant that enters so is a ghost.
+    pub fn is_ghost(self) -> bool {
+        matches!(self, Entry::DialOut { ghost: true, .. })
+    }
+}
+
+/// Who is on the other end of a leg. Constant for the life of a participant.
+///
+/// `Debug` shows the call id only: names and numbers stay out of logs.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The SIP Call-ID of the leg.
+    pub call_id: String,
+    /// The display name, of the callee for a dialled-out leg; may be empty.
+    pub caller_id_name: String,
+    /// The number, of the callee for a dialled-out leg; may be empty.
+    pub caller_id_number: String,
+    /// The account the call is admitted under.
+    pub account_id: Option<AccountId>,
+    /// Channel variables (`authorizing_id`, `owner_id`, `realm`, …), those known.
+    pub channel_vars: BTreeMap<String, String>,
+    /// Variables set by the application that placed the call.
+    pub application_vars: BTreeMap<String, String>,
+}
+
+impl Caller {
+    /// Returns a caller of whom only the call id is known.
+    pub fn new(call_id: impl Into<String>) -> Caller {
+        Caller {
+            call_id: call_id.into(),
+            ..Caller::default()
+        }
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("call_id", &self.call_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! Owns the way in: commands, controls, replies and refusals. Never changes state itself.
+
+use thiserror::Error;
+
+use crate::{Caller, Entry, ParticipantId, ParticipantState, Role, Settings, Snapshot};
+
+/// Everything a conference can be asked or told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Holds a place for a caller who is about to join. Answered by [`Reply::Reserved`].
+    Reserve {
+        /// Who wants to join.
+        caller: Caller,
+        /// In which role.
+        role: Role,
+        /// On which way.
+        entry: Entry,
+    },
+    /// Turns a reservation into a participant. Answered by [`Reply::Joined`].
+    Join {
+        /// The id that the reservation was given.
+        participant: ParticipantId,
+    },
+    /// Gives a reservation back that will not be used.
+    Release {
+        /// The id that the reservation was given.
+        participant: ParticipantId,
+    },
+    /// Takes a participant off the roster whose call has ended.
+    Leave {
+        /// Who left.
+        participant: ParticipantId,
+        /// Why.
+        cause: LeaveCause,
+    },
+    /// Performs an operator's control.
+    Control(Control),
+    /// Reports that a participant started or stopped talking.
+    Talking {
+        /// Whose state changed.
+        participant: ParticipantId,
+        /// Whether he talks from here on.
+        talking: bool,
+    },
+    /// Reports a participant's last energy score. Only the last one is kept.
+    Energy {
+        /// Whose score.
+        participant: ParticipantId,
+        /// Mean of absolute 16-bit samples over the last frame.
+        score: u16,
+    },
+    /// Replaces the settings: joiners from here on and the participant limit follow them.
+    Update(Settings),
+    /// Asks for a reading of the state. Answered by [`Reply::Snapshot`].
+    Snapshot,
+    /// Ends the conference: everybody is hung up, reservations lapse.
+    End {
+        /// The cause given to each participant.
+        cause: LeaveCause,
+    },
+}
+
+/// What an operator can do to a running conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// Takes the participant's audio out of the mix. Repeating it repeats the event.
+    Mute(ParticipantId),
+    /// Lets the participant be heard again. Repeating it repeats the event.
+    Unmute(ParticipantId),
+    /// Sends the participant silence. Repeating it repeats the event.
+    Deaf(ParticipantId),
+    /// Lets the participant hear again. Repeating it repeats the event.
+    Undeaf(ParticipantId),
+    /// Removes the participant and hangs up his call.
+    Kick(ParticipantId),
+    /// Mutes every member who is not muted; moderators are left alone.
+    MuteAll,
+    /// Unmutes every muted member; moderators are left alone.
+    UnmuteAll,
+    /// Deafens every member who hears; moderators are left alone.
+    DeafAll,
+    /// Undeafens every deaf member; moderators are left alone.
+    UndeafAll,
+    /// Kicks everybody, moderators and ghosts included.
+    KickAll,
+    /// Refuses callers from here on. Repeating it repeats the event.
+    Lock,
+    /// Admits callers again. Repeating it repeats the event.
+    Unlock,
+}
+
+/// Why a participant is no longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaveCause {
+    /// The far end hung up.
+    HungUp,
+    /// An operator kicked the participant.
+    Kicked,
+    /// The conference was ended by an operator.
+    ConferenceEnded,
+    /// Nothing was heard of the far end any more: no media, no answer to the probes.
+    MediaTimeout,
+    /// The call broke down in signalling: no ACK, transport lost, failed re-negotiation.
+    CallFailed,
+    /// The server is going down.
+    ServerShutdown,
+}
+
+impl LeaveCause {
+    /// Returns the cause as one lower-case word with underscores, for logs and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LeaveCause::HungUp => "hung_up",
+            LeaveCause::Kicked => "kicked",
+            LeaveCause::ConferenceEnded => "conference_ended",
+            LeaveCause::MediaTimeout => "media_timeout",
+            LeaveCause::CallFailed => "call_failed",
+            LeaveCause::ServerShutdown => "server_shutdown",
+        }
+    }
+}
+
+/// The answer to a command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A place is held under this id.
+    Reserved(ParticipantId),
+    /// The participant is in, with this state.
+    Joined(ParticipantState),
+    /// The state at this moment.
+    Snapshot(Snapshot),
+    /// Carried out; there is nothing to tell.
+    Done,
+}
+
+/// Why a command was not carried out. The state is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The conference is locked and the caller dialled in.
+    #[error("the conference is locked")]
+    Locked,
+    /// As many participants as the settings allow are in or about to join.
+    #[error("the conference is full")]
+    Full,
+    /// The instance has ended; the caller may start another one.
+    #[error("the conference has ended")]
+    Ended,
+    /// Nobody has joined yet: there is nothing to control and nothing to show.
+    #[error("the conference is not running")]
+    NotRunning,
+    /// No participant of this id is on the roster (or, for a join, no reservation).
+    #[error("no participant {0}")]
+    UnknownParticipant(ParticipantId),
+    /// The server is going down and starts nothing new.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The media plane did not take the leg or the conference.
+    #[error("the media plane refused")]
+    Media,
+}

@@ -1,0 +1,574 @@
+//! Owns one running conference: its roster, its reservations, its lock and its event sequence. Never performs the
+//! effects it asks for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Instant;
+
+use crate::floor::{Claim, Floor};
+use crate::{
+    Caller, Command, Control, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
+    Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot,
+};
+
+/// Where an instance stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reservations only; nothing was announced.
+    Forming,
+    /// From the first join on.
+    Running { started: GregorianSeconds },
+    /// Over; every command is refused.
+    Ended,
+}
+
+/// A place held for somebody about to join.
+#[derive(Clone, Debug)]
+struct Reservation {
+    caller: Caller,
+    role: Role,
+    entry: Entry,
+}
+
+/// One participant: what is shown and what the floor rule needs.
+#[derive(Clone, Debug)]
+struct Participant {
+    state: ParticipantState,
+    claim: Claim,
+}
+
+/// The instant and the wall-clock second of a command.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Instant,
+    wall: GregorianSeconds,
+}
+
+/// One instance of a conference.
+///
+/// Every mutation may queue outputs: drain [`Conference::poll_output`] after each.
+pub struct Conference {
+    identity: Identity,
+    settings: Settings,
+    ids: Box<dyn ParticipantIds>,
+    phase: Phase,
+    locked: bool,
+    sequence: u64,
+    reservations: BTreeMap<ParticipantId, Reservation>,
+    roster: BTreeMap<ParticipantId, Participant>,
+    floor: Floor,
+    outputs: VecDeque<Output>,
+}
+
+impl Conference {
+    /// Returns an instance without participants. `ids` must never give an id that was used in this server run.
+    pub fn new(identity: Identity, settings: Settings, ids: Box<dyn ParticipantIds>) -> Conference {
+        Conference {
+            identity,
+            settings,
+            ids,
+            phase: Phase::Forming,
+            locked: false,
+            sequence: 0,
+            reservations: BTreeMap::new(),
+            roster: BTreeMap::new(),
+            floor: Floor::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    // Getters.
+
+    /// Returns which instance this is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns the settings that the next joiner meets.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns whether the instance is over.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Returns the ids of everybody on the roster, ascending.
+    pub fn participants(&self) -> impl Iterator<Item = ParticipantId> {
+        self.roster.keys().copied()
+    }
+
+    /// Returns a reading of the state.
+    ///
+    /// Refused with [`Refusal::NotRunning`] before the first join and with [`Refusal::Ended`] at the end.
+    pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
+        let started = self.running()?;
+        Ok(Snapshot {
+            account_id: self.identity.account_id.clone(),
+            conference_id: self.identity.conference_id.clone(),
+            instance_id: self.identity.instance_id.clone(),
+            sequence: self.sequence,
+            started,
+            locked: self.locked,
+            participants: self
+                .roster
+                .values()
+                .map(|participant| participant.state.clone())
+                .collect(),
+        })
+    }
+
+    // What arrives.
+
+    /// Carries out `command`, or refuses it and changes nothing.
+    pub fn apply(
+        &mut self,
+        now: Instant,
+        wall: GregorianSeconds,
+        command: Command,
+    ) -> Result<Reply, Refusal> {
+        match command {
+            Command::Reserve { caller, role, entry } => {
+                self.reserve(caller, role, entry).map(Reply::Reserved)
+            }
+            Command::Join { participant } => self.join(now, wall, participant).map(Reply::Joined),
+            Command::Release { participant } => self.release(wall, participant).map(|()| Reply::Done),
+            Command::Leave { participant, cause } => {
+                self.leave(now, wall, participant, cause).map(|()| Reply::Done)
+            }
+            Command::Control(control) => self.control(now, wall, control).map(|()| Reply::Done),
+            Command::Talking { participant, talking } => self
+                .talking(now, wall, participant, talking)
+                .map(|()| Reply::Done),
+            Command::Energy { participant, score } => {
+                self.energy(now, wall, participant, score).map(|()| Reply::Done)
+            }
+            Command::Update(settings) => self.update(settings).map(|()| Reply::Done),
+            Command::Snapshot => self.snapshot().map(Reply::Snapshot),
+            Command::End { cause } => self.end(wall, cause).map(|()| Reply::Done),
+        }
+    }
+
+    /// Holds a place under a new participant id.
+    ///
+    /// A locked conference refuses whoever dials in, moderators too; a full one refuses everybody but ghosts. Places
+    /// held count as taken. The reservation stands until [`Conference::join`] or [`Conference::release`]: a lock that
+    /// comes later does not undo it.
+    pub fn reserve(&mut self, caller: Caller, role: Role, entry: Entry) -> Result<ParticipantId, Refusal> {
+        self.alive()?;
+        if self.locked && entry == Entry::DialIn {
+            return Err(Refusal::Locked);
+        }
+        if !entry.is_ghost()
+            && self
+                .settings
+                .participant_limit()
+                .is_some_and(|limit| self.taken() >= limit)
+        {
+            return Err(Refusal::Full);
+        }
+        let id = self.ids.next_id();
+        self.reservations.insert(id, Reservation { caller, role, entry });
+        Ok(id)
+    }
+
+    /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance.
+    pub fn join(
+        &mut self,
+        now: Instant,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+    ) -> Result<ParticipantState, Refusal> {
+        self.alive()?;
+        let reservation = self
+            .reservations
+            .remove(&id)
+            .ok_or(Refusal::UnknownParticipant(id))?;
+        if self.phase == Phase::Forming {
+            self.phase = Phase::Running { started: wall };
+            self.publish(wall, EventKind::ConferenceCreate, None);
+        }
+        let state = self.entering(id, reservation, wall);
+        self.roster.insert(
+            id,
+            Participant {
+                state: state.clone(),
+                claim: Claim::default(),
+            },
+        );
+        self.publish(wall, EventKind::AddMember, Some(state.clone()));
+        self.settle(Moment { now, wall });
+        Ok(state)
+    }
+
+    /// Gives the reservation `id` back. The instance ends when it was the last thing that kept it.
+    pub fn release(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<(), Refusal> {
+        self.alive()?;
+        self.reservations
+            .remove(&id)
+            .ok_or(Refusal::UnknownParticipant(id))?;
+        self.end_if_empty(wall);
+        Ok(())
+    }
+
+    /// Takes a participant off the roster whose call has ended by itself.
+    pub fn leave(
+        &mut self,
+        now: Instant,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        cause: LeaveCause,
+    ) -> Result<(), Refusal> {
+        self.alive()?;
+        self.remove(wall, id, cause)?;
+        self.settle(Moment { now, wall });
+        Ok(())
+    }
+
+    /// Performs an operator's control.
+    pub fn control(&mut self, now: Instant, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+        self.running()?;
+        match control {
+            Control::Mute(id) => self.set_muted(wall, id, true)?,
+            Control::Unmute(id) => self.set_muted(wall, id, false)?,
+            Control::Deaf(id) => self.set_deaf(wall, id, true)?,
+            Control::Undeaf(id) => self.set_deaf(wall, id, false)?,
+            Control::Kick(id) => self.expel(wall, id, LeaveCause::Kicked)?,
+            Control::MuteAll => {
+                for id in self.members_with(|state| !state.muted) {
+                    self.set_muted(wall, id, true)?;
+                }
+            }
+            Control::UnmuteAll => {
+                for id in self.members_with(|state| state.muted) {
+                    self.set_muted(wall, id, false)?;
+                }
+            }
+            Control::DeafAll => {
+                for id in self.members_with(|state| !state.deaf) {
+                    self.set_deaf(wall, id, true)?;
+                }
+            }
+            Control::UndeafAll => {
+                for id in self.members_with(|state| state.deaf) {
+                    self.set_deaf(wall, id, false)?;
+                }
+            }
+            Control::KickAll => self.expel_all(wall, LeaveCause::Kicked),
+            Control::Lock => {
+                self.locked = true;
+                self.publish(wall, EventKind::Lock, None);
+            }
+            Control::Unlock => {
+                self.locked = false;
+                self.publish(wall, EventKind::Unlock, None);
+            }
+        }
+        self.settle(Moment { now, wall });
+        Ok(())
+    }
+
+    /// Takes note that a participant started or stopped talking. Reports about a muted participant, and reports of
+    /// what is known, change nothing.
+    pub fn talking(
+        &mut self,
+        now: Instant,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        talking: bool,
+    ) -> Result<(), Refusal> {
+        self.alive()?;
+        let participant = self.find(id)?;
+        if participant.state.talking == talking || (talking && participant.state.muted) {
+            return Ok(());
+        }
+        participant.state.talking = talking;
+        if talking {
+            let score = participant.state.current_energy;
+            participant.claim.begin(now, score);
+        } else {
+            participant.claim.end();
+        }
+        let state = participant.state.clone();
+        let kind = if talking {
+            EventKind::StartTalking
+        } else {
+            EventKind::StopTalking
+        };
+        self.publish(wall, kind, Some(state));
+        self.settle(Moment { now, wall });
+        Ok(())
+    }
+
+    /// Takes note of a participant's last energy score. No event announces it; the floor may pass.
+    pub fn energy(
+        &mut self,
+        now: Instant,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        score: u16,
+    ) -> Result<(), Refusal> {
+        self.alive()?;
+        let participant = self.find(id)?;
+        participant.state.current_energy = score;
+        participant.claim.hear(score);
+        self.settle(Moment { now, wall });
+        Ok(())
+    }
+
+    /// Replaces the settings. Join states and thresholds apply to later joiners, the limit to later reservations;
+    /// nobody who is in is touched.
+    pub fn update(&mut self, settings: Settings) -> Result<(), Refusal> {
+        self.alive()?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Ends the instance: reservations lapse, everybody is hung up with `cause`.
+    pub fn end(&mut self, wall: GregorianSeconds, cause: LeaveCause) -> Result<(), Refusal> {
+        self.alive()?;
+        self.reservations.clear();
+        self.expel_all(wall, cause);
+        self.end_if_empty(wall);
+        Ok(())
+    }
+
+    // What to do next.
+
+    /// Returns the next output, `None` when all have been drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    // Inside.
+
+    fn alive(&self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Forming | Phase::Running { .. } => Ok(()),
+            Phase::Ended => Err(Refusal::Ended),
+        }
+    }
+
+    fn running(&self) -> Result<GregorianSeconds, Refusal> {
+        match self.phase {
+            Phase::Forming => Err(Refusal::NotRunning),
+            Phase::Running { started } => Ok(started),
+            Phase::Ended => Err(Refusal::Ended),
+        }
+    }
+
+    /// Places taken or held, ghosts not counted.
+    fn taken(&self) -> usize {
+        let present = self
+            .roster
+            .values()
+            .filter(|participant| !participant.state.ghost)
+            .count();
+        let held = self
+            .reservations
+            .values()
+            .filter(|reservation| !reservation.entry.is_ghost())
+            .count();
+        present + held
+    }
+
+    fn entering(
+        &self,
+        id: ParticipantId,
+        reservation: Reservation,
+        wall: GregorianSeconds,
+    ) -> ParticipantState {
+        let Reservation { caller, role, entry } = reservation;
+        let (muted, deaf) = match entry {
+            Entry::DialIn => {
+                let settings = self.settings.role(role);
+                (settings.join_muted, settings.join_deaf)
+            }
+            Entry::DialOut { muted, deaf, .. } => (muted, deaf),
+        };
+        ParticipantState {
+            id,
+            caller,
+            role,
+            join_time: wall,
+            muted,
+            deaf,
+            talking: false,
+            floor: false,
+            energy_level: self.settings.energy_level,
+            current_energy: 0,
+            ghost: entry.is_ghost(),
+            waiting: false,
+        }
+    }
+
+    fn find(&mut self, id: ParticipantId) -> Result<&mut Participant, Refusal> {
+        self.roster.get_mut(&id).ok_or(Refusal::UnknownParticipant(id))
+    }
+
+    fn members_with(&self, wanted: impl Fn(&ParticipantState) -> bool) -> Vec<ParticipantId> {
+        self.roster
+            .values()
+            .map(|participant| &participant.state)
+            .filter(|state| state.role == Role::Member && wanted(state))
+            .map(|state| state.id)
+            .collect()
+    }
+
+    fn set_muted(&mut self, wall: GregorianSeconds, id: ParticipantId, muted: bool) -> Result<(), Refusal> {
+        let participant = self.find(id)?;
+        let changed = participant.state.muted != muted;
+        participant.state.muted = muted;
+        let silenced = muted && participant.state.talking;
+        if silenced {
+            participant.state.talking = false;
+            participant.claim.end();
+        }
+        let state = participant.state.clone();
+        if changed {
+            self.ask(Effect::SetMuted {
+                participant: id,
+                muted,
+            });
+        }
+        let kind = if muted {
+            EventKind::MuteMember
+        } else {
+            EventKind::UnmuteMember
+        };
+        self.publish(wall, kind, Some(state.clone()));
+        if silenced {
+            self.publish(wall, EventKind::StopTalking, Some(state));
+        }
+        if muted {
+            self.floor.vacate(id);
+        }
+        Ok(())
+    }
+
+    fn set_deaf(&mut self, wall: GregorianSeconds, id: ParticipantId, deaf: bool) -> Result<(), Refusal> {
+        let participant = self.find(id)?;
+        let changed = participant.state.deaf != deaf;
+        participant.state.deaf = deaf;
+        let state = participant.state.clone();
+        if changed {
+            self.ask(Effect::SetDeaf {
+                participant: id,
+                deaf,
+            });
+        }
+        let kind = if deaf {
+            EventKind::DeafMember
+        } else {
+            EventKind::UndeafMember
+        };
+        self.publish(wall, kind, Some(state));
+        Ok(())
+    }
+
+    fn remove(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        cause: LeaveCause,
+    ) -> Result<(), Refusal> {
+        let gone = self.roster.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
+        self.floor.vacate(id);
+        self.publish(wall, EventKind::DelMember(cause), Some(gone.state));
+        Ok(())
+    }
+
+    fn expel(&mut self, wall: GregorianSeconds, id: ParticipantId, cause: LeaveCause) -> Result<(), Refusal> {
+        self.find(id)?;
+        self.ask(Effect::HangUp {
+            participant: id,
+            cause,
+        });
+        self.remove(wall, id, cause)
+    }
+
+    fn expel_all(&mut self, wall: GregorianSeconds, cause: LeaveCause) {
+        while let Some((&id, _)) = self.roster.first_key_value() {
+            self.expel(wall, id, cause)
+                .expect("the id was just read from the roster");
+        }
+    }
+
+    /// Brings what follows from the roster up to date: the floor, and the end when nobody is left.
+    fn settle(&mut self, at: Moment) {
+        if self.roster.is_empty() {
+            self.end_if_empty(at.wall);
+            return;
+        }
+        self.floor.settle(
+            at.now,
+            self.roster
+                .iter()
+                .map(|(&id, participant)| (id, &participant.claim)),
+        );
+        self.show_floor(at.wall);
+    }
+
+    /// Writes the floor into the states and announces it when it moved.
+    fn show_floor(&mut self, wall: GregorianSeconds) {
+        let holder = self.floor.holder();
+        let mut lost = false;
+        let mut taken = None;
+        for (&id, participant) in &mut self.roster {
+            let has = Some(id) == holder;
+            if has != participant.state.floor {
+                participant.state.floor = has;
+                if has {
+                    taken = Some(participant.state.clone());
+                } else {
+                    lost = true;
+                }
+            }
+        }
+        if lost || taken.is_some() {
+            self.publish(wall, EventKind::FloorChange, taken);
+        }
+    }
+
+    fn end_if_empty(&mut self, wall: GregorianSeconds) {
+        if !self.roster.is_empty() || !self.reservations.is_empty() || self.phase == Phase::Ended {
+            return;
+        }
+        if self.phase != Phase::Forming {
+            self.publish(wall, EventKind::ConferenceDestroy, None);
+        }
+        self.ask(Effect::Destroy);
+        self.phase = Phase::Ended;
+    }
+
+    fn publish(&mut self, at: GregorianSeconds, kind: EventKind, participant: Option<ParticipantState>) {
+        self.sequence += 1;
+        self.outputs.push_back(Output::Event(Event {
+            sequence: self.sequence,
+            account: self.identity.account_id.clone(),
+            conference: self.identity.conference_id.clone(),
+            instance_id: self.identity.instance_id.clone(),
+            at,
+            kind,
+            participant,
+        }));
+    }
+
+    fn ask(&mut self, effect: Effect) {
+        self.outputs.push_back(Output::Effect(effect));
+    }
+}
+
+impl fmt::Debug for Conference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conference")
+            .field("identity", &self.identity)
+            .field("phase", &self.phase)
+            .field("locked", &self.locked)
+            .field("sequence", &self.sequence)
+            .field("participants", &self.roster.len())
+            .field("reservations", &self.reservations.len())
+            .finish_non_exhaustive()
+    }
+}

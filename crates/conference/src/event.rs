@@ -1,0 +1,133 @@
+//! Owns the way out: events for whoever watches, effects for whoever acts. Never delivers them.
+
+use crate::{
+    AccountId, ConferenceId, GregorianSeconds, InstanceId, LeaveCause, ParticipantId, ParticipantState,
+};
+
+/// What happened. The names are those of the outside contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The first participant is joining; always sequence 1.
+    ConferenceCreate,
+    /// The last participant has left; always the last event.
+    ConferenceDestroy,
+    /// The conference was locked (or the lock asked for again).
+    Lock,
+    /// The conference was unlocked (or the unlock asked for again).
+    Unlock,
+    /// The floor passed to the participant carried here, or to nobody.
+    FloorChange,
+    /// A participant joined.
+    AddMember,
+    /// A participant left; his last state is carried here.
+    DelMember(LeaveCause),
+    /// A participant began to talk.
+    StartTalking,
+    /// A participant stopped talking, or was muted while he talked.
+    StopTalking,
+    /// A participant was muted.
+    MuteMember,
+    /// A participant was unmuted.
+    UnmuteMember,
+    /// A participant was made deaf.
+    DeafMember,
+    /// A participant can hear again.
+    UndeafMember,
+}
+
+impl EventKind {
+    /// Returns the name of the event in the outside contract, e.g. `add-member`.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::ConferenceCreate => "conference-create",
+            EventKind::ConferenceDestroy => "conference-destroy",
+            EventKind::Lock => "lock",
+            EventKind::Unlock => "unlock",
+            EventKind::FloorChange => "floor-change",
+            EventKind::AddMember => "add-member",
+            EventKind::DelMember(_) => "del-member",
+            EventKind::StartTalking => "start-talking",
+            EventKind::StopTalking => "stop-talking",
+            EventKind::MuteMember => "mute-member",
+            EventKind::UnmuteMember => "unmute-member",
+            EventKind::DeafMember => "deaf-member",
+            EventKind::UndeafMember => "undeaf-member",
+        }
+    }
+
+    /// Returns whether the event is about one leg (and names its call) rather than about the conference.
+    pub fn is_about_leg(self) -> bool {
+        match self {
+            EventKind::ConferenceCreate
+            | EventKind::ConferenceDestroy
+            | EventKind::Lock
+            | EventKind::Unlock
+            | EventKind::FloorChange => false,
+            EventKind::AddMember
+            | EventKind::DelMember(_)
+            | EventKind::StartTalking
+            | EventKind::StopTalking
+            | EventKind::MuteMember
+            | EventKind::UnmuteMember
+            | EventKind::DeafMember
+            | EventKind::UndeafMember => true,
+        }
+    }
+}
+
+/// One change of a conference's state, complete enough to follow the state by events alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Counts the events of this instance: 1, 2, 3, … without gaps.
+    pub sequence: u64,
+    /// The owning account.
+    pub account: AccountId,
+    /// The conference.
+    pub conference: ConferenceId,
+    /// The run of the conference that `sequence` counts in.
+    pub instance_id: InstanceId,
+    /// When it happened, by the wall clock.
+    pub at: GregorianSeconds,
+    /// What happened.
+    pub kind: EventKind,
+    /// The participant it happened to, in the state after the event (for `del-member`: the last state). Present for
+    /// every leg event, and for `floor-change` unless the floor is free.
+    pub participant: Option<ParticipantState>,
+}
+
+/// What the owner of the conference has to do, in the order given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Keep the leg's audio out of the mix, or let it in.
+    SetMuted {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new state.
+        muted: bool,
+    },
+    /// Send the leg silence, or the mix.
+    SetDeaf {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new state.
+        deaf: bool,
+    },
+    /// Take the leg out of the mix and end its call. The participant is off the roster already.
+    HangUp {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// Why.
+        cause: LeaveCause,
+    },
+    /// Free what belongs to the conference. Always the last output.
+    Destroy,
+}
+
+/// One output of a conference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To be published.
+    Event(Event),
+    /// To be performed.
+    Effect(Effect),
+}

@@ -1,0 +1,144 @@
+//! What the media plane is told at start and at each negotiation: plain values, checked when they are used.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A codec of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodecKind {
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+/// Start-up settings of the whole media plane.
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    /// Local addresses on which legs may be opened. Default: `0.0.0.0`.
+    pub bind: Vec<IpAddr>,
+    /// UDP ports for legs: RTP on an even port of the range, RTCP on the one above it. Default: 16384..=32767.
+    pub ports: RangeInclusive<u16>,
+    /// Number of shard threads; 0 means one less than the cores, and at least one. Default: 0.
+    pub shards: usize,
+    /// From where media may come besides the signalled address. Default: [`Latch::Signalling`].
+    pub latch: Latch,
+    /// Hard upper bound of a jitter buffer's depth. Default: 200 ms.
+    pub max_delay: Duration,
+    /// Silence on RTP and RTCP after which [`MediaEvent::MediaTimeout`](crate::MediaEvent::MediaTimeout) is raised. Default: 60 s.
+    pub timeout: Duration,
+    /// Differentiated services code point of all media, 0..=63. Default: 46 (expedited forwarding).
+    pub dscp: u8,
+    /// Networks (address, prefix length) that may be sent to although they are private or loopback. Default: none.
+    pub local_nets: Vec<(IpAddr, u8)>,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        MediaConfig {
+            bind: vec![IpAddr::from([0, 0, 0, 0])],
+            ports: 16384..=32767,
+            shards: 0,
+            latch: Latch::Signalling,
+            max_delay: Duration::from_millis(200),
+            timeout: Duration::from_secs(60),
+            dscp: 46,
+            local_nets: Vec::new(),
+        }
+    }
+}
+
+/// Which foreign source addresses may become the source of a leg's media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Latch {
+    /// Only addresses that the signalling of the call made known.
+    #[default]
+    Signalling,
+    /// Any address that sends three fitting packets in a row.
+    Any,
+}
+
+/// Who may send audio on a leg, seen from our side (RFC 3264 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MediaDirection {
+    /// Both ways.
+    #[default]
+    SendRecv,
+    /// We send, the peer does not: its packets are dropped.
+    SendOnly,
+    /// The peer sends, we do not.
+    RecvOnly,
+    /// Nobody sends RTP; RTCP goes on.
+    Inactive,
+}
+
+impl MediaDirection {
+    /// Returns whether we send RTP.
+    pub fn sends(self) -> bool {
+        matches!(self, MediaDirection::SendRecv | MediaDirection::SendOnly)
+    }
+
+    /// Returns whether RTP of the peer is used.
+    pub fn receives(self) -> bool {
+        matches!(self, MediaDirection::SendRecv | MediaDirection::RecvOnly)
+    }
+}
+
+/// What one offer/answer exchange decided about a leg's audio; given at the first answer and again at each re-INVITE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegMedia {
+    /// Where the peer wants its RTP. An unspecified IP (`c=IN IP4 0.0.0.0`) or port 0 means that nothing is sent.
+    pub remote: SocketAddr,
+    /// Where the peer wants its RTCP; ignored when `rtcp_mux`.
+    pub remote_rtcp: SocketAddr,
+    /// RTP and RTCP share one port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// The codec of both directions.
+    pub codec: CodecKind,
+    /// Payload type that we write, 0..=127.
+    pub send_pt: u8,
+    /// Payload types under which the peer sends `codec`.
+    pub recv_pts: Vec<u8>,
+    /// Payload type under which the peer sends telephone-events (RFC 4733), when negotiated.
+    pub telephone_event_pt: Option<u8>,
+    /// Milliseconds of audio per packet that the peer asked for; taken down to a multiple of 10 within 10..=60.
+    pub ptime_ms: u16,
+    /// Who sends, seen from our side.
+    pub direction: MediaDirection,
+    /// Address that the call's signalling comes from: media may come from there and go there.
+    pub signalling_ip: IpAddr,
+    /// Further addresses named by the call's Via and Contact, from which media may come.
+    pub trusted_ips: Vec<IpAddr>,
+}
+
+/// How the audio of one conference is mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConferenceMedia {
+    /// Asked mixing rate in Hz (`None`: no wish). All codecs of this version are narrowband, so every conference
+    /// mixes at 8000 Hz and the wish has no effect yet.
+    pub rate_hz: Option<u32>,
+    /// Mixing interval in milliseconds: a multiple of 10 within 10..=120, anything else means 20.
+    pub interval_ms: u16,
+    /// Score above which a participant is mixed, 0..=1800; 0 is always open.
+    pub energy_level: u16,
+}
+
+impl Default for ConferenceMedia {
+    fn default() -> Self {
+        ConferenceMedia {
+            rate_hz: None,
+            interval_ms: 20,
+            energy_level: 20,
+        }
+    }
+}
+
+/// How a leg enters a conference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JoinOptions {
+    /// The leg is not heard from its first frame on.
+    pub muted: bool,
+    /// The leg hears silence from its first frame on.
+    pub deaf: bool,
+}

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::floor::{Claim, Floor};
@@ -544,7 +545,7 @@ impl Conference {
 
     fn publish(&mut self, at: GregorianSeconds, kind: EventKind, participant: Option<ParticipantState>) {
         self.sequence += 1;
-        self.outputs.push_back(Output::Event(Event {
+        self.outputs.push_back(Output::Event(Arc::new(Event {
             sequence: self.sequence,
             account: self.identity.account_id.clone(),
             conference: self.identity.conference_id.clone(),
@@ -552,7 +553,7 @@ impl Conference {
             at,
             kind,
             participant,
-        }));
+        })));
     }
 
     fn ask(&mut self, effect: Effect) {

@@ -1,5 +1,7 @@
 //! Owns the way out: events for whoever watches, effects for whoever acts. Never delivers them.
 
+use std::sync::Arc;
+
 use crate::{
     AccountId, ConferenceId, GregorianSeconds, InstanceId, LeaveCause, ParticipantId, ParticipantState,
 };
@@ -15,7 +17,8 @@ pub enum EventKind {
     Lock,
     /// The conference was unlocked (or the unlock asked for again).
     Unlock,
-    /// The floor passed to the participant carried here, or to nobody.
+    /// The floor passed to the participant carried here, or to nobody when its holder was muted. Not sent when the
+    /// holder leaves and nobody takes it: `del-member` says so.
     FloorChange,
     /// A participant joined.
     AddMember,
@@ -126,8 +129,8 @@ pub enum Effect {
 /// One output of a conference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// To be published.
-    Event(Event),
+    /// To be published; shared, because it goes to many subscribers.
+    Event(Arc<Event>),
     /// To be performed.
     Effect(Effect),
 }

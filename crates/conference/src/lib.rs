@@ -65,6 +65,9 @@ mod settings;
 mod snapshot;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub use caller::{Caller, Entry, Role};
 pub use command::{Command, Control, LeaveCause, Refusal, Reply};
 pub use conference::Conference;

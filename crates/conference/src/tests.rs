@@ -1,0 +1,697 @@
+//! What one conference does, told as examples. The random sequences are in `tests/model.rs`.
+
+use std::time::{Duration, Instant};
+
+use crate::*;
+
+struct Room {
+    conference: Conference,
+    start: Instant,
+    now: Instant,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+}
+
+impl Room {
+    fn new(settings: Settings) -> Room {
+        let identity = Identity {
+            account_id: AccountId::from("account"),
+            conference_id: ConferenceId::from("conference"),
+            instance_id: InstanceId::from("instance"),
+        };
+        let start = Instant::now();
+        Room {
+            conference: Conference::new(identity, settings, Box::new(SequentialIds::default())),
+            start,
+            now: start,
+            events: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Members unmuted, so that they can talk.
+    fn open() -> Room {
+        Room::new(Settings {
+            member: RoleSettings::default(),
+            ..Settings::default()
+        })
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let wall = GregorianSeconds::from_unix(1_000 + self.now.duration_since(self.start).as_secs());
+        let reply = self.conference.apply(self.now, wall, command);
+        while let Some(output) = self.conference.poll_output() {
+            match output {
+                Output::Event(event) => self.events.push((*event).clone()),
+                Output::Effect(effect) => self.effects.push(effect),
+            }
+        }
+        reply
+    }
+
+    fn reserve(&mut self, role: Role, entry: Entry) -> Result<ParticipantId, Refusal> {
+        match self.apply(Command::Reserve {
+            caller: Caller::new("call"),
+            role,
+            entry,
+        })? {
+            Reply::Reserved(id) => Ok(id),
+            other => panic!("a reservation answered {other:?}"),
+        }
+    }
+
+    fn enter(&mut self, role: Role) -> ParticipantId {
+        let id = self.reserve(role, Entry::DialIn).unwrap();
+        self.apply(Command::Join { participant: id }).unwrap();
+        id
+    }
+
+    fn control(&mut self, control: Control) -> Result<Reply, Refusal> {
+        self.apply(Command::Control(control))
+    }
+
+    fn talk(&mut self, participant: ParticipantId, talking: bool) {
+        self.apply(Command::Talking { participant, talking }).unwrap();
+    }
+
+    fn energy(&mut self, participant: ParticipantId, score: u16) {
+        self.apply(Command::Energy { participant, score }).unwrap();
+    }
+
+    fn state(&self, id: ParticipantId) -> ParticipantState {
+        self.conference
+            .snapshot()
+            .unwrap()
+            .participant(id)
+            .unwrap()
+            .clone()
+    }
+
+    fn floor(&self) -> Option<ParticipantId> {
+        let snapshot = self.conference.snapshot().unwrap();
+        snapshot
+            .participants
+            .iter()
+            .find(|state| state.floor)
+            .map(|state| state.id)
+    }
+
+    /// The events since the last call: name and participant number (0 for none).
+    fn news(&mut self) -> Vec<(&'static str, u64)> {
+        std::mem::take(&mut self.events)
+            .iter()
+            .map(|event| {
+                (
+                    event.kind.name(),
+                    event.participant.as_ref().map_or(0, |state| state.id.value()),
+                )
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn an_instance_lives_from_the_first_join_to_the_last_leave() {
+    let mut room = Room::open();
+    let first = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    assert_eq!(room.conference.snapshot(), Err(Refusal::NotRunning));
+    assert_eq!(room.control(Control::Lock), Err(Refusal::NotRunning));
+    assert_eq!(room.news(), []);
+    room.apply(Command::Join { participant: first }).unwrap();
+    let second = room.enter(Role::Moderator);
+    room.apply(Command::Leave {
+        participant: first,
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    room.apply(Command::Leave {
+        participant: second,
+        cause: LeaveCause::MediaTimeout,
+    })
+    .unwrap();
+    let sequences: Vec<u64> = room.events.iter().map(|event| event.sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        room.events[4].kind,
+        EventKind::DelMember(LeaveCause::MediaTimeout)
+    );
+    assert_eq!(
+        room.news(),
+        [
+            ("conference-create", 0),
+            ("add-member", 1),
+            ("add-member", 2),
+            ("del-member", 1),
+            ("del-member", 2),
+            ("conference-destroy", 0)
+        ]
+    );
+    assert_eq!(room.effects, [Effect::Destroy]);
+    assert!(room.conference.is_ended());
+    assert_eq!(room.reserve(Role::Member, Entry::DialIn), Err(Refusal::Ended));
+    assert_eq!(room.conference.snapshot(), Err(Refusal::Ended));
+}
+
+#[test]
+fn an_instance_nobody_joined_ends_without_an_event() {
+    let mut room = Room::open();
+    let first = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    let second = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.apply(Command::Release { participant: first }).unwrap();
+    assert!(!room.conference.is_ended());
+    room.apply(Command::Release { participant: second }).unwrap();
+    assert!(room.conference.is_ended());
+    assert_eq!(room.news(), []);
+    assert_eq!(room.effects, [Effect::Destroy]);
+}
+
+#[test]
+fn an_outstanding_reservation_keeps_an_empty_instance() {
+    let mut room = Room::open();
+    let first = room.enter(Role::Member);
+    let late = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.apply(Command::Leave {
+        participant: first,
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    assert_eq!(room.conference.snapshot().unwrap().participants, []);
+    room.apply(Command::Join { participant: late }).unwrap();
+    room.control(Control::Kick(late)).unwrap();
+    assert!(room.conference.is_ended());
+    let news = room.news();
+    assert_eq!(
+        news.iter()
+            .filter(|(name, _)| *name == "conference-create")
+            .count(),
+        1
+    );
+    assert_eq!(news.last(), Some(&("conference-destroy", 0)));
+}
+
+#[test]
+fn join_states_follow_the_role_and_the_way_in() {
+    let both = RoleSettings {
+        join_muted: true,
+        join_deaf: true,
+    };
+    let none = RoleSettings::default();
+    let out = |muted, deaf| Entry::DialOut {
+        muted,
+        deaf,
+        ghost: false,
+    };
+    let rows = [
+        (both, none, Role::Member, Entry::DialIn, (true, true)),
+        (both, none, Role::Moderator, Entry::DialIn, (false, false)),
+        (none, both, Role::Member, Entry::DialIn, (false, false)),
+        (none, both, Role::Moderator, Entry::DialIn, (true, true)),
+        (both, both, Role::Member, out(false, false), (false, false)),
+        (none, none, Role::Member, out(true, false), (true, false)),
+        (none, none, Role::Moderator, out(false, true), (false, true)),
+    ];
+    for (member, moderator, role, entry, expected) in rows {
+        let mut room = Room::new(Settings {
+            member,
+            moderator,
+            energy_level: 300,
+            ..Settings::default()
+        });
+        let id = room.reserve(role, entry).unwrap();
+        let Reply::Joined(state) = room.apply(Command::Join { participant: id }).unwrap() else {
+            panic!()
+        };
+        assert_eq!((state.muted, state.deaf), expected, "{role:?} by {entry:?}");
+        assert_eq!(state.energy_level, 300);
+        assert_eq!(state.join_time, GregorianSeconds::from_unix(1_000));
+        assert_eq!(
+            room.news(),
+            [("conference-create", 0), ("add-member", 1)],
+            "no mute-member at join"
+        );
+        assert_eq!(room.effects, [], "the join itself carries the flags");
+    }
+}
+
+#[test]
+fn a_locked_conference_refuses_whoever_dials_in() {
+    let mut room = Room::open();
+    room.enter(Role::Member);
+    let before = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.news();
+    room.control(Control::Lock).unwrap();
+    room.control(Control::Lock).unwrap();
+    assert_eq!(room.news(), [("lock", 0), ("lock", 0)]);
+    assert!(room.conference.snapshot().unwrap().locked);
+    assert_eq!(room.reserve(Role::Member, Entry::DialIn), Err(Refusal::Locked));
+    assert_eq!(room.reserve(Role::Moderator, Entry::DialIn), Err(Refusal::Locked));
+    room.apply(Command::Join { participant: before })
+        .expect("admitted before the lock");
+    let called = Entry::DialOut {
+        muted: false,
+        deaf: false,
+        ghost: false,
+    };
+    room.reserve(Role::Member, called).expect("dial-outs are exempt");
+    room.control(Control::Unlock).unwrap();
+    assert!(!room.conference.snapshot().unwrap().locked);
+    room.reserve(Role::Member, Entry::DialIn).unwrap();
+}
+
+#[test]
+fn the_limit_counts_places_held_and_moderators_but_no_ghosts() {
+    let ghost = Entry::DialOut {
+        muted: false,
+        deaf: false,
+        ghost: true,
+    };
+    for unlimited in [None, Some(0), Some(1)] {
+        let mut room = Room::new(Settings {
+            max_participants: unlimited,
+            ..Settings::default()
+        });
+        for _ in 0..5 {
+            room.enter(Role::Member);
+        }
+    }
+    let mut room = Room::new(Settings {
+        max_participants: Some(2),
+        ..Settings::default()
+    });
+    let id = room.reserve(Role::Member, ghost).unwrap();
+    room.apply(Command::Join { participant: id }).unwrap();
+    let first = room.enter(Role::Member);
+    let held = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    assert_eq!(room.reserve(Role::Moderator, Entry::DialIn), Err(Refusal::Full));
+    let called = Entry::DialOut {
+        muted: false,
+        deaf: false,
+        ghost: false,
+    };
+    assert_eq!(room.reserve(Role::Member, called), Err(Refusal::Full));
+    room.reserve(Role::Member, ghost).expect("ghosts are not limited");
+    room.apply(Command::Release { participant: held }).unwrap();
+    room.enter(Role::Moderator);
+    let snapshot = room.conference.snapshot().unwrap();
+    assert_eq!(
+        (
+            snapshot.members(),
+            snapshot.moderators(),
+            snapshot.participant_count()
+        ),
+        (1, 1, 2)
+    );
+    assert_eq!(snapshot.participants.len(), 3);
+    room.apply(Command::Leave {
+        participant: first,
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    room.enter(Role::Member);
+    room.apply(Command::Update(Settings {
+        max_participants: Some(3),
+        ..Settings::default()
+    }))
+    .unwrap();
+    room.enter(Role::Member);
+    assert_eq!(room.reserve(Role::Member, Entry::DialIn), Err(Refusal::Full));
+}
+
+#[test]
+fn a_changed_document_meets_later_joiners_only() {
+    let mut room = Room::new(Settings::default());
+    let early = room.enter(Role::Member);
+    let held = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    let changed = Settings {
+        member: RoleSettings::default(),
+        energy_level: 77,
+        ..Settings::default()
+    };
+    room.apply(Command::Update(changed)).unwrap();
+    room.apply(Command::Join { participant: held }).unwrap();
+    assert!(room.state(early).muted);
+    assert_eq!(room.state(early).energy_level, 20);
+    assert!(!room.state(held).muted);
+    assert_eq!(room.state(held).energy_level, 77);
+}
+
+#[test]
+fn controls_repeat_their_event_but_not_their_effect() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Moderator);
+    room.news();
+    for control in [
+        Control::Mute(id),
+        Control::Unmute(id),
+        Control::Deaf(id),
+        Control::Undeaf(id),
+    ] {
+        room.control(control).unwrap();
+        room.control(control).unwrap();
+    }
+    let names: Vec<&str> = room.news().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "mute-member",
+            "mute-member",
+            "unmute-member",
+            "unmute-member",
+            "deaf-member",
+            "deaf-member",
+            "undeaf-member",
+            "undeaf-member"
+        ]
+    );
+    let participant = id;
+    assert_eq!(
+        room.effects,
+        [
+            Effect::SetMuted {
+                participant,
+                muted: true
+            },
+            Effect::SetMuted {
+                participant,
+                muted: false
+            },
+            Effect::SetDeaf {
+                participant,
+                deaf: true
+            },
+            Effect::SetDeaf {
+                participant,
+                deaf: false
+            },
+        ]
+    );
+}
+
+#[test]
+fn muting_a_talker_stops_him_talking_and_frees_the_floor() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Member);
+    room.talk(id, true);
+    assert!(room.state(id).floor);
+    room.news();
+    room.control(Control::Mute(id)).unwrap();
+    assert!(room.events.iter().all(|event| {
+        event
+            .participant
+            .as_ref()
+            .is_none_or(|state| state.muted && !state.talking)
+    }));
+    assert_eq!(
+        room.news(),
+        [("mute-member", 1), ("stop-talking", 1), ("floor-change", 0)]
+    );
+    room.talk(id, true);
+    assert_eq!(room.news(), [], "a muted leg does not start talking");
+    assert!(!room.state(id).talking);
+    room.talk(id, false);
+    assert_eq!(room.news(), []);
+}
+
+#[test]
+fn talking_is_announced_once_per_change() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Member);
+    room.news();
+    for talking in [true, true, false, false, true] {
+        room.talk(id, talking);
+    }
+    assert_eq!(
+        room.news(),
+        [
+            ("start-talking", 1),
+            ("floor-change", 1),
+            ("stop-talking", 1),
+            ("start-talking", 1)
+        ]
+    );
+}
+
+#[test]
+fn a_kick_hangs_up_and_takes_the_participant_off_at_once() {
+    let mut room = Room::open();
+    let stays = room.enter(Role::Member);
+    let goes = room.enter(Role::Moderator);
+    room.talk(goes, true);
+    room.news();
+    room.control(Control::Kick(goes)).unwrap();
+    let gone = room.events[0].participant.clone().unwrap();
+    assert!(gone.talking && gone.floor, "del-member carries the last flags");
+    assert_eq!(room.events[0].kind, EventKind::DelMember(LeaveCause::Kicked));
+    assert_eq!(room.news(), [("del-member", 2)]);
+    assert_eq!(
+        room.effects,
+        [Effect::HangUp {
+            participant: goes,
+            cause: LeaveCause::Kicked
+        }]
+    );
+    assert_eq!(
+        room.control(Control::Kick(goes)),
+        Err(Refusal::UnknownParticipant(goes))
+    );
+    let late = Command::Leave {
+        participant: goes,
+        cause: LeaveCause::HungUp,
+    };
+    assert_eq!(room.apply(late), Err(Refusal::UnknownParticipant(goes)));
+    assert_eq!(room.conference.participants().collect::<Vec<_>>(), [stays]);
+}
+
+#[test]
+fn every_control_of_an_unknown_participant_is_refused() {
+    let mut room = Room::open();
+    room.enter(Role::Member);
+    let held = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.news();
+    let stranger = ParticipantId::new(99).unwrap();
+    for id in [held, stranger] {
+        for control in [
+            Control::Mute(id),
+            Control::Unmute(id),
+            Control::Deaf(id),
+            Control::Undeaf(id),
+            Control::Kick(id),
+        ] {
+            assert_eq!(room.control(control), Err(Refusal::UnknownParticipant(id)));
+        }
+    }
+    assert_eq!(
+        room.apply(Command::Join {
+            participant: stranger
+        }),
+        Err(Refusal::UnknownParticipant(stranger))
+    );
+    assert_eq!(room.news(), []);
+    assert_eq!(room.effects, []);
+}
+
+#[test]
+fn bulk_controls_touch_members_in_need_and_kick_touches_everybody() {
+    let mut room = Room::open();
+    let a = room.enter(Role::Member);
+    let b = room.enter(Role::Member);
+    let chair = room.enter(Role::Moderator);
+    room.control(Control::Mute(a)).unwrap();
+    room.news();
+    room.control(Control::MuteAll).unwrap();
+    assert_eq!(room.news(), [("mute-member", 2)]);
+    room.control(Control::UnmuteAll).unwrap();
+    assert_eq!(room.news(), [("unmute-member", 1), ("unmute-member", 2)]);
+    room.control(Control::Deaf(b)).unwrap();
+    room.news();
+    room.control(Control::DeafAll).unwrap();
+    assert_eq!(room.news(), [("deaf-member", 1)]);
+    room.control(Control::UndeafAll).unwrap();
+    assert_eq!(room.news(), [("undeaf-member", 1), ("undeaf-member", 2)]);
+    assert!(!room.state(chair).muted && !room.state(chair).deaf);
+    room.talk(b, true);
+    room.news();
+    room.control(Control::KickAll).unwrap();
+    assert_eq!(
+        room.news(),
+        [
+            ("del-member", 1),
+            ("del-member", 2),
+            ("del-member", 3),
+            ("conference-destroy", 0)
+        ]
+    );
+    assert!(room.conference.is_ended());
+}
+
+#[test]
+fn the_end_hangs_everybody_up_and_lets_reservations_lapse() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Member);
+    let held = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.news();
+    room.apply(Command::End {
+        cause: LeaveCause::ServerShutdown,
+    })
+    .unwrap();
+    assert_eq!(room.news(), [("del-member", 1), ("conference-destroy", 0)]);
+    let cause = LeaveCause::ServerShutdown;
+    assert_eq!(
+        room.effects,
+        [
+            Effect::HangUp {
+                participant: id,
+                cause
+            },
+            Effect::Destroy
+        ]
+    );
+    assert_eq!(
+        room.apply(Command::Join { participant: held }),
+        Err(Refusal::Ended)
+    );
+    assert_eq!(room.apply(Command::End { cause }), Err(Refusal::Ended));
+}
+
+#[test]
+fn the_first_talker_has_the_floor_until_another_talks() {
+    let mut room = Room::open();
+    let a = room.enter(Role::Member);
+    let b = room.enter(Role::Member);
+    assert_eq!(room.floor(), None);
+    room.talk(a, true);
+    assert_eq!(room.floor(), Some(a));
+    room.talk(a, false);
+    assert_eq!(room.floor(), Some(a), "a pause does not lose the floor");
+    room.talk(b, true);
+    assert_eq!(room.floor(), Some(b));
+    room.talk(a, true);
+    assert_eq!(room.floor(), Some(b), "not by talking over another");
+    room.talk(b, false);
+    assert_eq!(room.floor(), Some(a));
+}
+
+#[test]
+fn a_louder_talker_takes_the_floor_only_when_he_goes_on() {
+    let mut room = Room::open();
+    let a = room.enter(Role::Member);
+    let b = room.enter(Role::Member);
+    room.energy(a, 1_000);
+    room.energy(b, 4_000);
+    room.talk(a, true);
+    room.wait(FLOOR_HOLD);
+    room.talk(b, true);
+    room.energy(b, 4_000);
+    assert_eq!(room.floor(), Some(a), "just began");
+    room.wait(FLOOR_SUSTAIN - Duration::from_millis(1));
+    room.energy(b, 4_000);
+    assert_eq!(room.floor(), Some(a), "1 ms short of sustained");
+    room.wait(Duration::from_millis(1));
+    room.energy(b, 4_000);
+    assert_eq!(room.floor(), Some(b));
+    for _ in 0..100 {
+        room.energy(a, 20_000);
+    }
+    assert_eq!(room.floor(), Some(b), "the floor rests");
+    room.wait(FLOOR_HOLD);
+    room.energy(a, 20_000);
+    assert_eq!(room.floor(), Some(a));
+}
+
+#[test]
+fn a_talker_no_louder_than_the_holder_never_takes_the_floor() {
+    let mut room = Room::open();
+    let a = room.enter(Role::Member);
+    let b = room.enter(Role::Member);
+    for (id, score) in [(a, 1_000), (b, 1_200)] {
+        room.energy(id, score);
+        room.talk(id, true);
+    }
+    for _ in 0..1_000 {
+        room.wait(Duration::from_millis(20));
+        room.energy(a, 1_000);
+        room.energy(b, 1_200);
+    }
+    assert_eq!(room.floor(), Some(a));
+}
+
+#[test]
+fn the_floor_passes_when_its_holder_leaves() {
+    let mut room = Room::open();
+    let ids: Vec<_> = (0..3).map(|_| room.enter(Role::Member)).collect();
+    for (id, score) in ids.iter().zip([9_000, 500, 600]) {
+        room.energy(*id, score);
+        room.talk(*id, true);
+    }
+    room.news();
+    room.apply(Command::Leave {
+        participant: ids[0],
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    assert_eq!(room.news(), [("del-member", 1), ("floor-change", 3)]);
+}
+
+#[test]
+fn a_reading_refuses_events_that_do_not_follow() {
+    let mut room = Room::open();
+    room.enter(Role::Member);
+    room.control(Control::Lock).unwrap();
+    let events = std::mem::take(&mut room.events);
+    assert_eq!(Snapshot::begin(&events[1]), None);
+    let mut reading = Snapshot::begin(&events[0]).unwrap();
+    assert_eq!(
+        reading.follow(&events[2]),
+        Err(Discontinuity::Gap {
+            expected: 2,
+            found: 3
+        })
+    );
+    assert_eq!(
+        reading.follow(&events[0]),
+        Err(Discontinuity::Gap {
+            expected: 2,
+            found: 1
+        })
+    );
+    let mut foreign = events[1].clone();
+    foreign.instance_id = InstanceId::from("another");
+    assert!(matches!(
+        reading.follow(&foreign),
+        Err(Discontinuity::OtherInstance { .. })
+    ));
+    for event in &events[1..] {
+        reading.follow(event).unwrap();
+    }
+    assert_eq!(reading, room.conference.snapshot().unwrap());
+    assert_eq!(reading.duration_s(GregorianSeconds::from_unix(1_090)), 90);
+    assert_eq!(
+        reading.duration_s(GregorianSeconds::from_unix(10)),
+        0,
+        "the wall clock was set back"
+    );
+}
+
+#[test]
+fn debug_output_of_a_caller_shows_neither_name_nor_number() {
+    let caller = Caller {
+        caller_id_name: "Ada".into(),
+        caller_id_number: "4930123".into(),
+        ..Caller::new("call-7")
+    };
+    let text = format!("{caller:?}");
+    assert!(text.contains("call-7") && !text.contains("Ada") && !text.contains("4930123"));
+}
+
+#[test]
+fn ids_parse_and_print() {
+    assert_eq!("17".parse::<ParticipantId>().unwrap().to_string(), "17");
+    for wrong in ["0", "-1", "x", "", "18446744073709551616"] {
+        assert!(wrong.parse::<ParticipantId>().is_err(), "{wrong}");
+    }
+    assert_eq!(ConferenceId::from("3000").as_str(), "3000");
+}

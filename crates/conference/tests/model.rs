@@ -1,0 +1,507 @@
+//! Random command sequences against a reference model, and the state rebuilt from events alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use confab_conference::*;
+use proptest::prelude::*;
+
+/// One step. Participants are meant by their index among all ids given so far, so that dead ids are tried as well.
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve {
+        moderator: bool,
+        entry: Entry,
+    },
+    Join(usize),
+    Release(usize),
+    Leave(usize),
+    Single(u8, usize),
+    Bulk(u8),
+    Talking(usize, bool),
+    Energy(usize, u16),
+    Update {
+        limit: Option<u32>,
+        join_muted: bool,
+        join_deaf: bool,
+    },
+    Pause(u16),
+    End,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..12usize;
+    let entry = prop_oneof![
+        4 => Just(Entry::DialIn),
+        1 => (any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
+    ];
+    prop_oneof![
+        6 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Reserve { moderator, entry }),
+        8 => who.clone().prop_map(Step::Join),
+        1 => who.clone().prop_map(Step::Release),
+        3 => who.clone().prop_map(Step::Leave),
+        6 => (0..5u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
+        2 => (0..8u8).prop_map(Step::Bulk),
+        6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
+        4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
+        1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>())
+            .prop_map(|(limit, join_muted, join_deaf)| Step::Update { limit, join_muted, join_deaf }),
+        3 => (0..3_000u16).prop_map(Step::Pause),
+        1 => prop_oneof![9 => Just(Step::Pause(1)), 1 => Just(Step::End)],
+    ]
+}
+
+/// What the model knows of one participant: the flags that commands decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Flags {
+    moderator: bool,
+    ghost: bool,
+    muted: bool,
+    deaf: bool,
+    talking: bool,
+    energy: u16,
+}
+
+/// The reference: a plain account of the rules, without events, effects or floor.
+#[derive(Debug)]
+struct Model {
+    settings: Settings,
+    held: BTreeMap<ParticipantId, (bool, Entry)>,
+    present: BTreeMap<ParticipantId, Flags>,
+    locked: bool,
+    started: bool,
+    ended: bool,
+}
+
+impl Model {
+    fn reserve(&self, entry: Entry) -> Result<(), Refusal> {
+        let limit = self.settings.max_participants.filter(|&limit| limit > 1);
+        let count = self.present.values().filter(|flags| !flags.ghost).count()
+            + self.held.values().filter(|(_, entry)| !entry.is_ghost()).count();
+        if self.ended {
+            Err(Refusal::Ended)
+        } else if self.locked && entry == Entry::DialIn {
+            Err(Refusal::Locked)
+        } else if !entry.is_ghost() && limit.is_some_and(|limit| count >= limit as usize) {
+            Err(Refusal::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn join(&mut self, id: ParticipantId) -> Result<(), Refusal> {
+        if self.ended {
+            return Err(Refusal::Ended);
+        }
+        let (moderator, entry) = self.held.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
+        let role = if moderator {
+            self.settings.moderator
+        } else {
+            self.settings.member
+        };
+        let (muted, deaf) = match entry {
+            Entry::DialIn => (role.join_muted, role.join_deaf),
+            Entry::DialOut { muted, deaf, .. } => (muted, deaf),
+        };
+        let ghost = entry.is_ghost();
+        self.present.insert(
+            id,
+            Flags {
+                moderator,
+                ghost,
+                muted,
+                deaf,
+                talking: false,
+                energy: 0,
+            },
+        );
+        self.started = true;
+        Ok(())
+    }
+
+    fn with(&mut self, id: ParticipantId, change: impl FnOnce(&mut Flags)) -> Result<(), Refusal> {
+        if self.ended {
+            return Err(Refusal::Ended);
+        }
+        self.present
+            .get_mut(&id)
+            .map(change)
+            .ok_or(Refusal::UnknownParticipant(id))
+    }
+
+    fn gone(&mut self, known: bool, id: ParticipantId) -> Result<(), Refusal> {
+        let refused = if self.ended {
+            Refusal::Ended
+        } else {
+            Refusal::UnknownParticipant(id)
+        };
+        self.ended |= self.held.is_empty() && self.present.is_empty() && known;
+        if known { Ok(()) } else { Err(refused) }
+    }
+
+    fn leave(&mut self, id: ParticipantId) -> Result<(), Refusal> {
+        let known = self.present.remove(&id).is_some();
+        self.gone(known, id)
+    }
+
+    fn release(&mut self, id: ParticipantId) -> Result<(), Refusal> {
+        let known = self.held.remove(&id).is_some();
+        self.gone(known, id)
+    }
+
+    fn control(&mut self, control: Control) -> Result<(), Refusal> {
+        if self.ended {
+            return Err(Refusal::Ended);
+        }
+        if !self.started {
+            return Err(Refusal::NotRunning);
+        }
+        let mute = |flags: &mut Flags| {
+            flags.muted = true;
+            flags.talking = false;
+        };
+        match control {
+            Control::Mute(id) => self.with(id, mute),
+            Control::Unmute(id) => self.with(id, |flags| flags.muted = false),
+            Control::Deaf(id) => self.with(id, |flags| flags.deaf = true),
+            Control::Undeaf(id) => self.with(id, |flags| flags.deaf = false),
+            Control::Kick(id) => self.leave(id),
+            Control::MuteAll => self.members(mute),
+            Control::UnmuteAll => self.members(|flags| flags.muted = false),
+            Control::DeafAll => self.members(|flags| flags.deaf = true),
+            Control::UndeafAll => self.members(|flags| flags.deaf = false),
+            Control::KickAll => {
+                self.present.clear();
+                self.ended = self.held.is_empty();
+                Ok(())
+            }
+            Control::Lock => {
+                self.locked = true;
+                Ok(())
+            }
+            Control::Unlock => {
+                self.locked = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn members(&mut self, change: impl Fn(&mut Flags)) -> Result<(), Refusal> {
+        self.present
+            .values_mut()
+            .filter(|flags| !flags.moderator)
+            .for_each(change);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
+        if self.ended {
+            return Err(Refusal::Ended);
+        }
+        self.held.clear();
+        self.present.clear();
+        self.ended = true;
+        Ok(())
+    }
+}
+
+/// The conference under test, the model, and what an observer made of the outputs.
+struct Trial {
+    conference: Conference,
+    model: Model,
+    given: Vec<ParticipantId>,
+    now: Instant,
+    seconds: u64,
+    reading: Option<Snapshot>,
+    /// Mute and deaf as the performed effects left them.
+    performed: BTreeMap<ParticipantId, (bool, bool)>,
+    added: BTreeSet<ParticipantId>,
+    deleted: BTreeSet<ParticipantId>,
+    destroyed: bool,
+}
+
+impl Trial {
+    fn new() -> Trial {
+        let identity = Identity {
+            account_id: AccountId::from("a"),
+            conference_id: ConferenceId::from("c"),
+            instance_id: InstanceId::from("i"),
+        };
+        let first = ParticipantId::new(100).expect("above zero");
+        let ids = Box::new(SequentialIds::starting_at(first));
+        Trial {
+            conference: Conference::new(identity, Settings::default(), ids),
+            model: Model {
+                settings: Settings::default(),
+                held: BTreeMap::new(),
+                present: BTreeMap::new(),
+                locked: false,
+                started: false,
+                ended: false,
+            },
+            given: Vec::new(),
+            now: Instant::now(),
+            seconds: 0,
+            reading: None,
+            performed: BTreeMap::new(),
+            added: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+            destroyed: false,
+        }
+    }
+
+    fn id(&self, index: usize) -> ParticipantId {
+        // Ids that were never given are tried as well.
+        self.given
+            .get(index)
+            .copied()
+            .unwrap_or(ParticipantId::new(1 + index as u64).expect("above zero"))
+    }
+
+    fn play(&mut self, step: &Step) {
+        let (command, expected) = match *step {
+            Step::Reserve { moderator, entry } => {
+                let role = if moderator { Role::Moderator } else { Role::Member };
+                let caller = Caller::new(format!("call-{}", self.given.len()));
+                (
+                    Command::Reserve { caller, role, entry },
+                    self.model.reserve(entry),
+                )
+            }
+            Step::Join(who) => {
+                let participant = self.id(who);
+                (Command::Join { participant }, self.model.join(participant))
+            }
+            Step::Release(who) => {
+                let participant = self.id(who);
+                (Command::Release { participant }, self.model.release(participant))
+            }
+            Step::Leave(who) => {
+                let participant = self.id(who);
+                let cause = LeaveCause::HungUp;
+                (
+                    Command::Leave { participant, cause },
+                    self.model.leave(participant),
+                )
+            }
+            Step::Single(which, who) => {
+                let id = self.id(who);
+                let control = [
+                    Control::Mute(id),
+                    Control::Unmute(id),
+                    Control::Deaf(id),
+                    Control::Undeaf(id),
+                    Control::Kick(id),
+                ][usize::from(which)];
+                (Command::Control(control), self.model.control(control))
+            }
+            Step::Bulk(which) => {
+                let control = [
+                    Control::MuteAll,
+                    Control::UnmuteAll,
+                    Control::DeafAll,
+                    Control::UndeafAll,
+                    Control::Lock,
+                    Control::Unlock,
+                    Control::Unlock,
+                    Control::KickAll,
+                ][usize::from(which)];
+                (Command::Control(control), self.model.control(control))
+            }
+            Step::Talking(who, talking) => {
+                let participant = self.id(who);
+                let expected = self
+                    .model
+                    .with(participant, |flags| flags.talking = talking && !flags.muted);
+                (Command::Talking { participant, talking }, expected)
+            }
+            Step::Energy(who, score) => {
+                let participant = self.id(who);
+                (
+                    Command::Energy { participant, score },
+                    self.model.with(participant, |f| f.energy = score),
+                )
+            }
+            Step::Update {
+                limit,
+                join_muted,
+                join_deaf,
+            } => {
+                let settings = Settings {
+                    max_participants: limit,
+                    member: RoleSettings {
+                        join_muted,
+                        join_deaf,
+                    },
+                    ..Settings::default()
+                };
+                let expected = if self.model.ended {
+                    Err(Refusal::Ended)
+                } else {
+                    Ok(())
+                };
+                self.model.settings = settings.clone();
+                (Command::Update(settings), expected)
+            }
+            Step::Pause(ms) => {
+                self.now += Duration::from_millis(ms.into());
+                self.seconds += u64::from(ms) / 1_000;
+                return;
+            }
+            Step::End => (
+                Command::End {
+                    cause: LeaveCause::ConferenceEnded,
+                },
+                self.model.end(),
+            ),
+        };
+        let wall = GregorianSeconds::from_unix(self.seconds);
+        let reply = self.conference.apply(self.now, wall, command);
+        if let (Ok(Reply::Reserved(id)), Step::Reserve { moderator, entry }) = (&reply, step) {
+            assert!(!self.given.contains(id), "an id was given twice");
+            self.given.push(*id);
+            self.model.held.insert(*id, (*moderator, *entry));
+        }
+        assert_eq!(reply.map(|_| ()), expected, "{step:?}");
+        self.observe();
+        self.compare();
+    }
+
+    fn observe(&mut self) {
+        while let Some(output) = self.conference.poll_output() {
+            match output {
+                Output::Event(event) => self.hear(&event),
+                Output::Effect(effect) => self.perform(effect),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: &Event) {
+        assert!(!self.destroyed, "an event after conference-destroy");
+        assert_eq!(
+            event.kind.is_about_leg(),
+            event.participant.is_some() && event.kind.name() != "floor-change"
+        );
+        match &mut self.reading {
+            None => {
+                self.reading = Some(Snapshot::begin(event).expect("the first event is conference-create"))
+            }
+            Some(reading) => reading.follow(event).expect("events follow without gaps"),
+        }
+        if let Some(state) = &event.participant {
+            assert!(!(state.muted && state.talking), "muted and talking: {event:?}");
+        }
+        match (event.kind, &event.participant) {
+            (EventKind::AddMember, Some(state)) => {
+                assert!(self.added.insert(state.id), "add-member twice");
+                self.performed.insert(state.id, (state.muted, state.deaf));
+            }
+            (EventKind::DelMember(_), Some(state)) => {
+                assert!(self.added.contains(&state.id) && self.deleted.insert(state.id));
+            }
+            (EventKind::ConferenceDestroy, None) => {
+                assert_eq!(self.added, self.deleted, "somebody was still in");
+                self.destroyed = true;
+            }
+            (_, Some(state)) => {
+                assert!(self.added.contains(&state.id) && !self.deleted.contains(&state.id));
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::SetMuted { participant, muted } => {
+                let (known, _) = self.performed.get_mut(&participant).expect("a leg in the mix");
+                assert_ne!(
+                    std::mem::replace(known, muted),
+                    muted,
+                    "an effect that changes nothing"
+                );
+            }
+            Effect::SetDeaf { participant, deaf } => {
+                let (_, known) = self.performed.get_mut(&participant).expect("a leg in the mix");
+                assert_ne!(
+                    std::mem::replace(known, deaf),
+                    deaf,
+                    "an effect that changes nothing"
+                );
+            }
+            Effect::HangUp { participant, .. } => {
+                assert!(self.performed.remove(&participant).is_some(), "hung up twice");
+            }
+            Effect::Destroy => assert!(self.conference.is_ended()),
+        }
+    }
+
+    fn compare(&self) {
+        assert_eq!(self.conference.is_ended(), self.model.ended);
+        assert_eq!(self.destroyed, self.model.ended && self.model.started);
+        let Ok(mut fresh) = self.conference.snapshot() else {
+            assert!(self.model.ended || !self.model.started);
+            return;
+        };
+        assert_eq!(fresh.locked, self.model.locked);
+        let flags: BTreeMap<ParticipantId, Flags> = fresh
+            .participants
+            .iter()
+            .map(|state| {
+                let flags = Flags {
+                    moderator: state.role == Role::Moderator,
+                    ghost: state.ghost,
+                    muted: state.muted,
+                    deaf: state.deaf,
+                    talking: state.talking,
+                    energy: state.current_energy,
+                };
+                (state.id, flags)
+            })
+            .collect();
+        assert_eq!(flags, self.model.present);
+        for state in &fresh.participants {
+            assert_eq!(
+                self.performed[&state.id],
+                (state.muted, state.deaf),
+                "the legs do what is shown"
+            );
+        }
+        self.check_floor(&fresh);
+        let mut reading = self
+            .reading
+            .clone()
+            .expect("a running conference has announced itself");
+        for state in fresh.participants.iter_mut().chain(&mut reading.participants) {
+            state.current_energy = 0;
+        }
+        assert_eq!(reading, fresh, "rebuilt from events alone");
+    }
+
+    fn check_floor(&self, snapshot: &Snapshot) {
+        let holders: Vec<_> = snapshot.participants.iter().filter(|state| state.floor).collect();
+        let talkers = snapshot.participants.iter().filter(|state| state.talking).count();
+        assert!(holders.len() <= 1);
+        match holders.first() {
+            None => assert_eq!(talkers, 0, "somebody talks and nobody has the floor"),
+            Some(holder) => {
+                assert!(!holder.muted);
+                assert!(holder.talking || talkers == 0, "a silent holder beside a talker");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sequence_of_commands_agrees_with_the_model_and_with_its_own_events(
+        steps in proptest::collection::vec(step(), 1..120)
+    ) {
+        let mut trial = Trial::new();
+        for step in &steps {
+            trial.play(step);
+        }
+    }
+}

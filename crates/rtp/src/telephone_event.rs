@@ -1,0 +1,1 @@
+//! DTMF in RTP (RFC 4733).

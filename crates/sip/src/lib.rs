@@ -1,1 +1,61 @@
 //! SIP messages, transactions, dialogs and calls as sans-IO state machines.
+//!
+//! # What it is for
+//!
+//! Bytes and the current time go in, bytes and events come out. The message layer reads whatever a phone, trunk or
+//! attacker sends without panicking, keeps what it does not understand, and hands every refused request the answer it is
+//! owed. On top of it stand the state machines of a user agent.
+//!
+//! # What it deliberately does not do
+//!
+//! No sockets, threads, clock, randomness of its own, or DNS; no session description (bodies are bytes); no
+//! authentication policy.
+//!
+//! # Messages
+//!
+//! - [`Message`], [`Request`], [`Response`]: a message over the buffer it came in, nothing copied.
+//! - [`Headers`]: raw fields in order, with typed getters that read on demand; [`HeaderError`] says where one is wrong.
+//! - [`Uri`], [`SipUri`]: reading, printing, and the comparison of RFC 3261 §19.1.4.
+//! - [`ParseError`] with [`ErrorAnswer`]: why a message is refused and what to reply.
+//! - [`StreamFramer`]: messages and keep-alives out of a TCP stream, bounded.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use confab_sip::{Message, Response, StatusCode, Tag};
+//!
+//! let datagram = Bytes::from_static(
+//!     b"OPTIONS sip:3000@192.0.2.1 SIP/2.0\r\n\
+//!       Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK74bf9;rport\r\n\
+//!       From: \"Front desk\" <sip:11@192.0.2.7>;tag=9fxced76sl\r\n\
+//!       To: <sip:3000@192.0.2.1>\r\n\
+//!       Call-ID: 3848276298220188511\r\n\
+//!       CSeq: 1 OPTIONS\r\n\r\n",
+//! );
+//! let Message::Request(request) = Message::parse(datagram)? else { panic!("a request line was given") };
+//! assert_eq!(request.headers.top_via()?.and_then(|via| via.branch()).unwrap().as_bytes(), b"z9hG4bK74bf9");
+//! let response = Response::to(&request, StatusCode::OK).with_to_tag(&Tag::new("8321234356"));
+//! assert!(response.to_bytes().starts_with(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.7:5060;"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # RFC sections
+//!
+//! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
+
+mod byte_str;
+mod framing;
+mod message;
+mod param;
+mod scan;
+mod uri;
+
+pub use byte_str::ByteStr;
+pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
+pub use message::{
+    Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
+    MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,
+    NameAddr, ParseError, ParseErrorKind, Reason, Request, Response, RetryAfter, StatusCode, Tag, Via,
+};
+pub use param::{Param, Params};
+pub use scan::Problem;
+pub use uri::{Host, HostPort, OtherUri, RequestUri, SipScheme, SipUri, Uri, UriError};

@@ -1,0 +1,94 @@
+//! Owns the path a message came over or goes to: transport, both addresses, and the connection for stream transports.
+//!
+//! Never opens or closes anything: connection numbers are given out by whoever owns the sockets.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A transport protocol of SIP (RFC 3261 §18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// One message per datagram; the transactions repeat what may be lost.
+    Udp,
+    /// A byte stream, messages framed by Content-Length.
+    Tcp,
+}
+
+impl Transport {
+    /// True when the transport itself repeats what was lost, so transactions do not (RFC 3261 §17.1.1.1).
+    pub fn is_reliable(self) -> bool {
+        !matches!(self, Transport::Udp)
+    }
+
+    /// The token of the Via header field: `UDP`, `TCP`.
+    pub fn via_token(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        }
+    }
+
+    /// The value of the `transport` URI parameter: `udp`, `tcp`.
+    pub fn uri_value(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        }
+    }
+
+    /// The transport that a `transport` URI parameter names, if this crate speaks it.
+    pub fn from_uri_value(value: &[u8]) -> Option<Self> {
+        match value {
+            _ if value.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
+            _ if value.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
+            _ => None,
+        }
+    }
+}
+
+/// Where a message came from, or where it has to go.
+///
+/// For UDP `connection` is always 0. For TCP a number other than 0 names a connection that exists; 0 asks the shell to use
+/// its connection to `remote`, or to open one, and to report [`Endpoint::handle_send_failed`](crate::Endpoint::handle_send_failed)
+/// when it cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// Protocol.
+    pub transport: Transport,
+    /// Our address. It goes into Via and Contact unless an advertised one is configured, so it must be one the peer can
+    /// use: a concrete address, not the unspecified one.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// Number of the connection, 0 for none.
+    pub connection: u64,
+}
+
+impl Flow {
+    /// A UDP flow.
+    pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Flow {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: 0,
+        }
+    }
+
+    /// A TCP flow over an existing connection.
+    pub fn tcp(local: SocketAddr, remote: SocketAddr, connection: u64) -> Self {
+        Flow {
+            transport: Transport::Tcp,
+            local,
+            remote,
+            connection,
+        }
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} → {}", self.transport.via_token(), self.local, self.remote)
+    }
+}

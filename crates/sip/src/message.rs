@@ -1,0 +1,76 @@
+//! SIP messages: requests and responses, their headers, reading and printing (RFC 3261 §7).
+//!
+//! Owns everything one message says. It never knows about transactions, sockets or time.
+
+mod error;
+mod header_name;
+mod headers;
+mod method;
+mod parse;
+mod request;
+mod response;
+mod status;
+mod typed;
+mod value;
+
+use bytes::Bytes;
+
+pub use error::{ErrorAnswer, HeaderError, ParseError, ParseErrorKind};
+pub use header_name::HeaderName;
+pub use headers::{Header, Headers};
+pub use method::Method;
+pub(crate) use parse::{Lines, declared_length, may_start_message, refuse};
+pub use parse::{MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_MESSAGE_BYTES};
+pub use request::Request;
+pub use response::Response;
+pub use status::StatusCode;
+pub use typed::{Essentials, MAX_LIST_VALUES};
+pub use value::{Branch, CSeq, CallId, MediaType, NameAddr, Reason, RetryAfter, Tag, Via};
+
+/// One SIP message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+impl Message {
+    /// Reads a datagram, or a message cut out of a stream by [`crate::StreamFramer`]. Headers and body share its
+    /// buffer.
+    ///
+    /// What comes back has exactly one readable From, To, Call-ID and CSeq, readable Via, Contact, Route and Record-Route
+    /// values, Max-Forwards and Content-Length in range when present, and, for a request, the CSeq of its method.
+    /// Anything else is not judged here: unknown methods, schemes, headers and types pass.
+    ///
+    /// # Errors
+    /// [`ParseError`], with the response to send when one is owed.
+    pub fn parse(datagram: Bytes) -> Result<Message, ParseError> {
+        parse::message(&datagram)
+    }
+
+    /// The message as it goes on the wire.
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Message::Request(request) => request.to_bytes(),
+            Message::Response(response) => response.to_bytes(),
+        }
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Message::Request(request) => &request.headers,
+            Message::Response(response) => &response.headers,
+        }
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Message::Request(request) => &request.body,
+            Message::Response(response) => &response.body,
+        }
+    }
+}

@@ -170,7 +170,8 @@ pub struct MediaDescription {
     pub port_count: Option<u16>,
     /// Transport protocol and profile, such as `RTP/AVP`.
     pub protocol: String,
-    /// Formats in order of preference; payload type numbers when the protocol is RTP.
+    /// Formats in order of preference; payload type numbers when the protocol is RTP. The grammar wants at least
+    /// one: `-` stands for none, which is no payload type.
     pub formats: Vec<String>,
     /// `c=` lines of this stream. More than one only occurs with multicast layers.
     pub connections: Vec<Connection>,
@@ -356,8 +357,7 @@ impl fmt::Display for MediaDescription {
         }
         write!(f, " {}", Field(&self.protocol))?;
         if self.formats.is_empty() {
-            // At least one format is mandatory, also on a refused stream (RFC 3264 §6).
-            f.write_str(" 0")?;
+            f.write_str(" -")?;
         }
         for format in &self.formats {
             write!(f, " {}", Field(format))?;

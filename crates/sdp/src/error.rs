@@ -46,7 +46,7 @@ pub enum SdpError {
         protocol: String,
     },
     /// Offerer and server have no codec in common.
-    #[error("no common codec among {}", list(.offered))]
+    #[error("no common codec among {}", offered.join(", "))]
     NoCommonCodec {
         /// The audio formats of the peer as `name/rate`, or payload type numbers without a known meaning.
         offered: Vec<String>,
@@ -132,13 +132,5 @@ impl SdpError {
             .take(200)
             .collect();
         format!("{} {agent} \"{text}\"", self.warning_code())
-    }
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "no formats at all".to_owned()
-    } else {
-        names.join(", ")
     }
 }

@@ -100,8 +100,9 @@ fn repair_line(kind: &str, value: &str, seen: &mut Seen, out: &mut String) -> Re
         }
         "c" if !in_session || !seen.connection => {
             seen.connection |= in_session;
+            let fields: Vec<&str> = value.split_ascii_whitespace().take(3).collect();
             out.push_str("c=");
-            out.push_str(value);
+            out.push_str(&fields.join(" "));
         }
         "b" => {
             if let Some((kind, number)) = value.split_once(':') {
@@ -160,7 +161,7 @@ fn repair_origin(value: &str) -> Option<String> {
     ))
 }
 
-/// Rewrites an `m=` value to single blanks between its fields, with an empty format list when there is none.
+/// Rewrites an `m=` value to single blanks between its fields, with `-` as the format when there is none.
 fn repair_media(value: &str, out: &mut String) -> Result<(), SdpError> {
     out.push_str("m=");
     let mut fields = 0;
@@ -172,7 +173,7 @@ fn repair_media(value: &str, out: &mut String) -> Result<(), SdpError> {
         fields += 1;
     }
     if fields == 3 {
-        out.push(' ');
+        out.push_str(" -");
     }
     if fields > 3 + MAX_FORMATS {
         return Err(SdpError::TooMany {
@@ -199,17 +200,24 @@ fn description(session: sdp_types::Session) -> SessionDescription {
         },
         connection: session.connection.map(connection),
         bandwidths: session.bandwidths.into_iter().map(bandwidth).collect(),
-        timings: session
-            .times
-            .into_iter()
-            .map(|time| Timing {
-                start: time.start_time,
-                stop: time.stop_time,
-            })
-            .collect(),
+        timings: timings(&session.times),
         attributes: session.attributes.into_iter().map(attribute).collect(),
         media: session.medias.into_iter().map(media).collect(),
     }
+}
+
+/// Without a readable `t=` line the session has no bounds.
+fn timings(times: &[sdp_types::Time]) -> Vec<Timing> {
+    if times.is_empty() {
+        return vec![Timing::default()];
+    }
+    times
+        .iter()
+        .map(|time| Timing {
+            start: time.start_time,
+            stop: time.stop_time,
+        })
+        .collect()
 }
 
 fn origin(origin: sdp_types::Origin) -> OriginLine {

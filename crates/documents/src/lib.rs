@@ -1,1 +1,57 @@
-//! Accounts and conference documents: schemas, validation, store.
+//! Accounts and conference documents: what a valid document is, and the store that keeps them.
+//!
+//! A document is JSON with an id of 32 hex characters and a revision `N-HASH`. What a client sends is stripped of keys
+//! that only the server writes, repaired in type where that loses nothing, completed with the schema's defaults and
+//! then checked; all broken rules are reported together ([`Violations`]). Unknown keys are kept and returned.
+//!
+//! # What it does not do
+//! It speaks no HTTP and no SIP: the layers above turn a [`SaveError`] into a status. It knows nothing of running
+//! conferences; [`settings`] says what a document means for one. It never returns or logs a user's password.
+//!
+//! # Main types
+//! - [`Store`]: one SQLite file in the data directory (write-ahead log, migrations). Cheap to clone.
+//! - [`Document`], [`Revision`], [`Expected`]: what is stored, and what a writer expects to change.
+//! - [`Schema`], [`Violations`]: the rules and the broken ones.
+//! - [`Route`]: the conference behind a dialled number and the role that the number gives.
+//! - [`BootstrapConfig`], [`FirstStart`]: the first account of an empty store.
+//!
+//! # Secrets
+//! API keys and bridge passwords are sealed with XChaCha20-Poly1305. The key is `confab.key` in the data directory
+//! (mode 0600), or the environment variable `CONFAB_KEY` (64 hex characters). An API key is looked up by its SHA-256. Of a
+//! user's password only argon2id verifiers are kept.
+//!
+//! # Example
+//! ```
+//! use confab_documents::{BootstrapConfig, Store, settings};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # let directory = tempfile::tempdir()?;
+//! # let data_dir = directory.path();
+//! # runtime.block_on(async {
+//! let store = Store::open(data_dir).await?;
+//! let config = BootstrapConfig { conference_number: "3000".into(), ..Default::default() };
+//! let first = store.bootstrap(config).await?.expect("the store was empty");
+//!
+//! let route = store.route(&first.account_id, "+30-00").await?.expect("the ready conference");
+//! assert!(!settings(&route.document).member.join_muted);
+//! store.close().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod account;
+mod conference;
+mod document;
+mod error;
+pub mod schema;
+mod secret;
+mod store;
+
+pub use account::{API_KEY_LENGTH, Account, NewAccount};
+pub use conference::{has_pins, schema_json as conference_schema, settings};
+pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
+pub use error::{SaveError, StoreError};
+pub use schema::{Rule, Schema, Violation, Violations};
+pub use secret::{Credentials, PasswordVerifier};
+pub use store::{BootstrapConfig, FirstStart, ListOrder, ListPage, Route, RouteRole, Store};

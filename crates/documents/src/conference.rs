@@ -1,0 +1,378 @@
+//! Owns what a conference document is: its schema, what a write does to it, and what it means for a running
+//! conference. Never touches the database.
+
+use std::sync::LazyLock;
+
+use confab_conference::{RoleSettings, Settings};
+use serde_json::Value;
+
+use crate::document::{Body, Document, MAX_DEPTH, depth_is_bounded, drop_private_keys};
+use crate::schema::{Rule, Schema, Violation, Violations};
+
+static SCHEMA_JSON: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../schemas/conferences.json")).expect("the embedded schema is JSON")
+});
+
+static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::compile(&SCHEMA_JSON).expect("the embedded schema uses known keywords only"));
+
+/// Returns the JSON Schema of conference documents.
+pub fn schema_json() -> &'static Value {
+    &SCHEMA_JSON
+}
+
+pub(crate) fn schema() -> &'static Schema {
+    &SCHEMA
+}
+
+/// The key whose value is sealed at rest.
+pub(crate) const SEALED_KEY: &str = "bridge_password";
+
+/// Keys that the server alone writes and that are no document content.
+const READ_ONLY_KEYS: [&str; 1] = ["focus"];
+
+/// Turns what a client sent into what is stored: private and read-only keys dropped, types repaired, defaults filled.
+/// Every broken rule is reported together.
+pub(crate) fn prepare(mut body: Body) -> Result<Body, Violations> {
+    drop_private_keys(&mut body);
+    for key in READ_ONLY_KEYS {
+        body.shift_remove(key);
+    }
+    if !depth_is_bounded(&body) {
+        let message = format!("The document must not nest deeper than {MAX_DEPTH} levels");
+        return Err(Violation::new("data", Rule::Invalid, message)
+            .with_target(MAX_DEPTH.into())
+            .into());
+    }
+    let mut value = Value::Object(body);
+    schema().repair(&mut value);
+    schema().fill_defaults(&mut value);
+    let mut violations = Violations::default();
+    schema().check(&value, &mut violations);
+    match value {
+        Value::Object(body) if violations.is_empty() => Ok(body),
+        _ => Err(violations),
+    }
+}
+
+/// One of the three number lists of a conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NumberList {
+    Anyone,
+    Members,
+    Moderators,
+}
+
+/// Returns the numbers of one list.
+pub(crate) fn numbers(body: &Body, list: NumberList) -> impl Iterator<Item = &str> {
+    let list = match list {
+        NumberList::Anyone => body.get("conference_numbers"),
+        NumberList::Members => body.get("member").and_then(|member| member.get("numbers")),
+        NumberList::Moderators => body
+            .get("moderator")
+            .and_then(|moderator| moderator.get("numbers")),
+    };
+    texts(list)
+}
+
+fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
+    list.and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+/// Returns whether the conference asks any caller for a PIN.
+pub fn has_pins(document: &Document) -> bool {
+    ["member", "moderator"].iter().any(|role| {
+        texts(document.body.get(*role).and_then(|role| role.get("pins")))
+            .next()
+            .is_some()
+    })
+}
+
+/// Returns what the document says about a running conference.
+///
+/// A key of the document wins over the inline profile, that over the named profile, that over the built-in default.
+/// An interval that is no multiple of 10 ms counts as 20 ms.
+pub fn settings(document: &Document) -> Settings {
+    let body = &document.body;
+    let defaults = Settings::default();
+    let profile = Profile::of(body);
+    Settings {
+        name: body
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        max_participants: limit(body.get("max_participants"))
+            .unwrap_or_else(|| limit(profile.get("max-members")).unwrap_or(defaults.max_participants)),
+        member: role(body.get("member"), defaults.member),
+        moderator: role(body.get("moderator"), defaults.moderator),
+        energy_level: profile.integer("energy-level").unwrap_or(defaults.energy_level),
+        rate_hz: profile.integer("rate").or(defaults.rate_hz),
+        interval_ms: profile
+            .integer("interval")
+            .filter(|interval: &u16| interval.is_multiple_of(10))
+            .unwrap_or(defaults.interval_ms),
+    }
+}
+
+/// Returns `None` when the key is absent, else the limit it stands for: 1 and less mean no limit.
+fn limit(value: Option<&Value>) -> Option<Option<u32>> {
+    let value = value?.as_f64()?;
+    // Beyond what 32 bits hold there is no conference: the cast saturates.
+    Some((value > 1.0).then_some(value as u32))
+}
+
+fn role(role: Option<&Value>, defaults: RoleSettings) -> RoleSettings {
+    let flag = |key| role.and_then(|role| role.get(key)).and_then(Value::as_bool);
+    RoleSettings {
+        join_muted: flag("join_muted").unwrap_or(defaults.join_muted),
+        join_deaf: flag("join_deaf").unwrap_or(defaults.join_deaf),
+    }
+}
+
+/// Where profile keys are looked up: inline first, then the named profile's own values.
+struct Profile<'a> {
+    inline: Option<&'a Value>,
+    named: &'static [(&'static str, i64)],
+}
+
+/// The named profile for paging: the values that differ from the default profile and are built.
+const PAGE: &[(&str, i64)] = &[("rate", 8000), ("interval", 20), ("energy-level", 20)];
+
+impl<'a> Profile<'a> {
+    fn of(body: &'a Body) -> Profile<'a> {
+        let inline = body.get("profile").filter(|profile| profile.is_object());
+        let named = match body.get("profile_name").and_then(Value::as_str) {
+            // An inline profile takes the place of the named one; the name then only labels it.
+            Some("page") if inline.is_none() => PAGE,
+            _ => &[],
+        };
+        Profile { inline, named }
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.inline?.get(key)
+    }
+
+    fn integer<T: TryFrom<i64>>(&self, key: &str) -> Option<T> {
+        let inline = self.get(key).and_then(Value::as_i64);
+        let named = || {
+            self.named
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| *value)
+        };
+        inline.or_else(named).and_then(|value| T::try_from(value).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Revision;
+    use confab_conference::{AccountId, GregorianSeconds};
+    use serde_json::json;
+
+    fn body(value: Value) -> Body {
+        value.as_object().unwrap().clone()
+    }
+
+    fn document(value: Value) -> Document {
+        Document {
+            account_id: AccountId::from("a"),
+            id: "c".into(),
+            revision: Revision::of("c", 1, ""),
+            created: GregorianSeconds(0),
+            modified: GregorianSeconds(0),
+            body: prepare(body(value)).unwrap(),
+        }
+    }
+
+    fn violations(value: Value) -> Vec<(String, &'static str)> {
+        let violations = prepare(body(value)).unwrap_err();
+        violations
+            .iter()
+            .map(|violation| (violation.field.clone(), violation.rule.name()))
+            .collect()
+    }
+
+    #[test]
+    fn c044_an_empty_document_gets_exactly_the_schema_defaults() {
+        assert_eq!(
+            Value::Object(prepare(Body::new()).unwrap()),
+            json!({
+                "conference_numbers": [],
+                "member": {"join_deaf": false, "join_muted": true, "numbers": [], "pins": []},
+                "moderator": {"join_deaf": false, "join_muted": false, "numbers": [], "pins": []},
+                "play_name": false
+            })
+        );
+    }
+
+    #[test]
+    fn c048_to_c064_every_constraint_has_its_field_and_rule() {
+        let id31 = "0".repeat(31);
+        let table = [
+            (json!({"name": "x".repeat(129)}), "name", "maxLength"),
+            (json!({"name": ""}), "name", "minLength"),
+            (json!({"name": 5}), "name", "type"),
+            (json!({"name": null}), "name", "type"),
+            (json!({"owner_id": id31}), "owner_id", "minLength"),
+            (json!({"owner_id": format!("{id31}00")}), "owner_id", "maxLength"),
+            (json!({"member": {"pins": ["12a"]}}), "member.pins.0", "pattern"),
+            (json!({"member": {"pins": ["1", 1234]}}), "member.pins.1", "type"),
+            (
+                json!({"conference_numbers": ["+1"]}),
+                "conference_numbers.0",
+                "pattern",
+            ),
+            (
+                json!({"moderator": {"numbers": ["1", "2", "1"]}}),
+                "moderator.numbers",
+                "uniqueItems",
+            ),
+            (json!({"max_participants": 1.5}), "max_participants", "type"),
+            (json!({"max_participants": "many"}), "max_participants", "type"),
+            (json!({"profile": {"rate": 11025}}), "profile.rate", "enum"),
+            (
+                json!({"profile": {"comfort-noise": 10001}}),
+                "profile.comfort-noise",
+                "maximum",
+            ),
+            (
+                json!({"profile": {"comfort-noise": -1}}),
+                "profile.comfort-noise",
+                "minimum",
+            ),
+            (
+                json!({"profile": {"energy-level": 1801}}),
+                "profile.energy-level",
+                "maximum",
+            ),
+            (json!({"profile": {"interval": 9}}), "profile.interval", "minimum"),
+            (
+                json!({"profile": {"interval": 121}}),
+                "profile.interval",
+                "maximum",
+            ),
+            (
+                json!({"profile": {"max-members": 1}}),
+                "profile.max-members",
+                "minimum",
+            ),
+            (json!({"profile": {"duck-db": 31}}), "profile.duck-db", "maximum"),
+            (json!({"profile": []}), "profile", "type"),
+            (json!({"play_entry_tone": {}}), "play_entry_tone", "type"),
+            (json!({"play_exit_tone": 5}), "play_exit_tone", "type"),
+            (json!({"flags": [1]}), "flags.0", "type"),
+            (json!({"controls": "x"}), "controls", "type"),
+        ];
+        for (value, field, rule) in table {
+            assert_eq!(violations(value.clone()), [(field.to_owned(), rule)], "{value}");
+        }
+    }
+
+    #[test]
+    fn all_violations_come_together() {
+        let found = violations(json!({"name": "", "member": {"pins": ["x"]}, "profile": {"rate": 1}}));
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn c047_c064_c065_what_is_allowed_passes() {
+        for value in [
+            json!({"play_entry_tone": true, "play_exit_tone": "tone_stream://%(500,0,440)"}),
+            json!({"member": {"join_muted": "false", "pins": ["1", "1"]}}),
+            json!({"controls": [{"action": "mute", "digits": "0"}]}),
+            json!({"max_participants": 0}),
+            json!({"custom": {"a": [1, null]}, "ui_metadata": {"ui": "x"}, "pin_timeout": 1}),
+            json!({"name": "ä".repeat(128), "profile": {"rate": "8000", "channels": 2}}),
+        ] {
+            prepare(body(value.clone())).unwrap_or_else(|violations| panic!("{value}: {violations:?}"));
+        }
+    }
+
+    #[test]
+    fn c066_read_only_keys_are_ignored() {
+        let stored = prepare(body(
+            json!({"focus": 5, "_read_only": {"x": 1}, "id": 7, "name": "n"}),
+        ))
+        .unwrap();
+        assert_eq!(stored.get("name"), Some(&json!("n")));
+        assert!(
+            ["focus", "_read_only", "id"]
+                .iter()
+                .all(|key| !stored.contains_key(*key))
+        );
+    }
+
+    #[test]
+    fn a_document_nested_too_deep_is_refused() {
+        let mut value = json!(1);
+        for _ in 0..MAX_DEPTH {
+            value = json!({ "a": value });
+        }
+        assert_eq!(
+            violations(json!({ "custom": value })),
+            [("data".to_owned(), "invalid")]
+        );
+    }
+
+    #[test]
+    fn settings_follow_the_order_of_precedence() {
+        let of = |value| settings(&document(value));
+        assert_eq!(of(json!({})), Settings::default());
+        let full = of(json!({
+            "name": "Board", "max_participants": 5,
+            "member": {"join_muted": false, "join_deaf": true}, "moderator": {"join_muted": true},
+            "profile": {"max-members": 9, "rate": 16000, "interval": 30, "energy-level": 0}
+        }));
+        assert_eq!(full.name, "Board");
+        assert_eq!(full.max_participants, Some(5));
+        assert_eq!(
+            full.member,
+            RoleSettings {
+                join_muted: false,
+                join_deaf: true
+            }
+        );
+        assert_eq!(
+            full.moderator,
+            RoleSettings {
+                join_muted: true,
+                join_deaf: false
+            }
+        );
+        assert_eq!(
+            (full.rate_hz, full.interval_ms, full.energy_level),
+            (Some(16000), 30, 0)
+        );
+        let table = [
+            (json!({"profile": {"max-members": 9}}), Some(9)),
+            (
+                json!({"max_participants": 1, "profile": {"max-members": 9}}),
+                None,
+            ),
+            (json!({"max_participants": -3}), None),
+            (json!({"max_participants": 2}), Some(2)),
+            (json!({"max_participants": 1e300}), Some(u32::MAX)),
+        ];
+        for (value, limit) in table {
+            assert_eq!(of(value.clone()).max_participants, limit, "{value}");
+        }
+        assert_eq!(of(json!({"profile": {"interval": 25}})).interval_ms, 20);
+        assert_eq!(of(json!({"profile_name": "page"})).rate_hz, Some(8000));
+        assert_eq!(of(json!({"profile_name": "other"})).rate_hz, None);
+        assert_eq!(of(json!({"profile_name": "page", "profile": {}})).rate_hz, None);
+    }
+
+    #[test]
+    fn a_pin_of_either_role_counts() {
+        assert!(!has_pins(&document(json!({}))));
+        assert!(has_pins(&document(json!({"member": {"pins": ["1"]}}))));
+        assert!(has_pins(&document(json!({"moderator": {"pins": ["1"]}}))));
+    }
+}

@@ -1,0 +1,145 @@
+//! Owns what can go wrong with the store and how it is told to an operator. Never decides an HTTP status.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::schema::Violations;
+
+/// Why the store cannot be opened or does not answer. The text says what is wrong and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The data directory cannot be made, read or written.
+    #[error(
+        "the data directory {} cannot be used: {source}; give the user that runs confab read and write access, or \
+         set another directory with --data-dir", .path.display()
+    )]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The key file cannot be read or written.
+    #[error("the key file {} cannot be used: {source}", .path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The key is no 64 hex characters.
+    #[error("{origin} does not hold a key of 64 hex characters; restore the key this store was made with")]
+    MalformedKey {
+        /// The key file or the environment variable.
+        origin: String,
+    },
+    /// The key is well formed, but another one than the store was made with.
+    #[error(
+        "{origin} is not the key that {} was made with; restore the right key, or move the data directory away to \
+         start with an empty store", .database.display()
+    )]
+    ForeignKey {
+        /// The key file or the environment variable.
+        origin: String,
+        /// The database file.
+        database: PathBuf,
+    },
+    /// The file is no SQLite database, or a damaged one.
+    #[error(
+        "the database {} is damaged ({detail}); restore it from a backup, or move it away to start with an empty \
+         store", .path.display()
+    )]
+    Corrupt {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
+    /// The database holds migrations that this program does not know, or other ones than it was made with.
+    #[error("the database {} does not fit this version of confab ({detail}); use the version that wrote it last", .path.display())]
+    OtherVersion {
+        /// The database file.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A stored document cannot be read back: the row was changed from outside.
+    #[error("the stored document {id} is unreadable: {detail}")]
+    UnreadableDocument {
+        /// The document.
+        id: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A `[bootstrap]` value cannot be used for the first account.
+    #[error("bootstrap.{key} {problem}")]
+    Bootstrap {
+        /// The configuration key within `[bootstrap]`.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// A password could not be hashed: out of memory, or the runtime is shutting down.
+    #[error("a password could not be hashed: {detail}")]
+    Hashing {
+        /// What the hash function said.
+        detail: String,
+    },
+    /// The database does not answer: locked for too long, disk full, file gone.
+    #[error("the database {} does not answer: {source}", .path.display())]
+    Unavailable {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite or the pool said.
+        source: sqlx::Error,
+    },
+}
+
+/// SQLite's primary result code for a damaged database image (`SQLITE_CORRUPT`).
+const SQLITE_CORRUPT: i32 = 11;
+/// SQLite's primary result code for a file that is no database (`SQLITE_NOTADB`).
+const SQLITE_NOTADB: i32 = 26;
+
+impl StoreError {
+    /// Classifies an error of the database at `path`.
+    pub(crate) fn database(path: &Path, error: sqlx::Error) -> StoreError {
+        let primary = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .and_then(|code| code.parse::<i32>().ok())
+            .map(|code| code & 0xff);
+        match primary {
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => {
+                let detail = error.as_database_error().map(|error| error.message().to_owned());
+                StoreError::Corrupt {
+                    path: path.to_owned(),
+                    detail: detail.unwrap_or_default(),
+                }
+            }
+            _ => StoreError::Unavailable {
+                path: path.to_owned(),
+                source: error,
+            },
+        }
+    }
+}
+
+/// Why a document was not saved or deleted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The document breaks rules of its schema, or takes what another document has.
+    #[error("the document is not valid")]
+    Invalid(Violations),
+    /// There is no such document.
+    #[error("there is no such document")]
+    NotFound,
+    /// The caller expected another revision, or the id is taken.
+    #[error("the document is at another revision, or its id is taken")]
+    Conflict,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,217 @@
+//! Owns the database: opening, migrating, closing, transactions, and turning rows into values. One module beside this
+//! per kind of thing stored. Never decides what a valid document is.
+
+mod account;
+mod bootstrap;
+mod conference;
+mod route;
+mod wall_clock;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use crate::error::StoreError;
+use crate::secret::{KeyOrigin, Sealer};
+
+pub use bootstrap::{BootstrapConfig, FirstStart};
+pub use conference::{ListOrder, ListPage};
+pub use route::{Route, RouteRole};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The database file's name within the data directory.
+const DATABASE_FILE: &str = "confab.db";
+
+/// How long a statement waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a request waits for a connection before the store counts as not answering.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections held open. Readers run beside the one writer; each costs a thread and a page cache.
+const CONNECTIONS: u32 = 4;
+
+/// The fact that proves that a key is the one the store was made with, and its text in the clear.
+const KEY_CHECK: (&str, &str) = ("key_check", "confab");
+
+/// The document store. Cheap to clone; all clones share one pool of connections.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: SqlitePool,
+    path: PathBuf,
+    sealer: Sealer,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in `data_dir`, making directory, key file and database where they are not there. The key is
+    /// taken from the environment variable `CONFAB_KEY` when that is set.
+    pub async fn open(data_dir: &Path) -> Result<Store, StoreError> {
+        let key = std::env::var(crate::secret::KEY_VARIABLE)
+            .ok()
+            .filter(|text| !text.is_empty());
+        Store::open_with_key(data_dir, key).await
+    }
+
+    /// Opens the store in `data_dir` with the given key (64 hex characters), or with the key file when there is none
+    /// given.
+    pub async fn open_with_key(data_dir: &Path, key: Option<String>) -> Result<Store, StoreError> {
+        make_writable(data_dir).await?;
+        let path = data_dir.join(DATABASE_FILE);
+        let origin = key.map_or_else(|| KeyOrigin::in_directory(data_dir), KeyOrigin::Given);
+        let sealer = origin.load()?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(|error| StoreError::database(&path, error))?;
+        let store = Store {
+            shared: Arc::new(Shared { pool, path, sealer }),
+        };
+        if let Err(error) = store.prepare(&origin).await {
+            store.close().await;
+            return Err(error);
+        }
+        Ok(store)
+    }
+
+    async fn prepare(&self, origin: &KeyOrigin) -> Result<(), StoreError> {
+        MIGRATIONS
+            .run(&self.shared.pool)
+            .await
+            .map_err(|error| self.migration_error(error))?;
+        self.check_key(origin).await
+    }
+
+    fn migration_error(&self, error: MigrateError) -> StoreError {
+        let path = self.shared.path.clone();
+        match error {
+            MigrateError::Execute(error) => StoreError::database(&path, error),
+            MigrateError::ExecuteMigration(error, _) => StoreError::database(&path, error),
+            other => StoreError::OtherVersion {
+                path,
+                detail: other.to_string(),
+            },
+        }
+    }
+
+    /// Notes the key with a new store, and refuses a foreign key with an old one.
+    async fn check_key(&self, origin: &KeyOrigin) -> Result<(), StoreError> {
+        let (name, text) = KEY_CHECK;
+        let mut write = self.write().await?;
+        let sealed = self.fact(&mut write, name).await?;
+        match sealed {
+            None => {
+                self.set_fact(&mut write, name, &self.shared.sealer.seal(name, text))
+                    .await?;
+                self.commit(write).await
+            }
+            Some(sealed) if self.shared.sealer.open(name, &sealed).as_deref() == Ok(text) => Ok(()),
+            Some(_) => Err(StoreError::ForeignKey {
+                origin: origin.name(),
+                database: self.shared.path.clone(),
+            }),
+        }
+    }
+
+    /// Writes everything into the database file and closes it. Calls that are under way finish first; later ones fail
+    /// with [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.shared.pool)
+            .await
+        {
+            tracing::debug!(%error, "the write-ahead log stays beside the database");
+        }
+        self.shared.pool.close().await;
+    }
+
+    fn pool(&self) -> &SqlitePool {
+        &self.shared.pool
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        StoreError::database(&self.shared.path, error)
+    }
+
+    /// Begins a transaction that holds the write lock from its start, so that what it reads stays true until it
+    /// commits and no upgrade can fail half way.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.pool()
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(|error| self.error(error))
+    }
+
+    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+        transaction.commit().await.map_err(|error| self.error(error))
+    }
+
+    async fn fact(
+        &self,
+        write: &mut Transaction<'static, Sqlite>,
+        name: &str,
+    ) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&mut **write)
+            .await
+            .map_err(|error| self.error(error))
+    }
+
+    async fn set_fact(
+        &self,
+        write: &mut Transaction<'static, Sqlite>,
+        name: &str,
+        value: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO server_facts (name, value) VALUES (?, ?)")
+            .bind(name)
+            .bind(value)
+            .execute(&mut **write)
+            .await
+            .map(drop)
+            .map_err(|error| self.error(error))
+    }
+}
+
+/// Makes the directory where it is missing, and proves that files can be made in it.
+async fn make_writable(data_dir: &Path) -> Result<(), StoreError> {
+    let error = |source| StoreError::DataDir {
+        path: data_dir.to_owned(),
+        source,
+    };
+    tokio::fs::create_dir_all(data_dir).await.map_err(error)?;
+    let probe = data_dir.join(format!(".probe-{}", crate::document::random_id()));
+    tokio::fs::write(&probe, b"").await.map_err(error)?;
+    tokio::fs::remove_file(&probe).await.map_err(error)
+}
+
+#[cfg(test)]
+mod tests;

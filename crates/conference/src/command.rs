@@ -49,7 +49,12 @@ pub enum Command {
         /// Mean of absolute 16-bit samples over the last frame.
         score: u16,
     },
-    /// Replaces the settings: joiners from here on and the participant limit follow them.
+    /// Reports that the floor has passed to another participant, or to nobody.
+    Floor {
+        /// The loudest sustained talker, by the mixer's judgement.
+        holder: Option<ParticipantId>,
+    },
+    /// Replaces the settings: joiners from here on and the participant limit follow them, the running mix does not.
     Update(Settings),
     /// Asks for a reading of the state. Answered by [`Reply::Snapshot`].
     Snapshot,

@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::floor::{Claim, Floor};
 use crate::{
     Caller, Command, Control, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
     Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot,
@@ -31,18 +29,13 @@ struct Reservation {
     entry: Entry,
 }
 
-/// One participant: what is shown and what the floor rule needs.
-#[derive(Clone, Debug)]
-struct Participant {
-    state: ParticipantState,
-    claim: Claim,
-}
-
-/// The instant and the wall-clock second of a command.
-#[derive(Clone, Copy)]
-struct Moment {
-    now: Instant,
-    wall: GregorianSeconds,
+/// How a participant enters the mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinFlags {
+    /// He is not heard from his first frame on.
+    pub muted: bool,
+    /// He hears silence from his first frame on.
+    pub deaf: bool,
 }
 
 /// One instance of a conference.
@@ -56,8 +49,7 @@ pub struct Conference {
     locked: bool,
     sequence: u64,
     reservations: BTreeMap<ParticipantId, Reservation>,
-    roster: BTreeMap<ParticipantId, Participant>,
-    floor: Floor,
+    roster: BTreeMap<ParticipantId, ParticipantState>,
     outputs: VecDeque<Output>,
 }
 
@@ -73,7 +65,6 @@ impl Conference {
             sequence: 0,
             reservations: BTreeMap::new(),
             roster: BTreeMap::new(),
-            floor: Floor::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -100,6 +91,17 @@ impl Conference {
         self.roster.keys().copied()
     }
 
+    /// Returns the mute and deaf flags with which the reservation `id` would join, so that its leg can be put into the
+    /// mix before the join is announced.
+    pub fn join_flags(&self, id: ParticipantId) -> Result<JoinFlags, Refusal> {
+        self.alive()?;
+        let reservation = self
+            .reservations
+            .get(&id)
+            .ok_or(Refusal::UnknownParticipant(id))?;
+        Ok(self.flags(reservation))
+    }
+
     /// Returns a reading of the state.
     ///
     /// Refused with [`Refusal::NotRunning`] before the first join and with [`Refusal::Ended`] at the end.
@@ -112,39 +114,29 @@ impl Conference {
             sequence: self.sequence,
             started,
             locked: self.locked,
-            participants: self
-                .roster
-                .values()
-                .map(|participant| participant.state.clone())
-                .collect(),
+            participants: self.roster.values().cloned().collect(),
         })
     }
 
     // What arrives.
 
     /// Carries out `command`, or refuses it and changes nothing.
-    pub fn apply(
-        &mut self,
-        now: Instant,
-        wall: GregorianSeconds,
-        command: Command,
-    ) -> Result<Reply, Refusal> {
+    pub fn apply(&mut self, wall: GregorianSeconds, command: Command) -> Result<Reply, Refusal> {
         match command {
             Command::Reserve { caller, role, entry } => {
                 self.reserve(caller, role, entry).map(Reply::Reserved)
             }
-            Command::Join { participant } => self.join(now, wall, participant).map(Reply::Joined),
+            Command::Join { participant } => self.join(wall, participant).map(Reply::Joined),
             Command::Release { participant } => self.release(wall, participant).map(|()| Reply::Done),
             Command::Leave { participant, cause } => {
-                self.leave(now, wall, participant, cause).map(|()| Reply::Done)
+                self.leave(wall, participant, cause).map(|()| Reply::Done)
             }
-            Command::Control(control) => self.control(now, wall, control).map(|()| Reply::Done),
-            Command::Talking { participant, talking } => self
-                .talking(now, wall, participant, talking)
-                .map(|()| Reply::Done),
-            Command::Energy { participant, score } => {
-                self.energy(now, wall, participant, score).map(|()| Reply::Done)
+            Command::Control(control) => self.control(wall, control).map(|()| Reply::Done),
+            Command::Talking { participant, talking } => {
+                self.talking(wall, participant, talking).map(|()| Reply::Done)
             }
+            Command::Energy { participant, score } => self.energy(participant, score).map(|()| Reply::Done),
+            Command::Floor { holder } => self.pass_floor(wall, holder).map(|()| Reply::Done),
             Command::Update(settings) => self.update(settings).map(|()| Reply::Done),
             Command::Snapshot => self.snapshot().map(Reply::Snapshot),
             Command::End { cause } => self.end(wall, cause).map(|()| Reply::Done),
@@ -175,12 +167,7 @@ impl Conference {
     }
 
     /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance.
-    pub fn join(
-        &mut self,
-        now: Instant,
-        wall: GregorianSeconds,
-        id: ParticipantId,
-    ) -> Result<ParticipantState, Refusal> {
+    pub fn join(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<ParticipantState, Refusal> {
         self.alive()?;
         let reservation = self
             .reservations
@@ -191,15 +178,8 @@ impl Conference {
             self.publish(wall, EventKind::ConferenceCreate, None);
         }
         let state = self.entering(id, reservation, wall);
-        self.roster.insert(
-            id,
-            Participant {
-                state: state.clone(),
-                claim: Claim::default(),
-            },
-        );
+        self.roster.insert(id, state.clone());
         self.publish(wall, EventKind::AddMember, Some(state.clone()));
-        self.settle(Moment { now, wall });
         Ok(state)
     }
 
@@ -216,19 +196,18 @@ impl Conference {
     /// Takes a participant off the roster whose call has ended by itself.
     pub fn leave(
         &mut self,
-        now: Instant,
         wall: GregorianSeconds,
         id: ParticipantId,
         cause: LeaveCause,
     ) -> Result<(), Refusal> {
         self.alive()?;
         self.remove(wall, id, cause)?;
-        self.settle(Moment { now, wall });
+        self.end_if_empty(wall);
         Ok(())
     }
 
     /// Performs an operator's control.
-    pub fn control(&mut self, now: Instant, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+    pub fn control(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
         self.running()?;
         match control {
             Control::Mute(id) => self.set_muted(wall, id, true)?,
@@ -266,7 +245,7 @@ impl Conference {
                 self.publish(wall, EventKind::Unlock, None);
             }
         }
-        self.settle(Moment { now, wall });
+        self.end_if_empty(wall);
         Ok(())
     }
 
@@ -274,55 +253,65 @@ impl Conference {
     /// what is known, change nothing.
     pub fn talking(
         &mut self,
-        now: Instant,
         wall: GregorianSeconds,
         id: ParticipantId,
         talking: bool,
     ) -> Result<(), Refusal> {
         self.alive()?;
         let participant = self.find(id)?;
-        if participant.state.talking == talking || (talking && participant.state.muted) {
+        if participant.talking == talking || (talking && participant.muted) {
             return Ok(());
         }
-        participant.state.talking = talking;
-        if talking {
-            let score = participant.state.current_energy;
-            participant.claim.begin(now, score);
-        } else {
-            participant.claim.end();
-        }
-        let state = participant.state.clone();
+        participant.talking = talking;
+        let state = participant.clone();
         let kind = if talking {
             EventKind::StartTalking
         } else {
             EventKind::StopTalking
         };
         self.publish(wall, kind, Some(state));
-        self.settle(Moment { now, wall });
         Ok(())
     }
 
-    /// Takes note of a participant's last energy score. No event announces it; the floor may pass.
-    pub fn energy(
+    /// Takes note of a participant's last energy score. No event announces it.
+    pub fn energy(&mut self, id: ParticipantId, score: u16) -> Result<(), Refusal> {
+        self.alive()?;
+        self.find(id)?.current_energy = score;
+        Ok(())
+    }
+
+    /// Takes note that the floor has passed, by the mixer's judgement, to `holder`. A muted participant cannot have it:
+    /// reported for him, the floor is free.
+    pub fn pass_floor(
         &mut self,
-        now: Instant,
         wall: GregorianSeconds,
-        id: ParticipantId,
-        score: u16,
+        holder: Option<ParticipantId>,
     ) -> Result<(), Refusal> {
         self.alive()?;
-        let participant = self.find(id)?;
-        participant.state.current_energy = score;
-        participant.claim.hear(score);
-        self.settle(Moment { now, wall });
+        let muted = holder
+            .map(|id| self.find(id).map(|participant| participant.muted))
+            .transpose()?;
+        let holder = holder.filter(|_| muted == Some(false));
+        self.show_floor(wall, holder);
         Ok(())
     }
 
-    /// Replaces the settings. Join states and thresholds apply to later joiners, the limit to later reservations;
-    /// nobody who is in is touched.
+    /// Replaces the settings. Join states apply to later joiners, the limit to later reservations; nobody who is in is
+    /// touched. What the running mix was made with (rate, interval, energy level) stays for this instance.
     pub fn update(&mut self, settings: Settings) -> Result<(), Refusal> {
         self.alive()?;
-        self.settings = settings;
+        let Settings {
+            energy_level,
+            rate_hz,
+            interval_ms,
+            ..
+        } = self.settings;
+        self.settings = Settings {
+            energy_level,
+            rate_hz,
+            interval_ms,
+            ..settings
+        };
         Ok(())
     }
 
@@ -364,7 +353,7 @@ impl Conference {
         let present = self
             .roster
             .values()
-            .filter(|participant| !participant.state.ghost)
+            .filter(|participant| !participant.ghost)
             .count();
         let held = self
             .reservations
@@ -374,20 +363,27 @@ impl Conference {
         present + held
     }
 
+    fn flags(&self, reservation: &Reservation) -> JoinFlags {
+        match reservation.entry {
+            Entry::DialIn => {
+                let role = self.settings.role(reservation.role);
+                JoinFlags {
+                    muted: role.join_muted,
+                    deaf: role.join_deaf,
+                }
+            }
+            Entry::DialOut { muted, deaf, .. } => JoinFlags { muted, deaf },
+        }
+    }
+
     fn entering(
         &self,
         id: ParticipantId,
         reservation: Reservation,
         wall: GregorianSeconds,
     ) -> ParticipantState {
+        let JoinFlags { muted, deaf } = self.flags(&reservation);
         let Reservation { caller, role, entry } = reservation;
-        let (muted, deaf) = match entry {
-            Entry::DialIn => {
-                let settings = self.settings.role(role);
-                (settings.join_muted, settings.join_deaf)
-            }
-            Entry::DialOut { muted, deaf, .. } => (muted, deaf),
-        };
         ParticipantState {
             id,
             caller,
@@ -404,14 +400,13 @@ impl Conference {
         }
     }
 
-    fn find(&mut self, id: ParticipantId) -> Result<&mut Participant, Refusal> {
+    fn find(&mut self, id: ParticipantId) -> Result<&mut ParticipantState, Refusal> {
         self.roster.get_mut(&id).ok_or(Refusal::UnknownParticipant(id))
     }
 
     fn members_with(&self, wanted: impl Fn(&ParticipantState) -> bool) -> Vec<ParticipantId> {
         self.roster
             .values()
-            .map(|participant| &participant.state)
             .filter(|state| state.role == Role::Member && wanted(state))
             .map(|state| state.id)
             .collect()
@@ -419,14 +414,14 @@ impl Conference {
 
     fn set_muted(&mut self, wall: GregorianSeconds, id: ParticipantId, muted: bool) -> Result<(), Refusal> {
         let participant = self.find(id)?;
-        let changed = participant.state.muted != muted;
-        participant.state.muted = muted;
-        let silenced = muted && participant.state.talking;
+        let changed = participant.muted != muted;
+        participant.muted = muted;
+        let silenced = muted && participant.talking;
+        let had_floor = participant.floor;
         if silenced {
-            participant.state.talking = false;
-            participant.claim.end();
+            participant.talking = false;
         }
-        let state = participant.state.clone();
+        let state = participant.clone();
         if changed {
             self.ask(Effect::SetMuted {
                 participant: id,
@@ -442,17 +437,17 @@ impl Conference {
         if silenced {
             self.publish(wall, EventKind::StopTalking, Some(state));
         }
-        if muted {
-            self.floor.vacate(id);
+        if muted && had_floor {
+            self.show_floor(wall, None);
         }
         Ok(())
     }
 
     fn set_deaf(&mut self, wall: GregorianSeconds, id: ParticipantId, deaf: bool) -> Result<(), Refusal> {
         let participant = self.find(id)?;
-        let changed = participant.state.deaf != deaf;
-        participant.state.deaf = deaf;
-        let state = participant.state.clone();
+        let changed = participant.deaf != deaf;
+        participant.deaf = deaf;
+        let state = participant.clone();
         if changed {
             self.ask(Effect::SetDeaf {
                 participant: id,
@@ -475,8 +470,7 @@ impl Conference {
         cause: LeaveCause,
     ) -> Result<(), Refusal> {
         let gone = self.roster.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
-        self.floor.vacate(id);
-        self.publish(wall, EventKind::DelMember(cause), Some(gone.state));
+        self.publish(wall, EventKind::DelMember(cause), Some(gone));
         Ok(())
     }
 
@@ -496,39 +490,17 @@ impl Conference {
         }
     }
 
-    /// Brings what follows from the roster up to date: the floor, and the end when nobody is left.
-    fn settle(&mut self, at: Moment) {
-        if self.roster.is_empty() {
-            self.end_if_empty(at.wall);
-            return;
-        }
-        self.floor.settle(
-            at.now,
-            self.roster
-                .iter()
-                .map(|(&id, participant)| (id, &participant.claim)),
-        );
-        self.show_floor(at.wall);
-    }
-
-    /// Writes the floor into the states and announces it when it moved.
-    fn show_floor(&mut self, wall: GregorianSeconds) {
-        let holder = self.floor.holder();
-        let mut lost = false;
-        let mut taken = None;
-        for (&id, participant) in &mut self.roster {
+    /// Gives the floor to `holder`, or to nobody, and announces it when it moved.
+    fn show_floor(&mut self, wall: GregorianSeconds, holder: Option<ParticipantId>) {
+        let mut moved = false;
+        for (&id, state) in &mut self.roster {
             let has = Some(id) == holder;
-            if has != participant.state.floor {
-                participant.state.floor = has;
-                if has {
-                    taken = Some(participant.state.clone());
-                } else {
-                    lost = true;
-                }
-            }
+            moved |= state.floor != has;
+            state.floor = has;
         }
-        if lost || taken.is_some() {
-            self.publish(wall, EventKind::FloorChange, taken);
+        if moved {
+            let holder = holder.and_then(|id| self.roster.get(&id).cloned());
+            self.publish(wall, EventKind::FloorChange, holder);
         }
     }
 

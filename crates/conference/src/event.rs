@@ -17,8 +17,8 @@ pub enum EventKind {
     Lock,
     /// The conference was unlocked (or the unlock asked for again).
     Unlock,
-    /// The floor passed to the participant carried here, or to nobody when its holder was muted. Not sent when the
-    /// holder leaves and nobody takes it: `del-member` says so.
+    /// The floor passed to the participant carried here, or to nobody. Not sent when its holder leaves: `del-member`
+    /// says so.
     FloorChange,
     /// A participant joined.
     AddMember,

@@ -6,7 +6,8 @@
 //!
 //! # What it does not do
 //! It opens no socket, reads no clock, draws no random number, mixes no audio and sends no SIP. It is handed the
-//! time, the instance id and the source of participant ids. It never judges PINs or numbers: by the time a caller
+//! time, the instance id and the source of participant ids. Who talks and who has the floor is heard by the mixer and
+//! reported here: the core keeps it true to the roster (nobody muted talks, nobody gone has the floor). It never judges PINs or numbers: by the time a caller
 //! reserves a place, the role is known.
 //!
 //! # The rule of use
@@ -26,7 +27,6 @@
 //! # Example
 //! ```
 //! use confab_conference::*;
-//! use std::time::Instant;
 //!
 //! let identity = Identity {
 //!     account_id: AccountId::from("a1"),
@@ -34,12 +34,12 @@
 //!     instance_id: InstanceId::from("i1"),
 //! };
 //! let mut conference = Conference::new(identity, Settings::default(), Box::new(SequentialIds::default()));
-//! let (now, wall) = (Instant::now(), GregorianSeconds::from_unix(0));
+//! let wall = GregorianSeconds::from_unix(0);
 //!
 //! let alice = conference.reserve(Caller::new("call-1"), Role::Member, Entry::DialIn)?;
-//! let state = conference.join(now, wall, alice)?;
+//! let state = conference.join(wall, alice)?;
 //! assert!(state.muted, "members of a default conference join muted");
-//! conference.control(now, wall, Control::Unmute(alice))?;
+//! conference.control(wall, Control::Unmute(alice))?;
 //!
 //! let mut seen = Vec::new();
 //! while let Some(output) = conference.poll_output() {
@@ -59,7 +59,6 @@ mod caller;
 mod command;
 mod conference;
 mod event;
-mod floor;
 mod id;
 mod settings;
 mod snapshot;
@@ -70,9 +69,8 @@ mod tests;
 
 pub use caller::{Caller, Entry, Role};
 pub use command::{Command, Control, LeaveCause, Refusal, Reply};
-pub use conference::Conference;
+pub use conference::{Conference, JoinFlags};
 pub use event::{Effect, Event, EventKind, Output};
-pub use floor::{FLOOR_HOLD, FLOOR_SUSTAIN};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
 pub use settings::{RoleSettings, Settings};
 pub use snapshot::{Discontinuity, ParticipantState, Snapshot};

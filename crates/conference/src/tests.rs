@@ -1,13 +1,9 @@
 //! What one conference does, told as examples. The random sequences are in `tests/model.rs`.
 
-use std::time::{Duration, Instant};
-
 use crate::*;
 
 struct Room {
     conference: Conference,
-    start: Instant,
-    now: Instant,
     events: Vec<Event>,
     effects: Vec<Effect>,
 }
@@ -19,11 +15,8 @@ impl Room {
             conference_id: ConferenceId::from("conference"),
             instance_id: InstanceId::from("instance"),
         };
-        let start = Instant::now();
         Room {
             conference: Conference::new(identity, settings, Box::new(SequentialIds::default())),
-            start,
-            now: start,
             events: Vec::new(),
             effects: Vec::new(),
         }
@@ -37,13 +30,8 @@ impl Room {
         })
     }
 
-    fn wait(&mut self, time: Duration) {
-        self.now += time;
-    }
-
     fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
-        let wall = GregorianSeconds::from_unix(1_000 + self.now.duration_since(self.start).as_secs());
-        let reply = self.conference.apply(self.now, wall, command);
+        let reply = self.conference.apply(GregorianSeconds::from_unix(1_000), command);
         while let Some(output) = self.conference.poll_output() {
             match output {
                 Output::Event(event) => self.events.push((*event).clone()),
@@ -78,8 +66,8 @@ impl Room {
         self.apply(Command::Talking { participant, talking }).unwrap();
     }
 
-    fn energy(&mut self, participant: ParticipantId, score: u16) {
-        self.apply(Command::Energy { participant, score }).unwrap();
+    fn pass_floor(&mut self, holder: Option<ParticipantId>) {
+        self.apply(Command::Floor { holder }).unwrap();
     }
 
     fn state(&self, id: ParticipantId) -> ParticipantState {
@@ -326,17 +314,35 @@ fn a_changed_document_meets_later_joiners_only() {
     let mut room = Room::new(Settings::default());
     let early = room.enter(Role::Member);
     let held = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    assert_eq!(
+        room.conference.join_flags(held),
+        Ok(JoinFlags {
+            muted: true,
+            deaf: false
+        })
+    );
     let changed = Settings {
         member: RoleSettings::default(),
         energy_level: 77,
         ..Settings::default()
     };
     room.apply(Command::Update(changed)).unwrap();
+    assert_eq!(
+        room.conference.join_flags(held),
+        Ok(JoinFlags {
+            muted: false,
+            deaf: false
+        })
+    );
     room.apply(Command::Join { participant: held }).unwrap();
     assert!(room.state(early).muted);
     assert_eq!(room.state(early).energy_level, 20);
     assert!(!room.state(held).muted);
-    assert_eq!(room.state(held).energy_level, 77);
+    assert_eq!(
+        room.state(held).energy_level,
+        20,
+        "the running mix keeps its threshold"
+    );
 }
 
 #[test]
@@ -396,7 +402,7 @@ fn muting_a_talker_stops_him_talking_and_frees_the_floor() {
     let mut room = Room::open();
     let id = room.enter(Role::Member);
     room.talk(id, true);
-    assert!(room.state(id).floor);
+    room.pass_floor(Some(id));
     room.news();
     room.control(Control::Mute(id)).unwrap();
     assert!(room.events.iter().all(|event| {
@@ -441,6 +447,7 @@ fn a_kick_hangs_up_and_takes_the_participant_off_at_once() {
     let stays = room.enter(Role::Member);
     let goes = room.enter(Role::Moderator);
     room.talk(goes, true);
+    room.pass_floor(Some(goes));
     room.news();
     room.control(Control::Kick(goes)).unwrap();
     let gone = room.events[0].participant.clone().unwrap();
@@ -558,82 +565,52 @@ fn the_end_hangs_everybody_up_and_lets_reservations_lapse() {
 }
 
 #[test]
-fn the_first_talker_has_the_floor_until_another_talks() {
+fn the_floor_is_announced_when_it_moves_and_has_one_holder() {
     let mut room = Room::open();
     let a = room.enter(Role::Member);
     let b = room.enter(Role::Member);
-    assert_eq!(room.floor(), None);
-    room.talk(a, true);
-    assert_eq!(room.floor(), Some(a));
-    room.talk(a, false);
-    assert_eq!(room.floor(), Some(a), "a pause does not lose the floor");
-    room.talk(b, true);
-    assert_eq!(room.floor(), Some(b));
-    room.talk(a, true);
-    assert_eq!(room.floor(), Some(b), "not by talking over another");
-    room.talk(b, false);
-    assert_eq!(room.floor(), Some(a));
-}
-
-#[test]
-fn a_louder_talker_takes_the_floor_only_when_he_goes_on() {
-    let mut room = Room::open();
-    let a = room.enter(Role::Member);
-    let b = room.enter(Role::Member);
-    room.energy(a, 1_000);
-    room.energy(b, 4_000);
-    room.talk(a, true);
-    room.wait(FLOOR_HOLD);
-    room.talk(b, true);
-    room.energy(b, 4_000);
-    assert_eq!(room.floor(), Some(a), "just began");
-    room.wait(FLOOR_SUSTAIN - Duration::from_millis(1));
-    room.energy(b, 4_000);
-    assert_eq!(room.floor(), Some(a), "1 ms short of sustained");
-    room.wait(Duration::from_millis(1));
-    room.energy(b, 4_000);
-    assert_eq!(room.floor(), Some(b));
-    for _ in 0..100 {
-        room.energy(a, 20_000);
-    }
-    assert_eq!(room.floor(), Some(b), "the floor rests");
-    room.wait(FLOOR_HOLD);
-    room.energy(a, 20_000);
-    assert_eq!(room.floor(), Some(a));
-}
-
-#[test]
-fn a_talker_no_louder_than_the_holder_never_takes_the_floor() {
-    let mut room = Room::open();
-    let a = room.enter(Role::Member);
-    let b = room.enter(Role::Member);
-    for (id, score) in [(a, 1_000), (b, 1_200)] {
-        room.energy(id, score);
-        room.talk(id, true);
-    }
-    for _ in 0..1_000 {
-        room.wait(Duration::from_millis(20));
-        room.energy(a, 1_000);
-        room.energy(b, 1_200);
-    }
-    assert_eq!(room.floor(), Some(a));
-}
-
-#[test]
-fn the_floor_passes_when_its_holder_leaves() {
-    let mut room = Room::open();
-    let ids: Vec<_> = (0..3).map(|_| room.enter(Role::Member)).collect();
-    for (id, score) in ids.iter().zip([9_000, 500, 600]) {
-        room.energy(*id, score);
-        room.talk(*id, true);
-    }
     room.news();
-    room.apply(Command::Leave {
-        participant: ids[0],
-        cause: LeaveCause::HungUp,
-    })
-    .unwrap();
-    assert_eq!(room.news(), [("del-member", 1), ("floor-change", 3)]);
+    assert_eq!(room.floor(), None);
+    for holder in [Some(a), Some(a), Some(b), None, None] {
+        room.pass_floor(holder);
+        assert_eq!(room.floor(), holder);
+    }
+    assert_eq!(
+        room.news(),
+        [("floor-change", 1), ("floor-change", 2), ("floor-change", 0)]
+    );
+}
+
+#[test]
+fn neither_the_muted_nor_the_unknown_get_the_floor() {
+    let mut room = Room::open();
+    let a = room.enter(Role::Member);
+    let b = room.enter(Role::Member);
+    room.pass_floor(Some(a));
+    room.control(Control::Mute(b)).unwrap();
+    room.news();
+    room.pass_floor(Some(b));
+    assert_eq!(room.floor(), None, "it left its holder all the same");
+    assert_eq!(room.news(), [("floor-change", 0)]);
+    room.pass_floor(Some(a));
+    let stranger = ParticipantId::new(99).unwrap();
+    let refused = room.apply(Command::Floor {
+        holder: Some(stranger),
+    });
+    assert_eq!(refused, Err(Refusal::UnknownParticipant(stranger)));
+    assert_eq!(room.floor(), Some(a));
+}
+
+#[test]
+fn energy_is_kept_without_an_event() {
+    let mut room = Room::open();
+    let participant = room.enter(Role::Member);
+    room.news();
+    for score in [0, 700, u16::MAX] {
+        room.apply(Command::Energy { participant, score }).unwrap();
+        assert_eq!(room.state(participant).current_energy, score);
+    }
+    assert_eq!(room.news(), []);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Answering offers: one row per situation.
 
+#![allow(clippy::unwrap_used)] // setup functions outside #[test] functions
+
 use confab_sdp::{
     AudioStream, Capabilities, CodecCapability, CodecPreference, Direction, LocalMedia, Negotiated, Origin,
     SdpError, SessionDescription, answer,

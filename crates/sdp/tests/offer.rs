@@ -1,5 +1,7 @@
 //! Offers of ours, their answers, and whole sequences of exchanges.
 
+#![allow(clippy::unwrap_used)] // setup functions outside #[test] functions
+
 use std::sync::Arc;
 
 use confab_sdp::{

@@ -1,0 +1,130 @@
+//! Brings each media event to whom it concerns: talking, levels and floor to the conference's task, digits, timeouts
+//! and address changes to the call's task. Owns the maps from leg and mix to their listeners, and never waits for one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use confab_conference::ParticipantId;
+use confab_media::{ConferenceAudioId, LegId, MediaEvent, MediaEvents};
+use dashmap::DashMap;
+use tokio::sync::mpsc;
+
+use super::inbox::Inbox;
+
+/// Media events that a call may leave unread.
+pub(super) const CALL_EVENTS: usize = 32;
+
+/// The switchboard of media events. Clones share one.
+#[derive(Clone, Default)]
+pub(crate) struct MediaDispatch(Arc<Listeners>);
+
+#[derive(Default)]
+struct Listeners {
+    calls: DashMap<LegId, mpsc::Sender<MediaEvent>>,
+    legs: DashMap<LegId, (ParticipantId, Arc<Inbox>)>,
+    mixes: DashMap<ConferenceAudioId, Arc<Inbox>>,
+    dropped: AtomicU64,
+}
+
+/// A call's share of the media events: digits, timeouts, address changes of one leg. Dropping it unsubscribes.
+pub(crate) struct CallMedia {
+    leg: LegId,
+    events: mpsc::Receiver<MediaEvent>,
+    listeners: Arc<Listeners>,
+}
+
+impl CallMedia {
+    /// Waits for the leg's next event. Cancel-safe; `None` when another subscription took this one's place.
+    pub(crate) async fn recv(&mut self) -> Option<MediaEvent> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for CallMedia {
+    fn drop(&mut self) {
+        self.events.close();
+        self.listeners.calls.remove_if(&self.leg, |_, sender| sender.is_closed());
+    }
+}
+
+impl MediaDispatch {
+    /// Subscribes a call to the events of its leg. One call per leg: a later subscription takes the place of the
+    /// earlier.
+    pub(crate) fn subscribe(&self, leg: LegId) -> CallMedia {
+        let (sender, events) = mpsc::channel(CALL_EVENTS);
+        self.0.calls.insert(leg, sender);
+        CallMedia { leg, events, listeners: Arc::clone(&self.0) }
+    }
+
+    /// Dispatches events until the media plane stops.
+    pub(crate) async fn run(self, mut events: MediaEvents) {
+        while let Some(event) = events.recv().await {
+            self.dispatch(event);
+        }
+    }
+
+    /// Returns how many events were dropped because their call did not read.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Brings one event to its listener; events of legs that nobody listens to are gone.
+    pub(super) fn dispatch(&self, event: MediaEvent) {
+        match event {
+            MediaEvent::Talking { leg, talking } => {
+                self.to_conference(leg, |participant, inbox| inbox.talking(participant, talking));
+            }
+            MediaEvent::Energy { leg, score } => {
+                self.to_conference(leg, |participant, inbox| inbox.energy(participant, score));
+            }
+            MediaEvent::Floor { conference, leg } => {
+                let inbox = self.0.mixes.get(&conference).map(|inbox| Arc::clone(&inbox));
+                let holder = leg.and_then(|leg| self.0.legs.get(&leg).map(|listener| listener.0));
+                if let Some(inbox) = inbox {
+                    inbox.floor(holder);
+                }
+            }
+            MediaEvent::Dtmf { leg, .. }
+            | MediaEvent::MediaTimeout { leg, .. }
+            | MediaEvent::MediaResumed { leg }
+            | MediaEvent::Latched { leg, .. } => self.to_call(leg, event),
+            unknown => tracing::debug!(?unknown, "media event without a listener"),
+        }
+    }
+
+    fn to_conference(&self, leg: LegId, write: impl FnOnce(ParticipantId, &Inbox)) {
+        if let Some(listener) = self.0.legs.get(&leg) {
+            write(listener.0, &listener.1);
+        }
+    }
+
+    fn to_call(&self, leg: LegId, event: MediaEvent) {
+        let Some(sender) = self.0.calls.get(&leg) else { return };
+        if let Err(mpsc::error::TrySendError::Full(event)) = sender.try_send(event) {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%leg, ?event, "a call does not read its media events");
+        }
+    }
+
+    pub(super) fn attach_mix(&self, mix: ConferenceAudioId, inbox: Arc<Inbox>) {
+        self.0.mixes.insert(mix, inbox);
+    }
+
+    pub(super) fn detach_mix(&self, mix: ConferenceAudioId) {
+        self.0.mixes.remove(&mix);
+    }
+
+    pub(super) fn attach(&self, leg: LegId, participant: ParticipantId, inbox: Arc<Inbox>) {
+        self.0.legs.insert(leg, (participant, inbox));
+    }
+
+    /// Detaches the leg, unless it has been attached for another participant since.
+    pub(super) fn detach(&self, leg: LegId, participant: ParticipantId) {
+        self.0.legs.remove_if(&leg, |_, listener| listener.0 == participant);
+    }
+
+    #[cfg(test)]
+    pub(super) fn attached(&self) -> (usize, usize, usize) {
+        (self.0.calls.len(), self.0.legs.len(), self.0.mixes.len())
+    }
+}

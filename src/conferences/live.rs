@@ -1,0 +1,28 @@
+//! The registry as the HTTP interface sees it. Translates; decides nothing.
+
+use async_trait::async_trait;
+use confab_api::{ControlError, LiveConferences};
+use confab_conference::{AccountId, ConferenceId, Control, Settings, Snapshot};
+
+use super::media::MixPlane;
+use super::registry::Registry;
+
+#[async_trait]
+impl<M: MixPlane> LiveConferences for Registry<M> {
+    async fn snapshot(&self, account: &AccountId, conference: &ConferenceId) -> Option<Snapshot> {
+        Registry::snapshot(self, account, conference).await
+    }
+
+    async fn control(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        control: Control,
+    ) -> Result<(), ControlError> {
+        Ok(Registry::control(self, account, conference, control).await?)
+    }
+
+    async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings) {
+        Registry::update(self, account, conference, settings).await;
+    }
+}

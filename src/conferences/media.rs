@@ -1,0 +1,66 @@
+//! The edge towards the media plane: what a conference needs of it, and nothing else, so that tests can stand in.
+
+use std::future::Future;
+
+use confab_media::{
+    ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, JoinOptions, LegHandle, LegId,
+    MediaPlane,
+};
+
+/// A plane that mixes legs. The methods mean what those of the same name on [`MediaPlane`], [`LegHandle`] and
+/// [`ConferenceMediaHandle`] mean.
+pub(crate) trait MixPlane: Send + Sync + 'static {
+    /// One conference's audio; dropping it ends it.
+    type Mix: Send + Sync + 'static;
+    /// One participant's media.
+    type Leg: Send + Sync + 'static;
+
+    fn create_conference(&self, media: ConferenceMedia) -> Result<Self::Mix, ControlError>;
+    fn mix_id(mix: &Self::Mix) -> ConferenceAudioId;
+    fn leg_id(leg: &Self::Leg) -> LegId;
+    fn join(
+        leg: &Self::Leg,
+        mix: &Self::Mix,
+        options: JoinOptions,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
+    fn leave(leg: &Self::Leg) -> impl Future<Output = Result<(), ControlError>> + Send;
+    fn set_muted(leg: &Self::Leg, muted: bool) -> impl Future<Output = Result<(), ControlError>> + Send;
+    fn set_deaf(leg: &Self::Leg, deaf: bool) -> impl Future<Output = Result<(), ControlError>> + Send;
+}
+
+impl MixPlane for MediaPlane {
+    type Mix = ConferenceMediaHandle;
+    type Leg = LegHandle;
+
+    fn create_conference(&self, media: ConferenceMedia) -> Result<ConferenceMediaHandle, ControlError> {
+        MediaPlane::create_conference(self, media)
+    }
+
+    fn mix_id(mix: &ConferenceMediaHandle) -> ConferenceAudioId {
+        mix.id()
+    }
+
+    fn leg_id(leg: &LegHandle) -> LegId {
+        leg.id()
+    }
+
+    async fn join(
+        leg: &LegHandle,
+        mix: &ConferenceMediaHandle,
+        options: JoinOptions,
+    ) -> Result<(), ControlError> {
+        leg.join(mix, options).await
+    }
+
+    async fn leave(leg: &LegHandle) -> Result<(), ControlError> {
+        leg.leave().await
+    }
+
+    async fn set_muted(leg: &LegHandle, muted: bool) -> Result<(), ControlError> {
+        leg.set_muted(muted).await
+    }
+
+    async fn set_deaf(leg: &LegHandle, deaf: bool) -> Result<(), ControlError> {
+        leg.set_deaf(deaf).await
+    }
+}

@@ -1,0 +1,218 @@
+//! The one way to a running conference: account and conference id in, its task's channel out. Owns the map, the ids it
+//! gives out and the end of everything at shutdown; no state of a conference.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use confab_conference::{
+    AccountId, Caller, ConferenceId, Control, Entry, Identity, InstanceId, LeaveCause, ParticipantId,
+    ParticipantIds, Refusal, Role, Settings, Snapshot,
+};
+use confab_media::MediaPlane;
+use dashmap::DashMap;
+use dashmap::mapref::entry;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument as _;
+
+use super::bus::EventBus;
+use super::dispatch::MediaDispatch;
+use super::media::MixPlane;
+use super::seat::Seat;
+use super::task::{self, COMMANDS, Request};
+
+type Key = (AccountId, ConferenceId);
+
+/// The running conferences of the server. Clones share one registry.
+pub(crate) struct Registry<M: MixPlane = MediaPlane> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M: MixPlane> Clone for Registry<M> {
+    fn clone(&self) -> Self {
+        Registry { shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// What the registry and all conference tasks have in common.
+pub(super) struct Shared<M: MixPlane> {
+    pub(super) media: Arc<M>,
+    pub(super) dispatch: MediaDispatch,
+    pub(super) bus: EventBus,
+    /// Gauge: participants of all conferences.
+    pub(super) participants: Arc<AtomicUsize>,
+    running: DashMap<Key, mpsc::Sender<Request<M>>>,
+    last_participant: Arc<AtomicU64>,
+    draining: AtomicBool,
+}
+
+/// Counts participants through the whole run of the server.
+pub(super) struct ServerWideIds(Arc<AtomicU64>);
+
+impl ParticipantIds for ServerWideIds {
+    fn next_id(&mut self) -> ParticipantId {
+        let last = self.0.fetch_add(1, Ordering::Relaxed);
+        ParticipantId::new(last + 1).expect("64 bits outlast any run of the server")
+    }
+}
+
+impl<M: MixPlane> Shared<M> {
+    pub(super) fn ids(&self) -> ServerWideIds {
+        ServerWideIds(Arc::clone(&self.last_participant))
+    }
+
+    /// Takes an instance out of the map, unless another has its place already.
+    pub(super) fn remove(&self, identity: &Identity, sender: &mpsc::Sender<Request<M>>) {
+        let key = (identity.account_id.clone(), identity.conference_id.clone());
+        self.running.remove_if(&key, |_, known| known.same_channel(sender));
+    }
+}
+
+impl<M: MixPlane> Registry<M> {
+    /// Returns a registry without conferences that mixes on `media`, hears of it through `dispatch` and publishes on
+    /// `bus`.
+    pub(crate) fn new(media: Arc<M>, dispatch: MediaDispatch, bus: EventBus) -> Registry<M> {
+        Registry {
+            shared: Arc::new(Shared {
+                media,
+                dispatch,
+                bus,
+                participants: Arc::default(),
+                running: DashMap::new(),
+                last_participant: Arc::default(),
+                draining: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Returns how many instances are alive, those that nobody has joined yet included.
+    pub(crate) fn conferences(&self) -> usize {
+        self.shared.running.len()
+    }
+
+    /// Returns how many participants there are in all conferences.
+    pub(crate) fn participants(&self) -> usize {
+        self.shared.participants.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bus that the conferences publish on.
+    pub(crate) fn bus(&self) -> &EventBus {
+        &self.shared.bus
+    }
+
+    /// Holds a place for a caller who dialled the conference, and starts an instance with `settings` when none is
+    /// running.
+    ///
+    /// # Errors
+    /// Locked, full, shutting down, or no room on the media plane.
+    pub(crate) async fn reserve(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        settings: &Settings,
+        caller: Caller,
+        role: Role,
+    ) -> Result<Seat<M>, Refusal> {
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let request = Request::Reserve { caller: caller.clone(), role, entry: Entry::DialIn, reply };
+            let sender = self.running_or_new(account, conference, settings)?;
+            // A request that cannot be sent loses its reply slot, and the answer tells.
+            let _ = sender.send(request).await;
+            match answer.await {
+                Ok(Err(Refusal::Ended)) | Err(_) => {
+                    // The instance ended before it read the request. Another takes its place.
+                    let key = (account.clone(), conference.clone());
+                    self.shared.running.remove_if(&key, |_, known| known.same_channel(&sender));
+                }
+                Ok(outcome) => return outcome,
+            }
+        }
+    }
+
+    fn running_or_new(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        settings: &Settings,
+    ) -> Result<mpsc::Sender<Request<M>>, Refusal> {
+        match self.shared.running.entry((account.clone(), conference.clone())) {
+            entry::Entry::Occupied(known) => Ok(known.get().clone()),
+            // Read under the entry's lock: an instance put in after the flag was set would escape the drain.
+            entry::Entry::Vacant(_) if self.shared.draining.load(Ordering::SeqCst) => {
+                Err(Refusal::ShuttingDown)
+            }
+            entry::Entry::Vacant(place) => {
+                let (sender, requests) = mpsc::channel(COMMANDS);
+                let identity = Identity {
+                    account_id: account.clone(),
+                    conference_id: conference.clone(),
+                    instance_id: InstanceId::from(format!("{:032x}", rand::random::<u128>())),
+                };
+                let span = tracing::info_span!("conference", id = %conference, instance = %identity.instance_id);
+                let shared = Arc::clone(&self.shared);
+                let task = task::run(shared, identity, settings.clone(), sender.clone(), requests);
+                tokio::spawn(task.instrument(span));
+                place.insert(sender.clone());
+                Ok(sender)
+            }
+        }
+    }
+
+    /// Returns a reading of the conference's state, `None` when it is not running.
+    pub(crate) async fn snapshot(&self, account: &AccountId, conference: &ConferenceId) -> Option<Snapshot> {
+        self.ask(account, conference, |reply| Request::Snapshot { reply }).await.ok()
+    }
+
+    /// Performs a control. Its effect is with the media plane and its event published when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal::NotRunning`] and [`Refusal::UnknownParticipant`].
+    pub(crate) async fn control(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        control: Control,
+    ) -> Result<(), Refusal> {
+        self.ask(account, conference, |reply| Request::Control { control, reply }).await
+    }
+
+    /// Tells a running conference that its document has changed.
+    pub(crate) async fn update(&self, account: &AccountId, conference: &ConferenceId, settings: Settings) {
+        if let Some(sender) = self.find(account, conference) {
+            // An instance that has ended needs no settings.
+            let _ = sender.send(Request::Update(settings)).await;
+        }
+    }
+
+    /// Ends every conference, hangs everybody up, and starts none from here on. Returns when all have ended.
+    pub(crate) async fn drain(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        let running: Vec<_> = self.shared.running.iter().map(|known| known.value().clone()).collect();
+        for sender in &running {
+            let _ = sender.send(Request::End { cause: LeaveCause::ServerShutdown }).await;
+        }
+        for sender in &running {
+            sender.closed().await;
+        }
+    }
+
+    fn find(&self, account: &AccountId, conference: &ConferenceId) -> Option<mpsc::Sender<Request<M>>> {
+        let key = (account.clone(), conference.clone());
+        self.shared.running.get(&key).map(|known| known.value().clone())
+    }
+
+    async fn ask<T>(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        request: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Request<M>,
+    ) -> Result<T, Refusal> {
+        let sender = self.find(account, conference).ok_or(Refusal::NotRunning)?;
+        let (reply, answer) = oneshot::channel();
+        sender.send(request(reply)).await.map_err(|_| Refusal::NotRunning)?;
+        match answer.await {
+            Ok(Err(Refusal::Ended)) | Err(_) => Err(Refusal::NotRunning),
+            Ok(outcome) => outcome,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A caller's hold on a conference: first a [`Seat`], then a [`Participant`]. Owns the promise that a place is given
+//! back, whatever becomes of the call's task.
+
+use std::mem;
+use std::sync::Arc;
+
+use confab_conference::{LeaveCause, ParticipantId, ParticipantState, Refusal};
+use confab_media::MediaPlane;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::media::MixPlane;
+use super::task::Request;
+
+/// Tells a call to end. When the channel closes without it, the conference is gone: the call should end as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HangUp {
+    /// Why.
+    pub(crate) cause: LeaveCause,
+}
+
+/// A place in a conference that is held until the caller joins. Dropping it gives the place back.
+pub(crate) struct Seat<M: MixPlane = MediaPlane> {
+    hold: Hold<M>,
+}
+
+/// A participant of a running conference. Dropping it takes him off the roster as if his call had failed.
+pub(crate) struct Participant<M: MixPlane = MediaPlane> {
+    hold: Hold<M>,
+    state: ParticipantState,
+}
+
+impl<M: MixPlane> Seat<M> {
+    pub(super) fn new(id: ParticipantId, requests: mpsc::Sender<Request<M>>) -> Seat<M> {
+        Seat { hold: Hold { id, requests, held: true } }
+    }
+
+    /// Returns the id that the participant will have.
+    pub(crate) fn id(&self) -> ParticipantId {
+        self.hold.id
+    }
+
+    /// Puts the leg into the mix and the caller on the roster. Both have happened, and `add-member` is published, when
+    /// this returns. A kick or the end of the conference arrives through `hang_up`.
+    ///
+    /// # Errors
+    /// The conference has ended meanwhile, or the media plane did not take the leg. The place is given back.
+    pub(crate) async fn join(
+        self,
+        leg: Arc<M::Leg>,
+        hang_up: mpsc::Sender<HangUp>,
+    ) -> Result<Participant<M>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Join { participant: self.hold.id, leg, hang_up, reply };
+        self.hold.requests.send(request).await.map_err(|_| Refusal::Ended)?;
+        let state = answer.await.map_err(|_| Refusal::Ended)??;
+        Ok(Participant { hold: self.hold, state })
+    }
+}
+
+impl<M: MixPlane> Participant<M> {
+    /// Returns the participant's id.
+    pub(crate) fn id(&self) -> ParticipantId {
+        self.hold.id
+    }
+
+    /// Returns the state with which the participant joined.
+    pub(crate) fn joined(&self) -> &ParticipantState {
+        &self.state
+    }
+
+    /// Takes the leg out of the mix and the participant off the roster; both have happened when this returns. Harmless
+    /// when he is off already.
+    pub(crate) async fn leave(mut self, cause: LeaveCause) {
+        let (reply, done) = oneshot::channel();
+        let request = Request::Vacate { participant: self.hold.id, cause, reply: Some(reply) };
+        if self.hold.requests.send(request).await.is_ok() {
+            self.hold.held = false;
+            let _ = done.await;
+        }
+    }
+}
+
+/// Gives the place back when dropped.
+struct Hold<M: MixPlane> {
+    id: ParticipantId,
+    requests: mpsc::Sender<Request<M>>,
+    held: bool,
+}
+
+impl<M: MixPlane> Drop for Hold<M> {
+    fn drop(&mut self) {
+        if !mem::replace(&mut self.held, false) {
+            return;
+        }
+        let request = Request::Vacate { participant: self.id, cause: LeaveCause::CallFailed, reply: None };
+        if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let requests = self.requests.clone();
+            runtime.spawn(async move { requests.send(request).await });
+        }
+    }
+}

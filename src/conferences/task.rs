@@ -1,0 +1,404 @@
+//! The task of one running conference: requests and media reports in, effects and events out.
+//!
+//! Owns the state machine, the mix and the controls of the participants' legs. Joining a leg may take the media plane
+//! some milliseconds; it happens beside the task and comes back to it, so that a crowd joins at once. Everything else
+//! is done in turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use confab_conference::{
+    Caller, Conference, Control, Effect, Entry, Event, GregorianSeconds, Identity, LeaveCause, Output,
+    ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+};
+use confab_media::{ConferenceMedia, ControlError, JoinOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+
+use super::inbox::Inbox;
+use super::media::MixPlane;
+use super::registry::Shared;
+use super::seat::{HangUp, Seat};
+
+/// Requests that a conference may leave unread before those who ask have to wait.
+pub(super) const COMMANDS: usize = 256;
+
+type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What a conference's task is asked for.
+pub(super) enum Request<M: MixPlane> {
+    /// Holds a place.
+    Reserve { caller: Caller, role: Role, entry: Entry, reply: Answer<Seat<M>> },
+    /// Turns a place into a participant.
+    Join {
+        participant: ParticipantId,
+        leg: Arc<M::Leg>,
+        hang_up: mpsc::Sender<HangUp>,
+        reply: Answer<ParticipantState>,
+    },
+    /// Gives a place back, or takes a participant off.
+    Vacate { participant: ParticipantId, cause: LeaveCause, reply: Option<oneshot::Sender<()>> },
+    /// Performs a control.
+    Control { control: Control, reply: Answer<()> },
+    /// Replaces the settings.
+    Update(Settings),
+    /// Reads the state.
+    Snapshot { reply: Answer<Snapshot> },
+    /// Ends the conference.
+    End { cause: LeaveCause },
+}
+
+impl<M: MixPlane> Request<M> {
+    fn refuse(self, refusal: Refusal) {
+        // Whoever asked may have gone; then nobody needs the answer.
+        match self {
+            Request::Reserve { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
+            Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
+        }
+    }
+}
+
+/// A participant's controls.
+struct Member<M: MixPlane> {
+    leg: Arc<M::Leg>,
+    hang_up: mpsc::Sender<HangUp>,
+    _counted: Counted,
+}
+
+/// One on a gauge, for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn one(gauge: &Arc<AtomicUsize>) -> Counted {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(gauge))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A leg on its way into the mix.
+struct Joining<M: MixPlane> {
+    participant: ParticipantId,
+    leg: Arc<M::Leg>,
+    hang_up: mpsc::Sender<HangUp>,
+    reply: Answer<ParticipantState>,
+    options: JoinOptions,
+    outcome: Result<(), ControlError>,
+}
+
+pub(super) struct Task<M: MixPlane> {
+    core: Conference,
+    mix: Arc<M::Mix>,
+    inbox: Arc<Inbox>,
+    members: BTreeMap<ParticipantId, Member<M>>,
+    joins: JoinSet<Joining<M>>,
+    joining: BTreeSet<ParticipantId>,
+    /// Talking states reported of participants whose join has not come back yet.
+    early: BTreeMap<ParticipantId, bool>,
+    /// The floor's holder, when he is one of them.
+    early_floor: Option<ParticipantId>,
+    shared: Arc<Shared<M>>,
+    sender: mpsc::Sender<Request<M>>,
+}
+
+/// Runs one instance from its first request to its end.
+pub(super) async fn run<M: MixPlane>(
+    shared: Arc<Shared<M>>,
+    identity: Identity,
+    settings: Settings,
+    sender: mpsc::Sender<Request<M>>,
+    mut requests: mpsc::Receiver<Request<M>>,
+) {
+    let media = ConferenceMedia {
+        rate_hz: settings.rate_hz,
+        interval_ms: settings.interval_ms,
+        energy_level: settings.energy_level,
+    };
+    let mix = match shared.media.create_conference(media) {
+        Ok(mix) => Arc::new(mix),
+        Err(error) => {
+            tracing::warn!(%error, "the media plane did not take the conference");
+            shared.remove(&identity, &sender);
+            drain(requests, Refusal::Media).await;
+            return;
+        }
+    };
+    let inbox = Arc::<Inbox>::default();
+    let mix_id = M::mix_id(&mix);
+    shared.dispatch.attach_mix(mix_id, Arc::clone(&inbox));
+    let mut task = Task {
+        core: Conference::new(identity.clone(), settings, Box::new(shared.ids())),
+        mix,
+        inbox,
+        members: BTreeMap::new(),
+        joins: JoinSet::new(),
+        joining: BTreeSet::new(),
+        early: BTreeMap::new(),
+        early_floor: None,
+        shared: Arc::clone(&shared),
+        sender: sender.clone(),
+    };
+    while !task.core.is_ended() {
+        task.turn(&mut requests).await;
+    }
+    shared.dispatch.detach_mix(mix_id);
+    shared.remove(&identity, &sender);
+    drop(task);
+    drain(requests, Refusal::Ended).await;
+}
+
+/// Refuses what is still queued, and closes the channel for good.
+async fn drain<M: MixPlane>(mut requests: mpsc::Receiver<Request<M>>, refusal: Refusal) {
+    requests.close();
+    while let Some(request) = requests.recv().await {
+        request.refuse(refusal);
+    }
+}
+
+impl<M: MixPlane> Task<M> {
+    async fn turn(&mut self, requests: &mut mpsc::Receiver<Request<M>>) {
+        tokio::select! {
+            Some(joined) = self.joins.join_next() => self.joined(joined).await,
+            Some(request) = requests.recv() => self.handle(request).await,
+            () = self.inbox.arrived() => {
+                self.absorb();
+                self.perform().await;
+            }
+        }
+    }
+
+    async fn handle(&mut self, request: Request<M>) {
+        match request {
+            Request::Reserve { caller, role, entry, reply } => {
+                let seat = self.core.reserve(caller, role, entry);
+                // A seat that is not taken from the reply gives its place back by itself.
+                let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
+            }
+            Request::Join { participant, leg, hang_up, reply } => {
+                self.join(participant, leg, hang_up, reply);
+            }
+            Request::Vacate { participant, cause, reply } => {
+                self.vacate(participant, cause).await;
+                if let Some(reply) = reply {
+                    let _ = reply.send(());
+                }
+            }
+            Request::Control { control, reply } => {
+                let outcome = self.core.control(wall(), control);
+                self.perform().await;
+                let _ = reply.send(outcome);
+            }
+            Request::Update(settings) => {
+                // Refused only at the end, when nobody is left to follow it.
+                let _ = self.core.update(settings);
+            }
+            Request::Snapshot { reply } => {
+                self.absorb();
+                self.perform().await;
+                let _ = reply.send(self.core.snapshot());
+            }
+            Request::End { cause } => {
+                let _ = self.core.end(wall(), cause);
+                self.perform().await;
+            }
+        }
+    }
+
+    /// Sends the leg on its way into the mix.
+    fn join(
+        &mut self,
+        participant: ParticipantId,
+        leg: Arc<M::Leg>,
+        hang_up: mpsc::Sender<HangUp>,
+        reply: Answer<ParticipantState>,
+    ) {
+        let flags = match self.core.join_flags(participant) {
+            Ok(flags) => flags,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        self.shared.dispatch.attach(M::leg_id(&leg), participant, Arc::clone(&self.inbox));
+        self.joining.insert(participant);
+        let options = JoinOptions { muted: flags.muted, deaf: flags.deaf };
+        let mix = Arc::clone(&self.mix);
+        self.joins.spawn(async move {
+            let outcome = M::join(&leg, &mix, options).await;
+            Joining { participant, leg, hang_up, reply, options, outcome }
+        });
+    }
+
+    /// Takes a leg on the roster that has arrived in the mix.
+    async fn joined(&mut self, joined: Result<Joining<M>, JoinError>) {
+        let Joining { participant, leg, hang_up, reply, options, outcome } = match joined {
+            Ok(joining) => joining,
+            Err(error) => {
+                // The seat learns it from its lost reply and gives the place back.
+                tracing::error!(%error, "a join broke down");
+                return;
+            }
+        };
+        self.joining.remove(&participant);
+        let early = self.early.remove(&participant);
+        let entered = match outcome {
+            Ok(()) => self.core.join(wall(), participant),
+            Err(error) => {
+                tracing::warn!(%participant, %error, "the media plane did not take the leg");
+                // Refused when the place was given back meanwhile.
+                let _ = self.core.release(wall(), participant);
+                Err(Refusal::Media)
+            }
+        };
+        match entered {
+            Ok(state) => {
+                let counted = Counted::one(&self.shared.participants);
+                self.members.insert(participant, Member { leg: Arc::clone(&leg), hang_up, _counted: counted });
+                self.correct(&leg, options, &state).await;
+                if early == Some(true) {
+                    let _ = self.core.talking(wall(), participant, true);
+                }
+                if self.early_floor == Some(participant) {
+                    self.early_floor = None;
+                    let _ = self.core.pass_floor(wall(), Some(participant));
+                }
+                self.perform().await;
+                let _ = reply.send(Ok(state));
+            }
+            Err(refusal) => {
+                self.shared.dispatch.detach(M::leg_id(&leg), participant);
+                note(M::leave(&leg).await);
+                self.perform().await;
+                let _ = reply.send(Err(refusal));
+            }
+        }
+    }
+
+    /// Brings the leg to the state it joined with, should the settings have changed on its way.
+    async fn correct(&self, leg: &M::Leg, options: JoinOptions, state: &ParticipantState) {
+        if options.muted != state.muted {
+            note(M::set_muted(leg, state.muted).await);
+        }
+        if options.deaf != state.deaf {
+            note(M::set_deaf(leg, state.deaf).await);
+        }
+    }
+
+    async fn vacate(&mut self, participant: ParticipantId, cause: LeaveCause) {
+        let gone = match self.members.remove(&participant) {
+            Some(member) => {
+                self.shared.dispatch.detach(M::leg_id(&member.leg), participant);
+                note(M::leave(&member.leg).await);
+                self.core.leave(wall(), participant, cause)
+            }
+            None => self.core.release(wall(), participant),
+        };
+        // Refused when he was kicked before, or when the join was refused: he is off either way.
+        if gone.is_ok() {
+            self.perform().await;
+        }
+    }
+
+    /// Tells the core what the media plane reported.
+    fn absorb(&mut self) {
+        let reports = self.inbox.take();
+        let (now, wall) = (wall());
+        for (participant, score) in reports.energy {
+            // Refused for those who have left, or who are about to join.
+            let _ = self.core.energy(participant, score);
+        }
+        for (participant, talking) in reports.talking {
+            if self.core.talking(wall, participant, talking).is_err()
+                && self.joining.contains(&participant)
+            {
+                self.early.insert(participant, talking);
+            }
+        }
+        if let Some(holder) = reports.floor {
+            let unknown = self.core.pass_floor(wall, holder).is_err();
+            self.early_floor = holder.filter(|holder| unknown && self.joining.contains(holder));
+        }
+    }
+
+    /// Performs what the core asks for, all legs at once, and then publishes what it tells.
+    async fn perform(&mut self) {
+        let mut events = Vec::<Arc<Event>>::new();
+        let mut effects = Vec::new();
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Event(event) => events.push(event),
+                Output::Effect(effect) => effects.extend(self.prepare(effect)),
+            }
+        }
+        if effects.len() > 1 {
+            let mut works = JoinSet::new();
+            for work in effects {
+                works.spawn(work.perform());
+            }
+            works.join_all().await;
+        } else if let Some(work) = effects.pop() {
+            work.perform().await;
+        }
+        for event in events {
+            self.shared.bus.publish(event);
+        }
+    }
+
+    /// Returns the work that the effect means for a leg, if it means any.
+    fn prepare(&mut self, effect: Effect) -> Option<Work<M>> {
+        match effect {
+            Effect::SetMuted { participant, muted } => {
+                self.members.get(&participant).map(|member| Work::SetMuted(Arc::clone(&member.leg), muted))
+            }
+            Effect::SetDeaf { participant, deaf } => {
+                self.members.get(&participant).map(|member| Work::SetDeaf(Arc::clone(&member.leg), deaf))
+            }
+            Effect::HangUp { participant, cause } => self.members.remove(&participant).map(|member| {
+                self.shared.dispatch.detach(M::leg_id(&member.leg), participant);
+                Work::HangUp(member, cause)
+            }),
+            // The mix goes with the task, which ends after this.
+            Effect::Destroy => None,
+        }
+    }
+}
+
+/// What is to be done to one leg.
+enum Work<M: MixPlane> {
+    SetMuted(Arc<M::Leg>, bool),
+    SetDeaf(Arc<M::Leg>, bool),
+    HangUp(Member<M>, LeaveCause),
+}
+
+impl<M: MixPlane> Work<M> {
+    async fn perform(self) {
+        match self {
+            Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
+            Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
+            Work::HangUp(member, cause) => {
+                note(M::leave(&member.leg).await);
+                // Full or closed: the call is ending already.
+                let _ = member.hang_up.try_send(HangUp { cause });
+            }
+        }
+    }
+}
+
+/// A leg that is gone needs no control: its call is ending and will say so.
+fn note(outcome: Result<(), ControlError>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a leg was not reached");
+    }
+}
+
+fn wall() -> GregorianSeconds {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    GregorianSeconds::from_unix(unix)
+}

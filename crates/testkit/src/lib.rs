@@ -6,6 +6,9 @@
 //! - **Measuring**: [`meter`] says how loud a tone or a whole stream is, whether a stream is continuous, and whether it is the one that
 //!   was sent, sample by sample. [`g711`] turns payloads into samples.
 //!
+//! - **Calling**: [`agent::Phone`] and [`rtp::RtpEngine`] are phones on real sockets, from one to a thousand in a process;
+//!   [`server::ServerBuilder`] starts the real binary beside them. [`wav`] reads what other phones have recorded.
+//!
 //! # What it deliberately does not do
 //! It depends on none of the server's crates. An error in the server's codec or parser cannot be hidden by the same error here.
 //!
@@ -30,10 +33,15 @@
 //! ```
 //!
 //! # RFC sections
-//! RFC 3550 §5.1 (sequence numbers and timestamps, as the meters read them), RFC 3551 §4.5.14 and §6 (G.711 payloads).
+//! RFC 3550 §5.1 (sequence numbers and timestamps, as the meters read them), RFC 3551 §4.5.14 and §6 (G.711 payloads), RFC 3261
+//! §8, §9, §12–§15 and §17 as far as a calling user agent goes, RFC 3264 as an offerer and answerer of one audio stream.
 
+pub mod agent;
 pub mod clock;
 pub mod g711;
 pub mod meter;
 pub mod netem;
 pub mod random;
+pub mod rtp;
+pub mod server;
+pub mod wav;

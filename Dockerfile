@@ -1,0 +1,18 @@
+# Two stages: the first compiles, the second holds nothing but the binary and what it links to.
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --bin confab
+
+FROM debian:bookworm-slim
+RUN useradd --system --home-dir /var/lib/confab --create-home --shell /usr/sbin/nologin confab
+COPY --from=build /src/target/release/confab /usr/local/bin/confab
+USER confab
+WORKDIR /var/lib/confab
+ENV CONFAB__DATA_DIR=/var/lib/confab
+VOLUME /var/lib/confab
+# SIP, HTTP and WebSocket, RTP. Real-time priority of the media threads wants --cap-add SYS_NICE --ulimit rtprio=99.
+EXPOSE 5060/udp 5060/tcp 8000/tcp 5555/tcp 16384-32767/udp
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["confab", "health"]
+ENTRYPOINT ["confab"]
+CMD ["serve"]

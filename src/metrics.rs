@@ -1,0 +1,211 @@
+//! The metrics page in the Prometheus text format (OpenMetrics 1.0).
+//!
+//! Owns names, help texts and labels. It holds no figure of its own: each scrape asks the owners for a snapshot, so
+//! nothing in the media or signalling path knows of Prometheus.
+
+use std::fmt;
+
+use confab_media::{BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, MediaMetrics};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+/// Everything that one scrape shows.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Live objects: name, help, value.
+    pub(crate) gauges: Vec<(&'static str, &'static str, i64)>,
+    /// What has been counted since the start: name without `_total`, help, label name, values by label.
+    pub(crate) counters: Vec<Counters>,
+    /// Live objects by one label.
+    pub(crate) labelled_gauges: Vec<Counters>,
+    /// The media plane's own figures.
+    pub(crate) media: Option<MediaMetrics>,
+}
+
+/// One family of counters or gauges with at most one label.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    /// Metric name without prefix and `_total`.
+    pub(crate) name: &'static str,
+    /// Help text.
+    pub(crate) help: &'static str,
+    /// Label name; empty for a family of one value without a label.
+    pub(crate) label: &'static str,
+    /// Value per label value.
+    pub(crate) values: Vec<(String, u64)>,
+}
+
+/// Content type of [`page`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Returns the page for one snapshot.
+pub(crate) fn page(snapshot: Snapshot) -> String {
+    let mut registry = Registry::with_prefix("confab");
+    registry.register_collector(Box::new(snapshot));
+    let mut page = String::new();
+    text::encode(&mut page, &registry).expect("writing to a string does not fail");
+    page
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, value) in &self.gauges {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
+        }
+        for family in &self.labelled_gauges {
+            let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Gauge)?;
+            each_label(family, metric, |mut metric, value| {
+                metric.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+            })?;
+        }
+        for family in &self.counters {
+            let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
+            each_label(family, metric, |mut metric, value| counter(&mut metric, value))?;
+        }
+        match &self.media {
+            Some(media) => encode_media(media, &mut encoder),
+            None => Ok(()),
+        }
+    }
+}
+
+fn each_label(
+    family: &Counters,
+    mut metric: MetricEncoder<'_>,
+    encode: impl Fn(MetricEncoder<'_>, u64) -> fmt::Result,
+) -> fmt::Result {
+    for (label, value) in &family.values {
+        if family.label.is_empty() {
+            return encode(metric, *value);
+        }
+        let labels = [(family.label, label.as_str())];
+        encode(metric.encode_family(&labels)?, *value)?;
+    }
+    Ok(())
+}
+
+fn counter(metric: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
+    metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+}
+
+fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let shards = &media.shards;
+    let sum = |value: fn(&confab_media::ShardMetrics) -> u64| shards.iter().map(value).sum::<u64>();
+    let gauges: [(&str, &str, u64); 7] = [
+        ("legs", "Media legs open", media.legs_opened.saturating_sub(media.legs_closed)),
+        ("ports_in_use", "UDP ports held by media legs", u64::from(media.ports_in_use)),
+        ("ports", "UDP ports that media legs may hold", u64::from(media.ports_total)),
+        ("mixers", "Conference mixers running in shards", sum(|shard| u64::from(shard.conferences))),
+        ("shards", "Media threads", shards.len() as u64),
+        ("shards_realtime", "Media threads under SCHED_FIFO", sum(|shard| u64::from(shard.realtime))),
+        (
+            "shard_load_permille",
+            "Working time of the busiest shard, per mille of its quantum",
+            shards.iter().map(|shard| u64::from(shard.load_permille)).max().unwrap_or(0),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+    }
+    let counters = [
+        ("ticks", "Shard turns", sum(|shard| shard.ticks)),
+        ("ticks_late", "Shard turns that began more than 5 ms after schedule", shards.iter().map(late).sum()),
+        ("ticks_skipped", "Shard turns skipped to catch up", sum(|shard| shard.ticks_skipped)),
+        ("legs_opened", "Media legs opened", media.legs_opened),
+        (
+            "rtp_arrivals_unstamped",
+            "Media packets without a kernel receive timestamp",
+            sum(|shard| shard.arrivals_unstamped),
+        ),
+    ];
+    for (name, help, value) in counters {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        counter(&mut metric, value)?;
+    }
+    encode_packets(media, encoder)?;
+    let histograms: [(&str, &str, fn(&confab_media::ShardMetrics) -> &HistogramSnapshot); 3] = [
+        ("tick_lateness_seconds", "Start of a shard turn after its schedule", |shard| &shard.lateness),
+        ("tick_duration_seconds", "Mixing part of a shard turn", |shard| &shard.tick_duration),
+        ("turn_duration_seconds", "Whole shard turn: receive, mix, send", |shard| &shard.turn_duration),
+    ];
+    for (name, help, value) in histograms {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        encode_histogram(metric, &shards.iter().map(value).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn encode_packets(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let shards = &media.shards;
+    let directions = [
+        ("in".to_owned(), shards.iter().map(|shard| shard.packets_in).sum()),
+        ("out".to_owned(), shards.iter().map(|shard| shard.packets_out).sum()),
+    ];
+    let dropped = DropReason::ALL.iter().enumerate().map(|(index, reason)| {
+        (reason.label().to_owned(), shards.iter().map(|shard| shard.dropped[index]).sum::<u64>())
+    });
+    for family in [
+        Counters {
+            name: "rtp_packets",
+            help: "Media packets taken and sent",
+            label: "direction",
+            values: directions.into(),
+        },
+        Counters {
+            name: "rtp_dropped",
+            help: "Media packets dropped",
+            label: "reason",
+            values: dropped.collect(),
+        },
+    ] {
+        let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
+        each_label(&family, metric, |mut metric, value| counter(&mut metric, value))?;
+    }
+    Ok(())
+}
+
+/// Turns that began more than 5 ms late (ARCHITECTURE.md, "Overload").
+fn late(shard: &confab_media::ShardMetrics) -> u64 {
+    let first = BUCKET_BOUNDS_US.partition_point(|&bound| bound <= 5_000);
+    shard.lateness.buckets[first..].iter().sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a sum of microseconds is exact far beyond a server's life")]
+fn encode_histogram(mut metric: MetricEncoder<'_>, parts: &[&HistogramSnapshot]) -> fmt::Result {
+    let bounds = BUCKET_BOUNDS_US.iter().map(|&us| f64::from(us) / 1e6).chain([f64::MAX]);
+    let buckets: Vec<(f64, u64)> = bounds
+        .enumerate()
+        .map(|(index, bound)| (bound, parts.iter().map(|part| part.buckets[index]).sum()))
+        .collect();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    let sum = parts.iter().map(|part| part.sum_us).sum::<u64>() as f64 / 1e6;
+    metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_family_and_ends_as_openmetrics_asks() {
+        let snapshot = Snapshot {
+            gauges: vec![("calls", "Calls", 3)],
+            counters: vec![Counters {
+                name: "calls_refused",
+                help: "Refused",
+                label: "status",
+                values: vec![("480".to_owned(), 2)],
+            }],
+            ..Snapshot::default()
+        };
+        let page = page(snapshot);
+        assert!(page.contains("\nconfab_calls 3\n"), "{page}");
+        assert!(page.contains("confab_calls_refused_total{status=\"480\"} 2\n"), "{page}");
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+}

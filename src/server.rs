@@ -1,0 +1,221 @@
+//! The whole server: builds the parts, joins them, tells the outside when it is ready, and takes it all down again.
+//!
+//! Owns the order of start and end. On SIGTERM or SIGINT: new calls get 503, conferences end, every call gets its BYE,
+//! then listeners and store close; a second signal exits at once.
+
+mod figures;
+mod shutdown;
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use confab_api::{ApiConfig, ApiState, Probes, Readiness};
+use confab_documents::Store;
+use confab_media::{MediaAdmission, MediaPlane};
+use confab_sip::EndpointConfig;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    admission::Admission,
+    cdr::Cdr,
+    conferences::{EventBus, MediaDispatch, Registry, log_events},
+    config::Config,
+    first_start, http,
+    signalling::{
+        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
+    },
+    telemetry::LogLevel,
+};
+
+/// How often the media plane's guard is asked whether new calls may come.
+const GUARD_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Everything that runs.
+struct Server {
+    admission: Admission,
+    registry: Registry<MediaPlane>,
+    media: Arc<MediaPlane>,
+    signalling: Signalling,
+    calls: Calls,
+    call_server: Arc<CallServer>,
+    cdr: Cdr,
+    cdr_writer: JoinHandle<()>,
+    store: Store,
+    /// Ends listeners and background tasks.
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Listeners that are bound and not served yet.
+struct Listeners {
+    http: TcpListener,
+    admin: Option<TcpListener>,
+}
+
+/// Runs the server until it is told to end.
+///
+/// # Errors
+/// Whatever keeps it from starting, in one line that says what and what to do.
+pub(crate) async fn run(config: Config, reload: impl Fn() -> anyhow::Result<Config>, log: LogLevel) -> anyhow::Result<()> {
+    let server = Server::start(&config).await?;
+    shutdown::wait(config, reload, &log, &server).await;
+    server.end().await;
+    Ok(())
+}
+
+impl Server {
+    async fn start(config: &Config) -> anyhow::Result<Self> {
+        let store = Store::open(&config.data_dir).await?;
+        let first = store.bootstrap(config.bootstrap_config()).await?;
+        let listeners = Listeners::bind(config).await?;
+        let local = Arc::new(local_addresses(config)?);
+        let (media, media_events) = MediaPlane::start(config.media_config()).context("starting the media plane")?;
+        let media = Arc::new(media);
+        let admission = Admission::new(config.sip.max_calls);
+        let mut signalling = Signalling::start(signalling_config(config), &local, admission.clone())?;
+        let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
+
+        let (stop, _) = watch::channel(false);
+        let dispatch = MediaDispatch::default();
+        let bus = EventBus::new();
+        let mut tasks = vec![
+            tokio::spawn(dispatch.clone().run(media_events)),
+            tokio::spawn(log_events(bus.subscribe())),
+            tokio::spawn(guard(Arc::clone(&media), admission.clone())),
+        ];
+        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus);
+        let call_server = Arc::new(CallServer {
+            endpoint: signalling.endpoint.clone(),
+            store: store.clone(),
+            registry: registry.clone(),
+            dispatch,
+            media: Arc::clone(&media),
+            media_binds: config.media.bind.clone(),
+            media_timeout: Duration::from_secs(config.media.timeout_s.into()),
+            local: Arc::clone(&local),
+            local_nets: Networks::new(config.local_nets()),
+            anonymous_dial_in: config.sip.anonymous_dial_in,
+            capabilities: Arc::new(config.capabilities()),
+            admission: admission.clone(),
+            cdr: cdr.clone(),
+            stats: CallStats::default(),
+        });
+        let calls = signalling.serve(Arc::clone(&call_server)).context("signalling was started twice")?;
+
+        let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
+        let page = figures::page(&call_server, &signalling);
+        tasks.extend(listeners.serve(config, &store, &registry, &admission, page, &stop));
+        if let Some(first) = first {
+            let reached_at = local.towards_network(sip_address.ip());
+            eprint!("{}", first_start::notice(&first, http_address, sip_address, reached_at));
+        }
+        announce(http_address, sip_address)?;
+        Ok(Self { admission, registry, media, signalling, calls, call_server, cdr, cdr_writer, store, stop, tasks })
+    }
+}
+
+/// Writes the ready line, the only thing on standard output.
+fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "confab ready http={http} sip={sip}").and_then(|()| out.flush()).context("standard output")
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let http = http::bind("http.bind", config.http.bind).await?;
+        let admin = match config.http.admin_bind {
+            Some(address) => Some(http::bind("http.admin_bind", address).await?),
+            None => None,
+        };
+        Ok(Self { http, admin })
+    }
+
+    fn serve(
+        self,
+        config: &Config,
+        store: &Store,
+        registry: &Registry<MediaPlane>,
+        admission: &Admission,
+        page: impl Fn() -> String + Send + Sync + 'static,
+        stop: &watch::Sender<bool>,
+    ) -> Vec<JoinHandle<()>> {
+        let admission = admission.clone();
+        let readiness = move || match admission.overload() {
+            None => Readiness::Ready,
+            Some(overload) => Readiness::NotReady(overload.as_str().to_owned()),
+        };
+        let probes = Probes { readiness: Arc::new(readiness), metrics: Arc::new(page) };
+        let api = ApiConfig {
+            node: host_name().unwrap_or_else(|| "confab".to_owned()),
+            token_ttl: Duration::from_secs(config.http.token_ttl_s.into()),
+            rate_limit: config.http.rate_limit,
+            ..ApiConfig::default()
+        };
+        let state = ApiState::new(api, store.clone(), Arc::new(registry.clone()), probes);
+        let mut tasks = vec![http::serve(self.http, confab_api::router(state.clone()), stop.subscribe())];
+        if let Some(admin) = self.admin {
+            tasks.push(http::serve(admin, confab_api::admin_router(state), stop.subscribe()));
+        }
+        tasks
+    }
+}
+
+/// Hands the media plane's overload guard to admission.
+async fn guard(media: Arc<MediaPlane>, admission: Admission) {
+    let mut interval = tokio::time::interval(GUARD_INTERVAL);
+    let mut was_overloaded = false;
+    loop {
+        interval.tick().await;
+        let state = media.admission();
+        let overloaded = matches!(state, MediaAdmission::Overloaded { .. });
+        if overloaded != was_overloaded {
+            was_overloaded = overloaded;
+            match state {
+                MediaAdmission::Overloaded { reason } => {
+                    tracing::warn!(?reason, "media overloaded: new calls are refused");
+                }
+                MediaAdmission::Open => tracing::info!("media recovered: new calls are taken"),
+            }
+        }
+        admission.set_media_overloaded(overloaded);
+    }
+}
+
+fn signalling_config(config: &Config) -> SignallingConfig {
+    let endpoint = EndpointConfig { advertised: config.advertised_host(), ..EndpointConfig::default() };
+    SignallingConfig { udp: config.sip.udp.clone(), tcp: config.sip.tcp.clone(), endpoint }
+}
+
+fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
+    let host = config.sip.advertised_address.trim();
+    let advertised = if host.is_empty() {
+        None
+    } else {
+        Some(Advertised { host: host.to_owned(), ip: resolve(host)? })
+    };
+    Ok(LocalAddresses::new(advertised, host_name()))
+}
+
+fn resolve(host: &str) -> anyhow::Result<IpAddr> {
+    if let Ok(ip) = host.parse() {
+        return Ok(ip);
+    }
+    let mut addresses = (host, 0u16).to_socket_addrs().with_context(|| {
+        format!("sip.advertised_address: '{host}' does not resolve (use an IP address, or mend DNS)")
+    })?;
+    match addresses.next() {
+        Some(address) => Ok(address.ip()),
+        None => bail!("sip.advertised_address: '{host}' has no address"),
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}

@@ -1,0 +1,98 @@
+//! Gathers the figures of all parts for one scrape of the metrics page.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use confab_sip::DropReason;
+
+use crate::{
+    metrics::{self, Counters, Snapshot},
+    signalling::{CallServer, Signalling},
+};
+
+/// Returns the function that makes the page.
+pub(super) fn page(
+    calls: &Arc<CallServer>,
+    signalling: &Signalling,
+) -> impl Fn() -> String + Send + Sync + 'static {
+    // Weak: the page must not keep the calls' queues open at shutdown.
+    let calls = Arc::downgrade(calls);
+    let transports = Arc::clone(&signalling.stats);
+    let stuck = Arc::clone(&signalling.stuck_calls);
+    move || {
+        let Some(calls) = calls.upgrade() else { return metrics::page(Snapshot::default()) };
+        let figures = calls.endpoint.figures();
+        let (live, counted) = (figures.gauges, figures.counters);
+        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let transactions = [
+            ("server_invite", live.server_invite_transactions),
+            ("server", live.server_transactions),
+            ("client_invite", live.client_invite_transactions),
+            ("client", live.client_transactions),
+        ];
+        let mut dropped: Vec<(String, u64)> = DropReason::ALL
+            .into_iter()
+            .map(|reason| (reason.name().to_owned(), counted.dropped(reason)))
+            .collect();
+        dropped.extend([
+            ("queue_full".to_owned(), transports.queue_full.get()),
+            ("no_route".to_owned(), transports.no_route.get()),
+        ]);
+        let refused =
+            calls.stats.refused.iter().map(|entry| (entry.key().to_string(), *entry.value())).collect();
+        metrics::page(Snapshot {
+            gauges: vec![
+                ("calls", "Calls being served", gauge(calls.admission.calls())),
+                ("sip_calls", "INVITE sessions of the SIP endpoint", gauge(live.calls)),
+                ("dialogs", "SIP dialogs", gauge(live.dialogs)),
+                ("sip_timers", "Pending SIP timers", gauge(live.timers)),
+                ("conferences", "Running conferences", gauge(calls.registry.conferences())),
+                ("participants", "Participants of all conferences", gauge(calls.registry.participants())),
+            ],
+            labelled_gauges: vec![Counters {
+                name: "transactions",
+                help: "SIP transactions",
+                label: "kind",
+                values: transactions.map(|(kind, count)| (kind.to_owned(), count as u64)).into(),
+            }],
+            counters: vec![
+                single("calls_answered", "Calls answered", calls.stats.answered.load(Ordering::Relaxed)),
+                Counters { name: "calls_refused", help: "Calls refused", label: "status", values: refused },
+                single("calls_stuck", "Calls hung up because their task did not keep up", stuck.get()),
+                Counters {
+                    name: "sip_messages",
+                    help: "SIP messages",
+                    label: "direction",
+                    values: vec![
+                        ("in".to_owned(), counted.messages_in),
+                        ("out".to_owned(), counted.messages_out),
+                    ],
+                },
+                single("sip_retransmissions", "SIP messages sent again", counted.retransmissions_out),
+                Counters {
+                    name: "sip_dropped",
+                    help: "SIP messages dropped",
+                    label: "reason",
+                    values: dropped,
+                },
+                Counters {
+                    name: "sip_transport_errors",
+                    help: "Errors of the SIP transports",
+                    label: "kind",
+                    values: vec![
+                        ("send_failed".to_owned(), transports.send_failed.get()),
+                        ("udp_receive".to_owned(), transports.udp_receive_errors.get()),
+                        ("tcp_refused".to_owned(), transports.tcp_refused.get()),
+                        ("tcp_closed".to_owned(), transports.tcp_closed.get()),
+                    ],
+                },
+                single("media_events_dropped", "Media events a call did not read", calls.dispatch.dropped()),
+                single("events_missed", "Events that slow subscribers missed", calls.registry.bus().missed()),
+            ],
+            media: Some(calls.media.metrics()),
+        })
+    }
+}
+
+fn single(name: &'static str, help: &'static str, value: u64) -> Counters {
+    Counters { name, help, label: "", values: vec![(String::new(), value)] }
+}

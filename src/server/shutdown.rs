@@ -1,0 +1,123 @@
+//! Signals, and the orderly end.
+
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::Server;
+use crate::{config::Config, telemetry::LogLevel};
+
+/// The whole end takes no longer than this; who has not finished by then is cut off.
+const END_TIME: Duration = Duration::from_millis(4500);
+/// Given to BYEs to be answered, so that a lost one is sent again.
+const BYE_TIME: Duration = Duration::from_secs(2);
+
+/// Waits for SIGTERM or SIGINT. SIGHUP meanwhile reads the configuration again.
+pub(super) async fn wait(
+    mut config: Config,
+    reload: impl Fn() -> anyhow::Result<Config>,
+    log: &LogLevel,
+    server: &Server,
+) {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "no signal handlers, ending");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hang_up.recv() => match reload() {
+                Ok(fresh) => {
+                    apply(&config, &fresh, log, server).await;
+                    config = fresh;
+                }
+                Err(error) => tracing::error!("configuration not reloaded, going on as before: {error:#}"),
+            },
+        }
+    }
+    tracing::info!("ending: new calls are refused, running ones hung up");
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
+        tracing::warn!("second signal, exiting at once");
+        std::process::exit(1);
+    });
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Takes over what can change while running, and says what has to wait for a restart.
+async fn apply(old: &Config, fresh: &Config, log: &LogLevel, server: &Server) {
+    server.cdr.reopen().await;
+    if old.log.level != fresh.log.level {
+        match log.change(&fresh.log.level) {
+            Ok(()) => tracing::info!(level = fresh.log.level, "log.level changed"),
+            Err(error) => tracing::error!("{error:#}"),
+        }
+    }
+    if old.sip.max_calls != fresh.sip.max_calls {
+        server.admission.set_max_calls(fresh.sip.max_calls);
+        tracing::info!(max_calls = fresh.sip.max_calls, "sip.max_calls changed");
+    }
+    let waiting = old.changed_sections(fresh, &["log.level", "sip.max_calls"]);
+    if waiting.is_empty() {
+        tracing::info!("configuration read again");
+    } else {
+        tracing::warn!(keys = waiting.join(", "), "changed keys that want a restart");
+    }
+}
+
+impl Server {
+    /// Ends calls, conferences, listeners and store, in this order.
+    pub(super) async fn end(self) {
+        let deadline = Instant::now() + END_TIME;
+        self.admission.drain();
+        let _ = timeout_at(deadline, self.registry.drain()).await;
+        let _ = timeout(BYE_TIME, self.all_calls_over()).await;
+        let _ = self.stop.send(true);
+        self.calls.stop().await;
+        self.signalling.stop().await;
+        for task in self.tasks {
+            task.abort();
+        }
+        // The writer ends when the last sender is gone.
+        drop(self.call_server);
+        drop(self.cdr);
+        let _ = timeout_at(deadline, self.cdr_writer).await;
+        let _ = timeout_at(deadline, self.store.close()).await;
+        drop(self.media);
+        tracing::info!("ended");
+    }
+
+    async fn all_calls_over(&self) {
+        loop {
+            if self.admission.calls() == 0 && self.signalling.endpoint.figures().gauges.dialogs == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! From 200 to the end: joining, re-INVITEs, media timeouts, hang-ups from either side.
+//!
+//! Every way out takes the caller off the roster, closes the leg and leaves the figures in the trail.
+
+use std::{sync::Arc, time::Duration};
+
+use confab_conference::LeaveCause;
+use confab_media::MediaEvent;
+use confab_sdp::SessionDescription;
+use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, ReasonHeader, Request, StatusCode};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    CallServer, Established, Refused, Seated, Trail,
+    set_up::{refused_by_conference, refused_description},
+};
+use crate::{conferences::HangUp, signalling::endpoint::Command};
+
+/// No call is longer (ARCHITECTURE.md, "Limits").
+const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+
+/// A leg that stays silent this many times `media.timeout_s` is ended although its peer answers probes.
+const SILENCE_LIMIT: u32 = 10;
+
+/// How a call ended, for the roster, the peer and the record.
+struct End {
+    cause: LeaveCause,
+    /// For the record.
+    label: &'static str,
+    /// Why the peer is sent a BYE; `None` when the call is over already.
+    hang_up: Option<ReasonHeader>,
+}
+
+impl End {
+    fn by_us(cause: LeaveCause, label: &'static str, status: u16, text: &str) -> Self {
+        Self { cause, label, hang_up: Some(ReasonHeader::sip(status, text)) }
+    }
+}
+
+/// Serves the answered call to its end.
+pub(super) async fn run(
+    server: &CallServer,
+    call: CallKey,
+    mut established: Established,
+    events: &mut mpsc::Receiver<Event>,
+    trail: &mut Trail,
+) {
+    let end = serve(server, call, &mut established, events, trail).await;
+    tracing::info!(cause = end.label, "call ended");
+    end.label.clone_into(&mut trail.end_cause);
+    if let Some(reason) = end.hang_up {
+        server.endpoint.send(Command::HangUp(call, Some(reason))).await;
+    }
+    if let Seated::Joined(participant) = std::mem::replace(&mut established.seat, Seated::Gone) {
+        participant.leave(end.cause).await;
+    }
+    trail.media = Some(established.leg.close().await.stats);
+}
+
+async fn serve(
+    server: &CallServer,
+    call: CallKey,
+    established: &mut Established,
+    events: &mut mpsc::Receiver<Event>,
+    trail: &mut Trail,
+) -> End {
+    let mut media_events = server.dispatch.subscribe(established.leg.id());
+    // A late offer is answered in the ACK: nothing can be sent or understood before.
+    if !established.negotiation.has_open_offer()
+        && let Err(end) = established.join(trail).await
+    {
+        return end;
+    }
+    let latest_end = Instant::now() + MAX_DURATION;
+    loop {
+        let step = tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Some(event) => established.signalled(server, call, event, trail).await,
+                None => Err(End { cause: LeaveCause::CallFailed, label: "gone", hang_up: None }),
+            },
+            hang_up = established.hang_ups.recv() => Err(told_to_end(hang_up)),
+            Some(event) = media_events.recv() => established.media_event(server, call, event).await,
+            () = tokio::time::sleep_until(latest_end) => {
+                Err(End::by_us(LeaveCause::HungUp, "max_duration", 200, "maximum call duration"))
+            }
+        };
+        if let Err(end) = step {
+            return end;
+        }
+    }
+}
+
+fn told_to_end(hang_up: Option<HangUp>) -> End {
+    let cause = hang_up.map_or(LeaveCause::ConferenceEnded, |hang_up| hang_up.cause);
+    let text = match cause {
+        LeaveCause::Kicked => "removed from the conference",
+        LeaveCause::ServerShutdown => "server shutting down",
+        _ => "conference ended",
+    };
+    End::by_us(cause, cause.as_str(), 200, text)
+}
+
+impl Established {
+    /// Takes the reserved seat.
+    async fn join(&mut self, trail: &mut Trail) -> Result<(), End> {
+        let Seated::Reserved(seat) = std::mem::replace(&mut self.seat, Seated::Gone) else { return Ok(()) };
+        match seat.join(Arc::clone(&self.leg), self.hang_up.clone()).await {
+            Ok(participant) => {
+                trail.participant_id = Some(participant.id().get());
+                tracing::info!(participant = %participant.id(), "joined");
+                self.seat = Seated::Joined(participant);
+                Ok(())
+            }
+            Err(refusal) => {
+                tracing::warn!(%refusal, "an answered call could not join");
+                let refused = refused_by_conference(refusal);
+                Err(End::by_us(LeaveCause::CallFailed, "join_failed", refused.status.code(), &refused.text))
+            }
+        }
+    }
+
+    async fn signalled(
+        &mut self,
+        server: &CallServer,
+        call: CallKey,
+        event: Event,
+        trail: &mut Trail,
+    ) -> Result<(), End> {
+        match event {
+            Event::Acked { body, .. } => self.acknowledged(body, trail).await,
+            Event::ReinviteAcked { body, .. } => {
+                if self.negotiation.has_open_offer() { self.acknowledged(body, trail).await } else { Ok(()) }
+            }
+            Event::Reinvite { request, .. } => {
+                let answer = self.reinvited(&request, trail).await;
+                let command = match answer {
+                    Ok(body) => Command::AcceptReinvite(call, body),
+                    Err(refused) => Command::RejectReinvite(call, refused.into_rejection()),
+                };
+                server.endpoint.send(command).await;
+                Ok(())
+            }
+            Event::ReinviteCancelled { .. } => {
+                self.negotiation.withdraw_offer();
+                Ok(())
+            }
+            Event::Probed { outcome, .. } => probed(outcome),
+            Event::Ended { cause, .. } => Err(ended(&cause)),
+            // Cancelled is followed by Ended; the rest belongs to calls that we place.
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the answer to an offer of ours; then the caller can join, if he has not.
+    async fn acknowledged(&mut self, body: Option<Body>, trail: &mut Trail) -> Result<(), End> {
+        if !self.negotiation.has_open_offer() {
+            return Ok(());
+        }
+        let answer = body.map_or_else(
+            || Err(Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, "no answer in the ACK")),
+            |body| SessionDescription::parse(&body.bytes).map_err(|error| refused_description(&error)),
+        );
+        let taken = match answer {
+            Ok(answer) => self.take_answer(&answer, trail).await,
+            Err(refused) => Err(refused),
+        };
+        match taken {
+            Ok(()) => self.join(trail).await,
+            Err(refused) => {
+                // RFC 3261 §13.2.2.4 leaves nothing but BYE to who cannot use the answer.
+                Err(End::by_us(LeaveCause::CallFailed, "no_answer_in_ack", refused.status.code(), &refused.text))
+            }
+        }
+    }
+
+    async fn take_answer(&mut self, answer: &SessionDescription, trail: &mut Trail) -> Result<(), Refused> {
+        let agreed = self.negotiation.accept_answer(answer).map_err(|error| refused_description(&error))?;
+        self.start_media(&agreed.audio, trail).await
+    }
+
+    /// Returns the body for the 200 to a re-INVITE: an answer, or an offer when it had none (RFC 3261 §14.2).
+    async fn reinvited(&mut self, request: &Request, trail: &mut Trail) -> Result<Body, Refused> {
+        if request.body.is_empty() {
+            return Ok(Body::sdp(self.negotiation.offer().to_string()));
+        }
+        let offer =
+            SessionDescription::parse(&request.body).map_err(|error| refused_description(&error))?;
+        let agreed = self.negotiation.answer(&offer).map_err(|error| refused_description(&error))?;
+        self.start_media(&agreed.audio, trail).await?;
+        Ok(Body::sdp(agreed.description.to_string()))
+    }
+
+    async fn start_media(&mut self, audio: &confab_sdp::AudioStream, trail: &mut Trail) -> Result<(), Refused> {
+        let unusable = |text: String| Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, text);
+        let media = self
+            .peer
+            .leg_media(audio)
+            .ok_or_else(|| unusable(format!("codec {} is not mixed", audio.codec.name)))?;
+        trail.codec = Some(audio.codec.name.clone());
+        self.leg.start(media).await.map_err(|error| unusable(error.to_string()))
+    }
+
+    async fn media_event(&mut self, server: &CallServer, call: CallKey, event: MediaEvent) -> Result<(), End> {
+        match event {
+            MediaEvent::MediaTimeout { silent, .. } if silent >= server.media_timeout * SILENCE_LIMIT => {
+                Err(End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media"))
+            }
+            MediaEvent::MediaTimeout { silent, .. } => {
+                tracing::info!(silent_s = silent.as_secs(), "no media; asking whether the call still exists");
+                server.endpoint.send(Command::Probe(call)).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A call that its peer does not know any more, or whose peer is gone, ends; any other final answer keeps it.
+fn probed(outcome: ProbeOutcome) -> Result<(), End> {
+    match outcome {
+        ProbeOutcome::Alive { .. } => Ok(()),
+        _ => Err(End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media and no answer")),
+    }
+}
+
+fn ended(cause: &EndCause) -> End {
+    let leave = match cause {
+        EndCause::Bye { .. } | EndCause::Cancelled | EndCause::LocalHangUp => LeaveCause::HungUp,
+        _ => LeaveCause::CallFailed,
+    };
+    End { cause: leave, label: label(cause), hang_up: None }
+}
+
+/// Name of an end cause in records and logs.
+pub(super) fn label(cause: &EndCause) -> &'static str {
+    match cause {
+        EndCause::Bye { .. } => "bye",
+        EndCause::Cancelled => "cancelled",
+        EndCause::Rejected { .. } => "rejected",
+        EndCause::LocalHangUp => "local_hang_up",
+        EndCause::NotAnswered => "not_answered",
+        EndCause::AckTimeout => "ack_timeout",
+        EndCause::Refused { .. } => "refused",
+        EndCause::Timeout => "timeout",
+        EndCause::Gone { .. } => "gone",
+        EndCause::TransportFailed => "transport_failed",
+        EndCause::ProtocolError => "protocol_error",
+        _ => "ended",
+    }
+}

@@ -1,0 +1,226 @@
+//! One call: from its INVITE to its record.
+//!
+//! Each incoming call is one task that owns its SDP session, its media leg and its seat in a conference, and talks to
+//! their owners. [`set_up`] takes it from INVITE to 200, [`established`] from there to the end.
+
+mod established;
+mod media;
+mod set_up;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use confab_media::{LegHandle, MediaPlane};
+use confab_sdp::{Capabilities, Negotiation};
+use confab_sip::{CallKey, Event, Flow, Rejection, Request, StatusCode};
+use tokio::sync::mpsc;
+
+use super::{
+    endpoint::{Command, EndpointHandle, Incoming},
+    local::LocalAddresses,
+    network::Networks,
+    routing::Destination,
+};
+use crate::{
+    admission::{Admission, Place},
+    cdr::{self, Cdr},
+    conferences::{HangUp, MediaDispatch, Participant, Registry, Seat},
+    wall_clock,
+};
+
+/// What every call task needs.
+pub(crate) struct CallServer {
+    /// The SIP endpoint.
+    pub(crate) endpoint: EndpointHandle,
+    /// Accounts and conferences.
+    pub(crate) store: confab_documents::Store,
+    /// Running conferences.
+    pub(crate) registry: Registry<MediaPlane>,
+    /// The switchboard of media events.
+    pub(crate) dispatch: MediaDispatch,
+    /// The media plane.
+    pub(crate) media: Arc<MediaPlane>,
+    /// Addresses that media legs may be opened on.
+    pub(crate) media_binds: Vec<IpAddr>,
+    /// How long a leg may be silent before the peer is asked whether the call still exists.
+    pub(crate) media_timeout: Duration,
+    /// This server's addresses.
+    pub(crate) local: Arc<LocalAddresses>,
+    /// Networks that see the local address instead of the advertised one.
+    pub(crate) local_nets: Networks,
+    /// Whether callers without credentials may reach conference numbers.
+    pub(crate) anonymous_dial_in: bool,
+    /// What is offered and accepted for audio.
+    pub(crate) capabilities: Arc<Capabilities>,
+    /// The door for new calls.
+    pub(crate) admission: Admission,
+    /// Where records go.
+    pub(crate) cdr: Cdr,
+    /// What became of calls.
+    pub(crate) stats: CallStats,
+}
+
+/// Counts of what became of calls.
+#[derive(Default)]
+pub(crate) struct CallStats {
+    /// Calls answered with 200.
+    pub(crate) answered: AtomicU64,
+    /// Calls refused, by status.
+    pub(crate) refused: dashmap::DashMap<u16, u64>,
+}
+
+/// Why a call is not taken.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    /// Shown to the peer in a Warning header and written to the record.
+    text: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), headers: Vec::new() }
+    }
+
+    fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn into_rejection(self) -> Rejection {
+        // 399 is the warning code for anything without its own (RFC 3261 §20.43).
+        let warning = format!("399 confab \"{}\"", self.text.replace(['"', '\\'], "'"));
+        let has_warning = self.headers.iter().any(|(name, _)| name == "Warning");
+        let mut rejection = Rejection::new(self.status);
+        rejection.headers = self.headers;
+        if has_warning { rejection } else { rejection.with_header("Warning", warning) }
+    }
+}
+
+/// A call that was answered.
+struct Established {
+    leg: Arc<LegHandle>,
+    negotiation: Negotiation,
+    peer: media::Peer,
+    seat: Seated,
+    hang_ups: mpsc::Receiver<HangUp>,
+    hang_up: mpsc::Sender<HangUp>,
+    /// Held for as long as the call runs.
+    _place: Place,
+}
+
+/// Where the caller is: with a late offer the place is reserved until the ACK brings the answer.
+enum Seated {
+    Reserved(Seat<MediaPlane>),
+    Joined(Participant<MediaPlane>),
+    Gone,
+}
+
+/// What the record needs to know, gathered along the way.
+struct Trail {
+    started: Instant,
+    started_at: String,
+    answered: Option<Instant>,
+    destination: Option<Destination>,
+    participant_id: Option<u64>,
+    codec: Option<String>,
+    status: u16,
+    end_cause: String,
+    media: Option<confab_media::LegStats>,
+}
+
+/// Runs one call to its end and writes its record.
+#[tracing::instrument(name = "call", skip_all, fields(call = %incoming.call))]
+pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
+    let Incoming { call, request, flow, mut events } = incoming;
+    let mut trail = Trail::new();
+    match set_up::run(&server, call, &request, flow, &mut events, &mut trail).await {
+        Ok(established) => {
+            established::run(&server, call, established, &mut events, &mut trail).await;
+        }
+        Err(set_up::Failure::Refused(refused)) => {
+            let status = refused.status.code();
+            tracing::info!(status, why = refused.text, "call refused");
+            trail.status = status;
+            trail.end_cause.clone_from(&refused.text);
+            *server.stats.refused.entry(status).or_default() += 1;
+            server.endpoint.send(Command::Reject(call, refused.into_rejection())).await;
+        }
+        Err(set_up::Failure::Over(cause)) => {
+            tracing::debug!(cause, "call over before its answer");
+            trail.status = StatusCode::REQUEST_TERMINATED.code();
+            cause.clone_into(&mut trail.end_cause);
+        }
+    }
+    server.endpoint.send(Command::Forget(call)).await;
+    server.cdr.write(trail.into_record(&request, flow)).await;
+}
+
+impl Trail {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            started_at: wall_clock::rfc3339(std::time::SystemTime::now()),
+            answered: None,
+            destination: None,
+            participant_id: None,
+            codec: None,
+            status: 0,
+            end_cause: String::new(),
+            media: None,
+        }
+    }
+
+    fn into_record(self, request: &Request, flow: Flow) -> cdr::Record {
+        let headers = &request.headers;
+        let from = headers.from().ok().flatten();
+        let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
+        let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
+        let call_id = headers.call_id().ok().flatten();
+        cdr::Record {
+            call_id: call_id.map(|id| id.to_str_lossy().into_owned()).unwrap_or_default(),
+            direction: "inbound",
+            account_id: self.destination.as_ref().map(|to| to.account.to_string()),
+            conference_id: self.destination.as_ref().map(|to| to.conference.to_string()),
+            participant_id: self.participant_id,
+            from: from_user.map(|user| user.to_str_lossy().into_owned()).unwrap_or_default(),
+            to: to_user.map(|user| user.to_str_lossy().into_owned()).unwrap_or_default(),
+            remote: flow.remote.to_string(),
+            started: self.started_at,
+            answered_after_ms: self.answered.map(|answered| millis(answered - self.started)),
+            duration_ms: millis(self.started.elapsed()),
+            status: self.status,
+            end_cause: self.end_cause,
+            media: self.media.map(|stats| cdr::Media {
+                codec: self.codec.unwrap_or_default(),
+                packets_received: stats.packets_received,
+                packets_sent: stats.packets_sent,
+                packets_lost: u64::try_from(stats.packets_lost).unwrap_or(0),
+                packets_late: stats.packets_late,
+                jitter_ms: stats.jitter.as_secs_f64() * 1e3,
+                concealed_ms: stats.concealed_ms,
+            }),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether the events say that the call is already over (cancelled, or its transport failed).
+fn over(events: &mut mpsc::Receiver<Event>) -> Option<&'static str> {
+    loop {
+        match events.try_recv() {
+            Ok(Event::Ended { cause, .. }) => return Some(established::label(&cause)),
+            Ok(_) => {}
+            Err(mpsc::error::TryRecvError::Empty) => return None,
+            Err(mpsc::error::TryRecvError::Disconnected) => return Some("gone"),
+        }
+    }
+}
+

@@ -1,0 +1,216 @@
+//! From INVITE to 200: admission, routing, media, negotiation, a seat in the conference.
+//!
+//! Nothing is held when it fails: the place, the leg and the seat are given back on the way out.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use confab_conference::{Caller, Refusal};
+use confab_media::{LegHandle, MediaPlane, OpenLegError};
+use confab_sdp::{LocalMedia, Negotiation, SdpError, SessionDescription};
+use confab_sip::{Body, CallKey, Event, Flow, Headers, Request, StatusCode};
+use tokio::sync::mpsc;
+
+use super::{
+    CallServer, Established, Refused, Seated, Trail,
+    media::{self, Peer},
+    over,
+};
+use crate::{
+    admission::{Overload, RETRY_AFTER_S},
+    conferences::Seat,
+    signalling::{
+        endpoint::Command,
+        routing::{self, Destination},
+    },
+};
+
+/// Hang-ups that may wait for a call: there is one reason to end, once.
+const HANG_UPS: usize = 2;
+
+/// Why there is no call.
+pub(super) enum Failure {
+    /// This side refuses.
+    Refused(Refused),
+    /// The caller is gone already.
+    Over(&'static str),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// Takes the call to its 200.
+pub(super) async fn run(
+    server: &CallServer,
+    call: CallKey,
+    request: &Request,
+    flow: Flow,
+    events: &mut mpsc::Receiver<Event>,
+    trail: &mut Trail,
+) -> Result<Established, Failure> {
+    let place = server.admission.enter().map_err(overloaded)?;
+    let routed = routing::route(&server.store, &server.local, server.anonymous_dial_in, request).await;
+    let destination = routed.map_err(|error| {
+        if let routing::RoutingError::Store(error) = &error {
+            tracing::error!(%error, "a call could not be routed");
+        }
+        Refused::new(error.status(), error.public_text())
+    })?;
+    trail.destination = Some(destination.clone());
+
+    let offer = read_offer(request)?;
+    let peer = Peer::of(flow, &request.headers);
+    let (leg, mut negotiation) = open_leg(server, &peer, offer.as_ref())?;
+    let agreed = offer.as_ref().map(|offer| negotiate(&peer, &mut negotiation, offer, trail)).transpose();
+    let agreed = match agreed {
+        Ok(agreed) => agreed,
+        Err(refused) => return close(leg, refused).await,
+    };
+
+    let seat = match reserve(server, &destination, request).await {
+        Ok(seat) => seat,
+        Err(refusal) => return close(leg, refused_by_conference(refusal)).await,
+    };
+    if let Some(cause) = over(events) {
+        leg.close().await;
+        return Err(Failure::Over(cause));
+    }
+    server.endpoint.send(Command::Progress(call, StatusCode::RINGING)).await;
+    let body = match agreed {
+        Some((body, media)) => {
+            if let Err(error) = leg.start(media).await {
+                return close(leg, Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())).await;
+            }
+            body
+        }
+        None => Body::sdp(negotiation.offer().to_string()),
+    };
+    server.endpoint.send(Command::Accept(call, body)).await;
+    server.stats.answered.fetch_add(1, Ordering::Relaxed);
+    trail.answered = Some(Instant::now());
+    trail.status = StatusCode::OK.code();
+    let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
+    let seat = Seated::Reserved(seat);
+    Ok(Established { leg: Arc::new(leg), negotiation, peer, seat, hang_ups, hang_up, _place: place })
+}
+
+async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure> {
+    leg.close().await;
+    Err(refused.into())
+}
+
+fn overloaded(overload: Overload) -> Refused {
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, overload.as_str())
+        .with_header("Retry-After", RETRY_AFTER_S.to_string())
+}
+
+fn read_offer(request: &Request) -> Result<Option<SessionDescription>, Refused> {
+    if request.body.is_empty() {
+        return Ok(None);
+    }
+    SessionDescription::parse(&request.body).map(Some).map_err(|error| refused_description(&error))
+}
+
+pub(super) fn refused_description(error: &SdpError) -> Refused {
+    let status = StatusCode::new(error.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
+    Refused::new(status, error.to_string()).with_header("Warning", error.warning("confab"))
+}
+
+fn open_leg(
+    server: &CallServer,
+    peer: &Peer,
+    offer: Option<&SessionDescription>,
+) -> Result<(LegHandle, Negotiation), Refused> {
+    // The family of the peer's media decides; without an offer, or with a host name, that of its signalling.
+    let towards = offer
+        .and_then(SessionDescription::audio_address)
+        .filter(|address| !address.is_unspecified())
+        .unwrap_or(peer.signalling_ip);
+    let unreachable = || {
+        let text = "no media address of the offer's address family";
+        Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, text)
+            .with_header("Warning", format!("300 confab \"{text}\""))
+    };
+    let bind = media::bind_address(&server.media_binds, towards).ok_or_else(unreachable)?;
+    let leg = server.media.open_leg(bind).map_err(|error| no_leg(&error))?;
+    let address = shown_address(server, bind, towards, peer.signalling_ip).ok_or_else(unreachable)?;
+    let local =
+        LocalMedia { address, port: leg.rtp_addr().port(), rtcp_port: leg.rtcp_addr().port() };
+    // 63 bits: some peers read the number as signed.
+    let session_id = rand::random::<u64>() >> 1;
+    Ok((leg, Negotiation::new(Arc::clone(&server.capabilities), local, session_id)))
+}
+
+/// The address that the peer sends its media to: the advertised one unless the call comes from a local network (or
+/// from this machine), else that of the route towards it.
+fn shown_address(server: &CallServer, bind: IpAddr, media: IpAddr, signalling: IpAddr) -> Option<IpAddr> {
+    let is_local = signalling.is_loopback() || server.local_nets.contains(signalling);
+    match server.local.advertised() {
+        Some(advertised) if !is_local && advertised.ip.is_ipv4() == bind.is_ipv4() => Some(advertised.ip),
+        _ => server.local.towards(bind, if is_local { signalling } else { media }),
+    }
+}
+
+fn no_leg(error: &OpenLegError) -> Refused {
+    tracing::warn!(%error, "no media leg for a call");
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no media resources left")
+        .with_header("Retry-After", RETRY_AFTER_S.to_string())
+}
+
+fn negotiate(
+    peer: &Peer,
+    negotiation: &mut Negotiation,
+    offer: &SessionDescription,
+    trail: &mut Trail,
+) -> Result<(Body, confab_media::LegMedia), Refused> {
+    let agreed = negotiation.answer(offer).map_err(|error| refused_description(&error))?;
+    let media = peer.leg_media(&agreed.audio).ok_or_else(|| {
+        Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, format!("codec {} is not mixed", agreed.audio.codec.name))
+    })?;
+    trail.codec = Some(agreed.audio.codec.name.clone());
+    Ok((Body::sdp(agreed.description.to_string()), media))
+}
+
+async fn reserve(
+    server: &CallServer,
+    destination: &Destination,
+    request: &Request,
+) -> Result<Seat<MediaPlane>, Refusal> {
+    let Destination { account, conference, settings, role } = destination;
+    let caller = caller(&request.headers, destination);
+    server.registry.reserve(account, conference, settings, caller, *role).await
+}
+
+fn caller(headers: &Headers, destination: &Destination) -> Caller {
+    let call_id = headers.call_id().ok().flatten();
+    let mut caller = Caller::new(call_id.map(|id| id.to_str_lossy().into_owned()).unwrap_or_default());
+    caller.account_id = Some(destination.account.clone());
+    if let Ok(Some(from)) = headers.from() {
+        let user = from.uri.as_sip().and_then(|uri| uri.user_decoded());
+        caller.caller_id_number = user.map(|user| user.to_str_lossy().into_owned()).unwrap_or_default();
+        let display = from.display.as_ref().map(|display| display.to_str_lossy().into_owned());
+        // Without a display name, phones and APIs show the number in its place.
+        caller.caller_id_name =
+            display.filter(|name| !name.is_empty()).unwrap_or_else(|| caller.caller_id_number.clone());
+    }
+    caller
+}
+
+pub(super) fn refused_by_conference(refusal: Refusal) -> Refused {
+    let status = match refusal {
+        Refusal::Locked | Refusal::Full => StatusCode::TEMPORARILY_UNAVAILABLE,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let refused = Refused::new(status, refusal.to_string());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        refused.with_header("Retry-After", RETRY_AFTER_S.to_string())
+    } else {
+        refused
+    }
+}

@@ -1,0 +1,282 @@
+//! The one task that drives the SIP endpoint: bytes and timers in, bytes and call events out.
+//!
+//! Owns the [`Endpoint`] and the map from call to its task's channel. Queues: input 4096 messages (UDP drops and
+//! counts when full, TCP waits), commands 1024 (call tasks wait), events 32 per call (a call task that leaves them
+//! unread is hung up and counted). It decides nothing about calls; [`super::call`] does.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use confab_sip::{
+    Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, Output, ReasonHeader,
+    Rejection, Request, StatusCode, Transport,
+};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    stats::{Counter, TransportStats},
+    tcp::Connections,
+};
+use crate::admission::{Admission, RETRY_AFTER_S};
+
+/// Messages read from the network and not handled yet.
+pub(super) const INPUT_QUEUE: usize = 4096;
+const COMMAND_QUEUE: usize = 1024;
+const CALL_EVENT_QUEUE: usize = 32;
+/// How often admission is handed to the endpoint and its figures are published.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// What the transports bring.
+pub(crate) enum Input {
+    /// One whole message.
+    Message {
+        /// Where it came from.
+        flow: Flow,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// A connection is gone.
+    ConnectionClosed {
+        /// Its number.
+        connection: u64,
+    },
+    /// A message handed out earlier could not be delivered.
+    SendFailed {
+        /// Where it should have gone.
+        flow: Flow,
+    },
+}
+
+/// What call tasks ask for.
+pub(crate) enum Command {
+    /// Sends a provisional response.
+    Progress(CallKey, StatusCode),
+    /// Sends 200 with this body.
+    Accept(CallKey, Body),
+    /// Refuses the INVITE.
+    Reject(CallKey, Rejection),
+    /// Answers a re-INVITE with 200.
+    AcceptReinvite(CallKey, Body),
+    /// Refuses a re-INVITE; the call goes on as before.
+    RejectReinvite(CallKey, Rejection),
+    /// Asks the peer whether the call still exists.
+    Probe(CallKey),
+    /// Ends the call, whatever its state.
+    HangUp(CallKey, Option<ReasonHeader>),
+    /// The call's task is done: nobody reads its events from here on.
+    Forget(CallKey),
+}
+
+/// A call that has just come in.
+pub(crate) struct Incoming {
+    /// The endpoint's name for it.
+    pub(crate) call: CallKey,
+    /// The INVITE.
+    pub(crate) request: Request,
+    /// How it came.
+    pub(crate) flow: Flow,
+    /// What happens to the call from here on.
+    pub(crate) events: mpsc::Receiver<Event>,
+}
+
+/// Figures of the endpoint, published every 100 ms.
+#[derive(Clone, Default)]
+pub(crate) struct Figures {
+    /// What is alive now.
+    pub(crate) gauges: Gauges,
+    /// What has been counted since the start.
+    pub(crate) counters: Counters,
+}
+
+/// Sends commands to the endpoint's task; clones share its queue.
+#[derive(Clone)]
+pub(crate) struct EndpointHandle {
+    commands: mpsc::Sender<Command>,
+    figures: Arc<Mutex<Figures>>,
+}
+
+impl EndpointHandle {
+    /// Queues a command; waits while the queue is full. The endpoint outlives every call, so nothing is lost.
+    pub(crate) async fn send(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// The endpoint's figures, at most 100 ms old.
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The endpoint's task before it runs.
+pub(super) struct EndpointTask {
+    pub(super) endpoint: Endpoint,
+    pub(super) sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    pub(super) connections: Connections,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    pub(super) admission: Admission,
+    pub(super) stats: Arc<TransportStats>,
+    pub(super) stuck_calls: Arc<Counter>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+impl EndpointTask {
+    /// Starts the task. It runs until `stop` becomes true.
+    pub(super) fn start(self) -> (EndpointHandle, tokio::task::JoinHandle<()>) {
+        let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
+        let figures = Arc::<Mutex<Figures>>::default();
+        let handle = EndpointHandle { commands, figures: Arc::clone(&figures) };
+        let running = Running { task: self, calls: HashMap::new(), figures };
+        (handle, tokio::spawn(running.run(queue)))
+    }
+}
+
+struct Running {
+    task: EndpointTask,
+    calls: HashMap<CallKey, mpsc::Sender<Event>>,
+    figures: Arc<Mutex<Figures>>,
+}
+
+impl Running {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.task.endpoint.poll_timeout().map(|(due, _)| due);
+            tokio::select! {
+                biased;
+                _ = self.task.stop.wait_for(|stop| *stop) => return,
+                _ = housekeeping.tick() => self.housekeeping(),
+                () = sleep_until(due) => self.task.endpoint.handle_timeout(Instant::now()),
+                Some(command) = commands.recv() => self.command(command),
+                Some(input) = self.task.inputs.recv() => self.input(input),
+            }
+            self.drain().await;
+        }
+    }
+
+    fn housekeeping(&mut self) {
+        let admission = match self.task.admission.overload() {
+            None => SipAdmission::Open,
+            Some(_) => SipAdmission::Refusing { retry_after_s: RETRY_AFTER_S },
+        };
+        self.task.endpoint.set_admission(admission);
+        let figures = Figures {
+            gauges: self.task.endpoint.gauges(),
+            counters: self.task.endpoint.counters().clone(),
+        };
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
+    fn input(&mut self, input: Input) {
+        let now = Instant::now();
+        let endpoint = &mut self.task.endpoint;
+        match input {
+            Input::Message { flow, bytes } => endpoint.handle_message(now, flow, bytes),
+            Input::ConnectionClosed { connection } => endpoint.handle_connection_closed(now, connection),
+            Input::SendFailed { flow } => endpoint.handle_send_failed(now, flow),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let now = Instant::now();
+        let endpoint = &mut self.task.endpoint;
+        match command {
+            Command::Progress(call, status) => endpoint.progress(now, call, status, None),
+            Command::Accept(call, body) => endpoint.accept(now, call, body),
+            Command::Reject(call, rejection) => endpoint.reject(now, call, rejection),
+            Command::AcceptReinvite(call, body) => endpoint.accept_reinvite(now, call, body),
+            Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
+            Command::Probe(call) => endpoint.probe(now, call),
+            Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
+            Command::Forget(call) => drop(self.calls.remove(&call)),
+        }
+    }
+
+    async fn drain(&mut self) {
+        while let Some(output) = self.task.endpoint.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes).await,
+                Output::Event(event) => self.event(event),
+            }
+        }
+    }
+
+    async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        match flow.transport {
+            Transport::Udp => {
+                let sent = match self.socket(flow) {
+                    Some(socket) => socket.send_to(&bytes, flow.remote).await.is_ok(),
+                    None => false,
+                };
+                if !sent {
+                    self.task.stats.send_failed.increment();
+                    self.task.endpoint.handle_send_failed(Instant::now(), flow);
+                }
+            }
+            Transport::Tcp => {
+                if flow.connection == 0 || self.task.connections.send(flow.connection, bytes.clone()).is_err() {
+                    self.task.connections.connect(flow, bytes);
+                }
+            }
+        }
+    }
+
+    /// The socket whose bound address fits the flow's local one: exactly, or as the wildcard of that family and port.
+    fn socket(&self, flow: Flow) -> Option<Arc<UdpSocket>> {
+        let fits = |bound: &SocketAddr| {
+            bound.port() == flow.local.port()
+                && bound.is_ipv4() == flow.remote.is_ipv4()
+                && (bound.ip() == flow.local.ip() || bound.ip().is_unspecified())
+        };
+        let family = |bound: &SocketAddr| bound.is_ipv4() == flow.remote.is_ipv4();
+        let sockets = &self.task.sockets;
+        sockets
+            .iter()
+            .find(|(bound, _)| fits(bound))
+            .or_else(|| sockets.iter().find(|(bound, _)| family(bound)))
+            .map(|(_, socket)| Arc::clone(socket))
+    }
+
+    fn event(&mut self, event: Event) {
+        let call = event.call();
+        if let Event::Invite { call, request, flow } = event {
+            let (sender, events) = mpsc::channel(CALL_EVENT_QUEUE);
+            self.calls.insert(call, sender);
+            if self.task.incoming.try_send(Incoming { call, request, flow, events }).is_err() {
+                // Calls arrive faster than tasks are started: the machine is overloaded.
+                self.calls.remove(&call);
+                let busy = Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
+                    .with_header("Retry-After", RETRY_AFTER_S.to_string());
+                self.task.endpoint.reject(Instant::now(), call, busy);
+            }
+            return;
+        }
+        let ended = matches!(event, Event::Ended { .. });
+        let Some(sender) = self.calls.get(&call) else { return };
+        if sender.try_send(event).is_err() && !ended {
+            self.task.stuck_calls.increment();
+            self.task.endpoint.hang_up(Instant::now(), call, None);
+        }
+        if ended {
+            // The task reads what is queued and then sees the channel closed.
+            self.calls.remove(&call);
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

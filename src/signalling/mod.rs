@@ -1,0 +1,176 @@
+//! SIP towards the network: sockets and timers around the `sip` core, and one task per call.
+//!
+//! Owns the transports, the endpoint's task and the start of call tasks. What SIP means is decided in `confab_sip`,
+//! what a conference does in `crate::conferences`.
+
+mod call;
+mod endpoint;
+mod local;
+mod network;
+mod routing;
+mod stats;
+mod tcp;
+mod udp;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use confab_sip::{Endpoint, EndpointConfig};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+pub(crate) use self::{
+    call::{CallServer, CallStats},
+    endpoint::EndpointHandle,
+    local::{Advertised, LocalAddresses},
+    network::Networks,
+    stats::{Counter, TransportStats},
+};
+use self::{
+    endpoint::{EndpointTask, INPUT_QUEUE, Incoming},
+    tcp::Connections,
+};
+use crate::admission::Admission;
+
+/// Calls whose tasks are not started yet.
+const INCOMING_QUEUE: usize = 1024;
+
+/// What signalling is started with.
+pub(crate) struct SignallingConfig {
+    /// Addresses to listen on for UDP.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// Addresses to listen on for TCP.
+    pub(crate) tcp: Vec<SocketAddr>,
+    /// The endpoint's own settings.
+    pub(crate) endpoint: EndpointConfig,
+}
+
+/// Running transports and endpoint.
+pub(crate) struct Signalling {
+    /// Sends commands to the endpoint.
+    pub(crate) endpoint: EndpointHandle,
+    /// Counters of the transports.
+    pub(crate) stats: Arc<TransportStats>,
+    /// Calls hung up because their task did not read its events.
+    pub(crate) stuck_calls: Arc<Counter>,
+    /// The addresses that UDP is bound to, ports resolved.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// The addresses that TCP is bound to, ports resolved.
+    pub(crate) tcp: Vec<SocketAddr>,
+    incoming: Option<mpsc::Receiver<Incoming>>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Signalling {
+    /// Binds the transports and starts the endpoint. Calls wait until [`Signalling::serve`].
+    ///
+    /// # Errors
+    /// An address that cannot be bound.
+    pub(crate) fn start(
+        config: SignallingConfig,
+        local: &Arc<LocalAddresses>,
+        admission: Admission,
+    ) -> anyhow::Result<Self> {
+        let stats = Arc::<TransportStats>::default();
+        let stuck_calls = Arc::<Counter>::default();
+        let (inputs, input_queue) = mpsc::channel(INPUT_QUEUE);
+        let (incoming, incoming_queue) = mpsc::channel(INCOMING_QUEUE);
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = Vec::new();
+
+        let mut sockets = Vec::new();
+        for address in config.udp {
+            let socket = udp::bind(address)?;
+            let bound = socket.local_addr()?;
+            tasks.push(udp::read(
+                Arc::clone(&socket),
+                bound,
+                Arc::clone(local),
+                Arc::clone(&stats),
+                inputs.clone(),
+            ));
+            sockets.push((bound, socket));
+        }
+        let connections = Connections::new(inputs, Arc::clone(local), Arc::clone(&stats));
+        let mut tcp = Vec::new();
+        for mut address in config.tcp {
+            // "Any port" means the one that UDP got on the same address: peers expect both on one number.
+            if address.port() == 0
+                && let Some((bound, _)) = sockets.iter().find(|(bound, _)| bound.ip() == address.ip())
+            {
+                address.set_port(bound.port());
+            }
+            let listener = tcp::bind(address)?;
+            tcp.push(listener.local_addr()?);
+            tasks.push(connections.accept(listener));
+        }
+
+        let udp = sockets.iter().map(|(bound, _)| *bound).collect();
+        let task = EndpointTask {
+            endpoint: Endpoint::new(config.endpoint, Box::new(rand::make_rng::<rand::rngs::StdRng>())),
+            sockets,
+            connections,
+            inputs: input_queue,
+            incoming,
+            admission,
+            stats: Arc::clone(&stats),
+            stuck_calls: Arc::clone(&stuck_calls),
+            stop: stopping,
+        };
+        let (endpoint, task) = task.start();
+        tasks.push(task);
+        Ok(Self { endpoint, stats, stuck_calls, udp, tcp, incoming: Some(incoming_queue), stop, tasks })
+    }
+
+    /// The first address that SIP is bound to, UDP before TCP.
+    pub(crate) fn first_address(&self) -> SocketAddr {
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.udp.first().or(self.tcp.first()).copied().unwrap_or(none)
+    }
+
+    /// Starts a task for each incoming call from now on.
+    pub(crate) fn serve(&mut self, server: Arc<CallServer>) -> Option<Calls> {
+        let mut incoming = self.incoming.take()?;
+        let mut stopping = self.stop.subscribe();
+        let task = tokio::spawn(async move {
+            let mut calls = JoinSet::new();
+            loop {
+                tokio::select! {
+                    call = incoming.recv() => match call {
+                        Some(call) => { calls.spawn(call::serve(Arc::clone(&server), call)); }
+                        None => break,
+                    },
+                    Some(ended) = calls.join_next(), if !calls.is_empty() => {
+                        if let Err(error) = ended {
+                            tracing::error!(%error, "a call's task failed");
+                        }
+                    }
+                    _ = stopping.wait_for(|stop| *stop) => break,
+                }
+            }
+        });
+        Some(Calls(task))
+    }
+
+    /// Stops the transports and the endpoint. Messages handed out before are on the wire.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+/// The task that starts call tasks.
+pub(crate) struct Calls(JoinHandle<()>);
+
+impl Calls {
+    /// Ends it; calls still running are dropped.
+    pub(crate) async fn stop(self) {
+        self.0.abort();
+        let _ = self.0.await;
+    }
+}

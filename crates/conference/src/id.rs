@@ -82,7 +82,7 @@ impl ParticipantId {
     }
 
     /// Returns the number, above zero.
-    pub fn value(self) -> u64 {
+    pub fn get(self) -> u64 {
         self.0.get()
     }
 }

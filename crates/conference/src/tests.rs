@@ -95,7 +95,7 @@ impl Room {
             .map(|event| {
                 (
                     event.kind.name(),
-                    event.participant.as_ref().map_or(0, |state| state.id.value()),
+                    event.participant.as_ref().map_or(0, |state| state.id.get()),
                 )
             })
             .collect()

@@ -7,7 +7,7 @@
 //!   was sent, sample by sample. [`g711`] turns payloads into samples.
 //!
 //! - **Calling**: [`agent::Phone`] and [`rtp::RtpEngine`] are phones on real sockets, from one to a thousand in a process;
-//!   [`server::ServerBuilder`] starts the real binary beside them. [`wav`] reads what other phones have recorded.
+//!   [`server::ServerBuilder`] starts the real binary beside them, [`peers`] other people's phones. [`wav`] reads what those recorded.
 //!
 //! # What it deliberately does not do
 //! It depends on none of the server's crates. An error in the server's codec or parser cannot be hidden by the same error here.
@@ -41,6 +41,7 @@ pub mod clock;
 pub mod g711;
 pub mod meter;
 pub mod netem;
+pub mod peers;
 pub mod random;
 pub mod rtp;
 pub mod server;

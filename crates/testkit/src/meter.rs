@@ -176,5 +176,41 @@ pub fn compare(sent: &[i16], received: &[i16], probe: usize) -> Comparison {
     }
 }
 
+/// Where a known stretch of sound stands in a recording, and how well it fits there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    /// Position in the recording, in samples.
+    pub offset: usize,
+    /// Correlation coefficient, 0 to 1: 1 means nothing but the sound looked for.
+    pub correlation: f64,
+    /// Level of the sound in the recording against the original, in dB.
+    pub gain_db: f64,
+}
+
+/// Finds the place in `recording` that is most like `sound`; `None` when the recording is shorter or silent all along.
+pub fn find(sound: &[i16], recording: &[i16]) -> Option<Match> {
+    let sound: Vec<f32> = sound.iter().map(|sample| f32::from(*sample)).collect();
+    let recording: Vec<f32> = recording.iter().map(|sample| f32::from(*sample)).collect();
+    let dot = |a: &[f32], b: &[f32]| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>());
+    let sound_power = dot(&sound, &sound);
+    let mut best: Option<Match> = None;
+    for (offset, window) in recording.windows(sound.len().max(1)).enumerate() {
+        let product = dot(&sound, window);
+        // The window's power is only needed where the product could beat the best.
+        if sound_power <= 0.0 || product <= 0.0 {
+            continue;
+        }
+        let correlation = product / (sound_power * dot(window, window)).sqrt();
+        if best.is_none_or(|best| correlation > best.correlation) {
+            best = Some(Match {
+                offset,
+                correlation,
+                gain_db: 20.0 * (product / sound_power).log10(),
+            });
+        }
+    }
+    best
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ mod process;
 
 pub use http::{HttpAnswer, HttpClient};
 pub use metrics::Metrics;
-pub use process::ProcessUsage;
+pub use process::{ProcessUsage, signal};
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};

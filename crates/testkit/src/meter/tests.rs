@@ -131,6 +131,28 @@ fn comparison_finds_an_inserted_a_missing_and_a_changed_frame() {
     assert_eq!(compare(&sent, &[], 400), Comparison::NotFound);
 }
 
+#[test]
+fn a_sound_is_found_where_it_was_put_with_its_gain() {
+    let mut random = crate::random::SeededRandom::new(5);
+    let noise = |count: usize, random: &mut crate::random::SeededRandom| -> Vec<i16> {
+        (0..count).map(|_| random.next_u32() as i16 / 8).collect()
+    };
+    let sound = noise(400, &mut random);
+    let mut recording = noise(3000, &mut random);
+    for (place, sample) in recording[1234..].iter_mut().zip(&sound) {
+        *place = sample / 2;
+    }
+    let found = find(&sound, &recording).expect("it is there");
+    assert_eq!(found.offset, 1234);
+    assert!(
+        found.correlation > 0.99 && (found.gain_db + 6.0).abs() < 0.1,
+        "{found:?}"
+    );
+    assert!(find(&sound, &noise(3000, &mut random)).is_none_or(|found| found.correlation < 0.3));
+    assert_eq!(find(&sound, &[0; 1000]), None);
+    assert_eq!(find(&sound, &sound[1..]), None);
+}
+
 fn report(received: u64, missing: u64, reordered_or_repeated: u64, timestamp_jumps: u64) -> SequenceReport {
     SequenceReport {
         received,

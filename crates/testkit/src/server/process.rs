@@ -51,9 +51,9 @@ impl ProcessUsage {
     }
 }
 
-/// Sends a signal to a process that this one has started.
+/// Sends a signal, one of the `libc::SIG…` numbers, to a process that this one has started.
 #[allow(unsafe_code)]
-pub(super) fn signal(id: u32, signal: i32) -> io::Result<()> {
+pub fn signal(id: u32, signal: i32) -> io::Result<()> {
     let id = libc::pid_t::try_from(id).map_err(io::Error::other)?;
     // SAFETY: kill takes two integers and touches no memory of ours.
     if unsafe { libc::kill(id, signal) } == 0 {

@@ -1,0 +1,199 @@
+//! Owns one baresip process that places one call, plays a file into it and records both directions.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::require;
+use crate::server::TempDir;
+use crate::wav::Wav;
+
+/// Where Debian puts baresip's modules.
+const MODULES: &str = "/usr/lib/baresip/modules";
+
+/// What a baresip is to do.
+#[derive(Debug, Clone)]
+pub struct BaresipConfig {
+    /// User part of its address.
+    pub user: String,
+    /// The URI to call.
+    pub target: String,
+    /// What it says, 8 kHz; silence follows when it ends.
+    pub says: Vec<i16>,
+    /// Codec it offers: `PCMU` or `PCMA`.
+    pub codec: String,
+    /// Network interface whose address it puts into its session description.
+    pub interface: String,
+}
+
+impl BaresipConfig {
+    /// Calls `target` with PCMU over loopback.
+    pub fn new(user: &str, target: &str, says: Vec<i16>) -> Self {
+        Self {
+            user: user.to_owned(),
+            target: target.to_owned(),
+            says,
+            codec: "PCMU".to_owned(),
+            interface: "lo".to_owned(),
+        }
+    }
+}
+
+/// A running baresip. Dropping it kills the process; [`Baresip::hang_up`] ends the call properly.
+#[derive(Debug)]
+pub struct Baresip {
+    child: Child,
+    directory: TempDir,
+    ended: bool,
+}
+
+impl Baresip {
+    /// Starts the program and lets it call.
+    pub fn start(config: &BaresipConfig) -> io::Result<Self> {
+        require("baresip")?;
+        let directory = TempDir::new("baresip")?;
+        let path = directory.path();
+        let address = free_pair()?;
+        fs::create_dir(path.join("heard"))?;
+        Wav {
+            rate_hz: 8000,
+            samples: config.says.clone(),
+        }
+        .write(&path.join("says.wav"))?;
+        fs::write(
+            path.join("config"),
+            configuration(&address, path, &config.interface),
+        )?;
+        fs::write(
+            path.join("accounts"),
+            format!(
+                "<sip:{}@{address}>;regint=0;audio_codecs={};answermode=auto\n",
+                config.user, config.codec
+            ),
+        )?;
+        fs::write(path.join("contacts"), "")?;
+        let log = fs::File::create(path.join("log.txt"))?;
+        let child = Command::new("baresip")
+            .arg("-4")
+            .arg("-f")
+            .arg(path)
+            .args(["-n", &config.interface, "-e", &format!("d {}", config.target)])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Self {
+            child,
+            directory,
+            ended: false,
+        })
+    }
+
+    /// Returns what the program has printed.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.directory.path().join("log.txt")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until its log contains `text`.
+    pub fn wait_log(&self, text: &str, timeout: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + timeout;
+        while !self.log().contains(text) {
+            if Instant::now() > deadline {
+                let message = format!(
+                    "baresip did not print '{text}' within {timeout:?}; it printed:\n{}",
+                    self.log()
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Waits until the call is established.
+    pub fn wait_established(&self, timeout: Duration) -> io::Result<()> {
+        self.wait_log("Call established", timeout)
+    }
+
+    /// Waits until the other side has ended the call.
+    pub fn wait_closed(&self, timeout: Duration) -> io::Result<()> {
+        self.wait_log("session closed", timeout)
+    }
+
+    /// Ends the call with a BYE and the program with it.
+    pub fn hang_up(&mut self) -> io::Result<()> {
+        crate::server::signal(self.child.id(), libc::SIGTERM)?;
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                self.ended = true;
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("baresip did not end; it printed:\n{}", self.log()),
+        ))
+    }
+
+    /// Returns what it has heard. Complete once it has ended.
+    pub fn heard(&self) -> io::Result<Vec<i16>> {
+        self.recording("-dec.wav")
+    }
+
+    /// Returns what it has said, before coding.
+    pub fn said(&self) -> io::Result<Vec<i16>> {
+        self.recording("-enc.wav")
+    }
+
+    fn recording(&self, ending: &str) -> io::Result<Vec<i16>> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(self.directory.path().join("heard"))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.to_string_lossy().ends_with(ending))
+            .collect();
+        paths.sort();
+        let path = paths
+            .last()
+            .ok_or_else(|| io::Error::other(format!("no recording; {}", self.log())))?;
+        Ok(Wav::read(path)?.samples)
+    }
+}
+
+impl Drop for Baresip {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn configuration(address: &SocketAddr, directory: &std::path::Path, interface: &str) -> String {
+    let path = directory.display();
+    format!(
+        "poll_method epoll\nsip_listen {address}\ncall_local_timeout 120\ncall_max_calls 4\n\
+         audio_source aufile,{path}/says.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
+         net_interface {interface}\nrtp_ports 40000-49998\njitter_buffer_delay 1-5\n\
+         module_path {MODULES}\nmodule g711.so\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
+         module_tmp account.so\nmodule_app menu.so\nringback_disabled yes\nsnd_path {path}/heard\n"
+    )
+}
+
+/// Finds a loopback address whose port and the next one (which baresip takes for TLS) are free.
+fn free_pair() -> io::Result<SocketAddr> {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0")?;
+        let address = first.local_addr()?;
+        let Some(next) = address.port().checked_add(1) else {
+            continue;
+        };
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind((address.ip(), next)).is_ok() {
+            return Ok(address);
+        }
+    }
+}

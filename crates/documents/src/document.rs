@@ -228,14 +228,14 @@ mod tests {
         let nested = |levels: usize| {
             let mut value = json!(1);
             for _ in 0..levels {
-                value = json!([value]);
+                value = Value::Array(vec![value]);
             }
-            body(json!({ "a": value }))
+            Body::from_iter([("a".to_owned(), value)])
         };
         assert!(depth_is_bounded(&nested(0)));
         assert!(depth_is_bounded(&nested(MAX_DEPTH - 1)));
         assert!(!depth_is_bounded(&nested(MAX_DEPTH)));
-        assert!(!depth_is_bounded(&nested(5000)));
+        assert!(!depth_is_bounded(&nested(1000)));
     }
 
     #[test]

@@ -1,1 +1,647 @@
+use confab_conference::ConferenceId;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use super::*;
+use crate::account::NewAccount;
+use crate::document::{Body, Document, Expected, Revision, is_id};
+use crate::error::SaveError;
+use crate::settings;
+
+struct Fixture {
+    store: Store,
+    account: confab_conference::AccountId,
+    dir: TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Fixture {
+        let dir = TempDir::new().unwrap();
+        let store = open(&dir).await.unwrap();
+        let first = store
+            .bootstrap(BootstrapConfig::default())
+            .await
+            .unwrap()
+            .unwrap();
+        Fixture {
+            store,
+            account: first.account_id,
+            dir,
+        }
+    }
+
+    async fn create(&self, body: Value) -> Result<Document, SaveError> {
+        self.store.create_conference(&self.account, map(body)).await
+    }
+
+    async fn created(&self, body: Value) -> (ConferenceId, Document) {
+        let document = self.create(body).await.unwrap();
+        (ConferenceId::from(document.id.as_str()), document)
+    }
+}
+
+async fn open(dir: &TempDir) -> Result<Store, StoreError> {
+    Store::open_with_key(dir.path(), None).await
+}
+
+fn map(body: Value) -> Body {
+    body.as_object().unwrap().clone()
+}
+
+fn violations(result: Result<Document, SaveError>) -> Value {
+    match result {
+        Err(SaveError::Invalid(violations)) => Value::Object(violations.to_json()),
+        other => panic!("expected violations, got {other:?}"),
+    }
+}
+
+fn page(order: ListOrder, start: Option<&str>, limit: u32) -> ListPage {
+    ListPage {
+        order,
+        start: start.map(str::to_owned),
+        limit,
+    }
+}
+
+#[tokio::test]
+async fn the_first_start_makes_a_ready_conference_and_later_starts_change_nothing() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir).await.unwrap();
+    assert_eq!(store.bootstrap_account().await.unwrap(), None);
+    let config = BootstrapConfig {
+        conference_number: "3000".into(),
+        ..Default::default()
+    };
+    let first = store.bootstrap(config.clone()).await.unwrap().unwrap();
+    assert!(is_id(first.account_id.as_str()));
+    assert_eq!(
+        (first.api_key.len(), first.username.as_str(), first.password.len()),
+        (64, "admin", 20)
+    );
+    let route = store.route(&first.account_id, "3000").await.unwrap().unwrap();
+    assert_eq!(route.role, RouteRole::Undecided);
+    assert_eq!(
+        Some(route.document.id.as_str()),
+        first.conference.as_ref().map(|(id, _)| id.as_str())
+    );
+    assert!(!settings(&route.document).member.join_muted);
+    assert!(!crate::has_pins(&route.document));
+    assert_eq!(store.bootstrap(config.clone()).await.unwrap(), None);
+    store.close().await;
+
+    let store = open(&dir).await.unwrap();
+    assert_eq!(store.bootstrap(config).await.unwrap(), None);
+    let account = store.bootstrap_account().await.unwrap().unwrap();
+    assert_eq!(
+        (account.id, account.realm.as_str()),
+        (first.account_id.clone(), first.realm.as_str())
+    );
+    assert_eq!(
+        store.api_key(&first.account_id).await.unwrap(),
+        Some(first.api_key)
+    );
+    assert_eq!(store.route(&first.account_id, "3000").await.unwrap(), Some(route));
+}
+
+#[tokio::test]
+async fn the_first_start_takes_what_the_configuration_gives() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir).await.unwrap();
+    let config = BootstrapConfig {
+        account_id: "ab".repeat(16),
+        account_name: "Acme".into(),
+        realm: "Sip.Example.COM".into(),
+        api_key: "K".repeat(64),
+        username: "root@acme".into(),
+        password: "geheim".into(),
+        conference_number: String::new(),
+    };
+    let first = store.bootstrap(config).await.unwrap().unwrap();
+    assert_eq!(first.conference, None);
+    let account = store.account_by_realm("SIP.example.com").await.unwrap().unwrap();
+    assert_eq!(
+        (account.id.as_str(), account.name.as_str()),
+        ("ab".repeat(16).as_str(), "Acme")
+    );
+    assert_eq!(
+        store.account_by_api_key(&"K".repeat(64)).await.unwrap(),
+        Some(account.clone())
+    );
+    assert_eq!(store.account(&account.id).await.unwrap(), Some(account));
+    for unknown in ["", "k", &"k".repeat(64), &"K".repeat(65)] {
+        assert_eq!(store.account_by_api_key(unknown).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_unusable_bootstrap_value_is_named() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir).await.unwrap();
+    let table = [
+        (
+            BootstrapConfig {
+                account_id: "x".into(),
+                ..Default::default()
+            },
+            "bootstrap.account_id",
+        ),
+        (
+            BootstrapConfig {
+                account_name: "x".repeat(129),
+                ..Default::default()
+            },
+            "bootstrap.account_name",
+        ),
+        (
+            BootstrapConfig {
+                realm: "a b".into(),
+                ..Default::default()
+            },
+            "bootstrap.realm",
+        ),
+        (
+            BootstrapConfig {
+                api_key: "x".repeat(63),
+                ..Default::default()
+            },
+            "bootstrap.api_key",
+        ),
+        (
+            BootstrapConfig {
+                api_key: " ".repeat(64),
+                ..Default::default()
+            },
+            "bootstrap.api_key",
+        ),
+        (
+            BootstrapConfig {
+                username: "a b".into(),
+                ..Default::default()
+            },
+            "bootstrap.username",
+        ),
+        (
+            BootstrapConfig {
+                conference_number: "3k".into(),
+                ..Default::default()
+            },
+            "bootstrap.conference_number",
+        ),
+    ];
+    for (config, key) in table {
+        let error = store.bootstrap(config).await.unwrap_err().to_string();
+        assert!(error.starts_with(key), "{error}");
+    }
+    assert_eq!(store.bootstrap_account().await.unwrap(), None, "nothing was made");
+}
+
+#[tokio::test]
+async fn two_first_starts_at_once_make_one_account() {
+    let dir = TempDir::new().unwrap();
+    let (a, b) = (open(&dir).await.unwrap(), open(&dir).await.unwrap());
+    let (a, b) = tokio::join!(
+        a.bootstrap(BootstrapConfig::default()),
+        b.bootstrap(BootstrapConfig::default())
+    );
+    assert_eq!([a.unwrap(), b.unwrap()].iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_used_is_named_with_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let error = Store::open_with_key(&path, None).await.unwrap_err().to_string();
+        assert!(
+            error.contains(path.to_str().unwrap()) && error.contains("--data-dir"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named_with_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(
+        dir.path().join(DATABASE_FILE),
+        "this is no database, by far".repeat(100),
+    )
+    .unwrap();
+    let error = open(&dir).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains(DATABASE_FILE) && text.contains("restore it from a backup"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_found_when_it_is_read() {
+    let Fixture { store, account, dir } = Fixture::new().await;
+    for _ in 0..20 {
+        store
+            .create_conference(&account, map(json!({"pad": "x".repeat(5000)})))
+            .await
+            .unwrap();
+    }
+    store.close().await;
+    let path = dir.path().join(DATABASE_FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Everything after the first page, which holds the header and the table of tables.
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let found = match open(&dir).await {
+        Ok(store) => store.bootstrap_account().await.map(drop),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(found, Err(StoreError::Corrupt { .. })), "{found:?}");
+}
+
+#[tokio::test]
+async fn another_key_and_another_version_are_refused() {
+    let fixture = Fixture::new().await;
+    fixture.store.close().await;
+    let error = Store::open_with_key(fixture.dir.path(), Some("ab".repeat(32)))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::ForeignKey { .. }), "{error:?}");
+    assert!(error.to_string().contains("CONFAB_KEY"), "{error}");
+
+    let store = open(&fixture.dir).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', 1, x'00', 0)",
+    )
+    .execute(store.pool())
+    .await
+    .unwrap();
+    store.close().await;
+    let error = open(&fixture.dir).await.unwrap_err();
+    assert!(matches!(error, StoreError::OtherVersion { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_document_lives_through_its_revisions() {
+    let fixture = Fixture::new().await;
+    let (store, account) = (&fixture.store, &fixture.account);
+    let (id, one) = fixture
+        .created(json!({"name": "A", "custom": {"x": 1, "y": 2}}))
+        .await;
+    assert_eq!(one.revision.saves, 1);
+    assert_eq!(store.conference(account, &id).await.unwrap().as_ref(), Some(&one));
+
+    // c068: PATCH merges, null deletes, lists are replaced.
+    let change = json!({"custom": {"x": null, "z": 3}, "member": {"pins": ["1"]}, "flags": ["a"]});
+    let two = store
+        .patch_conference(account, &id, map(change), &Expected::Anything)
+        .await
+        .unwrap();
+    assert_eq!(two.revision.saves, 2);
+    assert_eq!(two.body["custom"], json!({"y": 2, "z": 3}));
+    assert_eq!(
+        two.body["member"],
+        json!({"join_deaf": false, "join_muted": true, "numbers": [], "pins": ["1"]})
+    );
+    assert_eq!(two.created, one.created);
+
+    // c069: a change that breaks a rule changes nothing.
+    let change = map(json!({"member": {"pins": ["x"]}}));
+    let refused = store
+        .patch_conference(account, &id, change, &Expected::Anything)
+        .await;
+    assert_eq!(violations(refused)["member.pins.0"]["pattern"]["value"], "x");
+    assert_eq!(store.conference(account, &id).await.unwrap(), Some(two.clone()));
+
+    // c067: POST replaces.
+    let body = map(json!({"name": "B"}));
+    let three = store
+        .replace_conference(account, &id, body, &Expected::Anything)
+        .await
+        .unwrap();
+    assert_eq!(three.body.get("custom"), None);
+    assert_eq!(three.body["member"]["pins"], json!([]));
+
+    // A writer who expects an older revision is refused, one who knows the present one is not.
+    let stale = Expected::Revision(two.revision);
+    let refused = store.patch_conference(account, &id, Body::new(), &stale).await;
+    assert!(matches!(refused, Err(SaveError::Conflict)));
+    assert!(matches!(
+        store.delete_conference(account, &id, &stale).await,
+        Err(SaveError::Conflict)
+    ));
+    let refused = store.delete_conference(account, &id, &Expected::Nothing).await;
+    assert!(matches!(refused, Err(SaveError::Conflict)));
+    let current = Expected::Revision(three.revision);
+    let gone = store.delete_conference(account, &id, &current).await.unwrap();
+    assert_eq!((gone.body["name"].as_str(), gone.revision.saves), (Some("B"), 4));
+
+    // c070, c072: deleted is gone for every verb.
+    assert_eq!(store.conference(account, &id).await.unwrap(), None);
+    let anything = &Expected::Anything;
+    assert!(matches!(
+        store.delete_conference(account, &id, anything).await,
+        Err(SaveError::NotFound)
+    ));
+    let refused = store
+        .replace_conference(account, &id, Body::new(), anything)
+        .await;
+    assert!(matches!(refused, Err(SaveError::NotFound)));
+    assert_eq!(
+        store
+            .conferences(account, &page(ListOrder::Ascending, None, 9))
+            .await
+            .unwrap(),
+        []
+    );
+}
+
+#[tokio::test]
+async fn an_id_may_be_chosen_when_it_is_free() {
+    let fixture = Fixture::new().await;
+    let wanted = "0f".repeat(16);
+    let (id, _) = fixture.created(json!({"id": wanted})).await;
+    assert_eq!(id.as_str(), wanted);
+    assert!(matches!(
+        fixture.create(json!({"id": wanted})).await,
+        Err(SaveError::Conflict)
+    ));
+    assert!(violations(fixture.create(json!({"id": "Team"})).await)["id"]["pattern"].is_object());
+    fixture
+        .store
+        .delete_conference(&fixture.account, &id, &Expected::Anything)
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture
+            .create(json!({"id": wanted}))
+            .await
+            .unwrap()
+            .revision
+            .saves,
+        3
+    );
+}
+
+#[tokio::test]
+async fn c054_to_c058_a_number_belongs_to_one_conference_of_an_account() {
+    let fixture = Fixture::new().await;
+    let (store, account) = (&fixture.store, &fixture.account);
+    let (id, _) = fixture
+        .created(json!({
+            "conference_numbers": ["1"], "member": {"numbers": ["2", "1"]}, "moderator": {"numbers": ["3"]}
+        }))
+        .await;
+    for list in [
+        json!({"conference_numbers": ["9", "3", "2"]}),
+        json!({"member": {"numbers": ["2", "3"]}}),
+        json!({"moderator": {"numbers": ["3"], "x": 1}, "member": {"numbers": ["2"]}}),
+    ] {
+        assert_eq!(
+            violations(fixture.create(list.clone()).await),
+            json!({"numbers": {"unique": {"message": "Numbers already in use", "cause": "2, 3"}}}),
+            "{list}"
+        );
+    }
+    // Its own numbers are no conflict.
+    let own = map(json!({"conference_numbers": ["1", "2"]}));
+    store
+        .patch_conference(account, &id, own, &Expected::Anything)
+        .await
+        .unwrap();
+    // Another account is another world.
+    let parent = account.clone();
+    let other = NewAccount {
+        parent,
+        name: "B".into(),
+        realm: String::new(),
+    };
+    let other = store.create_account(other).await.unwrap();
+    store
+        .create_conference(&other.id, map(json!({"conference_numbers": ["1"]})))
+        .await
+        .unwrap();
+    // A deleted conference frees its numbers.
+    store
+        .delete_conference(account, &id, &Expected::Anything)
+        .await
+        .unwrap();
+    assert_eq!(store.route(account, "1").await.unwrap(), None);
+    fixture
+        .create(json!({"conference_numbers": ["1", "2", "3"]}))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_list_of_a_number_gives_the_role() {
+    let fixture = Fixture::new().await;
+    let (id, _) = fixture
+        .created(json!({
+            "conference_numbers": ["1", "4"],
+            "member": {"numbers": ["2", "4", "5"]}, "moderator": {"numbers": ["3", "5"]}
+        }))
+        .await;
+    let table = [
+        ("1", Some(RouteRole::Undecided)),
+        ("2", Some(RouteRole::Member)),
+        ("3", Some(RouteRole::Moderator)),
+        ("4", Some(RouteRole::Undecided)),
+        ("5", Some(RouteRole::Undecided)),
+        ("6", None),
+        (id.as_str(), None),
+    ];
+    for (number, role) in table {
+        let route = fixture.store.route(&fixture.account, number).await.unwrap();
+        assert_eq!(route.map(|route| route.role), role, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_password_is_sealed_on_disk_and_clear_in_the_document() {
+    let fixture = Fixture::new().await;
+    let secret = "correct-horse-battery";
+    let (id, document) = fixture
+        .created(json!({"bridge_password": secret, "name": "findable"}))
+        .await;
+    assert_eq!(document.body["bridge_password"], secret);
+    let read = fixture
+        .store
+        .conference(&fixture.account, &id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(read, document);
+    let key = fixture.store.api_key(&fixture.account).await.unwrap().unwrap();
+    fixture.store.close().await;
+    let bytes = std::fs::read(fixture.dir.path().join(DATABASE_FILE)).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(
+        holds("findable"),
+        "the checkpoint wrote the document into the file"
+    );
+    assert!(!holds(secret) && !holds(&key));
+}
+
+#[tokio::test]
+async fn a_list_is_paged_by_id() {
+    let fixture = Fixture::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(fixture.created(json!({})).await.1.id);
+    }
+    ids.sort();
+    let list = async |page: ListPage| {
+        let documents = fixture.store.conferences(&fixture.account, &page).await.unwrap();
+        documents
+            .into_iter()
+            .map(|document| document.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(page(ListOrder::Ascending, None, 99)).await, ids);
+    assert_eq!(
+        list(page(ListOrder::Ascending, Some(&ids[2]), 2)).await,
+        ids[2..4]
+    );
+    assert_eq!(
+        list(page(ListOrder::Descending, Some(&ids[1]), 9)).await,
+        [ids[1].clone(), ids[0].clone()]
+    );
+    assert_eq!(list(page(ListOrder::Descending, None, 1)).await, ids[4..]);
+    assert!(list(page(ListOrder::Ascending, Some("g"), 1)).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_acts_on_itself_and_what_is_below() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    let child = async |parent: &confab_conference::AccountId| {
+        let account = NewAccount {
+            parent: parent.clone(),
+            name: "x".into(),
+            realm: String::new(),
+        };
+        store.create_account(account).await.unwrap().id
+    };
+    let root = &fixture.account;
+    let (a, b) = (child(root).await, child(root).await);
+    let aa = child(&a).await;
+    for (actor, target, allowed) in [
+        (root, root, true),
+        (root, &aa, true),
+        (&a, &aa, true),
+        (&a, &a, true),
+        (&a, &b, false),
+        (&b, &aa, false),
+        (&aa, &a, false),
+        (&a, root, false),
+    ] {
+        assert_eq!(store.may_act_on(actor, target).await.unwrap(), allowed);
+    }
+    let taken = store.account(&a).await.unwrap().unwrap().realm.to_uppercase();
+    let twice = NewAccount {
+        parent: root.clone(),
+        name: "x".into(),
+        realm: taken,
+    };
+    assert!(matches!(
+        store.create_account(twice).await,
+        Err(SaveError::Invalid(_))
+    ));
+    let orphan = NewAccount {
+        parent: "nobody".into(),
+        name: "x".into(),
+        realm: String::new(),
+    };
+    assert!(matches!(
+        store.create_account(orphan).await,
+        Err(SaveError::NotFound)
+    ));
+    let nameless = NewAccount {
+        parent: root.clone(),
+        name: String::new(),
+        realm: "a b".into(),
+    };
+    let Err(SaveError::Invalid(found)) = store.create_account(nameless).await else {
+        panic!()
+    };
+    assert_eq!(found.iter().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_writers_neither_lose_changes_nor_share_numbers() {
+    let fixture = Fixture::new().await;
+    let (id, _) = fixture.created(json!({})).await;
+    let tasks: Vec<_> = (0..40)
+        .map(|n: u32| {
+            let (store, account, id) = (fixture.store.clone(), fixture.account.clone(), id.clone());
+            tokio::spawn(async move {
+                let change = map(json!({ format!("key{n}"): n }));
+                store
+                    .patch_conference(&account, &id, change, &Expected::Anything)
+                    .await
+                    .unwrap();
+                let wanted = map(json!({"conference_numbers": [(n % 4).to_string()]}));
+                store.create_conference(&account, wanted).await.is_ok()
+            })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += usize::from(task.await.unwrap());
+    }
+    assert_eq!(made, 4, "each of four numbers was given once");
+    let document = fixture
+        .store
+        .conference(&fixture.account, &id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(document.revision.saves, 41);
+    assert!((0..40).all(|n| document.body[&format!("key{n}")] == json!(n)));
+}
+
+#[tokio::test]
+async fn a_closed_store_says_that_it_does_not_answer() {
+    let fixture = Fixture::new().await;
+    fixture.store.close().await;
+    fixture.store.close().await;
+    let error = fixture.store.bootstrap_account().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(
+        !fixture.dir.path().join("confab.db-wal").exists(),
+        "the log was written back"
+    );
+}
+
+#[tokio::test]
+async fn a_row_changed_from_outside_is_unreadable_and_no_panic() {
+    let fixture = Fixture::new().await;
+    let (id, _) = fixture.created(json!({"bridge_password": "x"})).await;
+    for body in ["not json", "[]", r#"{"bridge_password":"clear text"}"#] {
+        let update = sqlx::query("UPDATE documents SET body = ? WHERE id = ?")
+            .bind(body)
+            .bind(id.as_str());
+        update.execute(fixture.store.pool()).await.unwrap();
+        let error = fixture.store.conference(&fixture.account, &id).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::UnreadableDocument { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_revision_hash_depends_on_the_content() {
+    let fixture = Fixture::new().await;
+    let (id, one) = fixture.created(json!({"name": "A"})).await;
+    let change = map(json!({"name": "B"}));
+    let two = fixture
+        .store
+        .patch_conference(&fixture.account, &id, change, &Expected::Anything)
+        .await
+        .unwrap();
+    assert_ne!(one.revision.hash, two.revision.hash);
+    assert_eq!(two.revision.to_string().parse::<Revision>(), Ok(two.revision));
+}

@@ -3,6 +3,9 @@
 //! Owns the receive buffer of one connection and its bound. It never reads a socket and never parses more of a message
 //! than is needed to know its length.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::message::{

@@ -44,6 +44,7 @@
 
 mod byte_str;
 mod framing;
+mod fuzz;
 mod message;
 mod param;
 mod scan;
@@ -51,6 +52,7 @@ mod uri;
 
 pub use byte_str::ByteStr;
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
+pub use fuzz::{fuzz_message, fuzz_uri};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
     MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,

@@ -10,6 +10,8 @@ mod parse;
 mod request;
 mod response;
 mod status;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod value;
 
@@ -40,9 +42,10 @@ impl Message {
     /// Reads a datagram, or a message cut out of a stream by [`crate::StreamFramer`]. Headers and body share its
     /// buffer.
     ///
-    /// What comes back has exactly one readable From, To, Call-ID and CSeq, readable Via, Contact, Route and Record-Route
-    /// values, Max-Forwards and Content-Length in range when present, and, for a request, the CSeq of its method.
-    /// Anything else is not judged here: unknown methods, schemes, headers and types pass.
+    /// What comes back has exactly one readable From, To, Call-ID and CSeq, a readable topmost Via, readable Contact,
+    /// Route, Record-Route, Max-Forwards and Content-Length where present, a body of the declared length, and, for a
+    /// request of a known method, the CSeq of that method. Nothing else is judged here: unknown methods, schemes, headers
+    /// and types pass.
     ///
     /// # Errors
     /// [`ParseError`], with the response to send when one is owed.

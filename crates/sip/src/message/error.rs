@@ -62,13 +62,16 @@ pub enum ParseErrorKind {
         /// Bytes that were there.
         received: usize,
     },
-    /// More than [`super::MAX_MESSAGE_BYTES`]; 513.
+    /// More than [`crate::MAX_MESSAGE_BYTES`]; 513.
     #[error("message too large")]
     MessageTooLarge,
-    /// More than [`super::MAX_HEADER_LINES`]; 513.
+    /// More than [`crate::MAX_HEADER_LINES`]; 513.
     #[error("too many header lines")]
     TooManyHeaders,
-    /// A line, with its folded continuation, above [`super::MAX_LINE_BYTES`]; 513, or 414 for a request line.
+    /// A request line above [`crate::MAX_LINE_BYTES`]; 414.
+    #[error("request line too long")]
+    RequestLineTooLong,
+    /// Another line, with its folded continuation, above [`crate::MAX_LINE_BYTES`]; 513.
     #[error("line too long")]
     LineTooLong,
 }

@@ -43,12 +43,10 @@ macro_rules! names {
             }
 
             #[cfg(test)]
-            pub(crate) fn known() -> Vec<(HeaderName, &'static str, Option<u8>)> {
-                #[allow(unused_mut, unused_assignments)]
+            fn known() -> Vec<(HeaderName, &'static str, Option<u8>)> {
                 vec![$({
-                    let mut compact = None;
-                    $(compact = Some($compact);)?
-                    (HeaderName::$variant, $full, compact)
+                    let compact: &[u8] = &[$($compact)?];
+                    (HeaderName::$variant, $full, compact.first().copied())
                 }),+]
             }
         }

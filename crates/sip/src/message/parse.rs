@@ -225,7 +225,7 @@ fn request_line(line: &Bytes) -> (Start, Option<ParseErrorKind>) {
     let method = Method::from_token(ByteStr::from(line.slice(..method_length)));
     let faulty = |method, kind| (Start::Request { method, uri: None }, Some(kind));
     if line.len() > MAX_LINE_BYTES {
-        return faulty(method, ParseErrorKind::LineTooLong);
+        return faulty(method, ParseErrorKind::RequestLineTooLong);
     }
     if trimmed == line.len() && !version.eq_ignore_ascii_case(b"SIP/2.0") {
         return faulty(method, ParseErrorKind::UnsupportedVersion);
@@ -380,6 +380,10 @@ fn status_for(kind: &ParseErrorKind) -> (StatusCode, &'static str) {
             StatusCode::MESSAGE_TOO_LARGE.default_reason(),
         ),
         ParseErrorKind::TooManyHeaders => (StatusCode::MESSAGE_TOO_LARGE, "Too Many Header Lines"),
+        ParseErrorKind::RequestLineTooLong => (
+            StatusCode::REQUEST_URI_TOO_LONG,
+            StatusCode::REQUEST_URI_TOO_LONG.default_reason(),
+        ),
         ParseErrorKind::LineTooLong => (StatusCode::MESSAGE_TOO_LARGE, "Line Too Long"),
         ParseErrorKind::BadRequestLine => (bad, "Malformed Request Line"),
         ParseErrorKind::BadRequestUri(_) => (bad, "Bad Request-URI"),

@@ -139,10 +139,16 @@ impl Headers {
         self.list(name, NameAddr::scan)
     }
 
-    /// Max-Forwards, 0 to 255 (RFC 3261 §20.22).
+    /// Max-Forwards (RFC 3261 §20.22). A number above 255 reads as 255: no reason to refuse (RFC 4475 §3.1.2.4).
     pub fn max_forwards(&self) -> One<u8> {
-        let value = self.number(HeaderName::MaxForwards, u64::from(u8::MAX))?;
-        Ok(value.and_then(|value| u8::try_from(value).ok()))
+        self.single(HeaderName::MaxForwards, |scanner| {
+            let digits = scanner.run(|byte| byte.is_ascii_digit());
+            match number(digits.as_bytes(), u64::from(u8::MAX)) {
+                Ok(value) => Ok(u8::try_from(value).unwrap_or(u8::MAX)),
+                Err(Problem::OutOfRange) => Ok(u8::MAX),
+                Err(problem) => Err(problem),
+            }
+        })
     }
 
     /// Content-Length in bytes. Several equal fields count as one; different ones are an error.

@@ -1,0 +1,213 @@
+//! The configuration: defaults, then a TOML file, then the environment, then the command line.
+//!
+//! Owns the keys, their defaults (`config/default.toml` is the one list of both) and the checks of their values; a
+//! mistake is named with its place, its key and what to write instead, and all mistakes are named at once. It opens
+//! no socket, resolves no name and touches nothing but the one file it is told to read.
+
+mod convert;
+mod error;
+mod network;
+mod read;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use confab_media::Latch;
+
+pub(crate) use self::{
+    error::{ConfigError, Place, Problem},
+    network::IpNetwork,
+};
+use self::{read::Reader, values::Values};
+
+/// Every key with its default; also the documentation for operators.
+const DEFAULT_TOML: &str = include_str!("config/default.toml");
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Folder of database, media, recordings and key file. Default: `confab-data` in the working directory.
+    pub(crate) data_dir: PathBuf,
+    /// Section `[http]`.
+    pub(crate) http: Http,
+    /// Section `[sip]`.
+    pub(crate) sip: Sip,
+    /// Section `[media]`.
+    pub(crate) media: Media,
+    /// Section `[bootstrap]`.
+    pub(crate) bootstrap: Bootstrap,
+    /// Section `[log]`.
+    pub(crate) log: Log,
+    /// All keys as they were given, for comparison.
+    values: Values,
+}
+
+/// HTTP listeners and API access.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    /// Where the API listens.
+    pub(crate) bind: SocketAddr,
+    /// Where `/metrics` is served without a token; `None` switches it off.
+    pub(crate) admin_bind: Option<SocketAddr>,
+    /// Whether requests are limited per client address and account.
+    pub(crate) rate_limit: bool,
+    /// Life of an API token, seconds, at least 1.
+    pub(crate) token_ttl_s: u32,
+}
+
+/// SIP transports and admission.
+#[derive(Debug, Clone)]
+pub(crate) struct Sip {
+    /// UDP listeners; with `tcp` at least one.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// TCP listeners.
+    pub(crate) tcp: Vec<SocketAddr>,
+    /// Host name or IP address that peers are told, IPv6 without brackets; empty: the address a peer is reached from.
+    pub(crate) advertised_address: String,
+    /// Networks that are reached without the advertised address.
+    pub(crate) local_nets: Vec<IpNetwork>,
+    /// Whether callers without credentials may reach conference numbers.
+    pub(crate) anonymous_dial_in: bool,
+    /// Most calls at a time; 0 sets no number.
+    pub(crate) max_calls: usize,
+}
+
+/// The media plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Media {
+    /// Local addresses for RTP, at least one.
+    pub(crate) bind: Vec<IpAddr>,
+    /// Ports for RTP and RTCP; holds at least one even port with its successor.
+    pub(crate) ports: RangeInclusive<u16>,
+    /// Mixing threads; 0 means one less than the cores, at least one.
+    pub(crate) shards: usize,
+    /// Codecs in our order of preference, at least one.
+    pub(crate) codecs: Vec<Codec>,
+    /// Who may become the source of a leg's audio.
+    pub(crate) latch: Latch,
+    /// Upper bound of the jitter buffer, ms.
+    pub(crate) max_delay_ms: u16,
+    /// Silence on RTP and RTCP after which a call is probed, seconds.
+    pub(crate) timeout_s: u32,
+    /// Differentiated services code point of RTP, 0 to 63.
+    pub(crate) dscp: u8,
+}
+
+/// A codec of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+/// What the first start makes; empty texts are generated.
+#[derive(Debug, Clone)]
+pub(crate) struct Bootstrap {
+    /// 32 lower-case hex characters, or empty.
+    pub(crate) account_id: String,
+    /// Name of the account.
+    pub(crate) account_name: String,
+    /// SIP domain of the account, or empty.
+    pub(crate) realm: String,
+    /// 64 printable characters, or empty.
+    pub(crate) api_key: Secret,
+    /// Name of the first user.
+    pub(crate) username: String,
+    /// His password, or empty.
+    pub(crate) password: Secret,
+    /// Digits; empty for no ready conference.
+    pub(crate) conference_number: String,
+}
+
+/// A text that must not reach a log.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"…\"" })
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    /// A level, or levels per target separated by commas.
+    pub(crate) level: String,
+    /// How lines are written.
+    pub(crate) format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What the command line sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Overrides {
+    /// `--data-dir`.
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the configuration from the file at `path` if there is one to read, the variables of `environment` whose
+    /// names begin with `CONFAB__`, and `overrides`; later ones win.
+    ///
+    /// # Errors
+    /// Every mistake found, one line each: an unreadable file, TOML syntax, unknown keys, wrong types and values,
+    /// and keys of features that this version does not have.
+    pub(crate) fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: &Overrides,
+    ) -> Result<Config, ConfigError> {
+        let defaults = Values::defaults(DEFAULT_TOML);
+        let mut values = defaults.clone();
+        let mut problems = Vec::new();
+        if let Some(path) = path {
+            let name = path.display().to_string();
+            match std::fs::read(path) {
+                Ok(bytes) => values.overlay_file(&name, &bytes, &mut problems),
+                Err(error) => problems.push(Problem {
+                    place: Place::WholeFile(name),
+                    key: None,
+                    text: format!("cannot be read ({error}); name a readable file with --config"),
+                }),
+            }
+        }
+        values.overlay_environment(environment, &mut problems);
+        if let Some(data_dir) = &overrides.data_dir {
+            values.overlay_data_dir(data_dir, &mut problems);
+        }
+        let mut reader = Reader::new(&values, &defaults, problems);
+        reader.refuse_what_is_not_built();
+        let read = reader.config();
+        let problems = reader.finish();
+        if problems.is_empty() { Ok(read) } else { Err(ConfigError { problems }) }
+    }
+
+    /// The keys whose values differ between `self` and `other`, without those of `except`.
+    pub(crate) fn changed_sections(&self, other: &Config, except: &[&str]) -> Vec<String> {
+        let keys: BTreeSet<&str> = self.values.keys().collect();
+        keys.into_iter()
+            .filter(|key| !except.contains(key) && self.values.get(key) != other.values.get(key))
+            .map(str::to_owned)
+            .collect()
+    }
+}

@@ -1,0 +1,67 @@
+//! The configuration in the terms of the crates that are started with it.
+
+use std::{net::IpAddr, time::Duration};
+
+use confab_documents::BootstrapConfig;
+use confab_media::MediaConfig;
+use confab_sdp::{Capabilities, CodecCapability};
+use confab_sip::{Host, HostPort};
+
+use super::{Codec, Config};
+
+impl Config {
+    /// For the media plane.
+    pub(crate) fn media_config(&self) -> MediaConfig {
+        MediaConfig {
+            bind: self.media.bind.clone(),
+            ports: self.media.ports.clone(),
+            shards: self.media.shards,
+            latch: self.media.latch,
+            max_delay: Duration::from_millis(self.media.max_delay_ms.into()),
+            timeout: Duration::from_secs(self.media.timeout_s.into()),
+            dscp: self.media.dscp,
+            local_nets: self.local_nets().collect(),
+        }
+    }
+
+    /// For offer/answer: the configured codecs, in our order of preference.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let codecs = self.media.codecs.iter().map(|codec| match codec {
+            Codec::Pcmu => CodecCapability::pcmu(),
+            Codec::Pcma => CodecCapability::pcma(),
+        });
+        Capabilities {
+            codecs: codecs.collect(),
+            ..Capabilities::default()
+        }
+    }
+
+    /// For the first start of the store.
+    pub(crate) fn bootstrap_config(&self) -> BootstrapConfig {
+        let bootstrap = self.bootstrap.clone();
+        BootstrapConfig {
+            account_id: bootstrap.account_id,
+            account_name: bootstrap.account_name,
+            realm: bootstrap.realm,
+            api_key: bootstrap.api_key.0,
+            username: bootstrap.username,
+            password: bootstrap.password.0,
+            conference_number: bootstrap.conference_number,
+        }
+    }
+
+    /// `sip.advertised_address` for Via and Contact, `None` when it is empty.
+    pub(crate) fn advertised_host(&self) -> Option<HostPort> {
+        let text = self.sip.advertised_address.as_str();
+        let host = Host::parse(&text.into()).ok().filter(|_| !text.is_empty())?;
+        Some(HostPort { host, port: None })
+    }
+
+    /// `sip.local_nets` as address and prefix length.
+    pub(crate) fn local_nets(&self) -> impl Iterator<Item = (IpAddr, u8)> {
+        self.sip
+            .local_nets
+            .iter()
+            .map(|network| (network.address(), network.prefix()))
+    }
+}

@@ -1,0 +1,396 @@
+//! From plain values to checked, typed settings.
+//!
+//! Owns the range and form of every key. A mistake is noted and the default used in its place, so that one run names
+//! all mistakes.
+
+use std::{
+    collections::BTreeSet,
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+};
+
+use confab_media::Latch;
+
+use super::{
+    Bootstrap, Codec, Config, Http, Log, LogFormat, Media, Secret, Sip,
+    error::{Place, Problem},
+    values::{Value, Values},
+};
+
+/// Keys of features that this version does not have, with the values beside the default that mean the same.
+const NOT_BUILT: &[(&str, &[&str])] = &[
+    ("http.websocket_bind", &[""]),
+    ("http.tls_bind", &[]),
+    ("http.tls_cert", &[]),
+    ("http.tls_key", &[]),
+    ("sip.tls", &[]),
+    ("sip.tls_cert", &[]),
+    ("sip.tls_key", &[]),
+    ("sip.ws", &[]),
+    ("sip.wss", &[]),
+    ("sip.service_numbers", &[]),
+    ("recording.rate", &[]),
+    ("recording.announce", &[]),
+    ("recording.retention_days", &[]),
+    ("recording.max_gb", &[]),
+    ("events.publish_participant_event", &[]),
+    ("events.publish_conference_event", &[]),
+    ("events.history", &[]),
+    ("amqp.url", &[]),
+    ("amqp.commands", &[]),
+    ("fetch.allow_private", &[]),
+    ("fetch.max_mb", &[]),
+    ("fetch.timeout_s", &[]),
+    ("outbound.allow", &[]),
+    ("outbound.deny", &[]),
+    ("outbound.per_minute", &[]),
+    ("outbound.concurrent", &[]),
+    ("pin_guard.source_tries", &[]),
+    ("pin_guard.source_window_s", &[]),
+    ("pin_guard.source_block_s", &[]),
+    ("pin_guard.conference_tries", &[]),
+    ("store.url", &[]),
+];
+
+/// Codecs that later versions have.
+const LATER_CODECS: &[&str] = &["opus", "G722", "L16"];
+
+/// Reads settings and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    values: &'a Values,
+    defaults: &'a Values,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(values: &'a Values, defaults: &'a Values, problems: Vec<Problem>) -> Self {
+        Reader {
+            values,
+            defaults,
+            problems,
+        }
+    }
+
+    pub(super) fn finish(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Notes every key of a later version that does not have its default.
+    pub(super) fn refuse_what_is_not_built(&mut self) {
+        for (key, same) in NOT_BUILT {
+            let setting = self.values.setting(key);
+            let is_same = matches!(&setting.value, Value::Text(text) if same.contains(&text.as_str()));
+            if setting.value != self.defaults.setting(key).value && !is_same {
+                self.refuse(key, "not in this version: leave it out".to_owned());
+            }
+        }
+    }
+
+    pub(super) fn config(&mut self) -> Config {
+        Config {
+            data_dir: self.text("data_dir", |text| match text {
+                "" => Err("is empty: name a folder".to_owned()),
+                text => Ok(PathBuf::from(text)),
+            }),
+            http: self.http(),
+            sip: self.sip(),
+            media: self.media(),
+            bootstrap: self.bootstrap(),
+            log: self.log(),
+            values: self.values.clone(),
+        }
+    }
+
+    fn http(&mut self) -> Http {
+        Http {
+            bind: self.text("http.bind", address_and_port),
+            admin_bind: self.text("http.admin_bind", |text| match text {
+                "" => Ok(None),
+                text => address_and_port(text).map(Some),
+            }),
+            rate_limit: self.flag("http.rate_limit"),
+            token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
+        }
+    }
+
+    fn sip(&mut self) -> Sip {
+        let sip = Sip {
+            udp: self.list("sip.udp", listeners),
+            tcp: self.list("sip.tcp", listeners),
+            advertised_address: self.text("sip.advertised_address", host),
+            local_nets: self.list("sip.local_nets", |items| {
+                items.iter().map(|item| item.parse()).collect()
+            }),
+            anonymous_dial_in: self.flag("sip.anonymous_dial_in"),
+            max_calls: self.number("sip.max_calls", 0..=1_000_000),
+        };
+        if sip.udp.is_empty() && sip.tcp.is_empty() {
+            self.refuse(
+                "sip.udp",
+                "sip.udp and sip.tcp are both empty: no call could come in".to_owned(),
+            );
+        }
+        sip
+    }
+
+    fn media(&mut self) -> Media {
+        let default_codecs = self.defaults.setting("media.codecs").value.clone();
+        Media {
+            bind: self.list("media.bind", local_addresses),
+            ports: self.text("media.ports", ports),
+            shards: self.number("media.shards", 0..=1024),
+            codecs: self.list("media.codecs", |items| {
+                if default_codecs == Value::List(items.to_vec()) {
+                    return Ok(vec![Codec::Pcmu, Codec::Pcma]);
+                }
+                codecs(items)
+            }),
+            latch: self.text("media.latch", |text| match text {
+                "signalling" => Ok(Latch::Signalling),
+                "any" => Ok(Latch::Any),
+                other => Err(format!("'{other}' is neither signalling nor any")),
+            }),
+            max_delay_ms: self.number("media.max_delay_ms", 20..=1000),
+            timeout_s: self.number("media.timeout_s", 1..=86_400),
+            dscp: self.number("media.dscp", 0..=63),
+        }
+    }
+
+    fn bootstrap(&mut self) -> Bootstrap {
+        Bootstrap {
+            account_id: self.text("bootstrap.account_id", |text| {
+                let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                check(
+                    text,
+                    text.is_empty() || (text.len() == 32 && text.bytes().all(hex)),
+                )
+                .map_err(|()| "must be 32 lower-case hex characters, or \"\" to generate it".to_owned())
+            }),
+            account_name: self.text("bootstrap.account_name", |text| {
+                check(text, !text.trim().is_empty() && text.chars().count() <= 128)
+                    .map_err(|()| "must have 1 to 128 characters".to_owned())
+            }),
+            realm: self.text("bootstrap.realm", host),
+            api_key: self.text("bootstrap.api_key", |text| {
+                let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_graphic());
+                check(text, text.is_empty() || fits).map(Secret).map_err(|()| {
+                    "must be 64 printable characters without blanks, or \"\" to generate it".to_owned()
+                })
+            }),
+            username: self.text("bootstrap.username", |text| {
+                let named = |c: char| c.is_alphanumeric() || "+@._-".contains(c);
+                check(
+                    text,
+                    (1..=256).contains(&text.chars().count()) && text.chars().all(named),
+                )
+                .map_err(|()| "must be 1 to 256 letters, digits, '+', '@', '.', '_' or '-'".to_owned())
+            }),
+            password: self.text("bootstrap.password", |text| Ok(Secret(text.to_owned()))),
+            conference_number: self.text("bootstrap.conference_number", |text| {
+                check(
+                    text,
+                    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()),
+                )
+                .map_err(|()| "must be digits, or \"\" for no ready conference".to_owned())
+            }),
+        }
+    }
+
+    fn log(&mut self) -> Log {
+        Log {
+            level: self.text("log.level", log_level),
+            format: self.text("log.format", |text| match text {
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                other => Err(format!("'{other}' is neither text nor json")),
+            }),
+        }
+    }
+
+    fn text<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.read(key, |value| match value {
+            Value::Text(text) => parse(text),
+            _ => unreachable!("{key} is a string in the defaults, and types are checked against those"),
+        })
+    }
+
+    fn list<T>(&mut self, key: &str, parse: impl Fn(&[String]) -> Result<T, String>) -> T {
+        self.read(key, |value| match value {
+            Value::List(items) => parse(items),
+            _ => unreachable!("{key} is a list in the defaults, and types are checked against those"),
+        })
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        self.read(key, |value| match value {
+            Value::Flag(flag) => Ok(*flag),
+            _ => unreachable!("{key} is a flag in the defaults, and types are checked against those"),
+        })
+    }
+
+    fn number<T: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>) -> T {
+        self.read(key, |value| match value {
+            Value::Integer(number) => Some(*number)
+                .filter(|number| range.contains(number))
+                .and_then(|number| T::try_from(number).ok())
+                .ok_or_else(|| format!("{number} is not within {} to {}", range.start(), range.end())),
+            _ => unreachable!("{key} is a number in the defaults, and types are checked against those"),
+        })
+    }
+
+    fn read<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> T {
+        match parse(&self.values.setting(key).value) {
+            Ok(read) => read,
+            Err(text) => {
+                self.refuse(key, text);
+                parse(&self.defaults.setting(key).value).unwrap_or_else(|text| {
+                    unreachable!("the built-in default of {key} is valid, and a test reads it: {text}")
+                })
+            }
+        }
+    }
+
+    fn refuse(&mut self, key: &str, text: String) {
+        let place: Place = self.values.setting(key).place.clone();
+        self.problems.push(Problem {
+            place,
+            key: Some(key.to_owned()),
+            text,
+        });
+    }
+}
+
+fn check(text: &str, fits: bool) -> Result<String, ()> {
+    if fits { Ok(text.to_owned()) } else { Err(()) }
+}
+
+fn address_and_port(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("'{text}' is no IP address with a port, such as 0.0.0.0:5060 or [::]:5060"))
+}
+
+/// Addresses to listen on, none twice; port 0 may repeat, the system gives different ones.
+fn listeners(items: &[String]) -> Result<Vec<SocketAddr>, String> {
+    let addresses = items
+        .iter()
+        .map(|item| address_and_port(item))
+        .collect::<Result<Vec<_>, _>>()?;
+    none_twice(addresses.iter().filter(|address| address.port() != 0))?;
+    Ok(addresses)
+}
+
+fn local_addresses(items: &[String]) -> Result<Vec<IpAddr>, String> {
+    let parse = |item: &String| {
+        let ip = item.parse::<IpAddr>().ok().filter(|ip| !ip.is_multicast());
+        ip.ok_or_else(|| format!("'{item}' is no IP address of this machine, such as 0.0.0.0 or ::"))
+    };
+    let addresses = items.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    none_twice(addresses.iter())?;
+    if addresses.is_empty() {
+        Err("is empty: name at least one address".to_owned())
+    } else {
+        Ok(addresses)
+    }
+}
+
+fn none_twice<T: Ord + Hash + std::fmt::Display>(mut items: impl Iterator<Item = T>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match items.find_map(|item| {
+        if seen.contains(&item) {
+            Some(item)
+        } else {
+            seen.insert(item);
+            None
+        }
+    }) {
+        Some(item) => Err(format!("{item} is there twice")),
+        None => Ok(()),
+    }
+}
+
+/// An IP address without brackets, a host name, or nothing.
+fn host(text: &str) -> Result<String, String> {
+    let named = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let is_name = text.len() <= 253 && text.trim_end_matches('.').split('.').all(named);
+    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let fits = match text.parse::<IpAddr>() {
+        Ok(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+        Err(_) => is_name && !numeric,
+    };
+    check(text, fits || text.is_empty()).map_err(|()| {
+        format!("'{text}' is neither a host name nor a usable IP address (write it without port)")
+    })
+}
+
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let parse = |part: &str| part.trim().parse::<u16>().ok().filter(|port| *port != 0);
+    let ends = text
+        .split_once('-')
+        .and_then(|(low, high)| Some((parse(low)?, parse(high)?)));
+    let (low, high) = ends.ok_or_else(|| format!("'{text}' is no range of ports, such as 16384-32767"))?;
+    let first_even = u32::from(low) + u32::from(low % 2);
+    if first_even < u32::from(high) {
+        Ok(low..=high)
+    } else {
+        Err(format!(
+            "'{text}' has no even port followed by another one; a leg needs both"
+        ))
+    }
+}
+
+fn codecs(items: &[String]) -> Result<Vec<Codec>, String> {
+    let mut codecs = Vec::new();
+    for item in items {
+        let codec = match item.to_ascii_uppercase().as_str() {
+            "PCMU" => Codec::Pcmu,
+            "PCMA" => Codec::Pcma,
+            _ if LATER_CODECS.iter().any(|later| later.eq_ignore_ascii_case(item)) => {
+                return Err(format!("{item} is not in this version, which has PCMU and PCMA"));
+            }
+            _ => {
+                return Err(format!(
+                    "'{item}' is no codec of this server; it has PCMU and PCMA"
+                ));
+            }
+        };
+        if codecs.contains(&codec) {
+            return Err(format!("{item} is there twice"));
+        }
+        codecs.push(codec);
+    }
+    if codecs.is_empty() {
+        Err("is empty: name at least one codec".to_owned())
+    } else {
+        Ok(codecs)
+    }
+}
+
+/// A level, or comma-separated levels of which those with a target are written `target=level`.
+fn log_level(text: &str) -> Result<String, String> {
+    let is_level = |text: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_ascii_lowercase().as_str())
+    };
+    let is_target = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+    };
+    let fits = text.split(',').all(|part| match part.trim().split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(part.trim()),
+    });
+    check(text, fits).map_err(|()| {
+        format!(
+            "'{text}' is no level: off, error, warn, info, debug or trace, or such as info,confab_sip=debug"
+        )
+    })
+}

@@ -28,7 +28,10 @@ pub(crate) struct Subscription {
 
 impl EventBus {
     pub(crate) fn new() -> EventBus {
-        EventBus { sender: broadcast::Sender::new(EVENTS), missed: Arc::default() }
+        EventBus {
+            sender: broadcast::Sender::new(EVENTS),
+            missed: Arc::default(),
+        }
     }
 
     /// Hands the event to every subscriber; without subscribers it is gone.
@@ -38,7 +41,10 @@ impl EventBus {
 
     /// Returns an end that receives what is published from here on.
     pub(crate) fn subscribe(&self) -> Subscription {
-        Subscription { receiver: self.sender.subscribe(), missed: Arc::clone(&self.missed) }
+        Subscription {
+            receiver: self.sender.subscribe(),
+            missed: Arc::clone(&self.missed),
+        }
     }
 
     /// Returns how many events slow subscribers have missed, summed over all of them.
@@ -71,7 +77,7 @@ pub(crate) async fn log_events(mut events: Subscription) {
         let conference = &event.conference;
         let instance = &event.instance_id;
         let sequence = event.sequence;
-        let participant = event.participant.as_ref().map(|state| state.id.value());
+        let participant = event.participant.as_ref().map(|state| state.id.get());
         match event.kind {
             EventKind::ConferenceCreate
             | EventKind::ConferenceDestroy

@@ -43,7 +43,9 @@ impl CallMedia {
 impl Drop for CallMedia {
     fn drop(&mut self) {
         self.events.close();
-        self.listeners.calls.remove_if(&self.leg, |_, sender| sender.is_closed());
+        self.listeners
+            .calls
+            .remove_if(&self.leg, |_, sender| sender.is_closed());
     }
 }
 
@@ -53,7 +55,11 @@ impl MediaDispatch {
     pub(crate) fn subscribe(&self, leg: LegId) -> CallMedia {
         let (sender, events) = mpsc::channel(CALL_EVENTS);
         self.0.calls.insert(leg, sender);
-        CallMedia { leg, events, listeners: Arc::clone(&self.0) }
+        CallMedia {
+            leg,
+            events,
+            listeners: Arc::clone(&self.0),
+        }
     }
 
     /// Dispatches events until the media plane stops.
@@ -99,7 +105,9 @@ impl MediaDispatch {
     }
 
     fn to_call(&self, leg: LegId, event: MediaEvent) {
-        let Some(sender) = self.0.calls.get(&leg) else { return };
+        let Some(sender) = self.0.calls.get(&leg) else {
+            return;
+        };
         if let Err(mpsc::error::TrySendError::Full(event)) = sender.try_send(event) {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%leg, ?event, "a call does not read its media events");
@@ -120,7 +128,9 @@ impl MediaDispatch {
 
     /// Detaches the leg, unless it has been attached for another participant since.
     pub(super) fn detach(&self, leg: LegId, participant: ParticipantId) {
-        self.0.legs.remove_if(&leg, |_, listener| listener.0 == participant);
+        self.0
+            .legs
+            .remove_if(&leg, |_, listener| listener.0 == participant);
     }
 
     #[cfg(test)]

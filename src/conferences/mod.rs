@@ -24,6 +24,5 @@ mod tests;
 
 pub(crate) use bus::{EventBus, Subscription, log_events};
 pub(crate) use dispatch::{CallMedia, MediaDispatch};
-pub(crate) use media::MixPlane;
 pub(crate) use registry::Registry;
 pub(crate) use seat::{HangUp, Participant, Seat};

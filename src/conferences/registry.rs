@@ -29,7 +29,9 @@ pub(crate) struct Registry<M: MixPlane = MediaPlane> {
 
 impl<M: MixPlane> Clone for Registry<M> {
     fn clone(&self) -> Self {
-        Registry { shared: Arc::clone(&self.shared) }
+        Registry {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -63,7 +65,8 @@ impl<M: MixPlane> Shared<M> {
     /// Takes an instance out of the map, unless another has its place already.
     pub(super) fn remove(&self, identity: &Identity, sender: &mpsc::Sender<Request<M>>) {
         let key = (identity.account_id.clone(), identity.conference_id.clone());
-        self.running.remove_if(&key, |_, known| known.same_channel(sender));
+        self.running
+            .remove_if(&key, |_, known| known.same_channel(sender));
     }
 }
 
@@ -99,43 +102,46 @@ impl<M: MixPlane> Registry<M> {
         &self.shared.bus
     }
 
-    /// Holds a place for a caller who dialled the conference, and starts an instance with `settings` when none is
+    /// Holds a place for a caller, and starts an instance with `settings` when none is
     /// running.
     ///
     /// # Errors
     /// Locked, full, shutting down, or no room on the media plane.
     pub(crate) async fn reserve(
         &self,
-        account: &AccountId,
-        conference: &ConferenceId,
-        settings: &Settings,
+        account: AccountId,
+        conference: ConferenceId,
+        settings: Settings,
         caller: Caller,
         role: Role,
+        entry: Entry,
     ) -> Result<Seat<M>, Refusal> {
+        let key = (account, conference);
         loop {
             let (reply, answer) = oneshot::channel();
-            let request = Request::Reserve { caller: caller.clone(), role, entry: Entry::DialIn, reply };
-            let sender = self.running_or_new(account, conference, settings)?;
+            let request = Request::Reserve {
+                caller: caller.clone(),
+                role,
+                entry,
+                reply,
+            };
+            let sender = self.running_or_new(&key, &settings)?;
             // A request that cannot be sent loses its reply slot, and the answer tells.
             let _ = sender.send(request).await;
             match answer.await {
                 Ok(Err(Refusal::Ended)) | Err(_) => {
                     // The instance ended before it read the request. Another takes its place.
-                    let key = (account.clone(), conference.clone());
-                    self.shared.running.remove_if(&key, |_, known| known.same_channel(&sender));
+                    self.shared
+                        .running
+                        .remove_if(&key, |_, known| known.same_channel(&sender));
                 }
                 Ok(outcome) => return outcome,
             }
         }
     }
 
-    fn running_or_new(
-        &self,
-        account: &AccountId,
-        conference: &ConferenceId,
-        settings: &Settings,
-    ) -> Result<mpsc::Sender<Request<M>>, Refusal> {
-        match self.shared.running.entry((account.clone(), conference.clone())) {
+    fn running_or_new(&self, key: &Key, settings: &Settings) -> Result<mpsc::Sender<Request<M>>, Refusal> {
+        match self.shared.running.entry(key.clone()) {
             entry::Entry::Occupied(known) => Ok(known.get().clone()),
             // Read under the entry's lock: an instance put in after the flag was set would escape the drain.
             entry::Entry::Vacant(_) if self.shared.draining.load(Ordering::SeqCst) => {
@@ -144,11 +150,11 @@ impl<M: MixPlane> Registry<M> {
             entry::Entry::Vacant(place) => {
                 let (sender, requests) = mpsc::channel(COMMANDS);
                 let identity = Identity {
-                    account_id: account.clone(),
-                    conference_id: conference.clone(),
+                    account_id: key.0.clone(),
+                    conference_id: key.1.clone(),
                     instance_id: InstanceId::from(format!("{:032x}", rand::random::<u128>())),
                 };
-                let span = tracing::info_span!("conference", id = %conference, instance = %identity.instance_id);
+                let span = tracing::info_span!("conference", id = %key.1, instance = %identity.instance_id);
                 let shared = Arc::clone(&self.shared);
                 let task = task::run(shared, identity, settings.clone(), sender.clone(), requests);
                 tokio::spawn(task.instrument(span));
@@ -160,7 +166,9 @@ impl<M: MixPlane> Registry<M> {
 
     /// Returns a reading of the conference's state, `None` when it is not running.
     pub(crate) async fn snapshot(&self, account: &AccountId, conference: &ConferenceId) -> Option<Snapshot> {
-        self.ask(account, conference, |reply| Request::Snapshot { reply }).await.ok()
+        self.ask(account, conference, |reply| Request::Snapshot { reply })
+            .await
+            .ok()
     }
 
     /// Performs a control. Its effect is with the media plane and its event published when this returns.
@@ -173,7 +181,8 @@ impl<M: MixPlane> Registry<M> {
         conference: &ConferenceId,
         control: Control,
     ) -> Result<(), Refusal> {
-        self.ask(account, conference, |reply| Request::Control { control, reply }).await
+        self.ask(account, conference, |reply| Request::Control { control, reply })
+            .await
     }
 
     /// Tells a running conference that its document has changed.
@@ -187,9 +196,18 @@ impl<M: MixPlane> Registry<M> {
     /// Ends every conference, hangs everybody up, and starts none from here on. Returns when all have ended.
     pub(crate) async fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        let running: Vec<_> = self.shared.running.iter().map(|known| known.value().clone()).collect();
+        let running: Vec<_> = self
+            .shared
+            .running
+            .iter()
+            .map(|known| known.value().clone())
+            .collect();
         for sender in &running {
-            let _ = sender.send(Request::End { cause: LeaveCause::ServerShutdown }).await;
+            let _ = sender
+                .send(Request::End {
+                    cause: LeaveCause::ServerShutdown,
+                })
+                .await;
         }
         for sender in &running {
             sender.closed().await;
@@ -209,7 +227,10 @@ impl<M: MixPlane> Registry<M> {
     ) -> Result<T, Refusal> {
         let sender = self.find(account, conference).ok_or(Refusal::NotRunning)?;
         let (reply, answer) = oneshot::channel();
-        sender.send(request(reply)).await.map_err(|_| Refusal::NotRunning)?;
+        sender
+            .send(request(reply))
+            .await
+            .map_err(|_| Refusal::NotRunning)?;
         match answer.await {
             Ok(Err(Refusal::Ended)) | Err(_) => Err(Refusal::NotRunning),
             Ok(outcome) => outcome,

@@ -32,7 +32,13 @@ pub(crate) struct Participant<M: MixPlane = MediaPlane> {
 
 impl<M: MixPlane> Seat<M> {
     pub(super) fn new(id: ParticipantId, requests: mpsc::Sender<Request<M>>) -> Seat<M> {
-        Seat { hold: Hold { id, requests, held: true } }
+        Seat {
+            hold: Hold {
+                id,
+                requests,
+                held: true,
+            },
+        }
     }
 
     /// Returns the id that the participant will have.
@@ -51,10 +57,22 @@ impl<M: MixPlane> Seat<M> {
         hang_up: mpsc::Sender<HangUp>,
     ) -> Result<Participant<M>, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Join { participant: self.hold.id, leg, hang_up, reply };
-        self.hold.requests.send(request).await.map_err(|_| Refusal::Ended)?;
+        let request = Request::Join {
+            participant: self.hold.id,
+            leg,
+            hang_up,
+            reply,
+        };
+        self.hold
+            .requests
+            .send(request)
+            .await
+            .map_err(|_| Refusal::Ended)?;
         let state = answer.await.map_err(|_| Refusal::Ended)??;
-        Ok(Participant { hold: self.hold, state })
+        Ok(Participant {
+            hold: self.hold,
+            state,
+        })
     }
 }
 
@@ -73,7 +91,11 @@ impl<M: MixPlane> Participant<M> {
     /// when he is off already.
     pub(crate) async fn leave(mut self, cause: LeaveCause) {
         let (reply, done) = oneshot::channel();
-        let request = Request::Vacate { participant: self.hold.id, cause, reply: Some(reply) };
+        let request = Request::Vacate {
+            participant: self.hold.id,
+            cause,
+            reply: Some(reply),
+        };
         if self.hold.requests.send(request).await.is_ok() {
             self.hold.held = false;
             let _ = done.await;
@@ -93,7 +115,11 @@ impl<M: MixPlane> Drop for Hold<M> {
         if !mem::replace(&mut self.held, false) {
             return;
         }
-        let request = Request::Vacate { participant: self.id, cause: LeaveCause::CallFailed, reply: None };
+        let request = Request::Vacate {
+            participant: self.id,
+            cause: LeaveCause::CallFailed,
+            reply: None,
+        };
         if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request)
             && let Ok(runtime) = Handle::try_current()
         {

@@ -30,7 +30,12 @@ type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 /// What a conference's task is asked for.
 pub(super) enum Request<M: MixPlane> {
     /// Holds a place.
-    Reserve { caller: Caller, role: Role, entry: Entry, reply: Answer<Seat<M>> },
+    Reserve {
+        caller: Caller,
+        role: Role,
+        entry: Entry,
+        reply: Answer<Seat<M>>,
+    },
     /// Turns a place into a participant.
     Join {
         participant: ParticipantId,
@@ -39,7 +44,11 @@ pub(super) enum Request<M: MixPlane> {
         reply: Answer<ParticipantState>,
     },
     /// Gives a place back, or takes a participant off.
-    Vacate { participant: ParticipantId, cause: LeaveCause, reply: Option<oneshot::Sender<()>> },
+    Vacate {
+        participant: ParticipantId,
+        cause: LeaveCause,
+        reply: Option<oneshot::Sender<()>>,
+    },
     /// Performs a control.
     Control { control: Control, reply: Answer<()> },
     /// Replaces the settings.
@@ -68,6 +77,17 @@ struct Member<M: MixPlane> {
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
     _counted: Counted,
+}
+
+impl<M: MixPlane> Drop for Member<M> {
+    fn drop(&mut self) {
+        // The task broke down: its calls must not linger in a conference that is gone.
+        if std::thread::panicking() {
+            let _ = self.hang_up.try_send(HangUp {
+                cause: LeaveCause::ConferenceEnded,
+            });
+        }
+    }
 }
 
 /// One on a gauge, for as long as it lives.
@@ -179,15 +199,29 @@ impl<M: MixPlane> Task<M> {
 
     async fn handle(&mut self, request: Request<M>) {
         match request {
-            Request::Reserve { caller, role, entry, reply } => {
+            Request::Reserve {
+                caller,
+                role,
+                entry,
+                reply,
+            } => {
                 let seat = self.core.reserve(caller, role, entry);
                 // A seat that is not taken from the reply gives its place back by itself.
                 let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
             }
-            Request::Join { participant, leg, hang_up, reply } => {
+            Request::Join {
+                participant,
+                leg,
+                hang_up,
+                reply,
+            } => {
                 self.join(participant, leg, hang_up, reply);
             }
-            Request::Vacate { participant, cause, reply } => {
+            Request::Vacate {
+                participant,
+                cause,
+                reply,
+            } => {
                 self.vacate(participant, cause).await;
                 if let Some(reply) = reply {
                     let _ = reply.send(());
@@ -226,19 +260,38 @@ impl<M: MixPlane> Task<M> {
             Ok(flags) => flags,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
-        self.shared.dispatch.attach(M::leg_id(&leg), participant, Arc::clone(&self.inbox));
+        self.shared
+            .dispatch
+            .attach(M::leg_id(&leg), participant, Arc::clone(&self.inbox));
         self.joining.insert(participant);
-        let options = JoinOptions { muted: flags.muted, deaf: flags.deaf };
+        let options = JoinOptions {
+            muted: flags.muted,
+            deaf: flags.deaf,
+        };
         let mix = Arc::clone(&self.mix);
         self.joins.spawn(async move {
             let outcome = M::join(&leg, &mix, options).await;
-            Joining { participant, leg, hang_up, reply, options, outcome }
+            Joining {
+                participant,
+                leg,
+                hang_up,
+                reply,
+                options,
+                outcome,
+            }
         });
     }
 
     /// Takes a leg on the roster that has arrived in the mix.
     async fn joined(&mut self, joined: Result<Joining<M>, JoinError>) {
-        let Joining { participant, leg, hang_up, reply, options, outcome } = match joined {
+        let Joining {
+            participant,
+            leg,
+            hang_up,
+            reply,
+            options,
+            outcome,
+        } = match joined {
             Ok(joining) => joining,
             Err(error) => {
                 // The seat learns it from its lost reply and gives the place back.
@@ -260,8 +313,15 @@ impl<M: MixPlane> Task<M> {
         match entered {
             Ok(state) => {
                 let counted = Counted::one(&self.shared.participants);
-                self.members.insert(participant, Member { leg: Arc::clone(&leg), hang_up, _counted: counted });
-                self.correct(&leg, options, &state).await;
+                self.members.insert(
+                    participant,
+                    Member {
+                        leg: Arc::clone(&leg),
+                        hang_up,
+                        _counted: counted,
+                    },
+                );
+                correct::<M>(&leg, options, &state).await;
                 if early == Some(true) {
                     let _ = self.core.talking(wall(), participant, true);
                 }
@@ -278,16 +338,6 @@ impl<M: MixPlane> Task<M> {
                 self.perform().await;
                 let _ = reply.send(Err(refusal));
             }
-        }
-    }
-
-    /// Brings the leg to the state it joined with, should the settings have changed on its way.
-    async fn correct(&self, leg: &M::Leg, options: JoinOptions, state: &ParticipantState) {
-        if options.muted != state.muted {
-            note(M::set_muted(leg, state.muted).await);
-        }
-        if options.deaf != state.deaf {
-            note(M::set_deaf(leg, state.deaf).await);
         }
     }
 
@@ -309,15 +359,13 @@ impl<M: MixPlane> Task<M> {
     /// Tells the core what the media plane reported.
     fn absorb(&mut self) {
         let reports = self.inbox.take();
-        let (now, wall) = (wall());
+        let wall = wall();
         for (participant, score) in reports.energy {
             // Refused for those who have left, or who are about to join.
             let _ = self.core.energy(participant, score);
         }
         for (participant, talking) in reports.talking {
-            if self.core.talking(wall, participant, talking).is_err()
-                && self.joining.contains(&participant)
-            {
+            if self.core.talking(wall, participant, talking).is_err() && self.joining.contains(&participant) {
                 self.early.insert(participant, talking);
             }
         }
@@ -354,12 +402,14 @@ impl<M: MixPlane> Task<M> {
     /// Returns the work that the effect means for a leg, if it means any.
     fn prepare(&mut self, effect: Effect) -> Option<Work<M>> {
         match effect {
-            Effect::SetMuted { participant, muted } => {
-                self.members.get(&participant).map(|member| Work::SetMuted(Arc::clone(&member.leg), muted))
-            }
-            Effect::SetDeaf { participant, deaf } => {
-                self.members.get(&participant).map(|member| Work::SetDeaf(Arc::clone(&member.leg), deaf))
-            }
+            Effect::SetMuted { participant, muted } => self
+                .members
+                .get(&participant)
+                .map(|member| Work::SetMuted(Arc::clone(&member.leg), muted)),
+            Effect::SetDeaf { participant, deaf } => self
+                .members
+                .get(&participant)
+                .map(|member| Work::SetDeaf(Arc::clone(&member.leg), deaf)),
             Effect::HangUp { participant, cause } => self.members.remove(&participant).map(|member| {
                 self.shared.dispatch.detach(M::leg_id(&member.leg), participant);
                 Work::HangUp(member, cause)
@@ -391,6 +441,16 @@ impl<M: MixPlane> Work<M> {
     }
 }
 
+/// Brings a leg to the state it joined with, should the settings have changed on its way.
+async fn correct<M: MixPlane>(leg: &M::Leg, options: JoinOptions, state: &ParticipantState) {
+    if options.muted != state.muted {
+        note(M::set_muted(leg, state.muted).await);
+    }
+    if options.deaf != state.deaf {
+        note(M::set_deaf(leg, state.deaf).await);
+    }
+}
+
 /// A leg that is gone needs no control: its call is ending and will say so.
 fn note(outcome: Result<(), ControlError>) {
     if let Err(error) = outcome {
@@ -399,6 +459,8 @@ fn note(outcome: Result<(), ControlError>) {
 }
 
 fn wall() -> GregorianSeconds {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     GregorianSeconds::from_unix(unix)
 }

@@ -1,0 +1,145 @@
+//! A media plane of nothing: it writes down what it is told, holds joins back on demand and refuses on demand.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use confab_media::{ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId};
+use tokio::sync::Semaphore;
+
+use crate::conferences::media::MixPlane;
+
+/// What was done to the plane, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Created(ConferenceAudioId),
+    Closed(ConferenceAudioId),
+    Joined { leg: LegId, muted: bool, deaf: bool },
+    Left(LegId),
+    Muted(LegId, bool),
+    Deaf(LegId, bool),
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<Act>>>);
+
+impl Log {
+    fn push(&self, act: Act) {
+        self.0.lock().unwrap().push(act);
+    }
+
+    pub(super) fn take(&self) -> Vec<Act> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+pub(super) struct FakePlane {
+    pub(super) log: Log,
+    /// A join takes one permit; tests that hold joins back take them away.
+    pub(super) joins: Arc<Semaphore>,
+    pub(super) refuse_conferences: AtomicBool,
+    mixes: AtomicU64,
+    legs: AtomicU64,
+}
+
+pub(super) struct FakeMix {
+    id: ConferenceAudioId,
+    log: Log,
+}
+
+pub(super) struct FakeLeg {
+    pub(super) id: LegId,
+    log: Log,
+    joins: Arc<Semaphore>,
+    /// Every command finds the leg closed.
+    pub(super) closed: AtomicBool,
+}
+
+impl Drop for FakeMix {
+    fn drop(&mut self) {
+        self.log.push(Act::Closed(self.id));
+    }
+}
+
+impl FakePlane {
+    pub(super) fn new() -> FakePlane {
+        FakePlane {
+            log: Log::default(),
+            joins: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            refuse_conferences: AtomicBool::new(false),
+            mixes: AtomicU64::new(0),
+            legs: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn leg(&self) -> Arc<FakeLeg> {
+        Arc::new(FakeLeg {
+            id: LegId(1 + self.legs.fetch_add(1, Ordering::Relaxed)),
+            log: self.log.clone(),
+            joins: Arc::clone(&self.joins),
+            closed: AtomicBool::new(false),
+        })
+    }
+}
+
+impl FakeLeg {
+    async fn told(&self, act: Act) -> Result<(), ControlError> {
+        // The real plane may wait here as well; let others run.
+        tokio::task::yield_now().await;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(ControlError::LegClosed);
+        }
+        self.log.push(act);
+        Ok(())
+    }
+}
+
+impl MixPlane for FakePlane {
+    type Mix = FakeMix;
+    type Leg = FakeLeg;
+
+    fn create_conference(&self, _: ConferenceMedia) -> Result<FakeMix, ControlError> {
+        if self.refuse_conferences.load(Ordering::Relaxed) {
+            return Err(ControlError::Full);
+        }
+        let id = ConferenceAudioId(1 + self.mixes.fetch_add(1, Ordering::Relaxed));
+        self.log.push(Act::Created(id));
+        Ok(FakeMix {
+            id,
+            log: self.log.clone(),
+        })
+    }
+
+    fn mix_id(mix: &FakeMix) -> ConferenceAudioId {
+        mix.id
+    }
+
+    fn leg_id(leg: &FakeLeg) -> LegId {
+        leg.id
+    }
+
+    async fn join(leg: &FakeLeg, _: &FakeMix, options: JoinOptions) -> Result<(), ControlError> {
+        leg.joins
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
+            .forget();
+        leg.told(Act::Joined {
+            leg: leg.id,
+            muted: options.muted,
+            deaf: options.deaf,
+        })
+        .await
+    }
+
+    async fn leave(leg: &FakeLeg) -> Result<(), ControlError> {
+        leg.told(Act::Left(leg.id)).await
+    }
+
+    async fn set_muted(leg: &FakeLeg, muted: bool) -> Result<(), ControlError> {
+        leg.told(Act::Muted(leg.id, muted)).await
+    }
+
+    async fn set_deaf(leg: &FakeLeg, deaf: bool) -> Result<(), ControlError> {
+        leg.told(Act::Deaf(leg.id, deaf)).await
+    }
+}

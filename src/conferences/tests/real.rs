@@ -1,0 +1,1 @@
+//! The registry over the real media plane.

@@ -43,14 +43,22 @@
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
 
 mod byte_str;
+mod call;
+mod dialog;
+mod endpoint;
 mod framing;
 mod fuzz;
 mod message;
 mod param;
 mod scan;
+mod transaction;
 mod uri;
 
 pub use byte_str::ByteStr;
+pub use endpoint::{
+    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges, Invitation,
+    Limits, LocalContact, Network, Output, ProbeOutcome, Rejection, ReinviteOutcome, Transport,
+};
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_message, fuzz_uri};
 pub use message::{
@@ -60,4 +68,5 @@ pub use message::{
 };
 pub use param::{Param, Params};
 pub use scan::Problem;
+pub use transaction::timer::{T1, T2, T4, TimerKind};
 pub use uri::{Host, HostPort, OtherUri, RequestUri, SipScheme, SipUri, Uri, UriError};

@@ -128,7 +128,11 @@ mod tests {
                 address: address.parse().expect("address"),
                 prefix_bits,
             };
-            assert_eq!(network.contains(ip.parse().expect("ip")), inside, "{address}/{prefix_bits} {ip}");
+            assert_eq!(
+                network.contains(ip.parse().expect("ip")),
+                inside,
+                "{address}/{prefix_bits} {ip}"
+            );
         }
     }
 }

@@ -29,6 +29,10 @@ impl fmt::Display for CallKey {
 
 /// What the endpoint wants from the outside, in order.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "outputs are moved out of the queue one by one, never stored in numbers"
+)]
 pub enum Output {
     /// Put these bytes on the wire. Stream transports need no framing beyond the message's own Content-Length.
     Transmit {

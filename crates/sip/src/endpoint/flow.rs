@@ -89,6 +89,12 @@ impl Flow {
 
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} → {}", self.transport.via_token(), self.local, self.remote)
+        write!(
+            f,
+            "{} {} → {}",
+            self.transport.via_token(),
+            self.local,
+            self.remote
+        )
     }
 }

@@ -133,10 +133,18 @@ mod tests {
         let mut transaction = ClientTransaction::new(start, false);
         let fired = run_out(&mut transaction, start);
         let times: Vec<u128> = fired.iter().map(|(time, _)| *time).collect();
-        assert_eq!(times, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500, 32000]);
+        assert_eq!(
+            times,
+            [
+                500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500, 32000
+            ]
+        );
         assert_eq!(fired[10].1, ClientTimeout::NoResponse);
         let mut reliable = ClientTransaction::new(start, true);
-        assert_eq!(run_out(&mut reliable, start), [(32_000, ClientTimeout::NoResponse)]);
+        assert_eq!(
+            run_out(&mut reliable, start),
+            [(32_000, ClientTimeout::NoResponse)]
+        );
     }
 
     #[test]
@@ -145,7 +153,10 @@ mod tests {
         let mut transaction = ClientTransaction::new(start, false);
         assert!(transaction.receive(start, 100));
         assert_eq!(transaction.state(), ClientState::Proceeding);
-        let times: Vec<u128> = run_out(&mut transaction, start).iter().map(|(time, _)| *time).collect();
+        let times: Vec<u128> = run_out(&mut transaction, start)
+            .iter()
+            .map(|(time, _)| *time)
+            .collect();
         assert_eq!(times, [500, 4500, 8500, 12500, 16500, 20500, 24500, 28500, 32000]);
     }
 

@@ -107,7 +107,10 @@ impl ClientInviteTransaction {
 
     /// Notes that a CANCEL was sent: without a final response the transaction ends 64·T1 later (RFC 3261 §9.1).
     pub(crate) fn cancelled(&mut self, now: Instant) {
-        if matches!(self.state, ClientInviteState::Calling | ClientInviteState::Proceeding) {
+        if matches!(
+            self.state,
+            ClientInviteState::Calling | ClientInviteState::Proceeding
+        ) {
             self.timers.clear_all();
             self.timers.set(TimerKind::CancelWait, now + TIMEOUT);
         }
@@ -143,12 +146,27 @@ impl ClientInviteTransaction {
 mod tests {
     use super::*;
 
-    const UP: ClientInviteReceipt = ClientInviteReceipt { pass_up: true, acknowledge: false };
-    const UP_AND_ACK: ClientInviteReceipt = ClientInviteReceipt { pass_up: true, acknowledge: true };
-    const ACK_ONLY: ClientInviteReceipt = ClientInviteReceipt { pass_up: false, acknowledge: true };
-    const NOTHING: ClientInviteReceipt = ClientInviteReceipt { pass_up: false, acknowledge: false };
+    const UP: ClientInviteReceipt = ClientInviteReceipt {
+        pass_up: true,
+        acknowledge: false,
+    };
+    const UP_AND_ACK: ClientInviteReceipt = ClientInviteReceipt {
+        pass_up: true,
+        acknowledge: true,
+    };
+    const ACK_ONLY: ClientInviteReceipt = ClientInviteReceipt {
+        pass_up: false,
+        acknowledge: true,
+    };
+    const NOTHING: ClientInviteReceipt = ClientInviteReceipt {
+        pass_up: false,
+        acknowledge: false,
+    };
 
-    fn run_out(transaction: &mut ClientInviteTransaction, start: Instant) -> Vec<(u128, ClientInviteTimeout)> {
+    fn run_out(
+        transaction: &mut ClientInviteTransaction,
+        start: Instant,
+    ) -> Vec<(u128, ClientInviteTimeout)> {
         let mut fired = Vec::new();
         while let Some((due, _)) = transaction.next_timeout() {
             if let Some(effect) = transaction.handle_timeout(due) {
@@ -172,7 +190,10 @@ mod tests {
     fn a_reliable_transport_never_repeats() {
         let start = Instant::now();
         let mut transaction = ClientInviteTransaction::new(start, true);
-        assert_eq!(run_out(&mut transaction, start), [(32_000, ClientInviteTimeout::NoResponse)]);
+        assert_eq!(
+            run_out(&mut transaction, start),
+            [(32_000, ClientInviteTimeout::NoResponse)]
+        );
     }
 
     #[test]
@@ -182,7 +203,10 @@ mod tests {
         assert_eq!(transaction.receive(start, 100), UP);
         assert_eq!(transaction.next_timeout(), None);
         transaction.cancelled(start);
-        assert_eq!(run_out(&mut transaction, start), [(32_000, ClientInviteTimeout::NoResponse)]);
+        assert_eq!(
+            run_out(&mut transaction, start),
+            [(32_000, ClientInviteTimeout::NoResponse)]
+        );
     }
 
     #[test]
@@ -191,8 +215,15 @@ mod tests {
         let mut transaction = ClientInviteTransaction::new(start, false);
         assert_eq!(transaction.receive(start, 486), UP_AND_ACK);
         assert_eq!(transaction.receive(start, 486), ACK_ONLY);
-        assert_eq!(transaction.receive(start, 200), NOTHING, "a 2xx after a refusal cannot belong to it");
-        assert_eq!(run_out(&mut transaction, start), [(32_000, ClientInviteTimeout::Ended)]);
+        assert_eq!(
+            transaction.receive(start, 200),
+            NOTHING,
+            "a 2xx after a refusal cannot belong to it"
+        );
+        assert_eq!(
+            run_out(&mut transaction, start),
+            [(32_000, ClientInviteTimeout::Ended)]
+        );
         let mut reliable = ClientInviteTransaction::new(start, true);
         assert_eq!(reliable.receive(start, 486), UP_AND_ACK);
         assert_eq!(reliable.state(), ClientInviteState::Terminated);
@@ -206,6 +237,9 @@ mod tests {
         assert_eq!(transaction.receive(start, 200), UP);
         assert_eq!(transaction.receive(start, 200), UP);
         assert_eq!(transaction.receive(start, 180), NOTHING);
-        assert_eq!(run_out(&mut transaction, start), [(32_000, ClientInviteTimeout::Ended)]);
+        assert_eq!(
+            run_out(&mut transaction, start),
+            [(32_000, ClientInviteTimeout::Ended)]
+        );
     }
 }

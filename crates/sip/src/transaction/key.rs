@@ -149,7 +149,10 @@ mod tests {
         for (method, via, same) in rows {
             assert_eq!(key(method, via) == invite, same, "{method} {via}");
         }
-        assert_eq!(key("BYE", "Example.COM;branch=z9hG4bKa"), key("BYE", "example.com;branch=z9hG4bKa"));
+        assert_eq!(
+            key("BYE", "Example.COM;branch=z9hG4bKa"),
+            key("BYE", "example.com;branch=z9hG4bKa")
+        );
     }
 
     #[test]
@@ -158,7 +161,8 @@ mod tests {
             let head = "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n";
             let (invite, essentials) = request("INVITE", via, head);
             let invite_key = ServerKey::of(&invite, &essentials);
-            let (ack, essentials) = request("ACK", via, "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>;tag=ours\r\n");
+            let (ack, essentials) =
+                request("ACK", via, "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>;tag=ours\r\n");
             assert_eq!(ServerKey::of(&ack, &essentials), invite_key, "{via}");
             let (cancel, essentials) = request("CANCEL", via, head);
             assert_eq!(ServerKey::of_cancelled(&cancel, &essentials), invite_key, "{via}");
@@ -169,10 +173,21 @@ mod tests {
 
     #[test]
     fn only_requests_outside_of_dialogs_can_be_merged() {
-        let (_, first) = request("INVITE", "192.0.2.7;branch=z9hG4bKa", "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n");
-        let (_, second) = request("INVITE", "192.0.2.9;branch=z9hG4bKb", "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n");
-        let (_, within) =
-            request("INVITE", "192.0.2.9;branch=z9hG4bKb", "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>;tag=t\r\n");
+        let (_, first) = request(
+            "INVITE",
+            "192.0.2.7;branch=z9hG4bKa",
+            "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n",
+        );
+        let (_, second) = request(
+            "INVITE",
+            "192.0.2.9;branch=z9hG4bKb",
+            "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n",
+        );
+        let (_, within) = request(
+            "INVITE",
+            "192.0.2.9;branch=z9hG4bKb",
+            "From: <sip:a@x>;tag=f\r\nTo: <sip:b@y>;tag=t\r\n",
+        );
         assert!(MergeKey::of(&first).is_some());
         assert_eq!(MergeKey::of(&first), MergeKey::of(&second));
         assert_eq!(MergeKey::of(&within), None);

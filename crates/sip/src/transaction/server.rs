@@ -105,7 +105,10 @@ mod tests {
         assert_eq!(transaction.receive_request(), Some(Bytes::from_static(b"182")));
         assert!(transaction.respond(start, 200, Bytes::from_static(b"200")));
         assert_eq!(transaction.receive_request(), Some(Bytes::from_static(b"200")));
-        assert!(!transaction.respond(start, 500, Bytes::new()), "a second final response is discarded");
+        assert!(
+            !transaction.respond(start, 500, Bytes::new()),
+            "a second final response is discarded"
+        );
         assert_eq!(transaction.next_timeout(), Some((start + TIMEOUT, TimerKind::J)));
         assert!(transaction.handle_timeout(start + TIMEOUT));
         assert_eq!(transaction.state(), ServerState::Terminated);

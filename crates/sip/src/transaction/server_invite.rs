@@ -81,7 +81,9 @@ impl ServerInviteTransaction {
         match self.state {
             ServerInviteState::Proceeding | ServerInviteState::Completed => self.last_response.clone(),
             // The core repeats the 2xx on its own timer; answering here as well would double the traffic (RFC 6026 §7.1).
-            ServerInviteState::Accepted | ServerInviteState::Confirmed | ServerInviteState::Terminated => None,
+            ServerInviteState::Accepted | ServerInviteState::Confirmed | ServerInviteState::Terminated => {
+                None
+            }
         }
     }
 
@@ -178,7 +180,10 @@ mod tests {
     }
 
     /// Runs timers in order until none is left; returns when each fired in ms and what it asked for.
-    fn run_out(transaction: &mut ServerInviteTransaction, start: Instant) -> Vec<(u128, ServerInviteTimeout)> {
+    fn run_out(
+        transaction: &mut ServerInviteTransaction,
+        start: Instant,
+    ) -> Vec<(u128, ServerInviteTimeout)> {
         let mut fired = Vec::new();
         while let Some((due, _)) = transaction.next_timeout() {
             if let Some(effect) = transaction.handle_timeout(due) {
@@ -194,7 +199,10 @@ mod tests {
         let mut silent = ServerInviteTransaction::new(start, false);
         assert_eq!(silent.next_timeout(), Some((at(start, 200), TimerKind::Trying)));
         assert_eq!(silent.handle_timeout(at(start, 199)), None);
-        assert_eq!(silent.handle_timeout(at(start, 200)), Some(ServerInviteTimeout::SendTrying));
+        assert_eq!(
+            silent.handle_timeout(at(start, 200)),
+            Some(ServerInviteTimeout::SendTrying)
+        );
         let mut ringing = ServerInviteTransaction::new(start, false);
         assert!(ringing.respond(start, 180, response()));
         assert_eq!(ringing.next_timeout(), None);
@@ -209,8 +217,15 @@ mod tests {
         let fired = run_out(&mut transaction, start);
         let (last, repeats) = fired.split_last().expect("timers fired");
         let times: Vec<u128> = repeats.iter().map(|(time, _)| *time).collect();
-        assert_eq!(times, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
-        assert!(repeats.iter().all(|(_, effect)| *effect == ServerInviteTimeout::Retransmit(response())));
+        assert_eq!(
+            times,
+            [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]
+        );
+        assert!(
+            repeats
+                .iter()
+                .all(|(_, effect)| *effect == ServerInviteTimeout::Retransmit(response()))
+        );
         assert_eq!(*last, (32_000, ServerInviteTimeout::NoAck));
         assert_eq!(transaction.state(), ServerInviteState::Terminated);
     }
@@ -220,7 +235,10 @@ mod tests {
         let start = Instant::now();
         let mut transaction = ServerInviteTransaction::new(start, true);
         assert!(transaction.respond(start, 486, response()));
-        assert_eq!(transaction.next_timeout(), Some((at(start, 32_000), TimerKind::H)));
+        assert_eq!(
+            transaction.next_timeout(),
+            Some((at(start, 32_000), TimerKind::H))
+        );
         assert_eq!(transaction.receive_ack(start), AckFor::Transaction);
         assert_eq!(transaction.state(), ServerInviteState::Terminated);
         assert_eq!(transaction.next_timeout(), None);
@@ -235,7 +253,10 @@ mod tests {
         assert_eq!(transaction.state(), ServerInviteState::Confirmed);
         assert_eq!(transaction.receive_ack(at(start, 200)), AckFor::Transaction);
         assert_eq!(transaction.receive_invite(), None);
-        assert_eq!(run_out(&mut transaction, start), [(5100, ServerInviteTimeout::Ended)]);
+        assert_eq!(
+            run_out(&mut transaction, start),
+            [(5100, ServerInviteTimeout::Ended)]
+        );
     }
 
     #[test]
@@ -243,11 +264,20 @@ mod tests {
         let start = Instant::now();
         let mut transaction = ServerInviteTransaction::new(start, false);
         assert!(transaction.respond(start, 200, response()));
-        assert!(transaction.respond(at(start, 500), 200, response()), "the core may repeat its 2xx");
-        assert!(!transaction.respond(at(start, 500), 486, response()), "a 2xx is final");
+        assert!(
+            transaction.respond(at(start, 500), 200, response()),
+            "the core may repeat its 2xx"
+        );
+        assert!(
+            !transaction.respond(at(start, 500), 486, response()),
+            "a 2xx is final"
+        );
         assert_eq!(transaction.receive_invite(), None);
         assert_eq!(transaction.receive_ack(start), AckFor::Core);
-        assert_eq!(run_out(&mut transaction, start), [(32_000, ServerInviteTimeout::Ended)]);
+        assert_eq!(
+            run_out(&mut transaction, start),
+            [(32_000, ServerInviteTimeout::Ended)]
+        );
     }
 
     #[test]

@@ -11,11 +11,11 @@ pub const T2: Duration = Duration::from_secs(4);
 /// RFC 3261 §17.1.2.2: longest time a message stays in the network.
 pub const T4: Duration = Duration::from_secs(5);
 /// 64·T1: how long a transaction, or the core waiting for an ACK, tries before it gives up.
-pub const TIMEOUT: Duration = Duration::from_secs(32);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(32);
 /// RFC 3261 §17.1.1.2, timer D on unreliable transports: at least 32 s.
-pub const TIMER_D: Duration = Duration::from_secs(32);
+pub(crate) const TIMER_D: Duration = Duration::from_secs(32);
 /// RFC 3261 §17.2.1: a server INVITE transaction sends 100 (Trying) when its user has not answered for this long.
-pub const TRYING_DELAY: Duration = Duration::from_millis(200);
+pub(crate) const TRYING_DELAY: Duration = Duration::from_millis(200);
 
 /// Why the endpoint wants to be woken. The letters are those of RFC 3261 table 4 and RFC 6026 §8.4; the others belong to the user
 /// agent core.
@@ -86,7 +86,10 @@ impl<const N: usize> Timers<N> {
     pub(crate) fn set(&mut self, kind: TimerKind, at: Instant) {
         self.clear(kind);
         let free = self.slots.iter_mut().find(|slot| slot.is_none());
-        debug_assert!(free.is_some(), "a state machine runs no more timers than its table holds");
+        debug_assert!(
+            free.is_some(),
+            "a state machine runs no more timers than its table holds"
+        );
         if let Some(slot) = free {
             *slot = Some((at, kind));
         }
@@ -140,7 +143,11 @@ mod tests {
         assert_eq!(timers.expire(start + T1), Some(TimerKind::G));
         assert_eq!(timers.expire(start + T1), None);
         timers.set(TimerKind::H, start + T1);
-        assert_eq!(timers.next(), Some((start + T1, TimerKind::H)), "setting again moves the timer");
+        assert_eq!(
+            timers.next(),
+            Some((start + T1, TimerKind::H)),
+            "setting again moves the timer"
+        );
         timers.clear(TimerKind::H);
         assert_eq!(timers.next(), None);
     }

@@ -1,0 +1,253 @@
+//! Calls: INVITE sessions of both directions (RFC 3261 §13 to §15).
+//!
+//! Owns what a call remembers between messages: its dialog, at most one INVITE in each direction, the ACKs it has sent, and whether
+//! it is over. `inbound` answers INVITEs and re-INVITEs, `outbound` sends them, `closing` ends calls and probes them.
+//! Never touches the tables of the endpoint except through [`Stack`].
+//!
+//! A call is over for the user with [`Event::Ended`]. It stays in memory until the last messages are through: the ACK a BYE has
+//! to wait for, the response to the BYE, repeated 2xx responses that need their ACK again.
+
+mod closing;
+mod inbound;
+mod outbound;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::dialog::{Dialog, DialogId, DialogState};
+use crate::endpoint::event::{Body, CallKey, EndCause, Event, LocalContact};
+use crate::endpoint::flow::Flow;
+use crate::endpoint::stack::Stack;
+use crate::message::{CallId, Essentials, HeaderName, Headers, Reason, Request, Tag};
+use crate::transaction::layer::{ClientId, ClientNews, Purpose};
+use crate::transaction::timer::{TimerKind, Timers};
+
+use inbound::Inbound;
+pub(crate) use inbound::IncomingInvite;
+use outbound::Outbound;
+
+/// Whether an INVITE starts a session or changes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InviteKind {
+    Initial,
+    Re,
+}
+
+/// An ACK of ours, kept while its INVITE transaction may still hand up the same 2xx again.
+#[derive(Debug)]
+struct SentAck {
+    invite: ClientId,
+    remote_tag: Option<Tag>,
+    flow: Flow,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    key: CallKey,
+    /// True on the side that sent the first INVITE and thereby chose the Call-ID.
+    is_caller: bool,
+    /// The way the peer was last heard on.
+    flow: Flow,
+    contact: LocalContact,
+    dialog: Option<Dialog>,
+    /// Dialogs of provisional responses, until one of them is confirmed.
+    early: Vec<Dialog>,
+    inbound: Option<Inbound>,
+    outbound: Option<Outbound>,
+    acks: Vec<SentAck>,
+    bye: Option<ClientId>,
+    probe: Option<ClientId>,
+    /// The BYE waits for the ACK of our 2xx (RFC 3261 §15), with these Reason values.
+    bye_after_ack: Option<Option<Reason>>,
+    /// [`Event::Ended`] is out.
+    ended: bool,
+    timers: Timers<5>,
+}
+
+impl Call {
+    fn new(key: CallKey, is_caller: bool, flow: Flow, contact: LocalContact) -> Self {
+        Call {
+            key,
+            is_caller,
+            flow,
+            contact,
+            dialog: None,
+            early: Vec::new(),
+            inbound: None,
+            outbound: None,
+            acks: Vec::new(),
+            bye: None,
+            probe: None,
+            bye_after_ack: None,
+            ended: false,
+            timers: Timers::new(),
+        }
+    }
+
+    // ---- what the endpoint asks
+
+    pub(crate) fn next_timeout(&self) -> Option<(Instant, TimerKind)> {
+        self.timers.next()
+    }
+
+    /// The connection this call would use next, 0 for none.
+    pub(crate) fn connection(&self) -> u64 {
+        self.flow.connection
+    }
+
+    /// True when nothing more can happen in this call.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.needs_no_dialog() && self.acks.is_empty()
+    }
+
+    fn needs_no_dialog(&self) -> bool {
+        self.ended && self.inbound.is_none() && self.outbound.is_none() && self.bye.is_none()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    // ---- what happens to every call
+
+    pub(crate) fn set_contact(&mut self, contact: LocalContact) {
+        self.contact = contact;
+    }
+
+    /// A request within one of its dialogs came over `flow`. Returns false when its CSeq is out of order.
+    pub(crate) fn take_request(&mut self, id: &DialogId, flow: Flow, cseq: u32) -> bool {
+        let dialog = self
+            .dialog
+            .iter_mut()
+            .chain(&mut self.early)
+            .find(|dialog| dialog.id() == id);
+        let in_order = dialog.is_some_and(|dialog| dialog.take_remote_cseq(cseq));
+        if in_order {
+            self.flow = flow;
+        }
+        in_order
+    }
+
+    /// The connection of this call is gone: the next request asks for a new one.
+    pub(crate) fn lose_connection(&mut self) {
+        self.flow.connection = 0;
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, stack: &mut Stack) {
+        match self.timers.expire(now) {
+            Some(kind @ (TimerKind::Repeat2xx | TimerKind::AckWait | TimerKind::RefreshProvisional)) => {
+                self.inbound_timeout(now, stack, kind);
+            }
+            Some(TimerKind::AnswerWait) => self.answer_overdue(now, stack),
+            Some(kind) => self.outbound_timeout(now, stack, kind),
+            None => {}
+        }
+    }
+
+    /// A client transaction of this call has news.
+    pub(crate) fn handle_news(&mut self, now: Instant, stack: &mut Stack, news: ClientNews) {
+        match news.owner.purpose {
+            Purpose::Invite => self.invite_news(now, stack, news),
+            Purpose::Bye => self.bye_news(&news),
+            Purpose::Probe => self.probe_news(stack, &news),
+            Purpose::Unattended => {}
+        }
+    }
+
+    // ---- shared by the parts
+
+    /// Tells the user that the call is over, once.
+    fn end(&mut self, stack: &mut Stack, cause: EndCause) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        stack.out.counters.calls_ended += 1;
+        for kind in [
+            TimerKind::RefreshProvisional,
+            TimerKind::AnswerWait,
+            TimerKind::RingWait,
+            TimerKind::GlareWait,
+        ] {
+            self.timers.clear(kind);
+        }
+        stack.out.event(Event::Ended {
+            call: self.key,
+            cause,
+        });
+    }
+
+    /// Enters a dialog of this call into the endpoint's index.
+    fn register(&self, stack: &mut Stack, id: &DialogId) {
+        stack.dialogs.insert(id.clone(), self.key);
+    }
+
+    /// Takes the dialogs out of the index once no message can need them any more.
+    pub(crate) fn release_dialogs(&mut self, stack: &mut Stack) {
+        if !self.needs_no_dialog() {
+            return;
+        }
+        for dialog in self.dialog.take().into_iter().chain(self.early.drain(..)) {
+            stack.dialogs.remove(dialog.id());
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.dialog
+            .as_ref()
+            .is_some_and(|dialog| dialog.state() == DialogState::Confirmed)
+    }
+}
+
+/// Adds Contact, Allow and Supported: every INVITE and every response to one that creates or refreshes a dialog has them.
+fn describe_ourselves(headers: &mut Headers, stack: &Stack, flow: &Flow, contact: &LocalContact) {
+    headers.push(HeaderName::Contact, stack.contact(flow, contact));
+    headers.push(HeaderName::Allow, crate::endpoint::stack::ALLOW);
+    let supported = stack.supported();
+    if !supported.is_empty() {
+        headers.push(HeaderName::Supported, supported);
+    }
+}
+
+/// The body of a message when there is one.
+fn body_of(headers: &Headers, bytes: &Bytes) -> Option<Body> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let content_type = headers.content_type().ok().flatten();
+    let content_type = content_type.map_or_else(
+        || "application/sdp".to_owned(),
+        |kind| format!("{}/{}", kind.kind, kind.subtype).to_ascii_lowercase(),
+    );
+    Some(Body {
+        content_type,
+        bytes: bytes.clone(),
+    })
+}
+
+/// What an ACK or a 2xx carries, when a call can use it.
+fn session_body(stack: &Stack, headers: &Headers, bytes: &Bytes) -> Option<Body> {
+    body_of(headers, bytes).filter(|body| stack.config.accept.contains(&body.content_type))
+}
+
+/// The identity a new call as caller goes by.
+struct CallerIdentity {
+    call_id: CallId,
+    tag: Tag,
+}
+
+/// Reads what every parsed message has; a message that lost it is ignored.
+fn essentials_of(headers: &Headers) -> Option<Essentials> {
+    Essentials::of(headers).ok()
+}
+
+fn add_body(request: &mut Request, body: Option<Body>) {
+    if let Some(body) = body {
+        request
+            .headers
+            .replace(HeaderName::ContentType, body.content_type);
+        request.body = body.bytes;
+    }
+}

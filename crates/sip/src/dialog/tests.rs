@@ -1,0 +1,1 @@
+//! Named cases of RFC 3261 §12.

@@ -1,0 +1,309 @@
+//! Owns the checks a request must pass before it reaches a call: RFC 3261 §8.2.1 to §8.2.3, in that order.
+//!
+//! Never sends: a failed check comes back as the refusal to send. Max-Forwards is not among them: a request with 0 has arrived and is
+//! answered as any other (RFC 4475 §3.3.11); 483 is for elements that would have to forward it.
+
+use super::config::EndpointConfig;
+use super::stack::ALLOW;
+use crate::message::{Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
+use crate::uri::Uri;
+
+/// A refusal that a check asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: Option<String>,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode) -> Self {
+        Refusal {
+            status,
+            reason: None,
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn bad_request(reason: &str) -> Self {
+        Refusal {
+            status: StatusCode::BAD_REQUEST,
+            reason: Some(reason.to_owned()),
+            headers: Vec::new(),
+        }
+    }
+
+    /// 400 that names the header at fault.
+    fn bad_header(error: &HeaderError) -> Self {
+        Self::bad_request(&format!("Bad {}", error.header))
+    }
+}
+
+/// Checks everything that does not depend on dialogs and transactions. ACK and CANCEL are never refused this way.
+pub(crate) fn check(
+    request: &mut Request,
+    essentials: &Essentials,
+    config: &EndpointConfig,
+) -> Result<(), Refusal> {
+    method(request)?;
+    sequence(request, essentials)?;
+    scheme(request)?;
+    extensions(request, config)?;
+    if request.method == Method::Invite {
+        contact(request)?;
+        accepted_answers(request, config)?;
+        content(request, config)?;
+    }
+    Ok(())
+}
+
+/// 405 for a method that SIP knows and this endpoint does not take part in, 501 for any other token (RFC 3261 §8.2.1, §21.5.2).
+fn method(request: &Request) -> Result<(), Refusal> {
+    let status = match &request.method {
+        Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Options => return Ok(()),
+        Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    Err(Refusal::new(status).with(HeaderName::Allow, ALLOW))
+}
+
+fn sequence(request: &Request, essentials: &Essentials) -> Result<(), Refusal> {
+    if essentials.cseq.method == request.method {
+        Ok(())
+    } else {
+        Err(Refusal::bad_request("CSeq Method Mismatch"))
+    }
+}
+
+fn scheme(request: &Request) -> Result<(), Refusal> {
+    match request.uri {
+        Uri::Sip(_) => Ok(()),
+        Uri::Other(_) => Err(Refusal::new(StatusCode::UNSUPPORTED_URI_SCHEME)),
+    }
+}
+
+/// 420 for what Require names and this endpoint does not know (RFC 3261 §8.2.2.3). Proxy-Require is not for us.
+fn extensions(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
+    let required = request
+        .headers
+        .require()
+        .map_err(|error| Refusal::bad_header(&error))?;
+    let unknown: Vec<String> = required
+        .iter()
+        .filter(|tag| !config.supported.iter().any(|known| tag.eq_ignore_case(known)))
+        .map(|tag| tag.to_str_lossy().into_owned())
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, unknown.join(", ")))
+}
+
+fn contact(request: &Request) -> Result<(), Refusal> {
+    if request.headers.contact_is_star() {
+        Err(Refusal::bad_request("Bad Contact"))
+    } else {
+        Ok(())
+    }
+}
+
+/// 406 when Accept leaves no type our session descriptions could have (RFC 4475 §3.3.15).
+fn accepted_answers(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
+    let ranges = request
+        .headers
+        .accept()
+        .map_err(|error| Refusal::bad_header(&error))?;
+    let usable = config.accept.iter().filter_map(|kind| kind.split_once('/'));
+    if ranges.is_empty()
+        || usable
+            .clone()
+            .any(|(kind, subtype)| ranges.iter().any(|range| range.covers(kind, subtype)))
+    {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::NOT_ACCEPTABLE).with(HeaderName::Accept, config.accept.join(", ")))
+}
+
+/// 415 for a body that is not understood (RFC 3261 §8.2.3). One that is marked optional is taken off instead.
+fn content(request: &mut Request, config: &EndpointConfig) -> Result<(), Refusal> {
+    if request.body.is_empty() {
+        return Ok(());
+    }
+    let kind = request
+        .headers
+        .content_type()
+        .map_err(|error| Refusal::bad_header(&error))?;
+    let known_kind = match &kind {
+        Some(kind) => config
+            .accept
+            .iter()
+            .filter_map(|known| known.split_once('/'))
+            .any(|(known, subtype)| kind.is(known, subtype)),
+        // The header is missing against RFC 3261 §20.15; a session description can be told by its first line.
+        None => request.body.starts_with(b"v="),
+    };
+    let encodings = request
+        .headers
+        .content_encodings()
+        .map_err(|error| Refusal::bad_header(&error))?;
+    let encoded = encodings.iter().any(|coding| !coding.eq_ignore_case("identity"));
+    if known_kind && !encoded {
+        return Ok(());
+    }
+    if is_optional(request) {
+        request.body.clear();
+        return Ok(());
+    }
+    let mut refusal =
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with(HeaderName::Accept, config.accept.join(", "));
+    if encoded {
+        refusal = refusal.with(HeaderName::AcceptEncoding, "identity");
+    }
+    Err(refusal)
+}
+
+fn is_optional(request: &Request) -> bool {
+    request
+        .headers
+        .text(&HeaderName::ContentDisposition)
+        .is_some_and(|disposition| {
+            let text = disposition.to_str_lossy().to_ascii_lowercase();
+            text.split(';')
+                .any(|param| param.replace([' ', '\t'], "") == "handling=optional")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::Message;
+
+    fn status_of(start: &str, headers: &str, body: &str) -> (u16, String) {
+        let method = start.split(' ').next().unwrap_or_default();
+        let text = format!(
+            "{start} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKa\r\nFrom: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n\
+             Call-ID: c\r\nCSeq: 1 {method}\r\n{headers}\r\n{body}"
+        );
+        let Ok(Message::Request(mut request)) = Message::parse(Bytes::from(text)) else {
+            panic!("{start} {headers}")
+        };
+        let essentials = Essentials::of(&request.headers).expect("essentials");
+        match check(&mut request, &essentials, &EndpointConfig::default()) {
+            Ok(()) => (0, format!("{} bytes", request.body.len())),
+            Err(refusal) => {
+                let (name, value) = refusal
+                    .headers
+                    .first()
+                    .cloned()
+                    .unwrap_or((HeaderName::Subject, String::new()));
+                (refusal.status.code(), format!("{name}: {value}"))
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_status_and_header() {
+        let sdp = "Content-Type: application/sdp\r\n";
+        let rows = [
+            ("INVITE sip:b@y", sdp, "v=0\r\n", 0, "5 bytes"),
+            ("INVITE sip:b@y", "", "", 0, "0 bytes"),
+            ("INVITE sip:b@y", "", "v=0\r\n", 0, "5 bytes"),
+            (
+                "INVITE sip:b@y",
+                "c: Application/SDP;charset=x\r\n",
+                "v=0",
+                0,
+                "3 bytes",
+            ),
+            ("INVITE sip:b@y", "", "hello", 415, "Accept: application/sdp"),
+            (
+                "INVITE sip:b@y",
+                "Content-Type: text/plain\r\n",
+                "hi",
+                415,
+                "Accept: application/sdp",
+            ),
+            (
+                "INVITE sip:b@y",
+                "Content-Type: a/b\r\nContent-Disposition: x; handling = optional\r\n",
+                "hi",
+                0,
+                "0 bytes",
+            ),
+            (
+                "INVITE sip:b@y",
+                "Content-Type: application/sdp\r\ne: gzip\r\n",
+                "zz",
+                415,
+                "Accept: application/sdp",
+            ),
+            (
+                "INVITE sip:b@y",
+                "Content-Type: application/sdp\r\ne: identity\r\n",
+                "v=",
+                0,
+                "2 bytes",
+            ),
+            (
+                "INVITE sip:b@y",
+                "Accept: text/plain\r\n",
+                "",
+                406,
+                "Accept: application/sdp",
+            ),
+            (
+                "INVITE sip:b@y",
+                "Accept: text/plain, application/*\r\n",
+                "",
+                0,
+                "0 bytes",
+            ),
+            ("INVITE sip:b@y", "Accept:\r\n", "", 0, "0 bytes"),
+            (
+                "INVITE sip:b@y",
+                "Require: 100rel, x\r\n",
+                "",
+                420,
+                "Unsupported: 100rel, x",
+            ),
+            ("INVITE sip:b@y", "Contact: *\r\n", "", 400, "Subject: "),
+            ("INVITE tel:+123", "", "", 416, "Subject: "),
+            (
+                "OPTIONS sip:b@y",
+                "Max-Forwards: 0\r\nProxy-Require: x\r\n",
+                "",
+                0,
+                "0 bytes",
+            ),
+            ("OPTIONS sip:b@y", "Content-Type: a/b\r\n", "hi", 0, "2 bytes"),
+            (
+                "REGISTER sip:y",
+                "",
+                "",
+                405,
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS",
+            ),
+            (
+                "BREW sip:y",
+                "",
+                "",
+                501,
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS",
+            ),
+        ];
+        for (start, headers, body, status, detail) in rows {
+            assert_eq!(
+                status_of(start, headers, body),
+                (status, detail.to_owned()),
+                "{start} {headers:?}"
+            );
+        }
+    }
+}

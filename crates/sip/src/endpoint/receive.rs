@@ -1,0 +1,402 @@
+//! What an endpoint does with each message that arrives, up to the call it belongs to.
+//!
+//! Owns the order of RFC 3261 §8.2 and §12.2.2: readable at all, transaction, checks, dialog. Automatic answers leave from here;
+//! most of them without keeping state (§8.2.7), so that a flood of refused requests costs no memory.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Endpoint;
+use super::check::{Refusal, check};
+use super::config::Admission;
+use super::counters::DropReason;
+use super::event::CallKey;
+use super::flow::Flow;
+use super::route::{ResponseRoute, note_source, response_route};
+use super::stack::ALLOW;
+use crate::call::{Call, IncomingInvite};
+use crate::dialog::DialogId;
+use crate::message::{
+    Essentials, HeaderName, Message, Method, ParseError, ParseErrorKind, Request, Response, StatusCode, Tag,
+};
+use crate::transaction::key::{MergeKey, ServerKey};
+use crate::transaction::layer::RequestMatch;
+
+/// Retry-After when a table is full, in seconds: transactions end after 32 s at the latest.
+const FULL_RETRY_AFTER_S: u32 = 10;
+
+/// A request with what has been found out about it.
+struct Received {
+    request: Request,
+    essentials: Essentials,
+    key: ServerKey,
+    route: ResponseRoute,
+    flow: Flow,
+}
+
+impl Endpoint {
+    pub(super) fn receive(&mut self, now: Instant, flow: Flow, datagram: Bytes) {
+        self.stack.out.counters.messages_in += 1;
+        match Message::parse(datagram) {
+            Ok(Message::Request(request)) => self.receive_request(now, flow, request),
+            Ok(Message::Response(response)) => self.receive_response(now, response),
+            Err(error) => self.answer_unreadable(&flow, error),
+        }
+    }
+
+    /// Sends what a broken request is owed; 400, 413, 505, 513 and the like.
+    pub(super) fn answer_unreadable(&mut self, flow: &Flow, error: ParseError) {
+        let Some(answer) = error.answer else {
+            let reason = match error.kind {
+                ParseErrorKind::Empty => DropReason::KeepAlive,
+                _ => DropReason::Unreadable,
+            };
+            return self.stack.out.drop_for(reason);
+        };
+        let mut response = answer.into_response();
+        let Ok(Some(mut via)) = response.headers.top_via() else {
+            return self.stack.out.drop_for(DropReason::Unreadable);
+        };
+        let Some(route) = response_route(&via, flow) else {
+            return self.stack.out.drop_for(DropReason::Unroutable);
+        };
+        note_source(&mut via, flow.remote);
+        replace_top_via(&mut response.headers, &via);
+        let call_id = response
+            .headers
+            .get(&HeaderName::CallId)
+            .cloned()
+            .unwrap_or_default();
+        let tag = self.stack.stateless_tag(&[&via.to_bytes(), &call_id]);
+        response = response.with_to_tag(&tag);
+        self.stack.sign(&mut response);
+        self.stack.respond_stateless(&route, &response);
+    }
+
+    fn receive_response(&mut self, now: Instant, response: Response) {
+        let Ok(essentials) = Essentials::of(&response.headers) else {
+            return self.stack.out.drop_for(DropReason::UnreadableResponse);
+        };
+        let stack = &mut self.stack;
+        if let Some(news) = stack
+            .transactions
+            .receive_response(now, response, &essentials, &mut stack.out)
+        {
+            self.deliver(now, news);
+        }
+    }
+
+    fn receive_request(&mut self, now: Instant, flow: Flow, mut request: Request) {
+        let Ok(mut essentials) = Essentials::of(&request.headers) else {
+            return self.stack.out.drop_for(DropReason::Unreadable);
+        };
+        let key = ServerKey::of(&request, &essentials);
+        let stack = &mut self.stack;
+        match stack
+            .transactions
+            .receive_request(now, &key, &request.method, &mut stack.out)
+        {
+            RequestMatch::Taken => return,
+            RequestMatch::AckForCore => return self.receive_ack(now, flow, &request, &essentials),
+            RequestMatch::New => {}
+        }
+        let Some(route) = response_route(&essentials.via, &flow) else {
+            return self.stack.out.drop_for(DropReason::Unroutable);
+        };
+        note_source(&mut essentials.via, flow.remote);
+        replace_top_via(&mut request.headers, &essentials.via);
+        let mut received = Received {
+            request,
+            essentials,
+            key,
+            route,
+            flow,
+        };
+        if received.request.method == Method::Cancel {
+            return self.receive_cancel(now, received);
+        }
+        if let Err(refusal) = check(&mut received.request, &received.essentials, &self.stack.config) {
+            return self.refuse(&received, refusal);
+        }
+        match received.essentials.to_tag() {
+            Some(_) => self.receive_in_dialog(now, received),
+            None => self.receive_outside_dialog(now, received),
+        }
+    }
+
+    fn receive_ack(&mut self, now: Instant, flow: Flow, ack: &Request, essentials: &Essentials) {
+        let call = self.stack.dialogs.get(&DialogId::of_request(essentials)).copied();
+        let Some(call) = call else {
+            return self.stack.out.drop_for(DropReason::StrayAck);
+        };
+        self.with_call(call, |call, stack| call.receive_ack(now, stack, ack, flow));
+    }
+
+    // ---- CANCEL
+
+    fn receive_cancel(&mut self, now: Instant, received: Received) {
+        let invite_key = ServerKey::of_cancelled(&received.request, &received.essentials);
+        let Some((invite, call, pending)) = self.stack.transactions.find_invite(&invite_key) else {
+            return self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
+        };
+        let tag = call
+            .and_then(|call| self.calls.get(&call))
+            .and_then(|slot| slot.call.response_tag());
+        let tag = tag.unwrap_or_else(|| self.request_tag(&received));
+        let cancel = self.stack.transactions.open_other(received.key, received.route);
+        let response = self.stack.response(&received.request, StatusCode::OK, Some(&tag));
+        self.stack.respond(now, cancel, &response);
+        if let Some(call) = call.filter(|_| pending) {
+            self.with_call(call, |call, stack| call.receive_cancel(now, stack, invite));
+        }
+    }
+
+    // ---- outside of dialogs
+
+    fn receive_outside_dialog(&mut self, now: Instant, received: Received) {
+        match received.request.method {
+            Method::Invite => self.receive_new_invite(now, received),
+            Method::Options => self.answer_options(&received),
+            // BYE without a To tag belongs to no dialog (RFC 3261 §15.1.2).
+            _ => self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST)),
+        }
+    }
+
+    fn receive_new_invite(&mut self, now: Instant, received: Received) {
+        let merge = MergeKey::of(&received.essentials);
+        if self.stack.transactions.is_merged(merge.as_ref()) {
+            return self.refuse(&received, Refusal::new(StatusCode::LOOP_DETECTED));
+        }
+        if let Admission::Refusing { retry_after_s } = self.stack.admission {
+            return self.refuse_overload(&received, retry_after_s);
+        }
+        if self.calls.len() >= self.stack.config.limits.calls || self.transactions_are_full() {
+            return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
+        }
+        let key = self.new_call_key();
+        let Received {
+            request,
+            essentials,
+            key: server_key,
+            route,
+            flow,
+        } = received;
+        let invite = IncomingInvite {
+            request,
+            essentials,
+            key: server_key,
+            merge,
+            route,
+            flow,
+        };
+        let call = Call::receive_invite(now, &mut self.stack, key, invite);
+        self.add_call(key, call);
+    }
+
+    /// RFC 3261 §11.2: what we can do; 503 while new calls are refused, so that load balancers look elsewhere.
+    fn answer_options(&mut self, received: &Received) {
+        if let Admission::Refusing { retry_after_s } = self.stack.admission {
+            return self.refuse_overload(received, retry_after_s);
+        }
+        let response = self.capabilities(received);
+        self.stack.out.transmit(received.route.flow, response.to_bytes());
+    }
+
+    fn capabilities(&self, received: &Received) -> Response {
+        let tag = self.request_tag(received);
+        let mut response = self.stack.response(&received.request, StatusCode::OK, Some(&tag));
+        response.headers.push(HeaderName::Allow, ALLOW);
+        response.headers.push(HeaderName::Accept, self.stack.accept());
+        response.headers.push(HeaderName::AcceptEncoding, "identity");
+        response.headers.push(HeaderName::AcceptLanguage, "en");
+        response
+            .headers
+            .push(HeaderName::Supported, self.stack.supported());
+        response
+    }
+
+    // ---- within dialogs
+
+    fn receive_in_dialog(&mut self, now: Instant, received: Received) {
+        let id = DialogId::of_request(&received.essentials);
+        let Some(key) = self.stack.dialogs.get(&id).copied() else {
+            return self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
+        };
+        if received.request.method == Method::Invite && self.transactions_are_full() {
+            return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
+        }
+        let cseq = received.essentials.cseq.number;
+        let flow = received.flow;
+        let in_order = self
+            .calls
+            .get_mut(&key)
+            .is_some_and(|slot| slot.call.take_request(&id, flow, cseq));
+        if !in_order {
+            let refusal = Refusal {
+                status: StatusCode::SERVER_INTERNAL_ERROR,
+                reason: Some("CSeq Out Of Order".to_owned()),
+                headers: Vec::new(),
+            };
+            return self.refuse_within_dialog(now, received, refusal);
+        }
+        match received.request.method {
+            Method::Invite => self.receive_reinvite(now, key, received),
+            Method::Bye => self.receive_bye(now, key, received),
+            _ => self.answer_probe(key, &received),
+        }
+    }
+
+    fn receive_reinvite(&mut self, now: Instant, key: CallKey, received: Received) {
+        let Received {
+            request,
+            essentials,
+            key: server_key,
+            route,
+            flow,
+        } = received;
+        let invite = IncomingInvite {
+            request,
+            essentials,
+            key: server_key,
+            merge: None,
+            route,
+            flow,
+        };
+        self.with_call(key, |call, stack| call.receive_reinvite(now, stack, invite));
+    }
+
+    fn receive_bye(&mut self, now: Instant, key: CallKey, received: Received) {
+        let Received {
+            request,
+            key: server_key,
+            route,
+            ..
+        } = received;
+        let bye = self.stack.transactions.open_other(server_key, route);
+        let response = self.stack.response(&request, StatusCode::OK, None);
+        self.stack.respond(now, bye, &response);
+        self.with_call(key, |call, stack| call.receive_bye(now, stack, &request));
+    }
+
+    fn answer_probe(&mut self, key: CallKey, received: &Received) {
+        if self.calls.get(&key).is_none_or(|slot| slot.call.has_ended()) {
+            return self.refuse(received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
+        }
+        let response = self.capabilities(received);
+        self.stack.out.transmit(received.route.flow, response.to_bytes());
+    }
+
+    // ---- refusals
+
+    /// Refuses without keeping state.
+    fn refuse(&mut self, received: &Received, refusal: Refusal) {
+        let tag = self.request_tag(received);
+        let response = self.refusal_response(&received.request, &tag, &refusal);
+        self.stack.respond_stateless(&received.route, &response);
+    }
+
+    /// Refuses a request within a dialog. An INVITE is refused through a transaction: a late copy of it, judged anew after the
+    /// refusal, could be accepted while the peer has long given it up.
+    fn refuse_within_dialog(&mut self, now: Instant, received: Received, refusal: Refusal) {
+        if received.request.method != Method::Invite {
+            return self.refuse(&received, refusal);
+        }
+        let tag = self.request_tag(&received);
+        let response = self.refusal_response(&received.request, &tag, &refusal);
+        self.stack.out.counters.refuse(refusal.status.code());
+        let id = self
+            .stack
+            .transactions
+            .open_invite(now, received.key, None, received.route, None);
+        self.stack.respond(now, id, &response);
+    }
+
+    fn refuse_overload(&mut self, received: &Received, retry_after_s: u32) {
+        self.stack.out.counters.refused_overload += 1;
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE)
+            .with(HeaderName::RetryAfter, retry_after_s.to_string());
+        self.refuse(received, refusal);
+    }
+
+    fn refusal_response(&self, request: &Request, tag: &Tag, refusal: &Refusal) -> Response {
+        let mut response = self.stack.response(request, refusal.status, Some(tag));
+        if let Some(reason) = &refusal.reason {
+            response = response.with_reason(reason.clone());
+        }
+        for (name, value) in &refusal.headers {
+            response.headers.push(name.clone(), value.clone());
+        }
+        response
+    }
+
+    /// The To tag for responses without a dialog: the same for every copy of the request.
+    fn request_tag(&self, received: &Received) -> Tag {
+        let branch = received.essentials.via.branch();
+        self.stack.stateless_tag(&[
+            received.essentials.call_id.as_bytes(),
+            branch.as_ref().map_or(b"", |branch| branch.as_bytes()),
+            &received.essentials.cseq.number.to_be_bytes(),
+        ])
+    }
+
+    fn transactions_are_full(&self) -> bool {
+        self.stack.transactions.len() >= self.stack.config.limits.transactions
+    }
+}
+
+/// Writes the topmost Via back. A field that lists several Via values keeps the others.
+fn replace_top_via(headers: &mut crate::message::Headers, via: &crate::message::Via) {
+    let mut value = via.to_bytes();
+    if let Some(field) = headers.get(&HeaderName::Via)
+        && let Some(rest) = values_behind_first(field)
+    {
+        value = [value.as_ref(), b", ", rest].concat().into();
+    }
+    headers.replace_first(HeaderName::Via, value);
+}
+
+/// What stands behind the first comma that is in no quoted string.
+fn values_behind_first(field: &[u8]) -> Option<&[u8]> {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (position, byte) in field.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => return Some(field[position + 1..].trim_ascii()),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_of_several_vias_in_one_field_is_replaced() {
+        let rows: [(&[u8], Option<&[u8]>); 4] = [
+            (b"SIP/2.0/UDP a;branch=1", None),
+            (
+                b"SIP/2.0/UDP a;branch=1, SIP/2.0/UDP b , SIP/2.0/UDP c",
+                Some(b"SIP/2.0/UDP b , SIP/2.0/UDP c"),
+            ),
+            (
+                b"SIP/2.0/UDP a;x=\"1,\\\",2\",SIP/2.0/UDP b",
+                Some(b"SIP/2.0/UDP b"),
+            ),
+            (b"", None),
+        ];
+        for (field, rest) in rows {
+            assert_eq!(
+                values_behind_first(field),
+                rest,
+                "{}",
+                String::from_utf8_lossy(field)
+            );
+        }
+    }
+}

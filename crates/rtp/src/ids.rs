@@ -156,15 +156,22 @@ impl ClockRate {
         self.0.get()
     }
 
-    /// Duration of `units` in nanoseconds, rounded down. Exact arithmetic up to 2^63 nanoseconds.
+    /// Duration of `units` in nanoseconds, rounded down; saturates after 584 years.
     #[must_use]
     pub const fn nanoseconds(self, units: u64) -> u64 {
-        (units as u128 * 1_000_000_000 / self.hz() as u128) as u64
+        let hz = self.hz() as u64;
+        (units / hz)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(units % hz * 1_000_000_000 / hz)
     }
 
-    /// Units in `nanoseconds`, rounded down.
+    /// Units in `nanoseconds`, rounded down; saturates.
     #[must_use]
     pub const fn units(self, nanoseconds: u64) -> u64 {
-        (nanoseconds as u128 * self.hz() as u128 / 1_000_000_000) as u64
+        let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+        let hz = self.hz() as u64;
+        seconds
+            .saturating_mul(hz)
+            .saturating_add(rest * hz / 1_000_000_000)
     }
 }

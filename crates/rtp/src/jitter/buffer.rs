@@ -1,13 +1,23 @@
-//! Bounded packet storage.
+//! Ordered, deduplicating, bounded storage of received packets. Owns the slots and the read point; knows nothing of time:
+//! when a packet is due is the policy's business.
 
-/// Why a packet was not stored.
+use super::timeline::MediaPosition;
+use crate::ids::{ExtendedSequenceNumber, PayloadType, RtpTimestamp};
+
+/// Most slots a buffer can have: one bit each in a word.
+pub const MAX_SLOTS: usize = 64;
+
+/// Part of the slots kept for packets that were overtaken by the very first one received.
+const BEFORE_FIRST: u64 = 4;
+
+/// Why a packet will not be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
-    /// Its sequence number is stored or was played already.
+    /// Its sequence number is stored or was handed out already.
     Duplicate,
-    /// Its time has passed: the place was concealed.
+    /// Its time has passed: its place was concealed, or a later packet was handed out.
     Late,
-    /// The buffer has no room that far ahead.
+    /// So far ahead of packets still waiting that no slot is left.
     Overflow,
     /// The payload is larger than a slot.
     TooLarge,
@@ -15,4 +25,351 @@ pub enum Rejected {
     SequenceJump,
     /// Audio of no duration.
     Empty,
+}
+
+impl Rejected {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [Self; 6] = [
+        Self::Duplicate,
+        Self::Late,
+        Self::Overflow,
+        Self::TooLarge,
+        Self::SequenceJump,
+        Self::Empty,
+    ];
+
+    /// Name for a metric label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::Overflow => "overflow",
+            Self::TooLarge => "too_large",
+            Self::SequenceJump => "sequence_jump",
+            Self::Empty => "empty",
+        }
+    }
+}
+
+/// What a packet carries, as told by the leg, which knows payload types and codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Coded audio of this many samples (`Decoder::samples`, in units of the RTP clock), at least 1.
+    Audio {
+        /// Duration in units of the RTP clock.
+        samples: u32,
+    },
+    /// Comfort noise (RFC 3389): what follows until the next audio is silence.
+    ComfortNoise,
+    /// No audio at all, such as telephone-event: takes a sequence number, so that it is not taken for a loss.
+    NoAudio,
+}
+
+/// Everything about a stored packet but its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketInfo {
+    /// Place in the stream.
+    pub sequence: ExtendedSequenceNumber,
+    /// Place in media time.
+    pub position: MediaPosition,
+    /// What it carries.
+    pub content: Content,
+    /// Payload type on the wire.
+    pub payload_type: PayloadType,
+    /// Marker bit on the wire.
+    pub marker: bool,
+    /// Timestamp on the wire.
+    pub timestamp: RtpTimestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    info: PacketInfo,
+    len: usize,
+}
+
+/// Packets of one source between arrival and playout.
+///
+/// A packet lives in the slot of its sequence number modulo the number of slots, so insertion, lookup and removal take
+/// constant time and nothing is ever moved or allocated.
+#[derive(Debug)]
+pub struct JitterBuffer {
+    slots: Box<[Slot]>,
+    payloads: Box<[u8]>,
+    payload_capacity: usize,
+    /// Bit n: slot n holds a packet.
+    occupied: u64,
+    /// Everything below is gone; the next packet in order has this number.
+    read: Option<ExtendedSequenceNumber>,
+    /// Bit n: `read − 1 − n` was handed out, not given up.
+    handed_out: u64,
+}
+
+impl JitterBuffer {
+    /// Allocates `slots` (rounded up to a power of two, 2 to [`MAX_SLOTS`]) of `payload_capacity` octets each.
+    #[must_use]
+    pub fn new(slots: usize, payload_capacity: usize) -> Self {
+        let slots = slots.clamp(2, MAX_SLOTS).next_power_of_two();
+        let vacant = Slot {
+            info: PacketInfo::VACANT,
+            len: 0,
+        };
+        Self {
+            slots: vec![vacant; slots].into_boxed_slice(),
+            payloads: vec![0; slots * payload_capacity].into_boxed_slice(),
+            payload_capacity,
+            occupied: 0,
+            read: None,
+            handed_out: 0,
+        }
+    }
+
+    /// Tells whether a packet could be stored.
+    ///
+    /// # Errors
+    /// [`Rejected::TooLarge`], [`Rejected::Duplicate`], [`Rejected::Late`] or [`Rejected::Overflow`].
+    pub fn check(&self, sequence: ExtendedSequenceNumber, payload_len: usize) -> Result<(), Rejected> {
+        if payload_len > self.payload_capacity {
+            return Err(Rejected::TooLarge);
+        }
+        let Some(read) = self.read else { return Ok(()) };
+        if sequence < read {
+            let age = u32::try_from(read.0 - 1 - sequence.0).unwrap_or(u32::MAX);
+            let was_heard = self.handed_out.checked_shr(age).unwrap_or(0) & 1 == 1;
+            return Err(if was_heard {
+                Rejected::Duplicate
+            } else {
+                Rejected::Late
+            });
+        }
+        if sequence.0 - read.0 >= self.slots.len() as u64 {
+            return if self.is_empty() {
+                Ok(())
+            } else {
+                Err(Rejected::Overflow)
+            };
+        }
+        let stored = self.occupied & 1 << self.slot_of(sequence) != 0;
+        if stored { Err(Rejected::Duplicate) } else { Ok(()) }
+    }
+
+    /// Stores a copy of a packet.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); the buffer is unchanged.
+    pub fn insert(&mut self, info: PacketInfo, payload: &[u8]) -> Result<(), Rejected> {
+        let sequence = info.sequence;
+        self.check(sequence, payload.len())?;
+        let slots = self.slots.len() as u64;
+        match self.read {
+            None => {
+                self.read = Some(ExtendedSequenceNumber(
+                    sequence.0.saturating_sub(slots / BEFORE_FIRST),
+                ))
+            }
+            Some(read) if sequence.0 - read.0 >= slots => {
+                self.advance_read(ExtendedSequenceNumber(sequence.0 - (slots - 1)), false);
+            }
+            Some(_) => {}
+        }
+        let slot = self.slot_of(sequence);
+        self.slots[slot] = Slot {
+            info,
+            len: payload.len(),
+        };
+        let start = slot * self.payload_capacity;
+        self.payloads[start..start + payload.len()].copy_from_slice(payload);
+        self.occupied |= 1 << slot;
+        Ok(())
+    }
+
+    /// The stored packet with the lowest number.
+    #[must_use]
+    pub fn front(&self) -> Option<&PacketInfo> {
+        self.front_slot().map(|slot| &self.slots[slot].info)
+    }
+
+    /// How many packets before the front one are missing; 0 when empty.
+    #[must_use]
+    pub fn missing_before_front(&self) -> u64 {
+        match (self.front(), self.read) {
+            (Some(front), Some(read)) => front.sequence.0 - read.0,
+            _ => 0,
+        }
+    }
+
+    /// Removes the front packet and gives up those missing before it. Its payload stays readable until the next insertion.
+    pub fn pop_front(&mut self) -> Option<(PacketInfo, &[u8])> {
+        let slot = self.front_slot()?;
+        let Slot { info, len } = self.slots[slot];
+        self.occupied &= !(1 << slot);
+        self.advance_read(ExtendedSequenceNumber(info.sequence.0 + 1), true);
+        let start = slot * self.payload_capacity;
+        Some((info, &self.payloads[start..start + len]))
+    }
+
+    /// Gives up what is missing before the front packet, once its stream begins to play.
+    pub fn begin_at_front(&mut self) {
+        if let Some(&PacketInfo { sequence, .. }) = self.front() {
+            self.advance_read(sequence, false);
+        }
+    }
+
+    /// Forgets all packets and the read point.
+    pub fn clear(&mut self) {
+        self.occupied = 0;
+        self.read = None;
+        self.handed_out = 0;
+    }
+
+    /// Packets stored.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.occupied.count_ones() as usize
+    }
+
+    /// Tells whether no packet is stored.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
+    /// Most packets the buffer can hold.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Moves the read point up; `last_heard` tells whether the packet just below it was handed out.
+    fn advance_read(&mut self, to: ExtendedSequenceNumber, last_heard: bool) {
+        let steps = self.read.map_or(u64::MAX, |read| to.0 - read.0);
+        let shifted = u32::try_from(steps)
+            .ok()
+            .and_then(|steps| self.handed_out.checked_shl(steps))
+            .unwrap_or(0);
+        self.handed_out = shifted | u64::from(last_heard);
+        self.read = Some(to);
+    }
+
+    fn slot_of(&self, sequence: ExtendedSequenceNumber) -> usize {
+        (sequence.0 % self.slots.len() as u64) as usize
+    }
+
+    /// First occupied slot from the read point on, going round.
+    fn front_slot(&self) -> Option<usize> {
+        if self.occupied == 0 {
+            return None;
+        }
+        let slots = self.slots.len();
+        let first = self.slot_of(self.read?);
+        let from_first = self.occupied >> first;
+        let steps = if from_first != 0 {
+            from_first.trailing_zeros() as usize
+        } else {
+            slots - first + self.occupied.trailing_zeros() as usize
+        };
+        Some((first + steps) % slots)
+    }
+}
+
+impl PacketInfo {
+    const VACANT: Self = Self {
+        sequence: ExtendedSequenceNumber(0),
+        position: MediaPosition(0),
+        content: Content::NoAudio,
+        payload_type: PayloadType::PCMU,
+        marker: false,
+        timestamp: RtpTimestamp(0),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(sequence: u64) -> PacketInfo {
+        PacketInfo {
+            sequence: ExtendedSequenceNumber(sequence),
+            ..PacketInfo::VACANT
+        }
+    }
+
+    fn insert(buffer: &mut JitterBuffer, sequence: u64) -> Result<(), Rejected> {
+        buffer.insert(info(sequence), &sequence.to_be_bytes())
+    }
+
+    fn drain(buffer: &mut JitterBuffer) -> Vec<u64> {
+        let mut out = Vec::new();
+        while let Some((info, payload)) = buffer.pop_front() {
+            assert_eq!(payload, info.sequence.0.to_be_bytes());
+            out.push(info.sequence.0);
+        }
+        out
+    }
+
+    #[test]
+    fn packets_come_out_in_order_however_they_went_in() {
+        for start in [0_u64, 1, 127, 32_767, 65_534, 65_535].map(|s| s + 65_536) {
+            let mut buffer = JitterBuffer::new(8, 8);
+            for step in [0, 3, 1, 2, 5, 4] {
+                assert_eq!(insert(&mut buffer, start + step), Ok(()));
+            }
+            assert_eq!(drain(&mut buffer), (start..start + 6).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn each_rejection_has_its_reason() {
+        let mut buffer = JitterBuffer::new(4, 8);
+        assert_eq!(buffer.insert(info(100), &[0; 9]), Err(Rejected::TooLarge));
+        assert_eq!(insert(&mut buffer, 100), Ok(()));
+        buffer.begin_at_front();
+        assert_eq!(insert(&mut buffer, 100), Err(Rejected::Duplicate), "stored");
+        assert_eq!(insert(&mut buffer, 103), Ok(()));
+        assert_eq!(insert(&mut buffer, 104), Err(Rejected::Overflow));
+        assert_eq!(
+            insert(&mut buffer, 99),
+            Err(Rejected::Late),
+            "before the read point"
+        );
+        assert_eq!(drain(&mut buffer), [100, 103]);
+        assert_eq!(insert(&mut buffer, 100), Err(Rejected::Duplicate), "handed out");
+        assert_eq!(insert(&mut buffer, 103), Err(Rejected::Duplicate), "handed out");
+        assert_eq!(insert(&mut buffer, 101), Err(Rejected::Late), "given up");
+        assert_eq!(insert(&mut buffer, 102), Err(Rejected::Late), "given up");
+    }
+
+    #[test]
+    fn an_empty_buffer_follows_the_stream_over_any_gap() {
+        let mut buffer = JitterBuffer::new(4, 8);
+        insert(&mut buffer, 100).unwrap();
+        drain(&mut buffer);
+        assert_eq!(insert(&mut buffer, 3000), Ok(()));
+        assert_eq!(buffer.missing_before_front(), 3);
+        assert_eq!(drain(&mut buffer), [3000]);
+    }
+
+    #[test]
+    fn missing_packets_are_counted_until_they_come() {
+        let mut buffer = JitterBuffer::new(64, 8);
+        insert(&mut buffer, 100).unwrap();
+        buffer.begin_at_front();
+        buffer.pop_front();
+        insert(&mut buffer, 103).unwrap();
+        assert_eq!(buffer.missing_before_front(), 2);
+        insert(&mut buffer, 101).unwrap();
+        assert_eq!(buffer.missing_before_front(), 0);
+        assert_eq!(drain(&mut buffer), [101, 103]);
+    }
+
+    #[test]
+    fn a_cleared_buffer_starts_anywhere() {
+        let mut buffer = JitterBuffer::new(4, 8);
+        insert(&mut buffer, 1000).unwrap();
+        buffer.clear();
+        assert!(buffer.is_empty());
+        assert_eq!(insert(&mut buffer, 5), Ok(()));
+        assert_eq!(buffer.len(), 1);
+    }
 }

@@ -224,7 +224,7 @@ fn split_packet(datagram: &[u8], offset: usize) -> Result<&[u8], RtcpError> {
     if first & 0x20 != 0 {
         let padding = padding(packet);
         let is_last = len == rest.len();
-        if !is_last || padding == 0 || padding % 4 != 0 || padding > len - 4 {
+        if !is_last || padding == 0 || !padding.is_multiple_of(4) || padding > len - 4 {
             return Err(RtcpError::Padding { offset });
         }
     }

@@ -1,0 +1,387 @@
+//! When media is due, and by how much the delay should change. Owns the line between media time and ticks and what was
+//! learnt of arrivals; stores no packets.
+//!
+//! The line is fixed by the stream's first packet and from then on moves only by whole ticks' worth of samples, when the
+//! owner of this policy carries out one of its wishes and says so. A packet that starts within a tick's span must be
+//! there when the tick begins, so its deadline is the start of that tick; a shift by less than a tick would add delay
+//! without moving any deadline.
+
+use super::histogram::LatenessHistogram;
+use super::timeline::MediaPosition;
+
+/// Share of packets that may miss their deadline before the delay grows: 1 in 100. Concealment of single packets is
+/// hardly heard, added delay hurts everybody all the time.
+const MAY_BE_LATE: u32 = 100;
+/// Packets needed before the delay shrinks: one second of the usual 20 ms.
+const SHRINK_AFTER_PACKETS: u32 = 50;
+/// Packets between two looks at the histogram while nothing is late.
+const REVIEW_PACKETS: u32 = 25;
+/// Time to spare below which the latest packets count as about to be late, in ms.
+const GUARD_MS: i64 = 1;
+/// Media time per histogram window.
+const WINDOW_NS: u64 = 5_000_000_000;
+
+/// Bounds of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyConfig {
+    /// Safety between arrival and deadline at the start of a stream, and what shrinking leaves.
+    pub margin_ns: u64,
+    /// Most delay that growing may build up, against the earliest packets.
+    pub max_delay_ns: u64,
+}
+
+/// What the policy wants to happen to the delay, in samples (whole ticks' worth); at most one of the two is not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// Samples to add: packets are late or about to be.
+    pub grow: u32,
+    /// Samples to take away: even the latest packets wait longer than needed.
+    pub shrink: u32,
+    /// The delay is beyond its bound: shrink even in speech.
+    pub at_once: bool,
+}
+
+/// Position `position` is heard from `at_ns` on.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    at_ns: i64,
+    position: MediaPosition,
+    tick_samples: i64,
+    tick_ns: i64,
+}
+
+impl Anchor {
+    fn samples_in(&self, ticks: i64) -> u32 {
+        u32::try_from(ticks.saturating_mul(self.tick_samples)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Playout policy of one stream.
+#[derive(Debug, Clone)]
+pub struct PlayoutPolicy {
+    config: PolicyConfig,
+    anchor: Option<Anchor>,
+    lateness: LatenessHistogram,
+    window_ns: u64,
+    since_review: u32,
+    wish: Wish,
+    learnt_margin_ns: u64,
+    /// Arrival of the packet before, if that was late.
+    last_late_ns: Option<u64>,
+}
+
+impl PlayoutPolicy {
+    /// Makes a policy that has seen nothing.
+    #[must_use]
+    pub fn new(config: PolicyConfig) -> Self {
+        Self {
+            config,
+            anchor: None,
+            lateness: LatenessHistogram::new(),
+            window_ns: 0,
+            since_review: 0,
+            wish: Wish::default(),
+            learnt_margin_ns: 0,
+            last_late_ns: None,
+        }
+    }
+
+    /// Time from the arrival of a stream's first packet to the earliest tick that may play it: the configured margin plus
+    /// what the latest packets of the stream before needed more than the median, at most half the delay bound.
+    #[must_use]
+    pub fn start_margin_ns(&self) -> u64 {
+        self.config.margin_ns + self.learnt_margin_ns.min(self.config.max_delay_ns / 2)
+    }
+
+    /// Says what is heard at the start of a tick: the line for all positions.
+    pub fn set_anchor(&mut self, at_ns: u64, position: MediaPosition, tick_samples: u32, tick_ns: u64) {
+        self.anchor = Some(Anchor {
+            at_ns: at_ns.cast_signed(),
+            position,
+            tick_samples: i64::from(tick_samples.max(1)),
+            tick_ns: tick_ns.max(1).cast_signed(),
+        });
+    }
+
+    /// Start and length of the last tick in nanoseconds.
+    #[must_use]
+    pub fn last_tick(&self) -> Option<(u64, u64)> {
+        self.anchor
+            .map(|anchor| (anchor.at_ns.cast_unsigned(), anchor.tick_ns.cast_unsigned()))
+    }
+
+    /// Samples of the last tick; 1 before the stream plays.
+    #[must_use]
+    pub fn tick_samples(&self) -> u32 {
+        self.anchor
+            .map_or(1, |anchor| u32::try_from(anchor.tick_samples).unwrap_or(u32::MAX))
+    }
+
+    /// By how much a packet that begins at `position` missed its deadline when it arrived at `arrival_ns`; negative is time
+    /// to spare. `None` before the stream plays.
+    #[must_use]
+    pub fn lateness_ns(&self, position: MediaPosition, arrival_ns: u64) -> Option<i64> {
+        let anchor = self.anchor?;
+        let ticks = position.since(anchor.position).div_euclid(anchor.tick_samples);
+        let deadline_ns = anchor.at_ns.saturating_add(ticks.saturating_mul(anchor.tick_ns));
+        Some(arrival_ns.cast_signed().saturating_sub(deadline_ns))
+    }
+
+    /// The position heard from the first tick at or after `at_ns`. `None` before the stream plays.
+    #[must_use]
+    pub fn position_at(&self, at_ns: u64) -> Option<MediaPosition> {
+        let anchor = self.anchor?;
+        let since_ns = at_ns.cast_signed().saturating_sub(anchor.at_ns);
+        let ticks = -(-since_ns).div_euclid(anchor.tick_ns);
+        Some(anchor.position.plus(ticks.saturating_mul(anchor.tick_samples)))
+    }
+
+    /// Tells whether a lateness fits the line: neither later than growing could ever mend nor earlier than it could build up.
+    #[must_use]
+    pub fn is_on_line(&self, lateness_ns: i64) -> bool {
+        let tick_ns = self.anchor.map_or(0, |anchor| anchor.tick_ns);
+        let bound_ns = self.config.max_delay_ns.cast_signed() + 2 * tick_ns;
+        (-bound_ns..=bound_ns).contains(&lateness_ns)
+    }
+
+    /// Learns from an audio packet of `duration_ns` that arrived at `arrival_ns`; looks at what was learnt now and then, and
+    /// whenever a packet is late.
+    ///
+    /// Late packets that come in one burst behind a late one were held up by the same stall; they count as one, or a single
+    /// stall would raise the delay for seconds.
+    pub fn record(&mut self, arrival_ns: u64, lateness_ns: i64, duration_ns: u64) {
+        let late_in_burst = self
+            .last_late_ns
+            .is_some_and(|last| arrival_ns.saturating_sub(last) < duration_ns / 4);
+        self.last_late_ns = (lateness_ns > 0).then_some(arrival_ns);
+        if lateness_ns > 0 && late_in_burst {
+            return;
+        }
+        self.lateness.record(lateness_ns);
+        self.window_ns += duration_ns;
+        if self.window_ns >= WINDOW_NS {
+            self.window_ns = 0;
+            self.lateness.rotate();
+        }
+        self.since_review += 1;
+        if lateness_ns > 0 || self.since_review >= REVIEW_PACKETS {
+            self.review();
+        }
+    }
+
+    /// What should happen to the delay.
+    #[must_use]
+    pub const fn wish(&self) -> Wish {
+        self.wish
+    }
+
+    /// Most samples the delay may still grow by, in whole ticks' worth.
+    #[must_use]
+    pub fn room_to_grow(&self) -> u32 {
+        let (Some(anchor), Some(earliest_ms)) = (self.anchor, self.lateness.earliest_ms(MAY_BE_LATE)) else {
+            return 0;
+        };
+        let spare_ns = (-earliest_ms).max(0) * 1_000_000;
+        anchor.samples_in((self.config.max_delay_ns.cast_signed() - spare_ns).max(0) / anchor.tick_ns)
+    }
+
+    /// Told that everything from here on is heard `samples` later (earlier when negative).
+    pub fn delayed_by(&mut self, samples: i64) {
+        let Some(anchor) = &mut self.anchor else { return };
+        anchor.position = anchor.position.plus(-samples);
+        let shift_ns = samples * anchor.tick_ns / anchor.tick_samples;
+        self.lateness.shift(-shift_ns / 1_000_000);
+        let done = u32::try_from(samples.unsigned_abs()).unwrap_or(u32::MAX);
+        if samples > 0 {
+            self.wish = Wish {
+                grow: self.wish.grow.saturating_sub(done),
+                ..Wish::default()
+            };
+        } else {
+            let shrink = self.wish.shrink.saturating_sub(done);
+            self.wish = Wish {
+                shrink,
+                at_once: self.wish.at_once && shrink > 0,
+                grow: 0,
+            };
+        }
+    }
+
+    /// Told that ticks come `later_ns` later (earlier when negative) against the clock than before: all deadlines moved.
+    pub fn ticks_moved(&mut self, later_ns: i64) {
+        self.lateness.shift(-later_ns / 1_000_000);
+    }
+
+    /// Ends the stream: the line is gone, its spread of arrivals becomes the next one's start margin.
+    pub fn end_stream(&mut self) {
+        if self.lateness.len() >= SHRINK_AFTER_PACKETS {
+            let latest = self.lateness.latest_ms(MAY_BE_LATE).unwrap_or(0);
+            let median = self.lateness.latest_ms(2).unwrap_or(latest);
+            // Neighbouring bins may be microseconds apart.
+            self.learnt_margin_ns = (latest - median - 1).max(0).cast_unsigned() * 1_000_000;
+        }
+        self.lateness.clear();
+        self.anchor = None;
+        self.window_ns = 0;
+        self.since_review = 0;
+        self.wish = Wish::default();
+        self.last_late_ns = None;
+    }
+
+    fn review(&mut self) {
+        self.since_review = 0;
+        self.wish = Wish::default();
+        let (Some(anchor), Some(latest_ms)) = (self.anchor, self.lateness.latest_ms(MAY_BE_LATE)) else {
+            return;
+        };
+        // Bins are rounded down: the latest packets lie below the next millisecond.
+        let latest_ns = (latest_ms + 1) * 1_000_000;
+        let needed_ns = latest_ns + GUARD_MS * 1_000_000;
+        if needed_ns > 0 {
+            let wanted = anchor.samples_in((needed_ns + anchor.tick_ns - 1) / anchor.tick_ns);
+            self.wish.grow = wanted.min(self.room_to_grow());
+            return;
+        }
+        let spare_ns = -latest_ns - self.config.margin_ns.cast_signed();
+        if spare_ns >= anchor.tick_ns && self.lateness.len() >= SHRINK_AFTER_PACKETS {
+            self.wish.shrink = anchor.samples_in(spare_ns / anchor.tick_ns);
+            self.wish.at_once = -latest_ns > self.config.max_delay_ns.cast_signed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK_NS: u64 = 20_000_000;
+    const MS: i64 = 1_000_000;
+
+    fn policy() -> PlayoutPolicy {
+        let mut policy = PlayoutPolicy::new(PolicyConfig {
+            margin_ns: 3_000_000,
+            max_delay_ns: 200_000_000,
+        });
+        policy.set_anchor(1_000 * TICK_NS, MediaPosition(0), 160, TICK_NS);
+        policy
+    }
+
+    fn record(policy: &mut PlayoutPolicy, lateness_ms: i64, packets: usize) {
+        for n in 0..packets as u64 {
+            policy.record(n * TICK_NS, lateness_ms * MS, TICK_NS);
+        }
+    }
+
+    #[test]
+    fn a_packet_is_due_at_the_tick_in_whose_span_it_begins() {
+        let policy = policy();
+        let at = 1_000 * TICK_NS;
+        // (position, deadline in ticks from the anchor)
+        for (position, ticks) in [
+            (0, 0),
+            (1, 0),
+            (159, 0),
+            (160, 1),
+            (240, 1),
+            (320, 2),
+            (-1, -1),
+            (-160, -1),
+        ] {
+            let lateness = policy.lateness_ns(MediaPosition(position), at).unwrap();
+            assert_eq!(lateness, -ticks * TICK_NS.cast_signed(), "position {position}");
+        }
+    }
+
+    #[test]
+    fn the_first_tick_at_or_after_an_instant_has_its_position() {
+        let policy = policy();
+        let at = 1_000 * TICK_NS;
+        for (after_ns, position) in [(0, 0), (1, 160), (TICK_NS, 160), (TICK_NS + 1, 320)] {
+            assert_eq!(
+                policy.position_at(at + after_ns),
+                Some(MediaPosition(position)),
+                "{after_ns} ns"
+            );
+        }
+        assert_eq!(policy.position_at(at - 1), Some(MediaPosition(0)));
+        assert_eq!(policy.position_at(at - TICK_NS), Some(MediaPosition(-160)));
+    }
+
+    #[test]
+    fn wishes_follow_the_latest_of_a_hundred_packets() {
+        // (lateness in ms of most packets, of a few, how many of those in 100, grow, shrink)
+        let rows = [
+            (-10, -10, 0, 0, 0),
+            (-23, -23, 0, 0, 0),
+            (-24, -24, 0, 0, 1),
+            (-100, -100, 0, 0, 4),
+            (-10, 30, 1, 0, 0),
+            (-10, 30, 2, 2, 0),
+            (-10, 0, 2, 1, 0),
+            (-1, -1, 0, 1, 0),
+            (-2, -2, 0, 0, 0),
+            (-150, 90, 2, 2, 0),
+        ];
+        for (most, few, count, grow, shrink) in rows {
+            let mut policy = policy();
+            record(&mut policy, most, 100 - count);
+            record(&mut policy, few, count);
+            policy.review();
+            let wish = policy.wish();
+            assert_eq!(
+                (wish.grow, wish.shrink),
+                (grow * 160, shrink * 160),
+                "{most} ms, {count} at {few} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn carrying_out_a_wish_fulfils_it() {
+        let mut policy = policy();
+        record(&mut policy, -100, 100);
+        assert_eq!(policy.wish().shrink, 640);
+        policy.delayed_by(-80);
+        assert_eq!(policy.wish().shrink, 560);
+        policy.delayed_by(-560);
+        policy.review();
+        assert_eq!(policy.wish(), Wish::default());
+        record(&mut policy, 50, 100);
+        assert_eq!(policy.wish().grow, 480);
+        policy.delayed_by(480);
+        policy.review();
+        assert_eq!(policy.wish(), Wish::default());
+    }
+
+    #[test]
+    fn a_single_stall_counts_as_one_late_packet() {
+        let mut policy = policy();
+        record(&mut policy, -10, 200);
+        for n in 0..10_u64 {
+            policy.record(200 * TICK_NS + n, (200 - 20 * n.cast_signed()) * MS, TICK_NS);
+        }
+        assert_eq!(policy.wish(), Wish::default());
+        for n in 0..10_u64 {
+            policy.record((300 + n) * TICK_NS, 55 * MS, TICK_NS);
+        }
+        assert_eq!(policy.wish().grow, 480, "each for itself they count");
+    }
+
+    #[test]
+    fn delay_beyond_the_bound_is_taken_away_at_once() {
+        let mut policy = policy();
+        record(&mut policy, -230, 100);
+        assert!(policy.wish().at_once);
+    }
+
+    #[test]
+    fn the_next_stream_starts_with_what_this_one_needed() {
+        let mut policy = policy();
+        assert_eq!(policy.start_margin_ns(), 3_000_000);
+        record(&mut policy, -20, 60);
+        record(&mut policy, -5, 40);
+        policy.end_stream();
+        assert_eq!(policy.start_margin_ns(), 17_000_000);
+        assert_eq!(policy.lateness_ns(MediaPosition(0), 0), None);
+    }
+}

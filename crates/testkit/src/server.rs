@@ -2,10 +2,12 @@
 //!
 //! Knows only the outside interface: command line, configuration, ready line, signals, `/metrics`, `/proc`. Never links the server.
 
+mod control;
 mod http;
 mod metrics;
 mod process;
 
+pub use control::ConferenceControl;
 pub use http::{HttpAnswer, HttpClient};
 pub use metrics::Metrics;
 pub use process::{ProcessUsage, signal};
@@ -90,6 +92,7 @@ pub struct ServerBuilder {
     binary: PathBuf,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    own_data_dir: bool,
 }
 
 impl ServerBuilder {
@@ -99,6 +102,7 @@ impl ServerBuilder {
             binary: binary.into(),
             settings: Vec::new(),
             environment: Vec::new(),
+            own_data_dir: true,
         }
     }
 
@@ -114,6 +118,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Leaves the choice of the data directory to configuration and environment.
+    #[must_use]
+    pub fn without_data_dir(mut self) -> Self {
+        self.own_data_dir = false;
         self
     }
 
@@ -213,6 +224,11 @@ impl Server {
     /// Returns an API client that is logged in with the bootstrap account's key.
     pub fn api(&self) -> io::Result<HttpClient> {
         HttpClient::log_in(self.http, ACCOUNT_ID, API_KEY)
+    }
+
+    /// Returns the remote control of the conference that every server starts with.
+    pub fn first_conference(&self) -> io::Result<ConferenceControl> {
+        ConferenceControl::of_number(self.api()?, "3000")
     }
 
     /// Reads `/metrics`.

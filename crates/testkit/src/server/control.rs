@@ -1,0 +1,132 @@
+//! Owns the remote control of one conference: what an operator's client does through the API.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{HttpAnswer, HttpClient};
+
+/// One conference, seen through the API.
+#[derive(Debug, Clone)]
+pub struct ConferenceControl {
+    client: HttpClient,
+    id: String,
+}
+
+impl ConferenceControl {
+    /// Finds the conference that answers to `number`.
+    pub fn of_number(client: HttpClient, number: &str) -> io::Result<Self> {
+        let list = client.account("GET", "/conferences?paginate=false", None)?.json();
+        let has_number = |list: &Value| {
+            list.as_array()
+                .is_some_and(|items| items.iter().any(|item| item == number))
+        };
+        let found = list["data"].as_array().and_then(|items| {
+            items.iter().find(|item| {
+                has_number(&item["conference_numbers"])
+                    || has_number(&item["member"]["numbers"])
+                    || has_number(&item["moderator"]["numbers"])
+            })
+        });
+        let id = found.and_then(|item| item["id"].as_str());
+        let id = id
+            .ok_or_else(|| io::Error::other(format!("no conference has number {number}: {list}")))?
+            .to_owned();
+        Ok(Self { client, id })
+    }
+
+    /// Creates a conference from a document.
+    pub fn create(client: HttpClient, document: Value) -> io::Result<Self> {
+        let answer = client.account("PUT", "/conferences", Some(&json!({ "data": document })))?;
+        let envelope = answer.json();
+        let id = envelope["data"]["id"].as_str().filter(|_| answer.status == 201);
+        let id = id
+            .ok_or_else(|| io::Error::other(format!("{}: {}", answer.status, answer.text())))?
+            .to_owned();
+        Ok(Self { client, id })
+    }
+
+    /// Returns the conference's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the conference document with its live part.
+    pub fn document(&self) -> io::Result<Value> {
+        Ok(self
+            .client
+            .account("GET", &format!("/conferences/{}", self.id), None)?
+            .json()["data"]
+            .take())
+    }
+
+    /// Returns the participants as the API lists them.
+    pub fn participants(&self) -> io::Result<Vec<Value>> {
+        let answer = self
+            .client
+            .account("GET", &format!("/conferences/{}/participants", self.id), None)?;
+        match answer.json()["data"].take() {
+            Value::Array(items) if answer.status == 200 => Ok(items),
+            _ => Err(io::Error::other(format!("{}: {}", answer.status, answer.text()))),
+        }
+    }
+
+    /// Waits until the list of participants is as `wanted`, and returns it.
+    pub fn wait_participants(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(&[Value]) -> bool,
+    ) -> io::Result<Vec<Value>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let list = self.participants()?;
+            if wanted(&list) {
+                return Ok(list);
+            }
+            if Instant::now() > deadline {
+                let text = Value::Array(list).to_string();
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("participants stay {text}"),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Returns the participant id of the caller with this number.
+    pub fn participant(&self, caller_number: &str) -> io::Result<u64> {
+        let list = self.participants()?;
+        let found = list.iter().find(|item| item["caller_id_number"] == caller_number);
+        let id = found.and_then(|item| item["participant_id"].as_u64());
+        id.ok_or_else(|| io::Error::other(format!("no participant {caller_number} in {list:?}")))
+    }
+
+    /// Does something to the conference, such as `lock`.
+    pub fn act(&self, action: &str) -> io::Result<HttpAnswer> {
+        self.put(&format!("/conferences/{}", self.id), action)
+    }
+
+    /// Does something to one participant, such as `mute`.
+    pub fn act_on(&self, participant: u64, action: &str) -> io::Result<HttpAnswer> {
+        self.put(
+            &format!("/conferences/{}/participants/{participant}", self.id),
+            action,
+        )
+    }
+
+    fn put(&self, path: &str, action: &str) -> io::Result<HttpAnswer> {
+        let answer = self
+            .client
+            .account("PUT", path, Some(&json!({"data": {"action": action}})))?;
+        if answer.status == 202 {
+            return Ok(answer);
+        }
+        Err(io::Error::other(format!(
+            "{action}: {} {}",
+            answer.status,
+            answer.text()
+        )))
+    }
+}

@@ -1,0 +1,453 @@
+//! SIP as callers see it: SIPp scenarios and the agent against the real server, over UDP and TCP.
+
+use std::time::Duration;
+
+use confab_testkit::agent::{
+    AgentError, AudioOffer, Direction, Invite, OutOfDialog, Participant, Phone, RemoteAudio,
+};
+use confab_testkit::g711::Law;
+use confab_testkit::meter;
+use confab_testkit::peers::Sipp;
+use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source};
+use confab_testkit::server::{ConferenceControl, Server, ServerBuilder, exclusive, free_address};
+use serde_json::{Value, json};
+
+const WAIT: Duration = Duration::from_secs(10);
+const TONE_HZ: f64 = 1000.0;
+
+fn start() -> Server {
+    ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .start()
+        .expect("started")
+}
+
+fn create(server: &Server, document: Value) -> ConferenceControl {
+    ConferenceControl::create(server.api().expect("a login"), document).expect("created")
+}
+
+fn offer() -> AudioOffer {
+    AudioOffer::new("127.0.0.1:40000".parse().expect("an address"))
+}
+
+/// Calls and returns the refusal.
+fn refusal(phone: &Phone, invite: Invite) -> confab_testkit::agent::SipMessage {
+    let response = phone
+        .invite(invite)
+        .expect("sent")
+        .wait_final(WAIT)
+        .expect("a final response");
+    assert!(
+        response.status() >= Some(300),
+        "admitted: {}",
+        response.start_line
+    );
+    response
+}
+
+fn tone_level(participant: &Participant) -> f64 {
+    participant.stream.set_capture(CaptureMode::Full);
+    std::thread::sleep(Duration::from_millis(600));
+    let samples = participant.stream.take_capture().samples();
+    if samples.len() < 4000 {
+        meter::SILENCE_DBFS
+    } else {
+        meter::tone_dbfs(&samples[..4000], 8000, TONE_HZ)
+    }
+}
+
+#[test]
+fn sipp_scenarios_pass_over_udp_and_tcp() {
+    let _alone = exclusive();
+    let server = start();
+    let scenario = |name: &str| {
+        Sipp::new(format!("tests/sipp/{name}.xml"), server.sip).load(5, 10, Duration::from_millis(300))
+    };
+    let other_port = free_address().expect("a port").port() & !1;
+    for tcp in [false, true] {
+        let run = |sipp: Sipp, name: &str| {
+            let sipp = if tcp { sipp.tcp() } else { sipp };
+            let report = sipp.run().expect("SIPp ran");
+            println!(
+                "{name}, tcp {tcp}: {} ok in {:.1?}",
+                report.successful, report.took
+            );
+            report.assert_all(5);
+        };
+        for name in [
+            "join",
+            "late_offer",
+            "options",
+            "options_in_call",
+            "unsupported_extension",
+        ] {
+            run(scenario(name), name);
+        }
+        run(
+            scenario("reinvite").with("OTHER_PORT", &other_port.to_string()),
+            "reinvite",
+        );
+        for method in ["PUBLISH", "SUBSCRIBE", "NONSENSE"] {
+            run(scenario("unsupported_method").with("METHOD", method), method);
+        }
+        run(
+            scenario("refused")
+                .with("STATUS", "404")
+                .with("HEADER", "Subject: nobody")
+                .number("987654"),
+            "unknown number",
+        );
+    }
+}
+
+#[test]
+fn refusals_tell_why() {
+    let server = start();
+    create(
+        &server,
+        json!({"conference_numbers": ["7001"], "member": {"pins": ["1234"]}}),
+    );
+    let locked = create(&server, json!({"conference_numbers": ["7002"]}));
+    create(
+        &server,
+        json!({"conference_numbers": ["7003"], "max_participants": 2}),
+    );
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+
+    assert_eq!(
+        refusal(&phone, Invite::to("7001", &offer())).status(),
+        Some(403),
+        "pins cannot be asked for yet"
+    );
+    assert_eq!(
+        refusal(&phone, Invite::to("79999", &offer())).status(),
+        Some(404),
+        "nobody has that number"
+    );
+    let elsewhere = Invite {
+        host: Some("elsewhere.example".into()),
+        ..Invite::to("3000", &offer())
+    };
+    assert_eq!(
+        refusal(&phone, elsewhere).status(),
+        Some(404),
+        "not a name of this server"
+    );
+
+    let inside = Participant::join(&phone, &engine, "7002", None).expect("joined");
+    locked.act("lock").expect("done");
+    assert_eq!(
+        refusal(&phone, Invite::to("7002", &offer())).status(),
+        Some(480),
+        "locked"
+    );
+    assert!(
+        !inside.call.ended_by_server(),
+        "a lock keeps out, it does not throw out"
+    );
+    inside.leave().expect("left");
+    locked.wait_participants(WAIT, <[_]>::is_empty).expect("over");
+    Participant::join(&phone, &engine, "7002", None)
+        .expect("the lock went with its instance")
+        .leave()
+        .expect("left");
+
+    let full: Vec<_> = (0..2)
+        .map(|_| Participant::join(&phone, &engine, "7003", None).expect("joined"))
+        .collect();
+    assert_eq!(
+        refusal(&phone, Invite::to("7003", &offer())).status(),
+        Some(480),
+        "full"
+    );
+    full[0].leave().expect("left");
+    full[1].call.bye(WAIT).expect("ended");
+    Participant::join(&phone, &engine, "7003", None)
+        .expect("there is room again")
+        .leave()
+        .expect("left");
+}
+
+#[test]
+fn number_formats_reach_the_same_conference() {
+    let server = start();
+    let control = create(&server, json!({"conference_numbers": ["4930123456"]}));
+    let phone = Phone::udp(server.sip).expect("a phone");
+    for number in [
+        "4930123456",
+        "+4930123456",
+        "+49-30-123456",
+        "+49(30)123.456",
+        "4930123456;phone-context=x",
+    ] {
+        let call = phone.invite(Invite::to(number, &offer())).expect("sent");
+        call.wait_answer(WAIT)
+            .unwrap_or_else(|error| panic!("{number}: {error}"));
+        assert_eq!(control.participants().expect("listed").len(), 1, "{number}");
+        call.bye(WAIT).expect("ended");
+        control.wait_participants(WAIT, <[_]>::is_empty).expect("left");
+    }
+}
+
+#[test]
+fn a_full_server_refuses_and_lives_on() {
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("sip.max_calls", "10")
+        .start()
+        .expect("started");
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let tone = || Some(Source::tone(Law::Mu, TONE_HZ, -20.0));
+    let mut inside: Vec<_> = (0..10)
+        .map(|_| Participant::join(&phone, &engine, "3000", None).expect("joined"))
+        .collect();
+    for _ in 0..5 {
+        let response = refusal(&phone, Invite::to("3000", &offer()));
+        assert_eq!(response.status(), Some(503));
+        let seconds = response
+            .header("Retry-After")
+            .and_then(|value| value.split([' ', ';', '(']).next()?.parse::<u32>().ok());
+        assert!(seconds.is_some_and(|seconds| seconds > 0), "{response}");
+    }
+    assert_eq!(
+        phone
+            .request(OutOfDialog::new("OPTIONS"), WAIT)
+            .expect("answered")
+            .status(),
+        Some(503)
+    );
+    inside[0].stream.set_source(tone());
+    assert!(tone_level(&inside[1]) > -21.0, "running calls stay clean");
+    inside.pop().expect("ten").leave().expect("left");
+    inside.push(Participant::join(&phone, &engine, "3000", None).expect("a place is free again"));
+    inside
+        .iter()
+        .for_each(|participant| participant.leave().expect("left"));
+    assert_eq!(
+        phone
+            .request(OutOfDialog::new("OPTIONS"), WAIT)
+            .expect("answered")
+            .status(),
+        Some(200)
+    );
+}
+
+#[test]
+fn a_call_over_tcp_carries_audio_both_ways() {
+    let server = start();
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let (tcp, udp) = (
+        Phone::tcp(server.sip).expect("a phone"),
+        Phone::udp(server.sip).expect("a phone"),
+    );
+    let tone = || Some(Source::tone(Law::A, TONE_HZ, -20.0));
+    let talker = Participant::join_as(&tcp, &engine, "3000", tone(), "1", "tcp").expect("joined");
+    let listener = Participant::join_as(&udp, &engine, "3000", None, "2", "udp").expect("joined");
+    assert!((tone_level(&listener) + 20.0).abs() < 1.0);
+    let control = server.first_conference().expect("the API");
+    control
+        .act_on(control.participant("1").expect("listed"), "kick")
+        .expect("done");
+    talker
+        .call
+        .wait_request("BYE", WAIT)
+        .expect("the BYE takes the connection of the call");
+    listener.leave().expect("left");
+}
+
+#[test]
+fn a_late_offer_is_answered_in_the_ack_and_carries_audio() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let talker = Participant::join(
+        &phone,
+        &engine,
+        "3000",
+        Some(Source::tone(Law::Mu, TONE_HZ, -20.0)),
+    )
+    .expect("joined");
+    let stream = engine.open(phone.local_addr().ip()).expect("a stream");
+    let call = phone.invite(Invite::without_offer("3000")).expect("sent");
+    let remote = call.wait_answer(WAIT).expect("an offer in the 200");
+    assert!(
+        remote.payload_types.starts_with(&[0]) || remote.payload_types.contains(&8),
+        "{remote:?}"
+    );
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(call.answers_seen() >= 2, "a 200 without ACK is repeated");
+    let offer = AudioOffer::new(stream.local_addr()).only(Law::A);
+    call.ack(Some(&offer)).expect("sent");
+    stream.set_remote(remote.address);
+    let late = Participant {
+        call,
+        stream,
+        offer,
+        remote,
+    };
+    assert!((tone_level(&late) + 20.0).abs() < 1.0);
+    assert!(late.stream.counts().received > 0);
+    late.leave().expect("left");
+    talker.leave().expect("left");
+}
+
+#[test]
+fn hold_codec_and_address_change_by_reinvite() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let talker = Participant::join(
+        &phone,
+        &engine,
+        "3000",
+        Some(Source::tone(Law::Mu, TONE_HZ, -20.0)),
+    )
+    .expect("joined");
+    let mut listener =
+        Participant::join(&phone, &engine, "3000", Some(Source::silence(Law::Mu))).expect("joined");
+    assert!((tone_level(&listener) + 20.0).abs() < 1.0);
+    let reinvite = |listener: &Participant, offer: &AudioOffer| {
+        let response = listener.call.reinvite(offer, WAIT).expect("a final response");
+        assert_eq!(response.status(), Some(200), "{response}");
+        RemoteAudio::parse(&response.body).expect("an answer")
+    };
+
+    let held = listener.offer.clone().directed(Direction::Inactive);
+    assert_eq!(reinvite(&listener, &held).direction, Direction::Inactive);
+    std::thread::sleep(Duration::from_millis(100));
+    let before = listener.stream.counts().received;
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(
+        listener.stream.counts().received <= before + 1,
+        "an inactive stream gets nothing"
+    );
+
+    let resumed = held.clone().directed(Direction::SendRecv);
+    assert_eq!(reinvite(&listener, &resumed).direction, Direction::SendRecv);
+    assert!((tone_level(&listener) + 20.0).abs() < 1.0, "resumed");
+
+    let other_law = AudioOffer {
+        version: resumed.version + 1,
+        ..resumed
+    }
+    .only(Law::A);
+    assert_eq!(reinvite(&listener, &other_law).law(), Some(Law::A));
+    listener.stream.set_source(Some(Source::silence(Law::A)));
+    std::thread::sleep(Duration::from_millis(100));
+    listener.stream.set_capture(CaptureMode::Full);
+    std::thread::sleep(Duration::from_millis(200));
+    let types: Vec<u8> = listener
+        .stream
+        .take_capture()
+        .packets()
+        .iter()
+        .map(|packet| packet.payload_type)
+        .collect();
+    assert!(
+        !types.is_empty() && types.iter().all(|kind| *kind == 8),
+        "{types:?}"
+    );
+    assert!((tone_level(&listener) + 20.0).abs() < 1.0, "other codec");
+
+    let moved = engine.open(phone.local_addr().ip()).expect("a stream");
+    let elsewhere = AudioOffer {
+        address: moved.local_addr(),
+        version: other_law.version + 1,
+        ..other_law
+    };
+    listener.remote = reinvite(&listener, &elsewhere);
+    let old = std::mem::replace(&mut listener.stream, moved);
+    listener.stream.set_remote(listener.remote.address);
+    listener
+        .stream
+        .set_source(Some(Source::tone(Law::A, 700.0, -20.0)));
+    std::thread::sleep(Duration::from_millis(200));
+    let at_old = old.counts().received;
+    assert!((tone_level(&listener) + 20.0).abs() < 1.0, "other address");
+    assert!(
+        old.counts().received <= at_old + 1,
+        "nothing goes to the old address"
+    );
+    talker.stream.set_capture(CaptureMode::Full);
+    std::thread::sleep(Duration::from_millis(600));
+    let heard = talker.stream.take_capture().samples();
+    assert!(
+        (meter::tone_dbfs(&heard[..4000], 8000, 700.0) + 20.0).abs() < 1.0,
+        "and is heard from the new one"
+    );
+    listener.leave().expect("left");
+    talker.leave().expect("left");
+}
+
+#[test]
+fn a_cancelled_call_leaves_nothing_behind() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let (mut cancelled, mut answered) = (0, 0);
+    for _ in 0..20 {
+        let call = phone.invite(Invite::to("3000", &offer())).expect("sent");
+        // Whichever wins the race is right (RFC 3261 §9.2); the CANCEL itself is answered in any case.
+        assert_eq!(call.cancel(WAIT).expect("answered").status(), Some(200));
+        match call.wait_final(WAIT).expect("a final response").status() {
+            Some(487) => cancelled += 1,
+            Some(200) => {
+                answered += 1;
+                call.bye(WAIT).expect("ended");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    println!("{cancelled} cancelled, {answered} had been answered before");
+    let control = server.first_conference().expect("the API");
+    control
+        .wait_participants(WAIT, <[_]>::is_empty)
+        .expect("nobody is left");
+    server
+        .wait_metrics(WAIT, |m| {
+            m.sum("confab_legs") == Some(0.0) && m.sum("confab_ports_in_use") == Some(0.0)
+        })
+        .expect("no leg is left");
+}
+
+#[test]
+fn video_is_declined_and_audio_taken() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let mut with_video = offer();
+    with_video.extra_lines = vec!["m=video 40002 RTP/AVP 99".into(), "a=rtpmap:99 H264/90000".into()];
+    let call = phone.invite(Invite::to("3000", &with_video)).expect("sent");
+    let answer = call.wait_answer(WAIT).expect("answered");
+    assert_eq!(answer.media_ports.len(), 2, "one line for each offered");
+    assert!(answer.media_ports[0].1 != 0);
+    assert_eq!(answer.media_ports[1], ("video".to_owned(), 0));
+    call.bye(WAIT).expect("ended");
+}
+
+#[test]
+fn requests_outside_their_call_are_told_so() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let call = phone.invite(Invite::to("3000", &offer())).expect("sent");
+    call.wait_answer(WAIT).expect("answered");
+    call.bye(WAIT).expect("ended");
+    assert_eq!(
+        call.bye(WAIT).expect("answered").status(),
+        Some(481),
+        "a second BYE"
+    );
+    let stray = OutOfDialog::new("BYE");
+    assert_eq!(phone.request(stray, WAIT).expect("answered").status(), Some(481));
+    let register = phone
+        .request(OutOfDialog::new("REGISTER"), WAIT)
+        .expect("answered");
+    assert_eq!(register.status(), Some(405));
+    assert!(
+        register.lists("Allow", "INVITE") && !register.lists("Allow", "REGISTER"),
+        "{register}"
+    );
+    let timed_out = phone.request(OutOfDialog::new("ACK"), Duration::from_millis(300));
+    assert!(
+        matches!(timed_out, Err(AgentError::TimedOut { .. })),
+        "an ACK is never answered"
+    );
+}

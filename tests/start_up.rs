@@ -1,0 +1,306 @@
+//! Starting: the command line, the ready line, configuration from everywhere, and one clear line when it cannot be done.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use confab_testkit::agent::{AudioOffer, Invite, OutOfDialog, Phone};
+use confab_testkit::server::{HttpClient, ServerBuilder, TempDir, free_address};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_confab");
+const WAIT: Duration = Duration::from_secs(10);
+
+fn confab(directory: &Path, arguments: &[&str]) -> Output {
+    // The address settings keep a server that should not have started away from other people's ports.
+    Command::new(BINARY)
+        .args(arguments)
+        .current_dir(directory)
+        .env("CONFAB__HTTP__BIND", "127.0.0.1:0")
+        .env("CONFAB__HTTP__ADMIN_BIND", "127.0.0.1:0")
+        .output()
+        .expect("it runs")
+}
+
+/// Checks that a start failed with exit code 1 and one line that contains all of `words`.
+#[track_caller]
+fn assert_refused(output: &Output, words: &[&str]) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        output.stdout.is_empty(),
+        "nothing is ready: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let complaint = error.lines().last().unwrap_or_default();
+    assert!(
+        words.iter().all(|word| complaint.contains(word)),
+        "{words:?} not all in: {error}"
+    );
+    assert!(
+        !error.contains("panicked") && !error.contains("backtrace"),
+        "{error}"
+    );
+    let others = error
+        .lines()
+        .filter(|line| line.to_lowercase().contains("error"))
+        .count();
+    assert!(others <= 1, "more than one complaint:\n{error}");
+}
+
+#[test]
+fn version_and_help_are_there() {
+    let directory = TempDir::new("start").expect("a directory");
+    let version = confab(directory.path(), &["--version"]);
+    assert!(version.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&version.stdout).trim(),
+        format!("confab {}", env!("CARGO_PKG_VERSION"))
+    );
+    let help = confab(directory.path(), &["--help"]);
+    assert!(help.status.success());
+    for word in ["serve", "check-config", "--config", "--data-dir"] {
+        let all = [
+            &help.stdout[..],
+            &confab(directory.path(), &["serve", "--help"]).stdout,
+        ]
+        .concat();
+        assert!(String::from_utf8_lossy(&all).contains(word), "{word}");
+    }
+    assert!(
+        fs::read_dir(directory.path()).expect("readable").next().is_none(),
+        "help leaves nothing behind"
+    );
+}
+
+#[test]
+fn configurations_are_checked_with_file_key_and_line() {
+    let directory = TempDir::new("config").expect("a directory");
+    let check = |text: &str| {
+        fs::write(directory.path().join("c.toml"), text).expect("written");
+        confab(directory.path(), &["check-config", "--config", "c.toml"])
+    };
+    assert_eq!(check("[sip]\nmax_calls = 7\n").status.code(), Some(0));
+    assert_eq!(check("").status.code(), Some(0), "every key has a default");
+    assert_refused(&check("[sip]\n\nmax_cals = 7\n"), &["c.toml", "max_cals", "3"]);
+    assert_refused(&check("[sip\n"), &["c.toml", "1"]);
+    assert_refused(
+        &check("[sip]\nmax_calls = \"many\"\n"),
+        &["c.toml", "max_calls", "2"],
+    );
+    assert_refused(&check("[sip]\nudp = [\"nowhere\"]\n"), &["c.toml", "udp"]);
+    assert_refused(
+        &check("[amqp]\nurl = \"amqp://x\"\n"),
+        &["amqp.url", "not in this version"],
+    );
+    let missing = confab(directory.path(), &["check-config", "--config", "none.toml"]);
+    assert_refused(&missing, &["none.toml"]);
+    fs::write(directory.path().join("c.toml"), "[sip]\nmax_cals = 7\n").expect("written");
+    assert_refused(
+        &confab(directory.path(), &["serve", "--config", "c.toml"]),
+        &["c.toml", "max_cals"],
+    );
+    let from_environment = Command::new(BINARY)
+        .args(["check-config"])
+        .current_dir(directory.path())
+        .env("CONFAB__SIP__MAX_CALS", "7")
+        .output()
+        .expect("it runs");
+    assert_eq!(from_environment.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&from_environment.stderr).contains("CONFAB__SIP__MAX_CALS"));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let directory = TempDir::new("ports").expect("a directory");
+    let taken = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = taken.local_addr().expect("an address").to_string();
+    let free = free_address().expect("a port");
+    let text = format!("[sip]\nudp = [\"{address}\"]\ntcp = [\"{free}\"]\n");
+    fs::write(directory.path().join("c.toml"), text).expect("written");
+    assert_refused(
+        &confab(directory.path(), &["serve", "--config", "c.toml"]),
+        &[&address, "in use"],
+    );
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address").to_string();
+    let output = Command::new(BINARY)
+        .current_dir(directory.path())
+        .env("CONFAB__HTTP__BIND", &address)
+        .env("CONFAB__HTTP__ADMIN_BIND", "127.0.0.1:0")
+        .env("CONFAB__SIP__UDP", "[\"127.0.0.1:0\"]")
+        .env("CONFAB__SIP__TCP", "[\"127.0.0.1:0\"]")
+        .output()
+        .expect("it runs");
+    assert_refused(&output, &[&address, "in use", "http.bind"]);
+}
+
+#[test]
+fn an_unusable_data_directory_is_named() {
+    let directory = TempDir::new("data").expect("a directory");
+    let file = directory.path().join("occupied");
+    fs::write(&file, "not a directory").expect("written");
+    // A test that runs as root can read everything, so the obstacles are such that stop root as well.
+    for path in [
+        file.to_string_lossy().into_owned(),
+        "/proc/confab-data".to_owned(),
+    ] {
+        let free = free_address().expect("a port");
+        let text = format!("[sip]\nudp = [\"{free}\"]\ntcp = [\"{free}\"]\n");
+        fs::write(directory.path().join("c.toml"), text).expect("written");
+        assert_refused(
+            &confab(
+                directory.path(),
+                &["serve", "--config", "c.toml", "--data-dir", &path],
+            ),
+            &[&path],
+        );
+    }
+    let broken = directory.path().join("broken");
+    fs::create_dir(&broken).expect("made");
+    let server = ServerBuilder::new(BINARY).start().expect("started");
+    let database = fs::read_dir(server.directory().join("data"))
+        .expect("readable")
+        .filter_map(Result::ok);
+    let database = database.map(|entry| entry.file_name()).find(|name| {
+        let name = name.to_string_lossy();
+        name.ends_with(".db") || name.ends_with(".sqlite") || name.ends_with(".sqlite3")
+    });
+    let database = database.expect("a database file in the data directory");
+    fs::write(
+        broken.join(&database),
+        b"this is no database, whatever its name says".repeat(100),
+    )
+    .expect("written");
+    let path = broken.to_string_lossy().into_owned();
+    assert_refused(
+        &confab(
+            directory.path(),
+            &["serve", "--config", "c.toml", "--data-dir", &path],
+        ),
+        &["broken"],
+    );
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_port_zero_is_resolved() {
+    let server = ServerBuilder::new(BINARY)
+        .set("sip.udp", "[\"127.0.0.1:0\"]")
+        .set("sip.tcp", "[\"127.0.0.1:0\"]")
+        .set("sip.max_calls", "5")
+        .env("CONFAB__SIP__MAX_CALLS", "1")
+        .start()
+        .expect("started");
+    println!(
+        "ready after {:?}, {:?}",
+        server.start_time,
+        server.usage().expect("usage")
+    );
+    assert!(server.sip.port() != 0 && server.http.port() != 0);
+    assert!(server.further_output().is_empty(), "one line on standard output");
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let offer = AudioOffer::new("127.0.0.1:40000".parse().expect("an address"));
+    let first = phone.invite(Invite::to("3000", &offer)).expect("sent");
+    first.wait_answer(WAIT).expect("answered");
+    let second = phone.invite(Invite::to("3000", &offer)).expect("sent");
+    assert_eq!(second.wait_final(WAIT).expect("a response").status(), Some(503));
+    first.bye(WAIT).expect("ended");
+}
+
+#[test]
+fn the_first_start_says_how_to_begin_and_a_second_keeps_quiet() {
+    let directory = TempDir::new("first").expect("a directory");
+    let start = |builder: ServerBuilder| {
+        let data = directory.path().join("shared-data");
+        builder
+            .env("CONFAB__DATA_DIR", &data.to_string_lossy())
+            .start()
+            .expect("started")
+    };
+    let builder = || ServerBuilder::new(BINARY).without_data_dir();
+    let mut server = start(
+        builder()
+            .set("bootstrap.api_key", "\"\"")
+            .set("bootstrap.account_id", "\"\""),
+    );
+    let log = server.log();
+    let key = log
+        .split(|c: char| !c.is_ascii_hexdigit())
+        .find(|word| word.len() == 64);
+    let key = key.unwrap_or_else(|| panic!("no API key in\n{log}")).to_owned();
+    for word in ["sip:3000@", "curl"] {
+        assert!(log.contains(word), "{word} is not in\n{log}");
+    }
+    let account = log
+        .split(|c: char| !c.is_ascii_hexdigit())
+        .find(|word| word.len() == 32)
+        .expect("an account id");
+    HttpClient::log_in(server.http, account, &key).expect("the printed key works");
+    let curl = log
+        .lines()
+        .find(|line| line.trim_start().starts_with("curl"))
+        .expect("a curl line");
+    let output = Command::new("sh").args(["-c", curl]).output().expect("curl runs");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("\"success\""),
+        "{curl}\n{output:?}"
+    );
+    assert_eq!(
+        server
+            .stop(Duration::from_secs(5))
+            .expect("stopped")
+            .0
+            .and_then(|s| s.code()),
+        Some(0)
+    );
+
+    let again = start(builder());
+    assert!(
+        !again.log().contains(&key),
+        "secrets are printed once:\n{}",
+        again.log()
+    );
+    HttpClient::log_in(again.http, account, &key).expect("the key is still the same");
+}
+
+#[test]
+fn health_and_metrics_answer() {
+    let server = ServerBuilder::new(BINARY).start().expect("started");
+    let public = HttpClient::anonymous(server.http);
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(
+            public.request("GET", path, None).expect("answered").status,
+            200,
+            "{path}"
+        );
+    }
+    let metrics = server.metrics().expect("metrics");
+    for name in [
+        "confab_tick_lateness_seconds_count",
+        "confab_tick_duration_seconds_count",
+        "confab_ticks_skipped_total",
+    ] {
+        assert!(metrics.sum(name).is_some(), "{name}");
+    }
+    assert_ne!(
+        public.request("GET", "/metrics", None).expect("answered").status,
+        200,
+        "not without a token"
+    );
+    let api = server.api().expect("a login");
+    assert_eq!(
+        api.request("GET", "/metrics", None).expect("answered").status,
+        200,
+        "with the master token"
+    );
+    let phone = Phone::udp(server.sip).expect("a phone");
+    assert_eq!(
+        phone
+            .request(OutOfDialog::new("OPTIONS"), WAIT)
+            .expect("answered")
+            .status(),
+        Some(200)
+    );
+}

@@ -3,7 +3,6 @@
 //! Owns its grammar and the `check-config` command; starts nothing else.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -93,7 +92,7 @@ fn with_default(cli: Cli) -> Command {
 /// Like [`command`], from given arguments (the first is the program's name).
 #[cfg(test)]
 fn command_from(arguments: impl IntoIterator<Item = &'static str>) -> Result<Command, clap::Error> {
-    Cli::try_parse_from(arguments.into_iter().map(OsString::from)).map(with_default)
+    Cli::try_parse_from(arguments).map(with_default)
 }
 
 #[cfg(test)]

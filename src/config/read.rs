@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    hash::Hash,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
@@ -73,7 +72,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Vec<Problem> {
+    /// What is wrong, in the order of the layers and of the lines.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| match problem.place {
+            Place::WholeFile(_) => (0, 0),
+            Place::File { line, .. } => (0, line),
+            Place::Environment(_) => (1, 0),
+            Place::CommandLine(_) => (2, 0),
+            Place::Default => (3, 0),
+        });
         self.problems
     }
 
@@ -295,7 +302,7 @@ fn local_addresses(items: &[String]) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-fn none_twice<T: Ord + Hash + std::fmt::Display>(mut items: impl Iterator<Item = T>) -> Result<(), String> {
+fn none_twice<T: Ord + std::fmt::Display>(mut items: impl Iterator<Item = T>) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     match items.find_map(|item| {
         if seen.contains(&item) {

@@ -6,6 +6,7 @@
 mod capture;
 mod engine;
 mod packet;
+mod reflector;
 mod source;
 mod stream;
 mod syscall;
@@ -13,6 +14,7 @@ mod syscall;
 pub use capture::{Capture, CapturedPacket};
 pub use engine::{EngineConfig, Lateness, RtpEngine};
 pub use packet::RtpView;
+pub use reflector::{Reflector, ReflectorPace};
 pub use source::Source;
 pub use stream::{CaptureMode, Stream, StreamCounts};
 pub use syscall::{monotonic_ns, pin_to_core, request_real_time};

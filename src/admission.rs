@@ -106,7 +106,11 @@ impl Admission {
         match self.overload() {
             // The count includes this call, so one more than before is still fine.
             Some(Overload::MaxCalls) if self.calls() <= max_calls => {
-                if self.0.media_overloaded.load(Ordering::Acquire) { Err(Overload::Media) } else { Ok(place) }
+                if self.0.media_overloaded.load(Ordering::Acquire) {
+                    Err(Overload::Media)
+                } else {
+                    Ok(place)
+                }
             }
             Some(overload) => Err(overload),
             None => Ok(place),

@@ -109,7 +109,10 @@ async fn open(path: &Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     options.mode(0o640);
-    options.open(path).await.with_context(|| format!("cannot open {} for appending", path.display()))
+    options
+        .open(path)
+        .await
+        .with_context(|| format!("cannot open {} for appending", path.display()))
 }
 
 async fn write(path: PathBuf, mut file: File, mut jobs: mpsc::Receiver<Job>) {

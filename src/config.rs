@@ -199,7 +199,11 @@ impl Config {
         reader.refuse_what_is_not_built();
         let read = reader.config();
         let problems = reader.finish();
-        if problems.is_empty() { Ok(read) } else { Err(ConfigError { problems }) }
+        if problems.is_empty() {
+            Ok(read)
+        } else {
+            Err(ConfigError { problems })
+        }
     }
 
     /// The keys whose values differ between `self` and `other`, without those of `except`.

@@ -35,7 +35,10 @@ pub(crate) fn notice(first: &FirstStart, http: SocketAddr, sip: SocketAddr, reac
         }
         None => format!("{account}/conferences"),
     };
-    let _ = writeln!(text, "  try        curl -s -H \"X-Auth-Token: {token}\" '{path}?pretty_print=true'");
+    let _ = writeln!(
+        text,
+        "  try        curl -s -H \"X-Auth-Token: {token}\" '{path}?pretty_print=true'"
+    );
     text
 }
 

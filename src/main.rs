@@ -1,3 +1,54 @@
-//! The confab server binary.
+//! The confab server binary: one process that answers SIP calls, mixes conferences and serves the API.
 
-fn main() {}
+mod admission;
+mod cdr;
+mod cli;
+mod conferences;
+mod config;
+mod first_start;
+mod health;
+mod http;
+mod metrics;
+mod server;
+mod signalling;
+mod telemetry;
+mod wall_clock;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::{
+    cli::{Command, Serve},
+    config::LogFormat,
+};
+
+fn main() -> ExitCode {
+    let outcome = match cli::command() {
+        Command::CheckConfig { config } => return cli::check_config(config.as_deref()),
+        Command::Health { config } => health::check(config.as_deref()),
+        Command::Serve(options) => serve(options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: what, and why, down to the first cause.
+            eprintln!("confab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: Serve) -> anyhow::Result<()> {
+    let config = options.load()?;
+    let log = telemetry::install(&config.log.level, config.log.format == LogFormat::Json)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("confab")
+        .build()
+        .context("starting the runtime")?;
+    let outcome = runtime.block_on(server::run(config, move || Ok(options.load()?), log));
+    // Whatever still runs after the orderly end is not waited for.
+    runtime.shutdown_background();
+    outcome
+}

@@ -39,9 +39,6 @@ pub(crate) struct Counters {
     pub(crate) values: Vec<(String, u64)>,
 }
 
-/// Content type of [`page`].
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Returns the page for one snapshot.
 pub(crate) fn page(snapshot: Snapshot) -> String {
     let mut registry = Registry::with_prefix("confab");
@@ -54,7 +51,9 @@ pub(crate) fn page(snapshot: Snapshot) -> String {
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, value) in &self.gauges {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(value)?;
         }
         for family in &self.labelled_gauges {
             let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Gauge)?;
@@ -96,26 +95,60 @@ fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fm
     let shards = &media.shards;
     let sum = |value: fn(&confab_media::ShardMetrics) -> u64| shards.iter().map(value).sum::<u64>();
     let gauges: [(&str, &str, u64); 7] = [
-        ("legs", "Media legs open", media.legs_opened.saturating_sub(media.legs_closed)),
-        ("ports_in_use", "UDP ports held by media legs", u64::from(media.ports_in_use)),
-        ("ports", "UDP ports that media legs may hold", u64::from(media.ports_total)),
-        ("mixers", "Conference mixers running in shards", sum(|shard| u64::from(shard.conferences))),
+        (
+            "legs",
+            "Media legs open",
+            media.legs_opened.saturating_sub(media.legs_closed),
+        ),
+        (
+            "ports_in_use",
+            "UDP ports held by media legs",
+            u64::from(media.ports_in_use),
+        ),
+        (
+            "ports",
+            "UDP ports that media legs may hold",
+            u64::from(media.ports_total),
+        ),
+        (
+            "mixers",
+            "Conference mixers running in shards",
+            sum(|shard| u64::from(shard.conferences)),
+        ),
         ("shards", "Media threads", shards.len() as u64),
-        ("shards_realtime", "Media threads under SCHED_FIFO", sum(|shard| u64::from(shard.realtime))),
+        (
+            "shards_realtime",
+            "Media threads under SCHED_FIFO",
+            sum(|shard| u64::from(shard.realtime)),
+        ),
         (
             "shard_load_permille",
             "Working time of the busiest shard, per mille of its quantum",
-            shards.iter().map(|shard| u64::from(shard.load_permille)).max().unwrap_or(0),
+            shards
+                .iter()
+                .map(|shard| u64::from(shard.load_permille))
+                .max()
+                .unwrap_or(0),
         ),
     ];
     for (name, help, value) in gauges {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
-        encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&value)?;
     }
     let counters = [
         ("ticks", "Shard turns", sum(|shard| shard.ticks)),
-        ("ticks_late", "Shard turns that began more than 5 ms after schedule", shards.iter().map(late).sum()),
-        ("ticks_skipped", "Shard turns skipped to catch up", sum(|shard| shard.ticks_skipped)),
+        (
+            "ticks_late",
+            "Shard turns that began more than 5 ms after schedule",
+            shards.iter().map(late).sum(),
+        ),
+        (
+            "ticks_skipped",
+            "Shard turns skipped to catch up",
+            sum(|shard| shard.ticks_skipped),
+        ),
         ("legs_opened", "Media legs opened", media.legs_opened),
         (
             "rtp_arrivals_unstamped",
@@ -129,9 +162,19 @@ fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fm
     }
     encode_packets(media, encoder)?;
     let histograms: [(&str, &str, fn(&confab_media::ShardMetrics) -> &HistogramSnapshot); 3] = [
-        ("tick_lateness_seconds", "Start of a shard turn after its schedule", |shard| &shard.lateness),
-        ("tick_duration_seconds", "Mixing part of a shard turn", |shard| &shard.tick_duration),
-        ("turn_duration_seconds", "Whole shard turn: receive, mix, send", |shard| &shard.turn_duration),
+        (
+            "tick_lateness_seconds",
+            "Start of a shard turn after its schedule",
+            |shard| &shard.lateness,
+        ),
+        ("tick_duration_seconds", "Mixing part of a shard turn", |shard| {
+            &shard.tick_duration
+        }),
+        (
+            "turn_duration_seconds",
+            "Whole shard turn: receive, mix, send",
+            |shard| &shard.turn_duration,
+        ),
     ];
     for (name, help, value) in histograms {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
@@ -144,10 +187,16 @@ fn encode_packets(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> 
     let shards = &media.shards;
     let directions = [
         ("in".to_owned(), shards.iter().map(|shard| shard.packets_in).sum()),
-        ("out".to_owned(), shards.iter().map(|shard| shard.packets_out).sum()),
+        (
+            "out".to_owned(),
+            shards.iter().map(|shard| shard.packets_out).sum(),
+        ),
     ];
     let dropped = DropReason::ALL.iter().enumerate().map(|(index, reason)| {
-        (reason.label().to_owned(), shards.iter().map(|shard| shard.dropped[index]).sum::<u64>())
+        (
+            reason.label().to_owned(),
+            shards.iter().map(|shard| shard.dropped[index]).sum::<u64>(),
+        )
     });
     for family in [
         Counters {
@@ -175,9 +224,15 @@ fn late(shard: &confab_media::ShardMetrics) -> u64 {
     shard.lateness.buckets[first..].iter().sum()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a sum of microseconds is exact far beyond a server's life")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a sum of microseconds is exact far beyond a server's life"
+)]
 fn encode_histogram(mut metric: MetricEncoder<'_>, parts: &[&HistogramSnapshot]) -> fmt::Result {
-    let bounds = BUCKET_BOUNDS_US.iter().map(|&us| f64::from(us) / 1e6).chain([f64::MAX]);
+    let bounds = BUCKET_BOUNDS_US
+        .iter()
+        .map(|&us| f64::from(us) / 1e6)
+        .chain([f64::MAX]);
     let buckets: Vec<(f64, u64)> = bounds
         .enumerate()
         .map(|(index, bound)| (bound, parts.iter().map(|part| part.buckets[index]).sum()))
@@ -205,7 +260,10 @@ mod tests {
         };
         let page = page(snapshot);
         assert!(page.contains("\nconfab_calls 3\n"), "{page}");
-        assert!(page.contains("confab_calls_refused_total{status=\"480\"} 2\n"), "{page}");
+        assert!(
+            page.contains("confab_calls_refused_total{status=\"480\"} 2\n"),
+            "{page}"
+        );
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
 }

@@ -8,7 +8,7 @@ mod shutdown;
 
 use std::{
     io::Write as _,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaPlane};
-use confab_sip::EndpointConfig;
+use confab_sip::{EndpointConfig, Network};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -61,7 +61,11 @@ struct Listeners {
 ///
 /// # Errors
 /// Whatever keeps it from starting, in one line that says what and what to do.
-pub(crate) async fn run(config: Config, reload: impl Fn() -> anyhow::Result<Config>, log: LogLevel) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    config: Config,
+    reload: impl Fn() -> anyhow::Result<Config>,
+    log: LogLevel,
+) -> anyhow::Result<()> {
     let server = Server::start(&config).await?;
     shutdown::wait(config, reload, &log, &server).await;
     server.end().await;
@@ -74,7 +78,8 @@ impl Server {
         let first = store.bootstrap(config.bootstrap_config()).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config)?);
-        let (media, media_events) = MediaPlane::start(config.media_config()).context("starting the media plane")?;
+        let (media, media_events) =
+            MediaPlane::start(config.media_config()).context("starting the media plane")?;
         let media = Arc::new(media);
         let admission = Admission::new(config.sip.max_calls);
         let mut signalling = Signalling::start(signalling_config(config), &local, admission.clone())?;
@@ -105,24 +110,43 @@ impl Server {
             cdr: cdr.clone(),
             stats: CallStats::default(),
         });
-        let calls = signalling.serve(Arc::clone(&call_server)).context("signalling was started twice")?;
+        let calls = signalling
+            .serve(Arc::clone(&call_server))
+            .context("signalling was started twice")?;
 
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let page = figures::page(&call_server, &signalling);
         tasks.extend(listeners.serve(config, &store, &registry, &admission, page, &stop));
         if let Some(first) = first {
             let reached_at = local.towards_network(sip_address.ip());
-            eprint!("{}", first_start::notice(&first, http_address, sip_address, reached_at));
+            eprint!(
+                "{}",
+                first_start::notice(&first, http_address, sip_address, reached_at)
+            );
         }
         announce(http_address, sip_address)?;
-        Ok(Self { admission, registry, media, signalling, calls, call_server, cdr, cdr_writer, store, stop, tasks })
+        Ok(Self {
+            admission,
+            registry,
+            media,
+            signalling,
+            calls,
+            call_server,
+            cdr,
+            cdr_writer,
+            store,
+            stop,
+            tasks,
+        })
     }
 }
 
 /// Writes the ready line, the only thing on standard output.
 fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "confab ready http={http} sip={sip}").and_then(|()| out.flush()).context("standard output")
+    writeln!(out, "confab ready http={http} sip={sip}")
+        .and_then(|()| out.flush())
+        .context("standard output")
 }
 
 impl Listeners {
@@ -149,7 +173,10 @@ impl Listeners {
             None => Readiness::Ready,
             Some(overload) => Readiness::NotReady(overload.as_str().to_owned()),
         };
-        let probes = Probes { readiness: Arc::new(readiness), metrics: Arc::new(page) };
+        let probes = Probes {
+            readiness: Arc::new(readiness),
+            metrics: Arc::new(page),
+        };
         let api = ApiConfig {
             node: host_name().unwrap_or_else(|| "confab".to_owned()),
             token_ttl: Duration::from_secs(config.http.token_ttl_s.into()),
@@ -157,9 +184,17 @@ impl Listeners {
             ..ApiConfig::default()
         };
         let state = ApiState::new(api, store.clone(), Arc::new(registry.clone()), probes);
-        let mut tasks = vec![http::serve(self.http, confab_api::router(state.clone()), stop.subscribe())];
+        let mut tasks = vec![http::serve(
+            self.http,
+            confab_api::router(state.clone()),
+            stop.subscribe(),
+        )];
         if let Some(admin) = self.admin {
-            tasks.push(http::serve(admin, confab_api::admin_router(state), stop.subscribe()));
+            tasks.push(http::serve(
+                admin,
+                confab_api::admin_router(state),
+                stop.subscribe(),
+            ));
         }
         tasks
     }
@@ -187,8 +222,24 @@ async fn guard(media: Arc<MediaPlane>, admission: Admission) {
 }
 
 fn signalling_config(config: &Config) -> SignallingConfig {
-    let endpoint = EndpointConfig { advertised: config.advertised_host(), ..EndpointConfig::default() };
-    SignallingConfig { udp: config.sip.udp.clone(), tcp: config.sip.tcp.clone(), endpoint }
+    // This machine itself is always reached without the advertised address.
+    let loopback = [
+        (IpAddr::from([127, 0, 0, 0]), 8),
+        (IpAddr::from(Ipv6Addr::LOCALHOST), 128),
+    ];
+    let local_nets = config.local_nets().chain(loopback);
+    let endpoint = EndpointConfig {
+        advertised: config.advertised_host(),
+        local_nets: local_nets
+            .map(|(address, prefix_bits)| Network { address, prefix_bits })
+            .collect(),
+        ..EndpointConfig::default()
+    };
+    SignallingConfig {
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        endpoint,
+    }
 }
 
 fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
@@ -196,7 +247,10 @@ fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
     let advertised = if host.is_empty() {
         None
     } else {
-        Some(Advertised { host: host.to_owned(), ip: resolve(host)? })
+        Some(Advertised {
+            host: host.to_owned(),
+            ip: resolve(host)?,
+        })
     };
     Ok(LocalAddresses::new(advertised, host_name()))
 }

@@ -18,9 +18,13 @@ pub(crate) fn install(level: &str, json: bool) -> anyhow::Result<LogLevel> {
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     if json {
-        registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
+        registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .try_init()
     } else {
-        registry.with(fmt::layer().with_ansi(false).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(fmt::layer().with_ansi(false).with_writer(std::io::stderr))
+            .try_init()
     }
     .context("installing the log subscriber")?;
     Ok(LogLevel(handle))
@@ -32,7 +36,9 @@ impl LogLevel {
     /// # Errors
     /// A filter that cannot be parsed.
     pub(crate) fn change(&self, level: &str) -> anyhow::Result<()> {
-        self.0.reload(parse_filter(level)?).context("changing the log level")
+        self.0
+            .reload(parse_filter(level)?)
+            .context("changing the log level")
     }
 }
 

@@ -6,7 +6,9 @@ use jiff::{Timestamp, Unit};
 
 /// `time` as `2026-01-31T12:00:00.250Z` (RFC 3339); a time outside years −9999 to 9999 is shown as the epoch.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
-    let stamp = Timestamp::try_from(time).and_then(|stamp| stamp.round(Unit::Millisecond)).unwrap_or_default();
+    let stamp = Timestamp::try_from(time)
+        .and_then(|stamp| stamp.round(Unit::Millisecond))
+        .unwrap_or_default();
     format!("{stamp:.3}")
 }
 

@@ -49,6 +49,34 @@ impl Drop for CallMedia {
     }
 }
 
+/// A conference's ear for one leg.
+pub(super) struct Attachment {
+    leg: LegId,
+    participant: ParticipantId,
+    listeners: Arc<Listeners>,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // The leg may have been attached for another participant since.
+        self.listeners
+            .legs
+            .remove_if(&self.leg, |_, listener| listener.0 == self.participant);
+    }
+}
+
+/// A conference's ear for its mix.
+pub(super) struct MixAttachment {
+    mix: ConferenceAudioId,
+    listeners: Arc<Listeners>,
+}
+
+impl Drop for MixAttachment {
+    fn drop(&mut self) {
+        self.listeners.mixes.remove(&self.mix);
+    }
+}
+
 impl MediaDispatch {
     /// Subscribes a call to the events of its leg. One call per leg: a later subscription takes the place of the
     /// earlier.
@@ -114,23 +142,23 @@ impl MediaDispatch {
         }
     }
 
-    pub(super) fn attach_mix(&self, mix: ConferenceAudioId, inbox: Arc<Inbox>) {
+    /// Lets a conference hear of its mix, for as long as the attachment lives.
+    pub(super) fn attach_mix(&self, mix: ConferenceAudioId, inbox: Arc<Inbox>) -> MixAttachment {
         self.0.mixes.insert(mix, inbox);
+        MixAttachment {
+            mix,
+            listeners: Arc::clone(&self.0),
+        }
     }
 
-    pub(super) fn detach_mix(&self, mix: ConferenceAudioId) {
-        self.0.mixes.remove(&mix);
-    }
-
-    pub(super) fn attach(&self, leg: LegId, participant: ParticipantId, inbox: Arc<Inbox>) {
+    /// Lets a conference hear of a participant's leg, for as long as the attachment lives.
+    pub(super) fn attach(&self, leg: LegId, participant: ParticipantId, inbox: Arc<Inbox>) -> Attachment {
         self.0.legs.insert(leg, (participant, inbox));
-    }
-
-    /// Detaches the leg, unless it has been attached for another participant since.
-    pub(super) fn detach(&self, leg: LegId, participant: ParticipantId) {
-        self.0
-            .legs
-            .remove_if(&leg, |_, listener| listener.0 == participant);
+        Attachment {
+            leg,
+            participant,
+            listeners: Arc::clone(&self.0),
+        }
     }
 
     #[cfg(test)]

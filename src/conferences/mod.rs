@@ -22,7 +22,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bus::{EventBus, Subscription, log_events};
-pub(crate) use dispatch::{CallMedia, MediaDispatch};
+pub(crate) use bus::{EventBus, log_events};
+pub(crate) use dispatch::MediaDispatch;
 pub(crate) use registry::Registry;
 pub(crate) use seat::{HangUp, Participant, Seat};

@@ -17,6 +17,7 @@ use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::MixPlane;
 use super::registry::Shared;
@@ -76,6 +77,7 @@ impl<M: MixPlane> Request<M> {
 struct Member<M: MixPlane> {
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
+    _attachment: Attachment,
     _counted: Counted,
 }
 
@@ -113,6 +115,7 @@ struct Joining<M: MixPlane> {
     hang_up: mpsc::Sender<HangUp>,
     reply: Answer<ParticipantState>,
     options: JoinOptions,
+    attachment: Attachment,
     outcome: Result<(), ControlError>,
 }
 
@@ -154,8 +157,7 @@ pub(super) async fn run<M: MixPlane>(
         }
     };
     let inbox = Arc::<Inbox>::default();
-    let mix_id = M::mix_id(&mix);
-    shared.dispatch.attach_mix(mix_id, Arc::clone(&inbox));
+    let attachment = shared.dispatch.attach_mix(M::mix_id(&mix), Arc::clone(&inbox));
     let mut task = Task {
         core: Conference::new(identity.clone(), settings, Box::new(shared.ids())),
         mix,
@@ -171,9 +173,10 @@ pub(super) async fn run<M: MixPlane>(
     while !task.core.is_ended() {
         task.turn(&mut requests).await;
     }
-    shared.dispatch.detach_mix(mix_id);
+    // Whoever is still on his way in learns the end from his lost reply.
+    task.joins.shutdown().await;
+    drop((task, attachment));
     shared.remove(&identity, &sender);
-    drop(task);
     drain(requests, Refusal::Ended).await;
 }
 
@@ -260,9 +263,8 @@ impl<M: MixPlane> Task<M> {
             Ok(flags) => flags,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
-        self.shared
-            .dispatch
-            .attach(M::leg_id(&leg), participant, Arc::clone(&self.inbox));
+        let inbox = Arc::clone(&self.inbox);
+        let attachment = self.shared.dispatch.attach(M::leg_id(&leg), participant, inbox);
         self.joining.insert(participant);
         let options = JoinOptions {
             muted: flags.muted,
@@ -277,6 +279,7 @@ impl<M: MixPlane> Task<M> {
                 hang_up,
                 reply,
                 options,
+                attachment,
                 outcome,
             }
         });
@@ -290,6 +293,7 @@ impl<M: MixPlane> Task<M> {
             hang_up,
             reply,
             options,
+            attachment,
             outcome,
         } = match joined {
             Ok(joining) => joining,
@@ -318,6 +322,7 @@ impl<M: MixPlane> Task<M> {
                     Member {
                         leg: Arc::clone(&leg),
                         hang_up,
+                        _attachment: attachment,
                         _counted: counted,
                     },
                 );
@@ -333,7 +338,7 @@ impl<M: MixPlane> Task<M> {
                 let _ = reply.send(Ok(state));
             }
             Err(refusal) => {
-                self.shared.dispatch.detach(M::leg_id(&leg), participant);
+                drop(attachment);
                 note(M::leave(&leg).await);
                 self.perform().await;
                 let _ = reply.send(Err(refusal));
@@ -342,9 +347,10 @@ impl<M: MixPlane> Task<M> {
     }
 
     async fn vacate(&mut self, participant: ParticipantId, cause: LeaveCause) {
+        self.joining.remove(&participant);
+        self.early.remove(&participant);
         let gone = match self.members.remove(&participant) {
             Some(member) => {
-                self.shared.dispatch.detach(M::leg_id(&member.leg), participant);
                 note(M::leave(&member.leg).await);
                 self.core.leave(wall(), participant, cause)
             }
@@ -410,10 +416,10 @@ impl<M: MixPlane> Task<M> {
                 .members
                 .get(&participant)
                 .map(|member| Work::SetDeaf(Arc::clone(&member.leg), deaf)),
-            Effect::HangUp { participant, cause } => self.members.remove(&participant).map(|member| {
-                self.shared.dispatch.detach(M::leg_id(&member.leg), participant);
-                Work::HangUp(member, cause)
-            }),
+            Effect::HangUp { participant, cause } => self
+                .members
+                .remove(&participant)
+                .map(|member| Work::HangUp(member, cause)),
             // The mix goes with the task, which ends after this.
             Effect::Destroy => None,
         }

@@ -19,7 +19,9 @@ pub(super) fn page(
     let transports = Arc::clone(&signalling.stats);
     let stuck = Arc::clone(&signalling.stuck_calls);
     move || {
-        let Some(calls) = calls.upgrade() else { return metrics::page(Snapshot::default()) };
+        let Some(calls) = calls.upgrade() else {
+            return metrics::page(Snapshot::default());
+        };
         let figures = calls.endpoint.figures();
         let (live, counted) = (figures.gauges, figures.counters);
         let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
@@ -37,27 +39,58 @@ pub(super) fn page(
             ("queue_full".to_owned(), transports.queue_full.get()),
             ("no_route".to_owned(), transports.no_route.get()),
         ]);
-        let refused =
-            calls.stats.refused.iter().map(|entry| (entry.key().to_string(), *entry.value())).collect();
+        let refused = calls
+            .stats
+            .refused
+            .iter()
+            .map(|entry| (entry.key().to_string(), *entry.value()))
+            .collect();
         metrics::page(Snapshot {
             gauges: vec![
                 ("calls", "Calls being served", gauge(calls.admission.calls())),
-                ("sip_calls", "INVITE sessions of the SIP endpoint", gauge(live.calls)),
+                (
+                    "sip_calls",
+                    "INVITE sessions of the SIP endpoint",
+                    gauge(live.calls),
+                ),
                 ("dialogs", "SIP dialogs", gauge(live.dialogs)),
                 ("sip_timers", "Pending SIP timers", gauge(live.timers)),
-                ("conferences", "Running conferences", gauge(calls.registry.conferences())),
-                ("participants", "Participants of all conferences", gauge(calls.registry.participants())),
+                (
+                    "conferences",
+                    "Running conferences",
+                    gauge(calls.registry.conferences()),
+                ),
+                (
+                    "participants",
+                    "Participants of all conferences",
+                    gauge(calls.registry.participants()),
+                ),
             ],
             labelled_gauges: vec![Counters {
                 name: "transactions",
                 help: "SIP transactions",
                 label: "kind",
-                values: transactions.map(|(kind, count)| (kind.to_owned(), count as u64)).into(),
+                values: transactions
+                    .map(|(kind, count)| (kind.to_owned(), count as u64))
+                    .into(),
             }],
             counters: vec![
-                single("calls_answered", "Calls answered", calls.stats.answered.load(Ordering::Relaxed)),
-                Counters { name: "calls_refused", help: "Calls refused", label: "status", values: refused },
-                single("calls_stuck", "Calls hung up because their task did not keep up", stuck.get()),
+                single(
+                    "calls_answered",
+                    "Calls answered",
+                    calls.stats.answered.load(Ordering::Relaxed),
+                ),
+                Counters {
+                    name: "calls_refused",
+                    help: "Calls refused",
+                    label: "status",
+                    values: refused,
+                },
+                single(
+                    "calls_stuck",
+                    "Calls hung up because their task did not keep up",
+                    stuck.get(),
+                ),
                 Counters {
                     name: "sip_messages",
                     help: "SIP messages",
@@ -67,7 +100,11 @@ pub(super) fn page(
                         ("out".to_owned(), counted.messages_out),
                     ],
                 },
-                single("sip_retransmissions", "SIP messages sent again", counted.retransmissions_out),
+                single(
+                    "sip_retransmissions",
+                    "SIP messages sent again",
+                    counted.retransmissions_out,
+                ),
                 Counters {
                     name: "sip_dropped",
                     help: "SIP messages dropped",
@@ -85,8 +122,16 @@ pub(super) fn page(
                         ("tcp_closed".to_owned(), transports.tcp_closed.get()),
                     ],
                 },
-                single("media_events_dropped", "Media events a call did not read", calls.dispatch.dropped()),
-                single("events_missed", "Events that slow subscribers missed", calls.registry.bus().missed()),
+                single(
+                    "media_events_dropped",
+                    "Media events a call did not read",
+                    calls.dispatch.dropped(),
+                ),
+                single(
+                    "events_missed",
+                    "Events that slow subscribers missed",
+                    calls.registry.bus().missed(),
+                ),
             ],
             media: Some(calls.media.metrics()),
         })
@@ -94,5 +139,10 @@ pub(super) fn page(
 }
 
 fn single(name: &'static str, help: &'static str, value: u64) -> Counters {
-    Counters { name, help, label: "", values: vec![(String::new(), value)] }
+    Counters {
+        name,
+        help,
+        label: "",
+        values: vec![(String::new(), value)],
+    }
 }

@@ -13,8 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use confab_sip::{
-    Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, Output, ReasonHeader,
-    Rejection, Request, StatusCode, Transport,
+    Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
+    LocalContact, Output, ParseError, Reason, Rejection, Request, StatusCode, Transport,
 };
 use tokio::{
     net::UdpSocket,
@@ -44,6 +44,13 @@ pub(crate) enum Input {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// A stream that lost its frame: the endpoint answers if it can, then the connection is closed.
+    FramingError {
+        /// Where it came from.
+        flow: Flow,
+        /// What was wrong, with the answer.
+        error: ParseError,
+    },
     /// A connection is gone.
     ConnectionClosed {
         /// Its number.
@@ -71,7 +78,7 @@ pub(crate) enum Command {
     /// Asks the peer whether the call still exists.
     Probe(CallKey),
     /// Ends the call, whatever its state.
-    HangUp(CallKey, Option<ReasonHeader>),
+    HangUp(CallKey, Option<Reason>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
 }
@@ -112,7 +119,10 @@ impl EndpointHandle {
 
     /// The endpoint's figures, at most 100 ms old.
     pub(crate) fn figures(&self) -> Figures {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -134,16 +144,34 @@ impl EndpointTask {
     pub(super) fn start(self) -> (EndpointHandle, tokio::task::JoinHandle<()>) {
         let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
         let figures = Arc::<Mutex<Figures>>::default();
-        let handle = EndpointHandle { commands, figures: Arc::clone(&figures) };
-        let running = Running { task: self, calls: HashMap::new(), figures };
+        let handle = EndpointHandle {
+            commands,
+            figures: Arc::clone(&figures),
+        };
+        let running = Running {
+            task: self,
+            calls: HashMap::new(),
+            figures,
+            broken: Vec::new(),
+        };
         (handle, tokio::spawn(running.run(queue)))
     }
+}
+
+/// Why the endpoint's task woke.
+enum Wake {
+    Housekeeping,
+    Timeout,
+    Command(Command),
+    Input(Input),
 }
 
 struct Running {
     task: EndpointTask,
     calls: HashMap<CallKey, mpsc::Sender<Event>>,
     figures: Arc<Mutex<Figures>>,
+    /// Connections to close once their last answer is handed out.
+    broken: Vec<u64>,
 }
 
 impl Running {
@@ -152,22 +180,33 @@ impl Running {
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.task.endpoint.poll_timeout().map(|(due, _)| due);
-            tokio::select! {
+            let wake = tokio::select! {
                 biased;
                 _ = self.task.stop.wait_for(|stop| *stop) => return,
-                _ = housekeeping.tick() => self.housekeeping(),
-                () = sleep_until(due) => self.task.endpoint.handle_timeout(Instant::now()),
-                Some(command) = commands.recv() => self.command(command),
-                Some(input) = self.task.inputs.recv() => self.input(input),
+                _ = housekeeping.tick() => Wake::Housekeeping,
+                () = sleep_until(due) => Wake::Timeout,
+                Some(command) = commands.recv() => Wake::Command(command),
+                Some(input) = self.task.inputs.recv() => Wake::Input(input),
+            };
+            match wake {
+                Wake::Housekeeping => self.housekeeping(),
+                Wake::Timeout => self.task.endpoint.handle_timeout(Instant::now()),
+                Wake::Command(command) => self.command(command),
+                Wake::Input(input) => self.input(input),
             }
             self.drain().await;
+            for connection in self.broken.drain(..) {
+                self.task.connections.close(connection);
+            }
         }
     }
 
     fn housekeeping(&mut self) {
         let admission = match self.task.admission.overload() {
             None => SipAdmission::Open,
-            Some(_) => SipAdmission::Refusing { retry_after_s: RETRY_AFTER_S },
+            Some(_) => SipAdmission::Refusing {
+                retry_after_s: RETRY_AFTER_S,
+            },
         };
         self.task.endpoint.set_admission(admission);
         let figures = Figures {
@@ -182,6 +221,10 @@ impl Running {
         let endpoint = &mut self.task.endpoint;
         match input {
             Input::Message { flow, bytes } => endpoint.handle_message(now, flow, bytes),
+            Input::FramingError { flow, error } => {
+                endpoint.handle_framing_error(flow, error);
+                self.broken.push(flow.connection);
+            }
             Input::ConnectionClosed { connection } => endpoint.handle_connection_closed(now, connection),
             Input::SendFailed { flow } => endpoint.handle_send_failed(now, flow),
         }
@@ -192,7 +235,17 @@ impl Running {
         let endpoint = &mut self.task.endpoint;
         match command {
             Command::Progress(call, status) => endpoint.progress(now, call, status, None),
-            Command::Accept(call, body) => endpoint.accept(now, call, body),
+            Command::Accept(call, body) => {
+                // A conference's Contact says so (RFC 4579 §3.1).
+                endpoint.set_contact(
+                    call,
+                    LocalContact {
+                        user: None,
+                        is_focus: true,
+                    },
+                );
+                endpoint.accept(now, call, body);
+            }
             Command::Reject(call, rejection) => endpoint.reject(now, call, rejection),
             Command::AcceptReinvite(call, body) => endpoint.accept_reinvite(now, call, body),
             Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
@@ -223,8 +276,15 @@ impl Running {
                     self.task.endpoint.handle_send_failed(Instant::now(), flow);
                 }
             }
-            Transport::Tcp => {
-                if flow.connection == 0 || self.task.connections.send(flow.connection, bytes.clone()).is_err() {
+            // Every other transport is a connection.
+            _ => {
+                if flow.connection == 0
+                    || self
+                        .task
+                        .connections
+                        .send(flow.connection, bytes.clone())
+                        .is_err()
+                {
                     self.task.connections.connect(flow, bytes);
                 }
             }
@@ -248,21 +308,33 @@ impl Running {
     }
 
     fn event(&mut self, event: Event) {
-        let call = event.call();
+        let Some(call) = call_of(&event) else { return };
         if let Event::Invite { call, request, flow } = event {
             let (sender, events) = mpsc::channel(CALL_EVENT_QUEUE);
             self.calls.insert(call, sender);
-            if self.task.incoming.try_send(Incoming { call, request, flow, events }).is_err() {
+            if self
+                .task
+                .incoming
+                .try_send(Incoming {
+                    call,
+                    request,
+                    flow,
+                    events,
+                })
+                .is_err()
+            {
                 // Calls arrive faster than tasks are started: the machine is overloaded.
                 self.calls.remove(&call);
                 let busy = Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
-                    .with_header("Retry-After", RETRY_AFTER_S.to_string());
+                    .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string());
                 self.task.endpoint.reject(Instant::now(), call, busy);
             }
             return;
         }
         let ended = matches!(event, Event::Ended { .. });
-        let Some(sender) = self.calls.get(&call) else { return };
+        let Some(sender) = self.calls.get(&call) else {
+            return;
+        };
         if sender.try_send(event).is_err() && !ended {
             self.task.stuck_calls.increment();
             self.task.endpoint.hang_up(Instant::now(), call, None);
@@ -271,6 +343,25 @@ impl Running {
             // The task reads what is queued and then sees the channel closed.
             self.calls.remove(&call);
         }
+    }
+}
+
+/// The call that an event belongs to.
+fn call_of(event: &Event) -> Option<CallKey> {
+    match event {
+        Event::Invite { call, .. }
+        | Event::Cancelled { call }
+        | Event::Acked { call, .. }
+        | Event::Reinvite { call, .. }
+        | Event::ReinviteAcked { call, .. }
+        | Event::ReinviteCancelled { call }
+        | Event::Ended { call, .. }
+        | Event::Progress { call, .. }
+        | Event::Answered { call, .. }
+        | Event::Failed { call, .. }
+        | Event::ReinviteOutcome { call, .. }
+        | Event::Probed { call, .. } => Some(*call),
+        _ => None,
     }
 }
 

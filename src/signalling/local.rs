@@ -39,8 +39,17 @@ impl LocalAddresses {
     pub(crate) fn new(advertised: Option<Advertised>, host_name: Option<String>) -> Self {
         let mut names: BTreeSet<String> = ["localhost".to_owned()].into();
         names.extend(host_name.map(|name| name.to_ascii_lowercase()));
-        names.extend(advertised.as_ref().map(|advertised| advertised.host.to_ascii_lowercase()));
-        Self { advertised, names, routes: Mutex::default(), own: Mutex::default() }
+        names.extend(
+            advertised
+                .as_ref()
+                .map(|advertised| advertised.host.to_ascii_lowercase()),
+        );
+        Self {
+            advertised,
+            names,
+            routes: Mutex::default(),
+            own: Mutex::default(),
+        }
     }
 
     /// The configured advertised address.
@@ -52,12 +61,18 @@ impl LocalAddresses {
     pub(crate) fn is_own_host(&self, host: &str) -> bool {
         match host.parse::<IpAddr>() {
             Ok(ip) => self.is_own_address(ip),
-            Err(_) => self.names.contains(host.trim_end_matches('.').to_ascii_lowercase().as_str()),
+            Err(_) => self
+                .names
+                .contains(host.trim_end_matches('.').to_ascii_lowercase().as_str()),
         }
     }
 
     fn is_own_address(&self, ip: IpAddr) -> bool {
-        if self.advertised.as_ref().is_some_and(|advertised| advertised.ip == ip) {
+        if self
+            .advertised
+            .as_ref()
+            .is_some_and(|advertised| advertised.ip == ip)
+        {
             return true;
         }
         cached(&self.own, ip, || {
@@ -72,7 +87,9 @@ impl LocalAddresses {
         // TEST-NET-1 (RFC 5737): routed like any far address, never a real host.
         const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         let advertised = self.advertised.as_ref().map(|advertised| advertised.ip);
-        advertised.or_else(|| self.towards(bound, FAR)).unwrap_or(Ipv4Addr::LOCALHOST.into())
+        advertised
+            .or_else(|| self.towards(bound, FAR))
+            .unwrap_or(Ipv4Addr::LOCALHOST.into())
     }
 
     /// The source address that this machine uses towards `peer`; `bound` itself unless that is a wildcard.
@@ -83,8 +100,11 @@ impl LocalAddresses {
         }
         let peer = peer.to_canonical();
         cached(&self.routes, peer, || {
-            let any: IpAddr =
-                if peer.is_ipv4() { [0, 0, 0, 0].into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+            let any: IpAddr = if peer.is_ipv4() {
+                [0, 0, 0, 0].into()
+            } else {
+                std::net::Ipv6Addr::UNSPECIFIED.into()
+            };
             let socket = UdpSocket::bind((any, 0)).ok()?;
             socket.connect(SocketAddr::new(peer, 9)).ok()?;
             Some(socket.local_addr().ok()?.ip())
@@ -113,7 +133,10 @@ mod tests {
     use super::*;
 
     fn local() -> LocalAddresses {
-        let advertised = Advertised { host: "conf.example.com".to_owned(), ip: "192.0.2.10".parse().unwrap() };
+        let advertised = Advertised {
+            host: "conf.example.com".to_owned(),
+            ip: "192.0.2.10".parse().unwrap(),
+        };
         LocalAddresses::new(Some(advertised), Some("Box1".to_owned()))
     }
 
@@ -144,6 +167,9 @@ mod tests {
         let any = "0.0.0.0".parse().unwrap();
         let loopback: IpAddr = "127.0.0.1".parse().unwrap();
         assert_eq!(local.towards(any, loopback), Some(loopback));
-        assert_eq!(local.towards(loopback, "192.0.2.1".parse().unwrap()), Some(loopback));
+        assert_eq!(
+            local.towards(loopback, "192.0.2.1".parse().unwrap()),
+            Some(loopback)
+        );
     }
 }

@@ -93,7 +93,7 @@ impl Signalling {
             ));
             sockets.push((bound, socket));
         }
-        let connections = Connections::new(inputs, Arc::clone(local), Arc::clone(&stats));
+        let connections = Connections::new(inputs, Arc::clone(&stats));
         let mut tcp = Vec::new();
         for mut address in config.tcp {
             // "Any port" means the one that UDP got on the same address: peers expect both on one number.
@@ -121,7 +121,16 @@ impl Signalling {
         };
         let (endpoint, task) = task.start();
         tasks.push(task);
-        Ok(Self { endpoint, stats, stuck_calls, udp, tcp, incoming: Some(incoming_queue), stop, tasks })
+        Ok(Self {
+            endpoint,
+            stats,
+            stuck_calls,
+            udp,
+            tcp,
+            incoming: Some(incoming_queue),
+            stop,
+            tasks,
+        })
     }
 
     /// The first address that SIP is bound to, UDP before TCP.

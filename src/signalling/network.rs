@@ -11,7 +11,12 @@ pub(crate) struct Networks(Vec<Network>);
 impl Networks {
     /// The networks given as address and prefix length.
     pub(crate) fn new(networks: impl IntoIterator<Item = (IpAddr, u8)>) -> Self {
-        Self(networks.into_iter().map(|(address, prefix_bits)| Network { address, prefix_bits }).collect())
+        Self(
+            networks
+                .into_iter()
+                .map(|(address, prefix_bits)| Network { address, prefix_bits })
+                .collect(),
+        )
     }
 
     /// Whether `ip` lies in one of them.

@@ -74,7 +74,10 @@ pub(crate) async fn route(
     request: &Request,
 ) -> Result<Destination, RoutingError> {
     let uri = request.uri.as_sip().ok_or(RoutingError::NoNumber)?;
-    let user = uri.user_decoded().filter(|user| !user.is_empty()).ok_or(RoutingError::NoNumber)?;
+    let user = uri
+        .user_decoded()
+        .filter(|user| !user.is_empty())
+        .ok_or(RoutingError::NoNumber)?;
     let account = account(store, local, uri).await?;
     if !anonymous_dial_in {
         return Err(RoutingError::Anonymous);

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use confab_sip::{Flow, Framed, StreamFramer, Transport};
+use confab_sip::{Flow, Framed, KEEP_ALIVE_PONG, StreamFramer, Transport};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream, tcp},
@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{endpoint::Input, local::LocalAddresses, stats::TransportStats};
+use super::{endpoint::Input, stats::TransportStats};
 
 /// Open connections in all.
 const MAX_CONNECTIONS: usize = 4096;
@@ -41,8 +41,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 const WRITE_QUEUE: usize = 64;
 /// One write may take this long before the connection counts as dead.
 const WRITE_TIME: Duration = Duration::from_secs(10);
-/// Keep-alive answer: a single CRLF (RFC 5626 §3.5.1).
-const PONG: &[u8] = b"\r\n";
 
 /// Open connections by number; shared by the listeners and the endpoint's task.
 #[derive(Clone)]
@@ -50,7 +48,6 @@ pub(crate) struct Connections(Arc<Shared>);
 
 struct Shared {
     inputs: mpsc::Sender<Input>,
-    local: Arc<LocalAddresses>,
     stats: Arc<TransportStats>,
     next: AtomicU64,
     open: Mutex<Open>,
@@ -79,26 +76,33 @@ pub(crate) enum SendError {
 /// The address is in use or not of this machine; the text says which one and what to do.
 pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bind = || -> io::Result<TcpListener> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(1024)
     };
     bind().with_context(|| {
-        format!("sip.tcp: cannot listen on {address} (another server on this port? set sip.tcp to a free one)")
+        format!(
+            "sip.tcp: cannot listen on {address} (another server on this port? set sip.tcp to a free one)"
+        )
     })
 }
 
 impl Connections {
     /// No connection yet; what is read goes to `inputs`.
-    pub(crate) fn new(
-        inputs: mpsc::Sender<Input>,
-        local: Arc<LocalAddresses>,
-        stats: Arc<TransportStats>,
-    ) -> Self {
+    pub(crate) fn new(inputs: mpsc::Sender<Input>, stats: Arc<TransportStats>) -> Self {
         // 0 means "no connection" in a flow.
         let next = AtomicU64::new(1);
-        Self(Arc::new(Shared { inputs, local, stats, next, open: Mutex::default() }))
+        Self(Arc::new(Shared {
+            inputs,
+            stats,
+            next,
+            open: Mutex::default(),
+        }))
     }
 
     /// Accepts connections on `listener` until the endpoint is gone.
@@ -129,7 +133,9 @@ impl Connections {
     /// See [`SendError`]; the caller tells the endpoint.
     pub(crate) fn send(&self, connection: u64, bytes: Bytes) -> Result<(), SendError> {
         let mut open = self.lock();
-        let Some(writer) = open.writers.get(&connection) else { return Err(SendError::Closed) };
+        let Some(writer) = open.writers.get(&connection) else {
+            return Err(SendError::Closed);
+        };
         match writer.try_send(bytes) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SendError::Closed),
@@ -160,17 +166,22 @@ impl Connections {
 
     fn open(&self, stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
         let mut open = self.lock();
-        let from_source = open.sources.entry(remote.ip()).or_default();
-        if *from_source >= MAX_CONNECTIONS_PER_SOURCE || open.writers.len() >= MAX_CONNECTIONS {
+        let from_source = open.sources.get(&remote.ip()).copied().unwrap_or(0);
+        if from_source >= MAX_CONNECTIONS_PER_SOURCE || open.writers.len() >= MAX_CONNECTIONS {
             return None;
         }
-        *from_source += 1;
+        open.sources.insert(remote.ip(), from_source + 1);
         let connection = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         open.writers.insert(connection, writer.clone());
         drop(open);
         let _ = stream.set_nodelay(true);
-        let flow = Flow { transport: Transport::Tcp, local, remote, connection };
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local,
+            remote,
+            connection,
+        };
         tokio::spawn(self.clone().serve(stream, flow, writer.downgrade(), queue));
         Some(connection)
     }
@@ -179,15 +190,26 @@ impl Connections {
         self,
         stream: TcpStream,
         flow: Flow,
-        pong: mpsc::WeakSender<Bytes>,
+        replies: mpsc::WeakSender<Bytes>,
         queue: mpsc::Receiver<Bytes>,
     ) {
         let (reader, writer) = stream.into_split();
         // Whichever side ends first ends the connection: a half-closed peer cannot be answered.
         tokio::select! {
             () = write(writer, queue) => {}
-            () = self.read(reader, flow, pong) => {}
+            () = self.read(reader, flow, replies) => {}
         }
+        self.forget(flow);
+        let _ = self
+            .0
+            .inputs
+            .send(Input::ConnectionClosed {
+                connection: flow.connection,
+            })
+            .await;
+    }
+
+    fn forget(&self, flow: Flow) {
         let mut open = self.lock();
         open.writers.remove(&flow.connection);
         if let Some(from_source) = open.sources.get_mut(&flow.remote.ip()) {
@@ -196,11 +218,9 @@ impl Connections {
                 open.sources.remove(&flow.remote.ip());
             }
         }
-        drop(open);
-        let _ = self.0.inputs.send(Input::ConnectionClosed { connection: flow.connection }).await;
     }
 
-    async fn read(&self, mut reader: tcp::OwnedReadHalf, flow: Flow, pong: mpsc::WeakSender<Bytes>) {
+    async fn read(&self, mut reader: tcp::OwnedReadHalf, flow: Flow, replies: mpsc::WeakSender<Bytes>) {
         let mut framer = StreamFramer::new();
         let mut buffer = vec![0; 16 * 1024];
         let mut message_due = None;
@@ -216,28 +236,25 @@ impl Connections {
                 }
             };
             framer.push(&buffer[..length]);
-            loop {
-                match framer.next_frame() {
-                    Ok(Some(Framed::Message(bytes))) => {
+            for framed in framer.by_ref() {
+                match framed {
+                    Ok(Framed::Message(bytes)) => {
                         if self.0.inputs.send(Input::Message { flow, bytes }).await.is_err() {
                             return;
                         }
                     }
-                    Ok(Some(Framed::KeepAlivePing)) => {
-                        if let Some(pong) = pong.upgrade() {
-                            let _ = pong.try_send(Bytes::from_static(PONG));
-                        }
-                    }
-                    Ok(Some(Framed::KeepAlivePong)) => {}
-                    Ok(None) => break,
+                    Ok(Framed::KeepAlivePing) => reply(&replies, Bytes::from_static(KEEP_ALIVE_PONG)),
+                    Ok(Framed::KeepAlivePong) => {}
                     Err(error) => {
                         self.0.stats.tcp_closed.increment();
-                        tracing::debug!(%error, "closing a SIP connection");
-                        return;
+                        tracing::debug!(%error, "a SIP connection lost its frame");
+                        let _ = self.0.inputs.send(Input::FramingError { flow, error }).await;
+                        // The endpoint closes it behind its answer.
+                        return std::future::pending().await;
                     }
                 }
             }
-            message_due = match (framer.is_empty(), message_due) {
+            message_due = match (framer.buffered() == 0, message_due) {
                 (true, _) => None,
                 (false, None) => Some(tokio::time::Instant::now() + MESSAGE_TIME),
                 (false, due) => due,
@@ -245,8 +262,21 @@ impl Connections {
         }
     }
 
+    /// Lets the connection end once what is queued for it is written.
+    pub(crate) fn close(&self, connection: u64) {
+        // Without its only sender the writer ends behind the queue, and with it the connection.
+        self.lock().writers.remove(&connection);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reply(replies: &mpsc::WeakSender<Bytes>, bytes: Bytes) {
+    // A full queue belongs to a peer that does not read: it misses one answer.
+    if let Some(replies) = replies.upgrade() {
+        let _ = replies.try_send(bytes);
     }
 }
 

@@ -45,7 +45,9 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<Arc<UdpSocket>> {
         UdpSocket::from_std(socket.into())
     };
     bind().map(Arc::new).with_context(|| {
-        format!("sip.udp: cannot listen on {address} (another server on this port? set sip.udp to a free one)")
+        format!(
+            "sip.udp: cannot listen on {address} (another server on this port? set sip.udp to a free one)"
+        )
     })
 }
 

@@ -1,8 +1,7 @@
-//! The registry and its tasks over a media plane that only takes notes; [`real`] does it with the real one.
+//! The registry and its tasks over a media plane that only takes notes.
 
 mod fake;
 mod media_events;
-mod real;
 mod shutdown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +16,8 @@ use confab_conference::{
 use tokio::sync::mpsc;
 
 use self::fake::{Act, FakeLeg, FakePlane};
-use super::{EventBus, HangUp, MediaDispatch, Participant, Registry, Seat, Subscription};
+use super::bus::Subscription;
+use super::{EventBus, HangUp, MediaDispatch, Participant, Registry, Seat};
 
 /// A registry over the fake plane, with a subscriber on its bus.
 struct House {

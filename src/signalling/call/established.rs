@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use confab_conference::LeaveCause;
 use confab_media::MediaEvent;
 use confab_sdp::SessionDescription;
-use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, ReasonHeader, Request, StatusCode};
+use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, Reason, Request, StatusCode};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
@@ -28,12 +28,16 @@ struct End {
     /// For the record.
     label: &'static str,
     /// Why the peer is sent a BYE; `None` when the call is over already.
-    hang_up: Option<ReasonHeader>,
+    hang_up: Option<Reason>,
 }
 
 impl End {
     fn by_us(cause: LeaveCause, label: &'static str, status: u16, text: &str) -> Self {
-        Self { cause, label, hang_up: Some(ReasonHeader::sip(status, text)) }
+        Self {
+            cause,
+            label,
+            hang_up: Some(Reason::sip(status, text)),
+        }
     }
 }
 
@@ -104,7 +108,9 @@ fn told_to_end(hang_up: Option<HangUp>) -> End {
 impl Established {
     /// Takes the reserved seat.
     async fn join(&mut self, trail: &mut Trail) -> Result<(), End> {
-        let Seated::Reserved(seat) = std::mem::replace(&mut self.seat, Seated::Gone) else { return Ok(()) };
+        let Seated::Reserved(seat) = std::mem::replace(&mut self.seat, Seated::Gone) else {
+            return Ok(());
+        };
         match seat.join(Arc::clone(&self.leg), self.hang_up.clone()).await {
             Ok(participant) => {
                 trail.participant_id = Some(participant.id().get());
@@ -115,7 +121,12 @@ impl Established {
             Err(refusal) => {
                 tracing::warn!(%refusal, "an answered call could not join");
                 let refused = refused_by_conference(refusal);
-                Err(End::by_us(LeaveCause::CallFailed, "join_failed", refused.status.code(), &refused.text))
+                Err(End::by_us(
+                    LeaveCause::CallFailed,
+                    "join_failed",
+                    refused.status.code(),
+                    &refused.text,
+                ))
             }
         }
     }
@@ -130,7 +141,11 @@ impl Established {
         match event {
             Event::Acked { body, .. } => self.acknowledged(body, trail).await,
             Event::ReinviteAcked { body, .. } => {
-                if self.negotiation.has_open_offer() { self.acknowledged(body, trail).await } else { Ok(()) }
+                if self.negotiation.has_open_offer() {
+                    self.acknowledged(body, trail).await
+                } else {
+                    Ok(())
+                }
             }
             Event::Reinvite { request, .. } => {
                 let answer = self.reinvited(&request, trail).await;
@@ -158,7 +173,12 @@ impl Established {
             return Ok(());
         }
         let answer = body.map_or_else(
-            || Err(Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, "no answer in the ACK")),
+            || {
+                Err(Refused::new(
+                    StatusCode::NOT_ACCEPTABLE_HERE,
+                    "no answer in the ACK",
+                ))
+            },
             |body| SessionDescription::parse(&body.bytes).map_err(|error| refused_description(&error)),
         );
         let taken = match answer {
@@ -169,13 +189,21 @@ impl Established {
             Ok(()) => self.join(trail).await,
             Err(refused) => {
                 // RFC 3261 §13.2.2.4 leaves nothing but BYE to who cannot use the answer.
-                Err(End::by_us(LeaveCause::CallFailed, "no_answer_in_ack", refused.status.code(), &refused.text))
+                Err(End::by_us(
+                    LeaveCause::CallFailed,
+                    "no_answer_in_ack",
+                    refused.status.code(),
+                    &refused.text,
+                ))
             }
         }
     }
 
     async fn take_answer(&mut self, answer: &SessionDescription, trail: &mut Trail) -> Result<(), Refused> {
-        let agreed = self.negotiation.accept_answer(answer).map_err(|error| refused_description(&error))?;
+        let agreed = self
+            .negotiation
+            .accept_answer(answer)
+            .map_err(|error| refused_description(&error))?;
         self.start_media(&agreed.audio, trail).await
     }
 
@@ -184,30 +212,47 @@ impl Established {
         if request.body.is_empty() {
             return Ok(Body::sdp(self.negotiation.offer().to_string()));
         }
-        let offer =
-            SessionDescription::parse(&request.body).map_err(|error| refused_description(&error))?;
-        let agreed = self.negotiation.answer(&offer).map_err(|error| refused_description(&error))?;
+        let offer = SessionDescription::parse(&request.body).map_err(|error| refused_description(&error))?;
+        let agreed = self
+            .negotiation
+            .answer(&offer)
+            .map_err(|error| refused_description(&error))?;
         self.start_media(&agreed.audio, trail).await?;
         Ok(Body::sdp(agreed.description.to_string()))
     }
 
-    async fn start_media(&mut self, audio: &confab_sdp::AudioStream, trail: &mut Trail) -> Result<(), Refused> {
+    async fn start_media(
+        &mut self,
+        audio: &confab_sdp::AudioStream,
+        trail: &mut Trail,
+    ) -> Result<(), Refused> {
         let unusable = |text: String| Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, text);
         let media = self
             .peer
             .leg_media(audio)
             .ok_or_else(|| unusable(format!("codec {} is not mixed", audio.codec.name)))?;
         trail.codec = Some(audio.codec.name.clone());
-        self.leg.start(media).await.map_err(|error| unusable(error.to_string()))
+        self.leg
+            .start(media)
+            .await
+            .map_err(|error| unusable(error.to_string()))
     }
 
-    async fn media_event(&mut self, server: &CallServer, call: CallKey, event: MediaEvent) -> Result<(), End> {
+    async fn media_event(
+        &mut self,
+        server: &CallServer,
+        call: CallKey,
+        event: MediaEvent,
+    ) -> Result<(), End> {
         match event {
-            MediaEvent::MediaTimeout { silent, .. } if silent >= server.media_timeout * SILENCE_LIMIT => {
-                Err(End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media"))
-            }
+            MediaEvent::MediaTimeout { silent, .. } if silent >= server.media_timeout * SILENCE_LIMIT => Err(
+                End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media"),
+            ),
             MediaEvent::MediaTimeout { silent, .. } => {
-                tracing::info!(silent_s = silent.as_secs(), "no media; asking whether the call still exists");
+                tracing::info!(
+                    silent_s = silent.as_secs(),
+                    "no media; asking whether the call still exists"
+                );
                 server.endpoint.send(Command::Probe(call)).await;
                 Ok(())
             }
@@ -220,7 +265,12 @@ impl Established {
 fn probed(outcome: ProbeOutcome) -> Result<(), End> {
     match outcome {
         ProbeOutcome::Alive { .. } => Ok(()),
-        _ => Err(End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media and no answer")),
+        _ => Err(End::by_us(
+            LeaveCause::MediaTimeout,
+            "media_timeout",
+            408,
+            "no media and no answer",
+        )),
     }
 }
 
@@ -229,7 +279,11 @@ fn ended(cause: &EndCause) -> End {
         EndCause::Bye { .. } | EndCause::Cancelled | EndCause::LocalHangUp => LeaveCause::HungUp,
         _ => LeaveCause::CallFailed,
     };
-    End { cause: leave, label: label(cause), hang_up: None }
+    End {
+        cause: leave,
+        label: label(cause),
+        hang_up: None,
+    }
 }
 
 /// Name of an end cause in records and logs.
@@ -245,7 +299,6 @@ pub(super) fn label(cause: &EndCause) -> &'static str {
         EndCause::Timeout => "timeout",
         EndCause::Gone { .. } => "gone",
         EndCause::TransportFailed => "transport_failed",
-        EndCause::ProtocolError => "protocol_error",
         _ => "ended",
     }
 }

@@ -37,7 +37,10 @@ impl Peer {
         for contact in headers.contacts().unwrap_or_default() {
             trust(contact.uri.as_sip().and_then(|uri| uri.host.ip()));
         }
-        Self { signalling_ip, trusted_ips }
+        Self {
+            signalling_ip,
+            trusted_ips,
+        }
     }
 
     /// The leg's media for an agreed stream; `None` when its codec is none of the media plane's.
@@ -78,5 +81,8 @@ fn direction(direction: Direction) -> MediaDirection {
 /// The configured media address to open a leg on for a peer that is reached at `peer`: one of its family.
 pub(super) fn bind_address(binds: &[IpAddr], peer: IpAddr) -> Option<IpAddr> {
     let peer = peer.to_canonical();
-    binds.iter().copied().find(|bind| bind.is_ipv4() == peer.is_ipv4())
+    binds
+        .iter()
+        .copied()
+        .find(|bind| bind.is_ipv4() == peer.is_ipv4())
 }

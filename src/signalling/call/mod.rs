@@ -15,7 +15,7 @@ use std::{
 
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
-use confab_sip::{CallKey, Event, Flow, Rejection, Request, StatusCode};
+use confab_sip::{Event, Flow, HeaderName, Rejection, Request, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{
@@ -78,26 +78,34 @@ struct Refused {
     status: StatusCode,
     /// Shown to the peer in a Warning header and written to the record.
     text: String,
-    headers: Vec<(String, String)>,
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl Refused {
     fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), headers: Vec::new() }
+        Self {
+            status,
+            text: text.into(),
+            headers: Vec::new(),
+        }
     }
 
-    fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
+    fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
     fn into_rejection(self) -> Rejection {
         // 399 is the warning code for anything without its own (RFC 3261 §20.43).
         let warning = format!("399 confab \"{}\"", self.text.replace(['"', '\\'], "'"));
-        let has_warning = self.headers.iter().any(|(name, _)| name == "Warning");
+        let has_warning = self.headers.iter().any(|(name, _)| *name == HeaderName::Warning);
         let mut rejection = Rejection::new(self.status);
         rejection.headers = self.headers;
-        if has_warning { rejection } else { rejection.with_header("Warning", warning) }
+        if has_warning {
+            rejection
+        } else {
+            rejection.with_header(HeaderName::Warning, warning)
+        }
     }
 }
 
@@ -136,7 +144,12 @@ struct Trail {
 /// Runs one call to its end and writes its record.
 #[tracing::instrument(name = "call", skip_all, fields(call = %incoming.call))]
 pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
-    let Incoming { call, request, flow, mut events } = incoming;
+    let Incoming {
+        call,
+        request,
+        flow,
+        mut events,
+    } = incoming;
     let mut trail = Trail::new();
     match set_up::run(&server, call, &request, flow, &mut events, &mut trail).await {
         Ok(established) => {
@@ -148,7 +161,10 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
             trail.status = status;
             trail.end_cause.clone_from(&refused.text);
             *server.stats.refused.entry(status).or_default() += 1;
-            server.endpoint.send(Command::Reject(call, refused.into_rejection())).await;
+            server
+                .endpoint
+                .send(Command::Reject(call, refused.into_rejection()))
+                .await;
         }
         Err(set_up::Failure::Over(cause)) => {
             tracing::debug!(cause, "call over before its answer");
@@ -182,13 +198,19 @@ impl Trail {
         let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
         let call_id = headers.call_id().ok().flatten();
         cdr::Record {
-            call_id: call_id.map(|id| id.to_str_lossy().into_owned()).unwrap_or_default(),
+            call_id: call_id
+                .map(|id| id.to_str_lossy().into_owned())
+                .unwrap_or_default(),
             direction: "inbound",
             account_id: self.destination.as_ref().map(|to| to.account.to_string()),
             conference_id: self.destination.as_ref().map(|to| to.conference.to_string()),
             participant_id: self.participant_id,
-            from: from_user.map(|user| user.to_str_lossy().into_owned()).unwrap_or_default(),
-            to: to_user.map(|user| user.to_str_lossy().into_owned()).unwrap_or_default(),
+            from: from_user
+                .map(|user| user.to_str_lossy().into_owned())
+                .unwrap_or_default(),
+            to: to_user
+                .map(|user| user.to_str_lossy().into_owned())
+                .unwrap_or_default(),
             remote: flow.remote.to_string(),
             started: self.started_at,
             answered_after_ms: self.answered.map(|answered| millis(answered - self.started)),
@@ -223,4 +245,3 @@ fn over(events: &mut mpsc::Receiver<Event>) -> Option<&'static str> {
         }
     }
 }
-

@@ -8,10 +8,10 @@ use std::{
     time::Instant,
 };
 
-use confab_conference::{Caller, Refusal};
+use confab_conference::{Caller, Entry, Refusal};
 use confab_media::{LegHandle, MediaPlane, OpenLegError};
 use confab_sdp::{LocalMedia, Negotiation, SdpError, SessionDescription};
-use confab_sip::{Body, CallKey, Event, Flow, Headers, Request, StatusCode};
+use confab_sip::{Body, CallKey, Event, Flow, HeaderName, Headers, Request, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{
@@ -67,7 +67,10 @@ pub(super) async fn run(
     let offer = read_offer(request)?;
     let peer = Peer::of(flow, &request.headers);
     let (leg, mut negotiation) = open_leg(server, &peer, offer.as_ref())?;
-    let agreed = offer.as_ref().map(|offer| negotiate(&peer, &mut negotiation, offer, trail)).transpose();
+    let agreed = offer
+        .as_ref()
+        .map(|offer| negotiate(&peer, &mut negotiation, offer, trail))
+        .transpose();
     let agreed = match agreed {
         Ok(agreed) => agreed,
         Err(refused) => return close(leg, refused).await,
@@ -81,11 +84,18 @@ pub(super) async fn run(
         leg.close().await;
         return Err(Failure::Over(cause));
     }
-    server.endpoint.send(Command::Progress(call, StatusCode::RINGING)).await;
+    server
+        .endpoint
+        .send(Command::Progress(call, StatusCode::RINGING))
+        .await;
     let body = match agreed {
         Some((body, media)) => {
             if let Err(error) = leg.start(media).await {
-                return close(leg, Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())).await;
+                return close(
+                    leg,
+                    Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+                )
+                .await;
             }
             body
         }
@@ -97,7 +107,15 @@ pub(super) async fn run(
     trail.status = StatusCode::OK.code();
     let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
     let seat = Seated::Reserved(seat);
-    Ok(Established { leg: Arc::new(leg), negotiation, peer, seat, hang_ups, hang_up, _place: place })
+    Ok(Established {
+        leg: Arc::new(leg),
+        negotiation,
+        peer,
+        seat,
+        hang_ups,
+        hang_up,
+        _place: place,
+    })
 }
 
 async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure> {
@@ -107,19 +125,21 @@ async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure>
 
 fn overloaded(overload: Overload) -> Refused {
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, overload.as_str())
-        .with_header("Retry-After", RETRY_AFTER_S.to_string())
+        .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 
 fn read_offer(request: &Request) -> Result<Option<SessionDescription>, Refused> {
     if request.body.is_empty() {
         return Ok(None);
     }
-    SessionDescription::parse(&request.body).map(Some).map_err(|error| refused_description(&error))
+    SessionDescription::parse(&request.body)
+        .map(Some)
+        .map_err(|error| refused_description(&error))
 }
 
 pub(super) fn refused_description(error: &SdpError) -> Refused {
     let status = StatusCode::new(error.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
-    Refused::new(status, error.to_string()).with_header("Warning", error.warning("confab"))
+    Refused::new(status, error.to_string()).with_header(HeaderName::Warning, error.warning("confab"))
 }
 
 fn open_leg(
@@ -135,16 +155,22 @@ fn open_leg(
     let unreachable = || {
         let text = "no media address of the offer's address family";
         Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, text)
-            .with_header("Warning", format!("300 confab \"{text}\""))
+            .with_header(HeaderName::Warning, format!("300 confab \"{text}\""))
     };
     let bind = media::bind_address(&server.media_binds, towards).ok_or_else(unreachable)?;
     let leg = server.media.open_leg(bind).map_err(|error| no_leg(&error))?;
     let address = shown_address(server, bind, towards, peer.signalling_ip).ok_or_else(unreachable)?;
-    let local =
-        LocalMedia { address, port: leg.rtp_addr().port(), rtcp_port: leg.rtcp_addr().port() };
+    let local = LocalMedia {
+        address,
+        port: leg.rtp_addr().port(),
+        rtcp_port: leg.rtcp_addr().port(),
+    };
     // 63 bits: some peers read the number as signed.
     let session_id = rand::random::<u64>() >> 1;
-    Ok((leg, Negotiation::new(Arc::clone(&server.capabilities), local, session_id)))
+    Ok((
+        leg,
+        Negotiation::new(Arc::clone(&server.capabilities), local, session_id),
+    ))
 }
 
 /// The address that the peer sends its media to: the advertised one unless the call comes from a local network (or
@@ -153,14 +179,16 @@ fn shown_address(server: &CallServer, bind: IpAddr, media: IpAddr, signalling: I
     let is_local = signalling.is_loopback() || server.local_nets.contains(signalling);
     match server.local.advertised() {
         Some(advertised) if !is_local && advertised.ip.is_ipv4() == bind.is_ipv4() => Some(advertised.ip),
-        _ => server.local.towards(bind, if is_local { signalling } else { media }),
+        _ => server
+            .local
+            .towards(bind, if is_local { signalling } else { media }),
     }
 }
 
 fn no_leg(error: &OpenLegError) -> Refused {
     tracing::warn!(%error, "no media leg for a call");
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no media resources left")
-        .with_header("Retry-After", RETRY_AFTER_S.to_string())
+        .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 
 fn negotiate(
@@ -169,9 +197,14 @@ fn negotiate(
     offer: &SessionDescription,
     trail: &mut Trail,
 ) -> Result<(Body, confab_media::LegMedia), Refused> {
-    let agreed = negotiation.answer(offer).map_err(|error| refused_description(&error))?;
+    let agreed = negotiation
+        .answer(offer)
+        .map_err(|error| refused_description(&error))?;
     let media = peer.leg_media(&agreed.audio).ok_or_else(|| {
-        Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, format!("codec {} is not mixed", agreed.audio.codec.name))
+        Refused::new(
+            StatusCode::NOT_ACCEPTABLE_HERE,
+            format!("codec {} is not mixed", agreed.audio.codec.name),
+        )
     })?;
     trail.codec = Some(agreed.audio.codec.name.clone());
     Ok((Body::sdp(agreed.description.to_string()), media))
@@ -182,22 +215,40 @@ async fn reserve(
     destination: &Destination,
     request: &Request,
 ) -> Result<Seat<MediaPlane>, Refusal> {
-    let Destination { account, conference, settings, role } = destination;
     let caller = caller(&request.headers, destination);
-    server.registry.reserve(account, conference, settings, caller, *role).await
+    let Destination {
+        account,
+        conference,
+        settings,
+        role,
+    } = destination.clone();
+    server
+        .registry
+        .reserve(account, conference, settings, caller, role, Entry::DialIn)
+        .await
 }
 
 fn caller(headers: &Headers, destination: &Destination) -> Caller {
     let call_id = headers.call_id().ok().flatten();
-    let mut caller = Caller::new(call_id.map(|id| id.to_str_lossy().into_owned()).unwrap_or_default());
+    let mut caller = Caller::new(
+        call_id
+            .map(|id| id.to_str_lossy().into_owned())
+            .unwrap_or_default(),
+    );
     caller.account_id = Some(destination.account.clone());
     if let Ok(Some(from)) = headers.from() {
         let user = from.uri.as_sip().and_then(|uri| uri.user_decoded());
-        caller.caller_id_number = user.map(|user| user.to_str_lossy().into_owned()).unwrap_or_default();
-        let display = from.display.as_ref().map(|display| display.to_str_lossy().into_owned());
+        caller.caller_id_number = user
+            .map(|user| user.to_str_lossy().into_owned())
+            .unwrap_or_default();
+        let display = from
+            .display
+            .as_ref()
+            .map(|display| display.to_str_lossy().into_owned());
         // Without a display name, phones and APIs show the number in its place.
-        caller.caller_id_name =
-            display.filter(|name| !name.is_empty()).unwrap_or_else(|| caller.caller_id_number.clone());
+        caller.caller_id_name = display
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| caller.caller_id_number.clone());
     }
     caller
 }
@@ -209,7 +260,7 @@ pub(super) fn refused_by_conference(refusal: Refusal) -> Refused {
     };
     let refused = Refused::new(status, refusal.to_string());
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        refused.with_header("Retry-After", RETRY_AFTER_S.to_string())
+        refused.with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
     } else {
         refused
     }

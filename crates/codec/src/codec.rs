@@ -120,3 +120,66 @@ impl CodecKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_are_found_by_name_and_clock() {
+        let rows = [
+            ("PCMU", 8000, Some(CodecKind::Pcmu)),
+            ("pcma", 8000, Some(CodecKind::Pcma)),
+            ("PCMU", 16_000, None),
+            ("", 8000, None),
+            ("PCMU ", 8000, None),
+            ("telephone-event", 8000, None),
+        ];
+        for (name, clock, expected) in rows {
+            assert_eq!(CodecKind::by_name(name, clock), expected, "{name} {clock}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_leaves_the_decoder_as_it_was() {
+        for kind in [CodecKind::Pcmu, CodecKind::Pcma] {
+            let mut decoder = kind.decoder();
+            let payload = [0x31; 160];
+            let mut before = [0; 160];
+            decoder.decode(&payload, &mut before).unwrap();
+            decoder.conceal(&mut [0; 160]);
+            assert_eq!(decoder.decode(&[], &mut before), Err(DecodeError::Empty));
+            let too_small = DecodeError::BufferTooSmall {
+                samples: 160,
+                capacity: 159,
+            };
+            assert_eq!(decoder.decode(&payload, &mut [0; 159]), Err(too_small));
+            let mut blended = [0; 160];
+            assert_eq!(decoder.decode(&payload, &mut blended), Ok(160));
+            assert_eq!(blended[80..], before[80..]);
+        }
+    }
+
+    #[test]
+    fn encoding_stops_at_the_end_of_either_buffer() {
+        let mut encoder = CodecKind::Pcma.encoder();
+        assert_eq!(encoder.encode(&[0; 10], &mut [0; 4]), 4);
+        assert_eq!(encoder.encode(&[0; 3], &mut [0; 4]), 3);
+        assert_eq!(encoder.encode(&[], &mut []), 0);
+    }
+
+    #[test]
+    fn without_loss_every_packet_decodes_to_the_table_whatever_its_size() {
+        let mut decoder = CodecKind::Pcmu.decoder();
+        let payload: Vec<u8> = (0..=255).cycle().take(4800).collect();
+        let mut expected = vec![0; payload.len()];
+        Law::Mu.decode(&payload, &mut expected);
+        for size in [1, 80, 160, 240, 480, 511, 512, 513, 960, 4800] {
+            for (octets, samples) in payload.chunks(size).zip(expected.chunks(size)) {
+                let mut out = vec![0; size];
+                assert_eq!(decoder.decode(octets, &mut out), Ok(octets.len()));
+                assert_eq!(out[..octets.len()], *samples, "packets of {size}");
+            }
+        }
+    }
+}

@@ -1,4 +1,42 @@
 //! Audio codecs with loss concealment behind one trait.
+//!
+//! # What it is for
+//! Turning the payloads of an RTP stream into 16-bit samples and back. [`CodecKind`] is the closed list of codecs and knows
+//! their rates; [`Decoder`] and [`Encoder`] are what a leg works with. A decoder also fills what the network lost, because
+//! only the codec knows how its signal goes on.
+//!
+//! # What it does not do
+//! It knows no RTP, SDP, timing or buffering: which frame is lost is decided by the jitter buffer. It does not resample or
+//! mix. It has no clock, thread or I/O.
+//!
+//! # Costs
+//! All memory is taken when a codec is made; no call allocates, locks or fails on any input. Per 20 ms on one core of the
+//! development machine (`bench/README.md` says how to measure): G.711 decode about 0.06 µs, encode about 0.08 µs, the first
+//! concealed frame of a loss about 3 µs for the pitch search.
+//!
+//! # Example
+//! ```
+//! use confab_codec::CodecKind;
+//!
+//! let kind = CodecKind::by_name("pcmu", 8000).expect("a codec of this server");
+//! let (mut encoder, mut decoder) = (kind.encoder(), kind.decoder());
+//!
+//! let speech = [1000_i16; 160];
+//! let mut payload = [0_u8; 160];
+//! let octets = encoder.encode(&speech, &mut payload);
+//!
+//! let mut heard = [0_i16; 160];
+//! assert_eq!(decoder.samples(&payload[..octets]), Ok(160));
+//! assert_eq!(decoder.decode(&payload[..octets], &mut heard), Ok(160));
+//! assert_eq!(heard, [988; 160]);
+//!
+//! decoder.conceal(&mut heard); // the next packet did not come
+//! assert_eq!(heard[0], 988);
+//! ```
+//!
+//! # Standards
+//! ITU-T G.711 (both laws, exact over their whole input) and, with the differences its module names, Appendix I
+//! (concealment); RFC 3551 §4.5.14 (payload format, names, rates).
 
 mod codec;
 pub mod g711;

@@ -44,6 +44,9 @@ struct Arguments {
     /// Leaves the reflectors out.
     #[arg(long)]
     no_reflector: bool,
+    /// Leaves the server out: what the machine and the generator do alone.
+    #[arg(long)]
+    no_server: bool,
     /// Runs as the reflector of this many calls, waking at each arrival. Used by the bench itself.
     #[arg(long, hide = true)]
     reflector: Option<usize>,
@@ -78,7 +81,7 @@ fn main() -> Result<()> {
     } else {
         arguments.scenarios.clone()
     };
-    if !arguments.server.exists() {
+    if !arguments.no_server && !arguments.server.exists() {
         bail!(
             "{} is missing: cargo build --release builds it",
             arguments.server.display()
@@ -86,7 +89,9 @@ fn main() -> Result<()> {
     }
     let mut rows = Vec::new();
     for scenario in &scenarios {
-        rows.push(against_server(&arguments, scenario)?);
+        if !arguments.no_server {
+            rows.push(against_server(&arguments, scenario)?);
+        }
         if !arguments.no_reflector {
             rows.push(against_reflector(
                 &arguments,

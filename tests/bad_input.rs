@@ -290,7 +290,7 @@ fn spoofed_and_broken_rtp_does_not_reach_the_conference() {
         counted >= 500.0,
         "{counted} drops counted of more than 1,000 bad packets"
     );
-    let heard: u64 = attackers.iter().map(|attacker| received(attacker)).sum();
+    let heard: u64 = attackers.iter().map(received).sum();
     assert_eq!(heard, 0, "an attacker got audio");
     talker.leave().expect("left");
     listener.leave().expect("left");

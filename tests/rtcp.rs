@@ -98,12 +98,12 @@ fn reports_describe_both_directions_and_the_end_is_announced() {
     reports
         .set_read_timeout(Some(Duration::from_secs(2)))
         .expect("a timeout");
-    let goodbye = std::iter::from_fn(|| reports.recv_from(&mut buffer).ok().map(|(length, _)| length))
-        .find_map(|length| {
-            packets(&buffer[..length])
-                .into_iter()
-                .find(|(kind, _)| *kind == GOODBYE)
-        });
+    let mut goodbye = None;
+    while let (None, Ok((length, _))) = (&goodbye, reports.recv_from(&mut buffer)) {
+        goodbye = packets(&buffer[..length])
+            .into_iter()
+            .find(|(kind, _)| *kind == GOODBYE);
+    }
     assert_eq!(
         goodbye.map(|(_, content)| word(&content, 0)),
         Some(stream.ssrc),

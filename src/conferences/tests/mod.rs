@@ -1,7 +1,8 @@
-//! The registry and its tasks over a media plane that only takes notes.
+//! The registry and its tasks over a media plane that only takes notes; [`real`] does it with the real one.
 
 mod fake;
 mod media_events;
+mod real;
 mod shutdown;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -92,5 +92,5 @@ pub mod timeline;
 
 pub use buffer::{Content, JitterBuffer, PacketInfo, Rejected};
 pub use playout::{Adjust, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Tick};
-pub use policy::{PlayoutPolicy, PolicyConfig, Wish};
+pub use policy::{Due, PlayoutPolicy, PolicyConfig, Wish};
 pub use timeline::{MediaPosition, Timeline};

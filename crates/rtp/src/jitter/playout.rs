@@ -11,7 +11,7 @@ use crate::sequence::{SequenceExtender, SequenceStep};
 /// Nothing received for this long: the next packet begins a new stream.
 const IDLE_AFTER_NS: u64 = 1_000_000_000;
 /// Packets that come this long after the last pull find nobody listening: what is stored is stale.
-const UNHEARD_AFTER_NS: u64 = 500_000_000;
+const UNHEARD_AFTER_NS: u64 = 250_000_000;
 /// Concealment has faded to silence well before; what follows is called silence.
 const CONCEAL_AT_MOST_NS: u64 = 100_000_000;
 /// How long packets must be off the line, in arrivals, before the line moves to them.
@@ -168,7 +168,11 @@ pub struct Playout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Idle,
-    Waiting { start_ns: u64 },
+    /// The first packet, of `samples`, may play from `start_ns` on.
+    Waiting {
+        start_ns: u64,
+        samples: u32,
+    },
     Playing,
 }
 
@@ -244,7 +248,7 @@ impl Playout {
     }
 
     /// Returns what is due for the tick, of which `missing` samples (at least 1) are not covered yet. Call it until the tick is
-    /// covered or the answer is [`Pull::Idle`]; once per tick at least, in the order of the ticks.
+    /// covered or the answer is [`Pull::Idle`], in the order of the ticks; not at all in a tick that is covered already.
     pub fn pull(&mut self, tick: Tick, missing: u32) -> Pull<'_> {
         let (tick, missing) = (
             Tick {
@@ -255,8 +259,13 @@ impl Playout {
         );
         match self.phase {
             Phase::Idle => return Pull::Idle,
-            Phase::Waiting { start_ns } if tick.at_ns < start_ns => return Pull::Idle,
-            Phase::Waiting { .. } => self.start(tick, missing),
+            Phase::Waiting { start_ns, samples } => {
+                let start_ns = self.first_start_ns(tick, start_ns, samples);
+                if tick.at_ns < start_ns {
+                    return Pull::Idle;
+                }
+                self.start(tick, missing, start_ns);
+            }
             Phase::Playing => self.begin_tick(tick, missing),
         }
         match self.next_step(tick, missing) {
@@ -378,20 +387,19 @@ impl Playout {
             &[]
         };
         self.buffer.insert(info, payload)?;
-        if self.phase == Phase::Idle {
+        if let (Phase::Idle, Content::Audio { samples }) = (self.phase, content) {
             self.counters.streams += 1;
-            self.phase = Phase::Waiting {
-                start_ns: arrival_ns.saturating_add(self.policy.start_margin_ns()),
-            };
+            let start_ns = arrival_ns.saturating_add(self.policy.start_margin_ns());
+            self.phase = Phase::Waiting { start_ns, samples };
         }
         Ok(())
     }
 
     /// Tells whether nobody has pulled for so long that what is stored is of no use.
     fn is_unheard(&self, arrival_ns: u64) -> bool {
-        let since_ns = match (self.phase, self.policy.last_tick()) {
-            (Phase::Waiting { start_ns }, _) => start_ns,
-            (Phase::Playing, Some((at_ns, _))) => at_ns,
+        let since_ns = match (self.phase, self.policy.last_tick_ns()) {
+            (Phase::Waiting { start_ns, .. }, _) => start_ns,
+            (Phase::Playing, Some(at_ns)) => at_ns,
             _ => return false,
         };
         arrival_ns.saturating_sub(since_ns) > UNHEARD_AFTER_NS
@@ -541,37 +549,52 @@ impl Playout {
 
     // ---- media out ----
 
-    fn start(&mut self, tick: Tick, missing: u32) {
+    /// Earliest tick of a stream whose first packet may play from `start_ns` on.
+    ///
+    /// Packets that are no multiple of a tick begin anywhere within ticks; one that begins late in a tick must be there at the
+    /// tick's start all the same. The first packet waits by as much as the worst of them needs.
+    fn first_start_ns(&self, tick: Tick, start_ns: u64, samples: u32) -> u64 {
+        let within_tick = tick.samples - greatest_common_divisor(tick.samples, samples);
+        start_ns.saturating_add(self.config.clock_rate.nanoseconds(u64::from(within_tick)))
+    }
+
+    fn start(&mut self, tick: Tick, missing: u32, start_ns: u64) {
         self.buffer.begin_at_front();
         if let Some(front) = self.buffer.front() {
             self.reader = Reader::at(front.position);
         }
         self.phase = Phase::Playing;
+        // Ticks that should have played already, had anybody pulled.
+        let missed_ns = tick.at_ns.saturating_sub(start_ns);
+        let missed_ticks = missed_ns / self.config.clock_rate.nanoseconds(u64::from(tick.samples)).max(1);
+        self.skip(
+            missed_ticks
+                .saturating_mul(u64::from(tick.samples))
+                .min(1 << 40)
+                .cast_signed(),
+        );
         self.set_anchor(tick, missing);
     }
 
-    /// On the first pull of a tick: moves the line on to it, leaving out the media of ticks that were skipped.
+    /// On the first pull of a tick: moves the line on to it, leaving out the media of ticks that never took place.
     fn begin_tick(&mut self, tick: Tick, missing: u32) {
-        let Some((last_at_ns, last_len_ns)) = self.policy.last_tick() else {
+        let Some(due) = self.policy.due_at(tick.at_ns) else {
             return;
         };
-        if tick.at_ns == last_at_ns {
-            return;
-        }
-        let tick_ns = self.config.clock_rate.nanoseconds(u64::from(tick.samples)).max(1);
-        let late_ns = tick.at_ns.cast_signed() - (last_at_ns + last_len_ns).cast_signed();
-        let skipped_ticks = (late_ns.max(0).cast_unsigned() + tick_ns / 2) / tick_ns;
-        if skipped_ticks > 0 {
-            let samples = skipped_ticks.saturating_mul(u64::from(tick.samples)).min(1 << 40);
-            self.reader.position = self.reader.position.plus(samples.cast_signed());
-            self.reader.last_end = self.reader.position;
-            self.counters.skipped_samples += samples;
-        }
-        let rest_ns = late_ns - skipped_ticks.saturating_mul(tick_ns).cast_signed();
-        if rest_ns.abs() >= 1_000_000 {
-            self.policy.ticks_moved(rest_ns);
-        }
+        self.policy.ticks_moved(due.phase_ns);
+        // What the leg still has decoded is heard first.
+        let heard_before = i64::from(tick.samples) - i64::from(missing) + i64::from(self.reader.insert);
+        let behind = due.position.since(self.reader.position.plus(-heard_before));
+        self.skip(behind.clamp(0, 1 << 40));
         self.set_anchor(tick, missing);
+    }
+
+    fn skip(&mut self, samples: i64) {
+        if samples > 0 {
+            self.reader.position = self.reader.position.plus(samples);
+            self.reader.last_end = self.reader.position;
+            self.counters.skipped_samples += samples.unsigned_abs();
+        }
     }
 
     fn set_anchor(&mut self, tick: Tick, missing: u32) {
@@ -746,6 +769,13 @@ impl Reader {
             underrun: 0,
         }
     }
+}
+
+fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// Joins a packet to the one directly before it when its timestamp is off by less than half a packet: such a difference is

@@ -41,6 +41,15 @@ pub struct Wish {
     pub at_once: bool,
 }
 
+/// Where a tick stands on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// The position to be heard at its start.
+    pub position: MediaPosition,
+    /// By how much it comes later (earlier when negative) than a whole number of ticks after the last one.
+    pub phase_ns: i64,
+}
+
 /// Position `position` is heard from `at_ns` on.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
@@ -103,11 +112,31 @@ impl PlayoutPolicy {
         });
     }
 
-    /// Start and length of the last tick in nanoseconds.
+    /// Start of the last tick in nanoseconds; `None` before the stream plays.
     #[must_use]
-    pub fn last_tick(&self) -> Option<(u64, u64)> {
-        self.anchor
-            .map(|anchor| (anchor.at_ns.cast_unsigned(), anchor.tick_ns.cast_unsigned()))
+    pub fn last_tick_ns(&self) -> Option<u64> {
+        self.anchor.map(|anchor| anchor.at_ns.cast_unsigned())
+    }
+
+    /// What the line says for a new tick; `None` for the last tick again and before the stream plays.
+    ///
+    /// The ticks between the last one and this are counted in lengths of the last.
+    #[must_use]
+    pub fn due_at(&self, at_ns: u64) -> Option<Due> {
+        let anchor = self.anchor.filter(|anchor| anchor.at_ns != at_ns.cast_signed())?;
+        let elapsed_ns = at_ns.cast_signed().saturating_sub(anchor.at_ns);
+        let ticks = elapsed_ns
+            .saturating_add(anchor.tick_ns / 2)
+            .div_euclid(anchor.tick_ns);
+        let position = anchor.position.plus(
+            ticks
+                .saturating_mul(anchor.tick_samples)
+                .clamp(-(1 << 40), 1 << 40),
+        );
+        Some(Due {
+            position,
+            phase_ns: elapsed_ns - ticks * anchor.tick_ns,
+        })
     }
 
     /// Samples of the last tick; 1 before the stream plays.

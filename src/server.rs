@@ -75,7 +75,6 @@ pub(crate) async fn run(
 impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let store = Store::open(&config.data_dir).await?;
-        let first = store.bootstrap(config.bootstrap_config()).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config)?);
         let (media, media_events) =
@@ -84,6 +83,8 @@ impl Server {
         let admission = Admission::new(config.sip.max_calls);
         let mut signalling = Signalling::start(signalling_config(config), &local, admission.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
+        // Only now: what is shown once must not be made by a start that fails.
+        let first = store.bootstrap(config.bootstrap_config()).await?;
 
         let (stop, _) = watch::channel(false);
         let dispatch = MediaDispatch::default();

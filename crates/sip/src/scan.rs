@@ -67,6 +67,7 @@ pub enum Problem {
 const TOKEN: u8 = 1;
 const HOST: u8 = 2;
 const SCHEME: u8 = 4;
+const URI: u8 = 8;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -77,6 +78,9 @@ const fn classes() -> [u8; 256] {
         let byte = index as u8;
         if byte.is_ascii_alphanumeric() {
             table[index] = TOKEN | HOST | SCHEME;
+        }
+        if byte > b' ' && !matches!(byte, b'<' | b'>' | b'"' | 0x7f) {
+            table[index] |= URI;
         }
         index += 1;
     }
@@ -106,6 +110,12 @@ pub(crate) fn is_host(byte: u8) -> bool {
 /// True for the characters of a URI scheme behind its first letter (RFC 3986 §3.1).
 pub(crate) fn is_scheme(byte: u8) -> bool {
     CLASSES[byte as usize] & SCHEME != 0
+}
+
+/// True for the bytes a URI may hold here. Wider than the grammar (`#`, `^`, UTF-8 and the like pass), narrower than a
+/// line: white space, control characters, quotes and angle brackets always mean that something is wrong.
+pub(crate) fn is_uri(byte: u8) -> bool {
+    CLASSES[byte as usize] & URI != 0
 }
 
 /// True for SP and HTAB, and for line ends, which only text from elsewhere can still hold.
@@ -165,6 +175,25 @@ pub(crate) fn unquote(text: &ByteStr) -> ByteStr {
     ByteStr::from(plain)
 }
 
+/// Tokens nearly every message holds. Static text needs no reference count, which is what parsing spends most on.
+fn frequent(token: &[u8]) -> Option<&'static str> {
+    Some(match token {
+        b"UDP" => "UDP",
+        b"TCP" => "TCP",
+        b"branch" => "branch",
+        b"rport" => "rport",
+        b"tag" => "tag",
+        b"lr" => "lr",
+        b"transport" => "transport",
+        b"udp" => "udp",
+        b"tcp" => "tcp",
+        b"expires" => "expires",
+        b"application" => "application",
+        b"sdp" => "sdp",
+        _ => return None,
+    })
+}
+
 /// Prints `text` as a quoted string with `"` and `\` escaped; line ends and NUL become spaces.
 pub(crate) fn print_quoted(text: &[u8], out: &mut BytesMut) {
     out.put_u8(b'"');
@@ -183,11 +212,16 @@ pub(crate) fn print_quoted(text: &[u8], out: &mut BytesMut) {
 pub(crate) struct Scanner<'a> {
     source: &'a Bytes,
     position: usize,
+    end: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(source: &'a Bytes) -> Self {
-        Scanner { source, position: 0 }
+        Scanner {
+            source,
+            position: 0,
+            end: source.len(),
+        }
     }
 
     /// Offset of the next byte.
@@ -197,19 +231,19 @@ impl<'a> Scanner<'a> {
 
     /// What is still to be read.
     pub(crate) fn rest(&self) -> &'a [u8] {
-        &self.source[self.position..]
+        &self.source[self.position..self.end]
     }
 
     pub(crate) fn peek(&self) -> Option<u8> {
-        self.source.get(self.position).copied()
+        self.rest().first().copied()
     }
 
     pub(crate) fn at_end(&self) -> bool {
-        self.position >= self.source.len()
+        self.position >= self.end
     }
 
     pub(crate) fn advance(&mut self, count: usize) {
-        self.position = self.source.len().min(self.position + count);
+        self.position = self.end.min(self.position + count);
     }
 
     /// Steps over `byte` when it is next.
@@ -232,16 +266,48 @@ impl<'a> Scanner<'a> {
         ByteStr::from(self.source.slice(start..self.position))
     }
 
+    /// A cursor over the next `count` bytes only, with the offsets of this one.
+    pub(crate) fn limited(&self, count: usize) -> Scanner<'a> {
+        let end = self.end.min(self.position + count);
+        Scanner { end, ..*self }
+    }
+
     /// Takes the longest run that satisfies `class`; may be empty.
     pub(crate) fn run(&mut self, class: impl Fn(u8) -> bool) -> ByteStr {
-        let count = self.rest().iter().take_while(|byte| class(**byte)).count();
+        let count = self.run_length(class);
         self.slice(count)
+    }
+
+    /// Takes the same run without sharing the buffer.
+    pub(crate) fn borrow_run(&mut self, class: impl Fn(u8) -> bool) -> &'a [u8] {
+        let run = &self.rest()[..self.run_length(class)];
+        self.position += run.len();
+        run
+    }
+
+    /// Length of the longest run that satisfies `class`.
+    pub(crate) fn run_length(&self, class: impl Fn(u8) -> bool) -> usize {
+        let rest = self.rest();
+        rest.iter().position(|byte| !class(*byte)).unwrap_or(rest.len())
     }
 
     /// Takes a token; `None` when the next byte is not one of its characters.
     pub(crate) fn token(&mut self) -> Option<ByteStr> {
-        self.peek().filter(|byte| is_token(*byte))?;
-        Some(self.run(is_token))
+        self.borrow_token().map(|token| self.share(token))
+    }
+
+    /// Takes a token without sharing the buffer.
+    pub(crate) fn borrow_token(&mut self) -> Option<&'a [u8]> {
+        let token = self.borrow_run(is_token);
+        (!token.is_empty()).then_some(token)
+    }
+
+    /// Makes text of its own of `part`, which this cursor handed out.
+    pub(crate) fn share(&self, part: &'a [u8]) -> ByteStr {
+        match frequent(part) {
+            Some(text) => ByteStr::from_static(text),
+            None => ByteStr::from(self.source.slice_ref(part)),
+        }
     }
 
     /// Takes a quoted string with its quotes.

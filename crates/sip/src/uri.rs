@@ -19,7 +19,7 @@ pub use host::{Host, HostPort};
 
 use crate::byte_str::ByteStr;
 use crate::param::Params;
-use crate::scan::Problem;
+use crate::scan::{Problem, Scanner};
 
 /// A URI that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +88,11 @@ impl Uri {
     /// or when the scheme is `sip`/`sips` and the rest does not follow RFC 3261 §19.1.1.
     pub fn parse(text: impl Into<Bytes>) -> Result<Uri, UriError> {
         parse::uri(&text.into())
+    }
+
+    /// Reads a URI up to the end of the cursor; on failure the cursor stands where the fault is.
+    pub(crate) fn scan(scanner: &mut Scanner<'_>) -> Result<Uri, Problem> {
+        parse::scan(scanner)
     }
 
     /// The SIP URI inside, when it is one.

@@ -27,23 +27,27 @@ macro_rules! names {
 
             /// The name `text` stands for, in full or compact form. The caller has checked that it is a token.
             pub fn from_token(text: ByteStr) -> HeaderName {
-                match text.as_bytes() {
-                    $($([letter] if letter.eq_ignore_ascii_case(&$compact) => return HeaderName::$variant,)?)+
-                    [_] => return HeaderName::Other(text),
+                HeaderName::known(text.as_bytes()).unwrap_or(HeaderName::Other(text))
+            }
+
+            /// The variant for `name`, if there is one.
+            pub(crate) fn known(name: &[u8]) -> Option<HeaderName> {
+                match name {
+                    $($([letter] if letter.eq_ignore_ascii_case(&$compact) => return Some(HeaderName::$variant),)?)+
+                    [_] => return None,
                     _ => {}
                 }
-                let name = text.as_bytes();
                 let key = (name.len(), name.first().map(u8::to_ascii_lowercase));
                 $(if key == ($full.len(), Some($full.as_bytes()[0].to_ascii_lowercase()))
                     && name.eq_ignore_ascii_case($full.as_bytes())
                 {
-                    return HeaderName::$variant;
+                    return Some(HeaderName::$variant);
                 })+
-                HeaderName::Other(text)
+                None
             }
 
             #[cfg(test)]
-            fn known() -> Vec<(HeaderName, &'static str, Option<u8>)> {
+            fn table() -> Vec<(HeaderName, &'static str, Option<u8>)> {
                 vec![$({
                     let compact: &[u8] = &[$($compact)?];
                     (HeaderName::$variant, $full, compact.first().copied())
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_known_name_is_found_in_any_case_and_in_compact_form() {
-        for (name, full, compact) in HeaderName::known() {
+        for (name, full, compact) in HeaderName::table() {
             for spelling in [full.to_owned(), full.to_lowercase(), full.to_uppercase()] {
                 assert_eq!(HeaderName::custom(&spelling), name, "{spelling}");
             }

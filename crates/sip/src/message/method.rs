@@ -29,7 +29,12 @@ pub enum Method {
 impl Method {
     /// The method named by `token`. The caller has checked that it is one.
     pub fn from_token(token: ByteStr) -> Method {
-        match token.as_bytes() {
+        Method::known(token.as_bytes()).unwrap_or(Method::Other(token))
+    }
+
+    /// The variant for `name`, if there is one.
+    pub(crate) fn known(name: &[u8]) -> Option<Method> {
+        Some(match name {
             b"INVITE" => Method::Invite,
             b"ACK" => Method::Ack,
             b"BYE" => Method::Bye,
@@ -44,8 +49,8 @@ impl Method {
             b"REFER" => Method::Refer,
             b"MESSAGE" => Method::Message,
             b"PUBLISH" => Method::Publish,
-            _ => Method::Other(token),
-        }
+            _ => return None,
+        })
     }
 
     /// The name as it goes on the wire.

@@ -15,7 +15,6 @@ use super::response::Response;
 use super::status::StatusCode;
 use super::typed::Essentials;
 use super::value::NameAddr;
-use crate::byte_str::ByteStr;
 use crate::scan::{Problem, Scanner, is_space, is_token, number, trim};
 use crate::uri::Uri;
 
@@ -169,14 +168,13 @@ fn header(datagram: &Bytes, line: &Line) -> Option<Header> {
     let raw = trim(&text[name_length + gap + 1..]);
     let value = if line.folded {
         unfold(raw)?
-    } else if raw.contains(&b'\r') {
+    } else if memchr::memchr(b'\r', raw).is_some() {
         return None;
     } else {
         datagram.slice_ref(raw)
     };
-    let name = HeaderName::from_token(ByteStr::from(
-        datagram.slice(line.start..line.start + name_length),
-    ));
+    let name = HeaderName::known(&text[..name_length])
+        .unwrap_or_else(|| HeaderName::Other(datagram.slice_ref(&text[..name_length]).into()));
     Some(Header::from_line(name, value))
 }
 
@@ -222,7 +220,8 @@ fn request_line(line: &Bytes) -> (Start, Option<ParseErrorKind>) {
     if method_length == 0 || method_length >= version_start || !is_space(line[method_length]) || !is_sip {
         return (Start::Foreign, None);
     }
-    let method = Method::from_token(ByteStr::from(line.slice(..method_length)));
+    let method = Method::known(&line[..method_length])
+        .unwrap_or_else(|| Method::Other(line.slice(..method_length).into()));
     let faulty = |method, kind| (Start::Request { method, uri: None }, Some(kind));
     if line.len() > MAX_LINE_BYTES {
         return faulty(method, ParseErrorKind::RequestLineTooLong);

@@ -34,23 +34,16 @@ impl Host {
     /// # Errors
     /// [`Problem::BadHost`] when it is neither an address nor a name of letters, digits, `-`, `.`, `_`.
     pub fn parse(text: &ByteStr) -> Result<Host, Problem> {
-        let bytes = text.as_bytes();
-        let ascii = std::str::from_utf8(bytes).map_err(|_| Problem::BadHost)?;
-        if let Some(inner) = ascii.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            return inner.parse().map(Host::V6).map_err(|_| Problem::BadHost);
+        let mut scanner = Scanner::new(text.bytes());
+        if scanner.peek() != Some(b'[') && text.as_bytes().contains(&b':') {
+            return v6(text.as_bytes());
         }
-        if bytes.contains(&b':') {
-            return ascii.parse().map(Host::V6).map_err(|_| Problem::BadHost);
+        let host = Host::scan(&mut scanner)?;
+        if scanner.at_end() {
+            Ok(host)
+        } else {
+            Err(Problem::BadHost)
         }
-        if bytes.is_empty() || !bytes.iter().all(|byte| is_host(*byte)) {
-            return Err(Problem::BadHost);
-        }
-        if bytes[0].is_ascii_digit()
-            && let Ok(address) = ascii.parse()
-        {
-            return Ok(Host::V4(address));
-        }
-        Ok(Host::Name(text.clone()))
     }
 
     /// The address when it is one.
@@ -74,18 +67,39 @@ impl Host {
 
     /// Takes a host from the cursor: brackets, address or name.
     pub(crate) fn scan(scanner: &mut Scanner<'_>) -> Result<Host, Problem> {
-        let text = if scanner.peek() == Some(b'[') {
-            let close = scanner
-                .rest()
+        let rest = scanner.rest();
+        if rest.first() == Some(&b'[') {
+            let close = rest
                 .iter()
                 .position(|byte| *byte == b']')
                 .ok_or(Problem::BadHost)?;
-            scanner.slice(close + 1)
-        } else {
-            scanner.run(is_host)
-        };
-        Host::parse(&text)
+            let host = v6(&rest[1..close])?;
+            scanner.advance(close + 1);
+            return Ok(host);
+        }
+        let length = scanner.run_length(is_host);
+        match rest.first() {
+            Some(first) if length > 0 => {
+                if first.is_ascii_digit()
+                    && let Some(address) = v4(&rest[..length])
+                {
+                    scanner.advance(length);
+                    return Ok(Host::V4(address));
+                }
+                Ok(Host::Name(scanner.slice(length)))
+            }
+            _ => Err(Problem::BadHost),
+        }
     }
+}
+
+fn v4(text: &[u8]) -> Option<Ipv4Addr> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn v6(text: &[u8]) -> Result<Host, Problem> {
+    let address = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    address.map(Host::V6).ok_or(Problem::BadHost)
 }
 
 fn without_dot(name: &ByteStr) -> &[u8] {
@@ -107,8 +121,8 @@ impl HostPort {
         if spaced {
             ahead.skip_space();
         }
-        let digits = ahead.run(|byte| byte.is_ascii_digit());
-        let port = number(digits.as_bytes(), u64::from(u16::MAX)).map_err(|_| Problem::BadPort)?;
+        let digits = ahead.borrow_run(|byte| byte.is_ascii_digit());
+        let port = number(digits, u64::from(u16::MAX)).map_err(|_| Problem::BadPort)?;
         *scanner = ahead;
         Ok(HostPort {
             host,

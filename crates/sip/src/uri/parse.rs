@@ -5,41 +5,43 @@ use bytes::Bytes;
 use super::{HostPort, OtherUri, SipScheme, SipUri, Uri, UriError};
 use crate::byte_str::ByteStr;
 use crate::param::{Param, Params};
-use crate::scan::{Problem, Scanner, is_scheme};
+use crate::scan::{Problem, Scanner, is_scheme, is_uri};
 
 pub(super) fn uri(text: &Bytes) -> Result<Uri, UriError> {
-    if let Some(offset) = text.iter().position(|byte| !is_visible(*byte)) {
-        return Err(UriError {
-            offset,
-            problem: Problem::UnexpectedByte,
-        });
-    }
     let mut scanner = Scanner::new(text);
-    let scheme = scanner.run(is_scheme);
-    if !scheme.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) || !scanner.take(b':') {
-        return Err(UriError {
-            offset: scanner.position(),
-            problem: Problem::BadScheme,
-        });
-    }
-    let kind = if scheme.eq_ignore_case("sip") {
-        SipScheme::Sip
-    } else if scheme.eq_ignore_case("sips") {
-        SipScheme::Sips
-    } else {
-        let rest = scanner.slice(text.len());
-        return Ok(Uri::Other(OtherUri { scheme, rest }));
-    };
-    sip(kind, &mut scanner).map(Uri::Sip).map_err(|problem| UriError {
+    scan(&mut scanner).map_err(|problem| UriError {
         offset: scanner.position(),
         problem,
     })
 }
 
-/// Bytes a URI may hold here. Wider than the grammar (`#`, `^`, UTF-8 and the like pass), narrower than a line: white
-/// space, control characters, quotes and angle brackets always mean that something is wrong.
-fn is_visible(byte: u8) -> bool {
-    !(byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f))
+/// Reads a URI up to the end of the cursor; on failure the cursor stands where the fault is.
+pub(super) fn scan(scanner: &mut Scanner<'_>) -> Result<Uri, Problem> {
+    let visible = scanner.run_length(is_uri);
+    if visible < scanner.rest().len() {
+        scanner.advance(visible);
+        return Err(Problem::UnexpectedByte);
+    }
+    let scheme_length = scanner.run_length(is_scheme);
+    let scheme = &scanner.rest()[..scheme_length];
+    if !scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        || scanner.rest().get(scheme_length) != Some(&b':')
+    {
+        scanner.advance(scheme_length);
+        return Err(Problem::BadScheme);
+    }
+    let kind = if scheme.eq_ignore_ascii_case(b"sip") {
+        SipScheme::Sip
+    } else if scheme.eq_ignore_ascii_case(b"sips") {
+        SipScheme::Sips
+    } else {
+        let scheme = scanner.slice(scheme_length);
+        scanner.advance(1);
+        let rest = scanner.slice(scanner.rest().len());
+        return Ok(Uri::Other(OtherUri { scheme, rest }));
+    };
+    scanner.advance(scheme_length + 1);
+    sip(kind, scanner).map(Uri::Sip)
 }
 
 fn sip(scheme: SipScheme, scanner: &mut Scanner<'_>) -> Result<SipUri, Problem> {
@@ -89,13 +91,15 @@ fn params(scanner: &mut Scanner<'_>) -> Result<Params, Problem> {
         if scanner.at_end() {
             break;
         }
-        let name = scanner.run(|byte| !matches!(byte, b';' | b'?' | b'='));
+        let name = scanner.borrow_run(|byte| !matches!(byte, b';' | b'?' | b'='));
         if name.is_empty() {
             return Err(Problem::EmptyParameter);
         }
-        let value = scanner
-            .take(b'=')
-            .then(|| scanner.run(|byte| !matches!(byte, b';' | b'?')));
+        let name = scanner.share(name);
+        let value = scanner.take(b'=').then(|| {
+            let value = scanner.borrow_run(|byte| !matches!(byte, b';' | b'?'));
+            scanner.share(value)
+        });
         params.push(Param { name, value });
     }
     Ok(params)

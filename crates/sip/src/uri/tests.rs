@@ -60,7 +60,7 @@ fn what_is_no_uri_is_refused_with_its_place() {
         ("sip:a@h:65536", 7, Problem::BadPort),
         ("sip:a@h:99999999999999999999999", 7, Problem::BadPort),
         ("sip:a@[::1", 6, Problem::BadHost),
-        ("sip:a@[1.2.3.4]", 15, Problem::BadHost),
+        ("sip:a@[1.2.3.4]", 6, Problem::BadHost),
         ("sip:a@h;;x", 8, Problem::EmptyParameter),
         ("sip:a@h?", 8, Problem::EmptyParameter),
         ("sip:a@h?x&&y", 10, Problem::EmptyParameter),
@@ -71,12 +71,7 @@ fn what_is_no_uri_is_refused_with_its_place() {
     ];
     for (text, offset, problem) in rows {
         let error = Uri::parse(text.to_owned()).expect_err(text);
-        assert_eq!(error.problem, problem, "{text}");
-        assert!(
-            error.offset.abs_diff(offset) <= 1,
-            "{text}: {} and not {offset}",
-            error.offset
-        );
+        assert_eq!(error, UriError { offset, problem }, "{text}");
     }
 }
 

@@ -22,11 +22,9 @@ impl CSeq {
             return Err(Problem::UnexpectedByte);
         }
         scanner.skip_space();
-        let method = scanner.token().ok_or(Problem::UnexpectedByte)?;
-        Ok(CSeq {
-            number,
-            method: Method::from_token(method),
-        })
+        let method = scanner.borrow_token().ok_or(Problem::UnexpectedByte)?;
+        let method = Method::known(method).unwrap_or_else(|| Method::Other(scanner.share(method)));
+        Ok(CSeq { number, method })
     }
 
     /// The value as it goes on the wire.

@@ -122,37 +122,31 @@ fn bracketed(scanner: &mut Scanner<'_>) -> Result<Uri, Problem> {
     if !scanner.take(b'<') {
         return Err(Problem::UnexpectedByte);
     }
-    let length = scanner
-        .rest()
-        .iter()
-        .position(|byte| *byte == b'>')
-        .ok_or(Problem::UnterminatedBracket)?;
-    let mut ahead = scanner.clone();
-    let text = ahead.slice(length);
-    let uri = parse_uri(scanner, &text)?;
-    ahead.advance(1);
-    *scanner = ahead;
+    let length = scanner.run_length(|byte| byte != b'>');
+    if length == scanner.rest().len() {
+        return Err(Problem::UnterminatedBracket);
+    }
+    let uri = part(scanner, length)?;
+    scanner.advance(1);
     Ok(uri)
 }
 
 /// A URI without brackets: `;` and `,` behind it belong to the header, and `?` may not be in it (RFC 3261 §20.10).
 fn bare(scanner: &mut Scanner<'_>) -> Result<Uri, Problem> {
-    let mut ahead = scanner.clone();
-    let text = ahead.run(|byte| !is_space(byte) && !matches!(byte, b';' | b','));
-    if text.is_empty() {
+    let length = scanner.run_length(|byte| !is_space(byte) && !matches!(byte, b';' | b','));
+    if length == 0 {
         return Err(Problem::Empty);
     }
-    if text.as_bytes().contains(&b'?') {
+    if scanner.rest()[..length].contains(&b'?') {
         return Err(Problem::NeedsBrackets);
     }
-    let uri = parse_uri(scanner, &text)?;
-    *scanner = ahead;
-    Ok(uri)
+    part(scanner, length)
 }
 
-fn parse_uri(scanner: &mut Scanner<'_>, text: &ByteStr) -> Result<Uri, Problem> {
-    Uri::parse(text.bytes().clone()).map_err(|error| {
-        scanner.advance(error.offset);
-        error.problem
-    })
+/// Reads the next `length` bytes as a URI; on failure the cursor stands at the fault.
+fn part(scanner: &mut Scanner<'_>, length: usize) -> Result<Uri, Problem> {
+    let mut part = scanner.limited(length);
+    let uri = Uri::scan(&mut part);
+    scanner.advance(part.position() - scanner.position());
+    uri
 }

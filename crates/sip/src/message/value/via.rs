@@ -81,11 +81,11 @@ impl Via {
     }
 
     pub(crate) fn scan(scanner: &mut Scanner<'_>) -> Result<Via, Problem> {
-        let protocol = scanner.token().ok_or(Problem::UnexpectedByte)?;
+        let protocol = scanner.borrow_token().ok_or(Problem::UnexpectedByte)?;
         slash(scanner)?;
-        let version = scanner.token().ok_or(Problem::UnexpectedByte)?;
+        let version = scanner.borrow_token().ok_or(Problem::UnexpectedByte)?;
         slash(scanner)?;
-        if !protocol.eq_ignore_case("SIP") || version != "2.0" {
+        if !protocol.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
             return Err(Problem::WrongProtocol);
         }
         let transport = scanner.token().ok_or(Problem::UnexpectedByte)?;

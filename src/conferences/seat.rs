@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use confab_conference::{LeaveCause, ParticipantId, ParticipantState, Refusal};
+use confab_conference::{LeaveCause, ParticipantId, Refusal};
 use confab_media::MediaPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -27,7 +27,6 @@ pub(crate) struct Seat<M: MixPlane = MediaPlane> {
 /// A participant of a running conference. Dropping it takes him off the roster as if his call had failed.
 pub(crate) struct Participant<M: MixPlane = MediaPlane> {
     hold: Hold<M>,
-    state: ParticipantState,
 }
 
 impl<M: MixPlane> Seat<M> {
@@ -39,11 +38,6 @@ impl<M: MixPlane> Seat<M> {
                 held: true,
             },
         }
-    }
-
-    /// Returns the id that the participant will have.
-    pub(crate) fn id(&self) -> ParticipantId {
-        self.hold.id
     }
 
     /// Puts the leg into the mix and the caller on the roster. Both have happened, and `add-member` is published, when
@@ -68,11 +62,8 @@ impl<M: MixPlane> Seat<M> {
             .send(request)
             .await
             .map_err(|_| Refusal::Ended)?;
-        let state = answer.await.map_err(|_| Refusal::Ended)??;
-        Ok(Participant {
-            hold: self.hold,
-            state,
-        })
+        answer.await.map_err(|_| Refusal::Ended)??;
+        Ok(Participant { hold: self.hold })
     }
 }
 
@@ -80,11 +71,6 @@ impl<M: MixPlane> Participant<M> {
     /// Returns the participant's id.
     pub(crate) fn id(&self) -> ParticipantId {
         self.hold.id
-    }
-
-    /// Returns the state with which the participant joined.
-    pub(crate) fn joined(&self) -> &ParticipantState {
-        &self.state
     }
 
     /// Takes the leg out of the mix and the participant off the roster; both have happened when this returns. Harmless

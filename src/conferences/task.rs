@@ -42,7 +42,7 @@ pub(super) enum Request<M: MixPlane> {
         participant: ParticipantId,
         leg: Arc<M::Leg>,
         hang_up: mpsc::Sender<HangUp>,
-        reply: Answer<ParticipantState>,
+        reply: Answer<()>,
     },
     /// Gives a place back, or takes a participant off.
     Vacate {
@@ -113,7 +113,7 @@ struct Joining<M: MixPlane> {
     participant: ParticipantId,
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
-    reply: Answer<ParticipantState>,
+    reply: Answer<()>,
     options: JoinOptions,
     attachment: Attachment,
     outcome: Result<(), ControlError>,
@@ -257,11 +257,14 @@ impl<M: MixPlane> Task<M> {
         participant: ParticipantId,
         leg: Arc<M::Leg>,
         hang_up: mpsc::Sender<HangUp>,
-        reply: Answer<ParticipantState>,
+        reply: Answer<()>,
     ) {
         let flags = match self.core.join_flags(participant) {
             Ok(flags) => flags,
-            Err(refusal) => return drop(reply.send(Err(refusal))),
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+                return;
+            }
         };
         let inbox = Arc::clone(&self.inbox);
         let attachment = self.shared.dispatch.attach(M::leg_id(&leg), participant, inbox);
@@ -335,7 +338,7 @@ impl<M: MixPlane> Task<M> {
                     let _ = self.core.pass_floor(wall(), Some(participant));
                 }
                 self.perform().await;
-                let _ = reply.send(Ok(state));
+                let _ = reply.send(Ok(()));
             }
             Err(refusal) => {
                 drop(attachment);

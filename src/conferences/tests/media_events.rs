@@ -74,7 +74,6 @@ async fn what_is_said_of_a_leg_on_its_way_in_is_not_lost() {
     let permits = house.media.joins.available_permits();
     house.media.joins.forget_permits(permits);
     let seat = house.reserve().await.expect("a place");
-    let id = seat.id();
     let leg = house.media.leg();
     let joining = tokio::spawn(seat.join(Arc::clone(&leg), mpsc::channel(1).0));
     eventually(|| house.dispatch.attached().1 == 1).await;
@@ -95,7 +94,8 @@ async fn what_is_said_of_a_leg_on_its_way_in_is_not_lost() {
         "the reports are read, the leg is not in"
     );
     house.media.joins.add_permits(1);
-    let _joined = joining.await.expect("not aborted").expect("joined");
+    let joined = joining.await.expect("not aborted").expect("joined");
+    let id = joined.id();
     let state = house
         .snapshot()
         .await

@@ -38,14 +38,23 @@ struct House {
 impl House {
     fn start() -> House {
         // A range of its own, away from the default one, which a server on this machine may use.
-        let config = MediaConfig { bind: vec![LOOPBACK], ports: 42_000..=42_199, shards: 1, ..MediaConfig::default() };
+        let config = MediaConfig {
+            bind: vec![LOOPBACK],
+            ports: 42_000..=42_199,
+            shards: 1,
+            ..MediaConfig::default()
+        };
         let (media, events) = MediaPlane::start(config).expect("the media plane starts");
         let media = Arc::new(media);
         let dispatch = MediaDispatch::default();
         tokio::spawn(dispatch.clone().run(events));
         let registry = Registry::new(Arc::clone(&media), dispatch, EventBus::new());
         let engine = RtpEngine::start(EngineConfig::default()).expect("the generator starts");
-        House { media, registry, engine }
+        House {
+            media,
+            registry,
+            engine,
+        }
     }
 
     async fn phone(&self, tone_hz: f64) -> Phone {
@@ -71,32 +80,62 @@ impl House {
         let caller = Caller::new(format!("call-{tone_hz}"));
         let seat = self
             .registry
-            .reserve(account(), conference(), open_settings(), caller, Role::Member, Entry::DialIn)
+            .reserve(
+                account(),
+                conference(),
+                open_settings(),
+                caller,
+                Role::Member,
+                Entry::DialIn,
+            )
             .await
             .expect("a place");
         let (hang_up, hang_ups) = mpsc::channel(1);
         let participant = seat.join(Arc::clone(&leg), hang_up).await.expect("joined");
-        Phone { tone_hz, stream, leg, participant, hang_ups }
+        Phone {
+            tone_hz,
+            stream,
+            leg,
+            participant,
+            hang_ups,
+        }
     }
 
     async fn control(&self, control: Control) {
-        self.registry.control(&account(), &conference(), control).await.expect("it runs");
+        self.registry
+            .control(&account(), &conference(), control)
+            .await
+            .expect("it runs");
     }
 
     async fn until_talking(&self, expected: &[ParticipantId]) {
         let all_talk = async {
             loop {
-                let snapshot = self.registry.snapshot(&account(), &conference()).await.expect("it runs");
-                let talking: Vec<_> =
-                    snapshot.participants.iter().filter(|state| state.talking).map(|state| state.id).collect();
-                let floor = snapshot.participants.iter().filter(|state| state.floor && state.talking).count();
+                let snapshot = self
+                    .registry
+                    .snapshot(&account(), &conference())
+                    .await
+                    .expect("it runs");
+                let talking: Vec<_> = snapshot
+                    .participants
+                    .iter()
+                    .filter(|state| state.talking)
+                    .map(|state| state.id)
+                    .collect();
+                let floor = snapshot
+                    .participants
+                    .iter()
+                    .filter(|state| state.floor && state.talking)
+                    .count();
                 if talking == expected && floor == usize::from(!expected.is_empty()) {
                     return;
                 }
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, all_talk).await.expect("the talkers are as expected");
+        timeout(PATIENCE, all_talk)
+            .await
+            .expect("the talkers are as expected");
     }
 }
 
@@ -119,7 +158,10 @@ impl Phone {
             }
         };
         timeout(PATIENCE, sounds_right).await.unwrap_or_else(|_| {
-            panic!("the phone of {} Hz does not hear {present:?} without {absent:?}", self.tone_hz)
+            panic!(
+                "the phone of {} Hz does not hear {present:?} without {absent:?}",
+                self.tone_hz
+            )
         });
     }
 }
@@ -147,7 +189,12 @@ async fn what_the_api_says_is_what_the_phones_hear() {
     c.hears(&[a.tone_hz, b.tone_hz], &[c.tone_hz]).await;
 
     house.control(Control::Kick(idb)).await;
-    assert_eq!(b.hang_ups.recv().await, Some(HangUp { cause: LeaveCause::Kicked }));
+    assert_eq!(
+        b.hang_ups.recv().await,
+        Some(HangUp {
+            cause: LeaveCause::Kicked
+        })
+    );
     c.hears(&[a.tone_hz], &[b.tone_hz, c.tone_hz]).await;
     house.until_talking(&[ida, idc]).await;
 
@@ -155,7 +202,12 @@ async fn what_the_api_says_is_what_the_phones_hear() {
         phone.participant.leave(LeaveCause::HungUp).await;
         phone.leg.close().await;
     }
-    timeout(PATIENCE, house.registry.drain()).await.expect("everything has ended");
-    assert_eq!((house.registry.conferences(), house.registry.participants()), (0, 0));
+    timeout(PATIENCE, house.registry.drain())
+        .await
+        .expect("everything has ended");
+    assert_eq!(
+        (house.registry.conferences(), house.registry.participants()),
+        (0, 0)
+    );
     assert_eq!(house.media.metrics().ports_in_use, 0);
 }

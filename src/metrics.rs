@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use confab_media::{BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, MediaMetrics};
+use confab_media::{BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, MediaMetrics, ShardMetrics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
@@ -93,7 +93,7 @@ fn counter(metric: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
 
 fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let shards = &media.shards;
-    let sum = |value: fn(&confab_media::ShardMetrics) -> u64| shards.iter().map(value).sum::<u64>();
+    let sum = |value: fn(&ShardMetrics) -> u64| shards.iter().map(value).sum::<u64>();
     let gauges: [(&str, &str, u64); 7] = [
         (
             "legs",
@@ -161,7 +161,8 @@ fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fm
         counter(&mut metric, value)?;
     }
     encode_packets(media, encoder)?;
-    let histograms: [(&str, &str, fn(&confab_media::ShardMetrics) -> &HistogramSnapshot); 3] = [
+    type Part = fn(&ShardMetrics) -> &HistogramSnapshot;
+    let histograms: [(&str, &str, Part); 3] = [
         (
             "tick_lateness_seconds",
             "Start of a shard turn after its schedule",
@@ -219,7 +220,7 @@ fn encode_packets(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> 
 }
 
 /// Turns that began more than 5 ms late (ARCHITECTURE.md, "Overload").
-fn late(shard: &confab_media::ShardMetrics) -> u64 {
+fn late(shard: &ShardMetrics) -> u64 {
     let first = BUCKET_BOUNDS_US.partition_point(|&bound| bound <= 5_000);
     shard.lateness.buckets[first..].iter().sum()
 }

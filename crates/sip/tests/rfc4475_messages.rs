@@ -7,6 +7,7 @@ use confab_sip::{
     Essentials, Framed, HeaderName, Host, Message, Method, ParseError, Problem, Request, Response,
     StreamFramer, Uri,
 };
+use proptest::prelude::*;
 use rfc4475::{MessageReaction, ROWS, bytes};
 
 fn parse(name: &str) -> Result<Message, ParseError> {
@@ -349,5 +350,81 @@ fn refusals_name_the_header_at_fault() {
             panic!("{name}")
         };
         assert_eq!(error.problem, problem, "{name}: {error}");
+    }
+}
+
+/// One way to spoil a message at a place given in thousandths of its length.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Set(usize, u8),
+    Insert(usize, Vec<u8>),
+    Cut(usize, usize),
+    Repeat(usize, usize),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 1..8),
+        prop::sample::select(vec![
+            "\r\n",
+            "\r\n ",
+            "\"",
+            "<",
+            ">",
+            ";",
+            ",",
+            ",,",
+            "%",
+            "@",
+            "[",
+            "\\",
+            "\0",
+            "SIP/2.0",
+            "9999999999"
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    prop_oneof![
+        (0..1000_usize, any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
+        (0..1000_usize, piece).prop_map(|(at, piece)| Mutation::Insert(at, piece)),
+        (0..1000_usize, 0..300_usize).prop_map(|(at, length)| Mutation::Cut(at, length)),
+        (0..1000_usize, 0..300_usize).prop_map(|(at, length)| Mutation::Repeat(at, length)),
+    ]
+}
+
+fn mutate(message: &mut Vec<u8>, mutation: &Mutation) {
+    let place = |at: usize| message.len() * at / 1000;
+    let range = |at: usize, length: usize| place(at)..message.len().min(place(at) + length);
+    match mutation {
+        Mutation::Set(at, byte) => {
+            let at = place(*at);
+            message.splice(at..message.len().min(at + 1), [*byte]);
+        }
+        Mutation::Insert(at, piece) => {
+            let at = place(*at);
+            message.splice(at..at, piece.iter().copied());
+        }
+        Mutation::Cut(at, length) => drop(message.drain(range(*at, *length))),
+        Mutation::Repeat(at, length) => {
+            let piece = message[range(*at, *length)].to_vec();
+            let at = place(*at);
+            message.splice(at..at, piece);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_mutation_of_a_message_breaks_a_promise(
+        row in prop::sample::select(ROWS.iter().map(|row| row.name).collect::<Vec<_>>()),
+        mutations in prop::collection::vec(mutation(), 1..6),
+    ) {
+        let mut message = bytes(row).to_vec();
+        for mutation in &mutations {
+            mutate(&mut message, mutation);
+        }
+        confab_sip::fuzz_message(&message);
     }
 }

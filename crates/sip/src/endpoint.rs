@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod counters;
 pub(crate) mod event;
 pub(crate) mod flow;
+mod fuzz;
 pub(crate) mod outbox;
 mod receive;
 pub(crate) mod route;
@@ -26,6 +27,7 @@ pub use event::{
     Rejection,
 };
 pub use flow::{Flow, Transport};
+pub use fuzz::fuzz_endpoint;
 
 use crate::call::{Call, InviteKind};
 use crate::message::{ParseError, Reason, StatusCode};

@@ -56,8 +56,9 @@ mod uri;
 
 pub use byte_str::ByteStr;
 pub use endpoint::{
-    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges, Invitation,
-    Limits, LocalContact, Network, Output, ProbeOutcome, Rejection, ReinviteOutcome, Transport,
+    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges,
+    Invitation, Limits, LocalContact, Network, Output, ProbeOutcome, ReinviteOutcome, Rejection, Transport,
+    fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_message, fuzz_uri};

@@ -13,7 +13,7 @@ use super::config::Admission;
 use super::counters::DropReason;
 use super::event::CallKey;
 use super::flow::Flow;
-use super::route::{ResponseRoute, note_source, response_route};
+use super::route::{ResponseRoute, note_source, response_route, source_route};
 use super::stack::ALLOW;
 use crate::call::{Call, IncomingInvite};
 use crate::dialog::DialogId;
@@ -55,20 +55,29 @@ impl Endpoint {
             return self.stack.out.drop_for(reason);
         };
         let mut response = answer.into_response();
-        let Ok(Some(mut via)) = response.headers.top_via() else {
-            return self.stack.out.drop_for(DropReason::Unreadable);
+        // A Via that cannot be read says nothing about the way back; the source of the request does.
+        let route = match response.headers.top_via() {
+            Ok(Some(mut via)) => {
+                note_source(&mut via, flow.remote);
+                replace_top_via(&mut response.headers, &via);
+                response_route(&via, flow)
+            }
+            _ => source_route(flow),
         };
-        let Some(route) = response_route(&via, flow) else {
+        let Some(route) = route else {
             return self.stack.out.drop_for(DropReason::Unroutable);
         };
-        note_source(&mut via, flow.remote);
-        replace_top_via(&mut response.headers, &via);
+        let via = response
+            .headers
+            .get(&HeaderName::Via)
+            .cloned()
+            .unwrap_or_default();
         let call_id = response
             .headers
             .get(&HeaderName::CallId)
             .cloned()
             .unwrap_or_default();
-        let tag = self.stack.stateless_tag(&[&via.to_bytes(), &call_id]);
+        let tag = self.stack.stateless_tag(&[&via, &call_id]);
         response = response.with_to_tag(&tag);
         self.stack.sign(&mut response);
         self.stack.respond_stateless(&route, &response);

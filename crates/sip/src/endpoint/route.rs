@@ -77,6 +77,15 @@ pub(crate) fn response_route(via: &Via, flow: &Flow) -> Option<ResponseRoute> {
     }
 }
 
+/// The way back for a request whose Via cannot be read.
+pub(crate) fn source_route(flow: &Flow) -> Option<ResponseRoute> {
+    let route = ResponseRoute {
+        flow: *flow,
+        fallback: None,
+    };
+    is_usable(flow.remote).then_some(route)
+}
+
 /// Finds where a request within a dialog goes, given the URI of the next hop (first route or remote target) and the flow
 /// over which the peer was last heard.
 ///

@@ -1,0 +1,14 @@
+//! The endpoint from outside: named cases of calls, races, refusals and transports, and simulated calls by the thousand.
+//!
+//! `pair` joins two endpoints over the emulated network, `lone` plays the peer of one endpoint by hand.
+
+mod callee;
+mod caller;
+mod lone;
+mod operations;
+mod pair;
+mod races;
+mod refusals;
+mod reinvite;
+mod simulation;
+mod transport;

@@ -4,14 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A codec of a leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodecKind {
-    /// G.711 µ-law.
-    Pcmu,
-    /// G.711 A-law.
-    Pcma,
-}
+pub use confab_codec::CodecKind;
+pub use confab_rtp::Latch;
 
 /// Start-up settings of the whole media plane.
 #[derive(Debug, Clone)]
@@ -47,16 +41,6 @@ impl Default for MediaConfig {
             local_nets: Vec::new(),
         }
     }
-}
-
-/// Which foreign source addresses may become the source of a leg's media.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Latch {
-    /// Only addresses that the signalling of the call made known.
-    #[default]
-    Signalling,
-    /// Any address that sends three fitting packets in a row.
-    Any,
 }
 
 /// Who may send audio on a leg, seen from our side (RFC 3264 §5.1).

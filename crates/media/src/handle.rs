@@ -1,24 +1,91 @@
-//! The outside's grip on a leg and on a conference's audio.
+//! The outside's grip on a leg and on a conference's audio. Handles know where their half on a shard lives and put
+//! commands into its ring; what is heard and sent is decided there.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use confab_mixer::MixFormat;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::config::{JoinOptions, LegMedia};
+use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
-use crate::stats::{LegReport, LegStats};
+use crate::io;
+use crate::keeper::Task;
+use crate::leg::Leg;
+use crate::leg::session::Session;
+use crate::ports::LegSockets;
+use crate::shard::command::Command;
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage};
+use crate::shard::key::{ConferenceKey, LegKey};
+use crate::stats::{LegReport, LegStats, StatsCell};
+use crate::sys;
+
+/// Legs that a conference has room for at first; doubled when more come.
+pub(crate) const INITIAL_LEGS: usize = 8;
+
+/// Stale datagrams thrown away at most when a leg begins.
+const MAX_STALE: usize = 256;
 
 /// One leg: two sockets, a jitter buffer, a decoder and an encoder, living on a shard.
 ///
-/// Methods take `&self`, so an `Arc<LegHandle>` may be shared; calls for one leg are carried out one after the other.
-/// Dropping the handle closes the leg.
-#[derive(Debug)]
+/// Methods take `&self`, so an `Arc<LegHandle>` may be shared; calls for one leg are carried out one after the other. A
+/// command takes effect at the first mixing tick after it was queued. Dropping the handle closes the leg, as does
+/// dropping the future of [`start`](Self::start) or [`join`](Self::join) before it is done.
 pub struct LegHandle {
     id: LegId,
     rtp_addr: SocketAddr,
     rtcp_addr: SocketAddr,
+    stats: Arc<StatsCell>,
+    plane: Arc<PlaneShared>,
+    state: Mutex<LegState>,
+}
+
+/// Where a leg is.
+enum LegState {
+    /// Not started: here.
+    Opened(Box<Leg<LegSockets>>),
+    /// On a shard.
+    Placed(Placed),
+    Closed(LegReport),
+}
+
+struct Placed {
+    shard: usize,
+    at: LegKey,
+    conference: Option<Attendance>,
+}
+
+/// A leg's being counted in its conference.
+struct Attendance(Arc<ConferenceControl>);
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.legs.fetch_sub(1, Relaxed);
+    }
 }
 
 impl LegHandle {
+    pub(crate) fn new(
+        id: LegId,
+        addresses: (SocketAddr, SocketAddr),
+        leg: Box<Leg<LegSockets>>,
+        plane: Arc<PlaneShared>,
+    ) -> Self {
+        let (rtp_addr, rtcp_addr) = addresses;
+        let stats = Arc::clone(&leg.stats);
+        LegHandle {
+            id,
+            rtp_addr,
+            rtcp_addr,
+            stats,
+            plane,
+            state: Mutex::new(LegState::Opened(leg)),
+        }
+    }
+
     /// Returns the leg's identity, as it appears in events.
     pub fn id(&self) -> LegId {
         self.id
@@ -36,68 +103,377 @@ impl LegHandle {
 
     /// Sets the leg's media after an offer/answer exchange; again after each re-INVITE. Sequence numbers, timestamps
     /// and SSRC of what we send go on.
+    ///
+    /// # Errors
+    /// [`ControlError::LegClosed`], [`ControlError::Full`] when no shard has room, [`ControlError::Stopped`].
     pub async fn start(&self, media: LegMedia) -> Result<(), ControlError> {
-        let _ = media;
-        Err(ControlError::Stopped)
+        let session = Box::new(Session::new(&media, self.plane.latch, &self.plane.local_nets));
+        let mut state = self.state.lock().await;
+        match &*state {
+            LegState::Closed(_) => Err(ControlError::LegClosed),
+            LegState::Placed(placed) => {
+                let at = placed.at;
+                self.plane.shards[placed.shard]
+                    .command(Command::Negotiate { at, session })
+                    .await
+            }
+            LegState::Opened(_) => self.place(&mut state, session).await,
+        }
+    }
+
+    /// Puts the opened leg on the least busy shard.
+    async fn place(&self, state: &mut LegState, session: Box<Session>) -> Result<(), ControlError> {
+        let candidates = self.plane.least_busy();
+        if candidates.is_empty() {
+            return Err(ControlError::Stopped);
+        }
+        let found = candidates
+            .into_iter()
+            .find_map(|shard| Some((shard, self.plane.shards[shard].place_leg()?)));
+        let (shard, at) = found.ok_or(ControlError::Full)?;
+        // From here to the end the leg is on its way: who gives up waiting, gives up the leg.
+        let LegState::Opened(mut leg) = std::mem::replace(state, LegState::Closed(LegReport::default()))
+        else {
+            return Err(ControlError::LegClosed);
+        };
+        drop_stale_datagrams(&leg.sockets);
+        drop(leg.negotiate(session, sys::monotonic_ns()));
+        add_to(&self.plane.shards[shard], at, leg).await?;
+        *state = LegState::Placed(Placed {
+            shard,
+            at,
+            conference: None,
+        });
+        Ok(())
     }
 
     /// Moves the leg to the conference's shard, if it lives on another, and mixes it in from the next tick on. A leg
     /// that was in another conference leaves that first.
+    ///
+    /// # Errors
+    /// [`ControlError::NotStarted`] before [`start`](Self::start), [`ControlError::LegClosed`],
+    /// [`ControlError::ConferenceClosed`], [`ControlError::Full`] when the conference's shard has no room for the leg,
+    /// [`ControlError::Stopped`].
     pub async fn join(
         &self,
         conference: &ConferenceMediaHandle,
         options: JoinOptions,
     ) -> Result<(), ControlError> {
-        let _ = (conference, options);
-        Err(ControlError::Stopped)
+        let mut state = self.state.lock().await;
+        match &*state {
+            LegState::Opened(_) => return Err(ControlError::NotStarted),
+            LegState::Closed(_) => return Err(ControlError::LegClosed),
+            LegState::Placed(_) => {}
+        }
+        let control = &conference.control;
+        let attendance = control.attend().await?;
+        self.move_to(&mut state, control.shard).await?;
+        let LegState::Placed(placed) = &mut *state else {
+            return Err(ControlError::LegClosed);
+        };
+        let command = Command::Join {
+            leg: placed.at,
+            conference: control.at,
+            options,
+        };
+        self.plane.shards[placed.shard].command(command).await?;
+        placed.conference = Some(attendance);
+        Ok(())
+    }
+
+    /// Moves a placed leg to another shard, as one owned value.
+    async fn move_to(&self, state: &mut LegState, shard: usize) -> Result<(), ControlError> {
+        let LegState::Placed(placed) = &mut *state else {
+            return Err(ControlError::LegClosed);
+        };
+        if placed.shard == shard {
+            return Ok(());
+        }
+        let (from, to) = (&self.plane.shards[placed.shard], &self.plane.shards[shard]);
+        let at = to.place_leg().ok_or(ControlError::Full)?;
+        let before = placed.at;
+        let waiting = request_leg(from, before, false).await?;
+        *state = LegState::Closed(LegReport::default());
+        let leg = waiting.await.map_err(|_| ControlError::Stopped)?;
+        // The sockets are open, so they can be taken out of a set they are in.
+        drop(io::unwatch(&from.epoll, &leg.sockets));
+        add_to(to, at, leg).await?;
+        *state = LegState::Placed(Placed {
+            shard,
+            at,
+            conference: None,
+        });
+        Ok(())
     }
 
     /// Takes the leg out of its conference; it sends nothing until it joins again.
+    ///
+    /// # Errors
+    /// As for [`set_muted`](Self::set_muted).
     pub async fn leave(&self) -> Result<(), ControlError> {
-        Err(ControlError::Stopped)
+        let mut state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        shard.command(Command::Leave { leg }).await?;
+        if let LegState::Placed(placed) = &mut *state {
+            placed.conference = None;
+        }
+        Ok(())
     }
 
-    /// Mutes or unmutes the leg from the next tick on.
+    /// Mutes or unmutes the leg from the next tick on. Without effect on a leg that is in no conference.
+    ///
+    /// # Errors
+    /// [`ControlError::NotStarted`], [`ControlError::LegClosed`], [`ControlError::Stopped`].
     pub async fn set_muted(&self, muted: bool) -> Result<(), ControlError> {
-        let _ = muted;
-        Err(ControlError::Stopped)
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        shard.command(Command::SetMuted { leg, muted }).await
     }
 
-    /// Makes the leg deaf or hearing from the next tick on.
+    /// Makes the leg deaf or hearing from the next tick on. Without effect on a leg that is in no conference.
+    ///
+    /// # Errors
+    /// As for [`set_muted`](Self::set_muted).
     pub async fn set_deaf(&self, deaf: bool) -> Result<(), ControlError> {
-        let _ = deaf;
-        Err(ControlError::Stopped)
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        shard.command(Command::SetDeaf { leg, deaf }).await
     }
 
-    /// Returns the leg's measurements, at most a quarter of a second old.
+    /// Returns the leg's measurements, at most a quarter of a second old; level and talking state are of the last tick.
     pub fn stats(&self) -> LegStats {
-        LegStats::default()
+        self.stats.read()
     }
 
-    /// Closes the leg: RTCP BYE, out of its conference, sockets and ports freed. Idempotent.
+    /// Closes the leg: RTCP BYE, out of its conference, sockets and ports freed when this returns. Idempotent.
     pub async fn close(&self) -> LegReport {
-        LegReport::default()
+        let mut state = self.state.lock().await;
+        if let LegState::Closed(report) = &*state {
+            return *report;
+        }
+        if let Ok((shard, at)) = self.placed(&state)
+            && let Ok(waiting) = request_leg(shard, at, true).await
+        {
+            // A shard that is gone has closed its legs.
+            drop(waiting.await);
+        }
+        let report = LegReport {
+            stats: self.stats.read(),
+        };
+        *state = LegState::Closed(report);
+        report
+    }
+
+    fn placed(&self, state: &LegState) -> Result<(&ShardControl, LegKey), ControlError> {
+        match state {
+            LegState::Opened(_) => Err(ControlError::NotStarted),
+            LegState::Closed(_) => Err(ControlError::LegClosed),
+            LegState::Placed(placed) => Ok((&self.plane.shards[placed.shard], placed.at)),
+        }
+    }
+}
+
+impl Drop for LegHandle {
+    fn drop(&mut self) {
+        if let LegState::Placed(placed) = self.state.get_mut() {
+            self.plane.leave_to_keeper(Task::CloseLeg {
+                shard: placed.shard,
+                at: placed.at,
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for LegHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LegHandle")
+            .field("id", &self.id)
+            .field("rtp_addr", &self.rtp_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Watches a leg's sockets and hands the leg to a shard.
+async fn add_to(shard: &ShardControl, at: LegKey, leg: Box<Leg<LegSockets>>) -> Result<(), ControlError> {
+    // The kernel refuses only when it is out of memory or of the user's epoll watches.
+    if io::watch(&shard.epoll, &leg.sockets, at).is_err() {
+        shard.leg_left(at);
+        return Err(ControlError::Full);
+    }
+    shard.command(Command::AddLeg { at, leg }).await
+}
+
+/// Asks a shard for a leg; the place is free for others as soon as the command is queued.
+async fn request_leg(
+    shard: &ShardControl,
+    at: LegKey,
+    bye: bool,
+) -> Result<oneshot::Receiver<Box<Leg<LegSockets>>>, ControlError> {
+    let (reply, waiting) = oneshot::channel();
+    shard.command(Command::TakeLeg { at, bye, reply }).await?;
+    shard.leg_left(at);
+    Ok(waiting)
+}
+
+/// Throws away what came before the leg's media was negotiated: its sources were not checked and its time has passed.
+fn drop_stale_datagrams(sockets: &LegSockets) {
+    let mut buffer = [0; 16];
+    for socket in [&sockets.rtp, &sockets.rtcp] {
+        for _ in 0..MAX_STALE {
+            // A datagram longer than the buffer is taken off the queue all the same.
+            if socket.recv_from(&mut buffer).is_err() {
+                break;
+            }
+        }
     }
 }
 
 /// The audio of one running conference. Dropping the handle ends it; legs still in it stop sending.
-#[derive(Debug)]
 pub struct ConferenceMediaHandle {
+    control: Arc<ConferenceControl>,
+}
+
+/// What a conference's handle and the handles of its legs share.
+struct ConferenceControl {
     id: ConferenceAudioId,
+    shard: usize,
+    at: ConferenceKey,
+    format: MixFormat,
+    plane: Arc<PlaneShared>,
+    /// Legs in the conference or about to join.
+    legs: AtomicUsize,
+    closed: AtomicBool,
+    state: Mutex<ConferenceState>,
+}
+
+struct ConferenceState {
+    /// The conference, before its first leg joins.
+    unsent: Option<Box<ConferenceAudio>>,
+    /// Legs that it has room for.
+    capacity: usize,
+}
+
+impl ConferenceControl {
+    fn shard(&self) -> &ShardControl {
+        &self.plane.shards[self.shard]
+    }
+
+    /// Makes sure that the conference runs and has room for one more leg.
+    async fn attend(self: &Arc<Self>) -> Result<Attendance, ControlError> {
+        if self.closed.load(Relaxed) {
+            return Err(ControlError::ConferenceClosed);
+        }
+        let mut state = self.state.lock().await;
+        self.run(&mut state).await?;
+        let legs = self.legs.fetch_add(1, Relaxed) + 1;
+        let attendance = Attendance(Arc::clone(self));
+        if legs > state.capacity {
+            let capacity = (state.capacity * 2).min(confab_mixer::MAX_SLOTS);
+            if legs > capacity {
+                return Err(ControlError::Full);
+            }
+            let storage = Box::new(ConferenceStorage::new(self.format, capacity));
+            self.shard()
+                .command(Command::Grow { at: self.at, storage })
+                .await?;
+            state.capacity = capacity;
+        }
+        Ok(attendance)
+    }
+
+    async fn run(&self, state: &mut ConferenceState) -> Result<(), ControlError> {
+        match state.unsent.take() {
+            Some(conference) => {
+                self.shard()
+                    .command(Command::AddConference {
+                        at: self.at,
+                        conference,
+                    })
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl ConferenceMediaHandle {
+    pub(crate) fn new(
+        plane: Arc<PlaneShared>,
+        shard: usize,
+        at: ConferenceKey,
+        format: MixFormat,
+        energy_level: u16,
+    ) -> Self {
+        let id = ConferenceAudioId(plane.next_id());
+        let conference = Box::new(ConferenceAudio::new(id, format, energy_level, INITIAL_LEGS));
+        let state = ConferenceState {
+            unsent: Some(conference),
+            capacity: INITIAL_LEGS,
+        };
+        let control = ConferenceControl {
+            id,
+            shard,
+            at,
+            format,
+            plane,
+            legs: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            state: Mutex::new(state),
+        };
+        ConferenceMediaHandle {
+            control: Arc::new(control),
+        }
+    }
+
     /// Returns the identity of this audio, as it appears in [`MediaEvent::Floor`](crate::MediaEvent::Floor).
     pub fn id(&self) -> ConferenceAudioId {
-        self.id
+        self.control.id
     }
 
     /// Sets the score above which participants are mixed, 0..=1800, from the next tick on.
+    ///
+    /// # Errors
+    /// [`ControlError::Stopped`].
     pub async fn set_energy_level(&self, energy_level: u16) -> Result<(), ControlError> {
-        let _ = energy_level;
-        Err(ControlError::Stopped)
+        let mut state = self.control.state.lock().await;
+        if let Some(conference) = &mut state.unsent {
+            conference.set_energy_level(energy_level);
+            return Ok(());
+        }
+        let command = Command::SetEnergyLevel {
+            conference: self.control.at,
+            energy_level,
+        };
+        self.control.shard().command(command).await
     }
 
     /// Ends the conference's audio, as dropping the handle does.
     pub fn close(self) {}
+}
+
+impl Drop for ConferenceMediaHandle {
+    fn drop(&mut self) {
+        let control = &self.control;
+        control.closed.store(true, Relaxed);
+        let unsent = control
+            .state
+            .try_lock()
+            .is_ok_and(|mut state| state.unsent.take().is_some());
+        if unsent {
+            control.shard().conference_left(control.at);
+        } else {
+            control.plane.leave_to_keeper(Task::RemoveConference {
+                shard: control.shard,
+                at: control.at,
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for ConferenceMediaHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConferenceMediaHandle")
+            .field("id", &self.control.id)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,12 +1,21 @@
 //! The media plane: shards, sockets, legs.
 
+mod arrival;
 mod config;
+mod control;
 mod error;
 mod event;
 mod handle;
+mod io;
+mod keeper;
+mod leg;
+mod load;
 mod metrics;
 mod plane;
+mod ports;
+mod shard;
 mod stats;
+mod sys;
 
 pub use config::{CodecKind, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaConfig, MediaDirection};
 pub use error::{ControlError, MediaError, OpenLegError};

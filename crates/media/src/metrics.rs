@@ -32,6 +32,8 @@ pub enum DropReason {
     Late,
     /// The jitter buffer's bound was reached.
     Overflow,
+    /// Far off in sequence: the packet after it decides whether the stream begins anew (RFC 3550 A.1).
+    SequenceJump,
     /// RTCP that could not be parsed.
     MalformedRtcp,
     /// RTCP from a foreign source.
@@ -44,7 +46,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [DropReason; 13] = [
+    pub const ALL: [DropReason; 14] = [
         DropReason::Malformed,
         DropReason::Oversized,
         DropReason::NotStarted,
@@ -54,6 +56,7 @@ impl DropReason {
         DropReason::Duplicate,
         DropReason::Late,
         DropReason::Overflow,
+        DropReason::SequenceJump,
         DropReason::MalformedRtcp,
         DropReason::RtcpSource,
         DropReason::SendFailed,
@@ -72,6 +75,7 @@ impl DropReason {
             DropReason::Duplicate => "duplicate",
             DropReason::Late => "late",
             DropReason::Overflow => "overflow",
+            DropReason::SequenceJump => "sequence_jump",
             DropReason::MalformedRtcp => "malformed_rtcp",
             DropReason::RtcpSource => "rtcp_source",
             DropReason::SendFailed => "send_failed",

@@ -74,6 +74,17 @@ pub(crate) struct StatsCell {
 }
 
 impl StatsCell {
+    /// Stores the score of a block, when it is another than before: most legs are silent most of the time.
+    pub(crate) fn set_energy(&self, score: u16) {
+        if self.energy.load(Relaxed) != score {
+            self.energy.store(score, Relaxed);
+        }
+    }
+
+    pub(crate) fn set_talking(&self, talking: bool) {
+        self.talking.store(talking, Relaxed);
+    }
+
     /// Returns the values as they stand; single fields are current, together they may be one update apart.
     pub(crate) fn read(&self) -> LegStats {
         let round_trip_us = self.round_trip_us.load(Relaxed);

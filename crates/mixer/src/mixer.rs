@@ -198,6 +198,16 @@ impl Mixer {
         self.slot(slot).is_some_and(|slot| slot.muted)
     }
 
+    /// Returns the score up to which the next block of a participant would be heard by nobody: all scores when he is
+    /// muted, those up to the level while his gate is closed, none while it is open.
+    pub fn unheard_up_to(&self, slot: SlotId) -> u16 {
+        match self.slot(slot) {
+            Some(slot) if slot.muted => u16::MAX,
+            Some(slot) if !slot.gate.is_open() => slot.gate.level(),
+            _ => 0,
+        }
+    }
+
     /// Returns the score of a participant's last block.
     pub fn score(&self, slot: SlotId) -> u16 {
         self.slot(slot).map_or(0, |slot| slot.score)

@@ -1,0 +1,326 @@
+//! One leg as its shard owns it: sockets, session, receiving half, sending half, reports, notices. It moves between
+//! shards as one value. This file joins the parts; each part keeps its own state.
+
+pub(crate) mod input;
+pub(crate) mod notices;
+pub(crate) mod output;
+pub(crate) mod reports;
+pub(crate) mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use confab_mixer::SlotId;
+use confab_rtp::rtcp::ReceivedRtcp;
+use confab_rtp::{
+    ClockRate, PlayoutConfig, RejectReason, RtpPacket, RtpSender, RtpTimestamp, SequenceNumber, SourceGuard,
+    Ssrc, Verdict, is_rtcp,
+};
+
+use crate::arrival::ClockPair;
+use crate::event::LegId;
+use crate::io::{Channel, Destination, ShardIo};
+use crate::metrics::DropReason;
+use crate::shard::key::ConferenceKey;
+use crate::stats::StatsCell;
+use input::Input;
+use notices::{EventSink, Notices};
+use output::Output;
+use reports::{REPORT_ROOM, Reports};
+use session::Session;
+
+/// The random and configured values that a leg starts with.
+#[derive(Debug, Clone)]
+pub(crate) struct LegSeed {
+    pub(crate) ssrc: u32,
+    pub(crate) first_sequence: u16,
+    pub(crate) first_timestamp: u32,
+    pub(crate) cname: Box<str>,
+    pub(crate) report_seed: u32,
+    pub(crate) max_delay: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// A leg's place in a conference.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Membership {
+    pub(crate) conference: ConferenceKey,
+    pub(crate) slot: SlotId,
+    /// Index of its encode group.
+    pub(crate) group: usize,
+}
+
+/// One leg.
+pub(crate) struct Leg<S> {
+    pub(crate) id: LegId,
+    pub(crate) sockets: S,
+    pub(crate) stats: Arc<StatsCell>,
+    pub(crate) session: Option<Box<Session>>,
+    guard: Option<SourceGuard>,
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    reports: Reports,
+    pub(crate) notices: Notices,
+    pub(crate) membership: Option<Membership>,
+    /// Where RTP goes; `None` while the source rules forbid sending.
+    pub(crate) rtp_to: Option<Destination>,
+    rtcp_to: Option<Destination>,
+    rejected: u64,
+}
+
+/// One received datagram with the times that belong to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) from: SocketAddr,
+    /// Arrival on the monotonic clock.
+    pub(crate) arrival_ns: u64,
+    /// This turn's wall clock.
+    pub(crate) wall_ns: u64,
+}
+
+impl<S> Leg<S> {
+    /// Allocates everything that the leg will need but its session.
+    pub(crate) fn new(id: LegId, sockets: S, stats: Arc<StatsCell>, seed: LegSeed) -> Self {
+        let mut playout = PlayoutConfig::new(ClockRate::HZ_8000);
+        playout.max_delay_ns = u64::try_from(seed.max_delay.as_nanos()).unwrap_or(u64::MAX);
+        let sender = RtpSender::new(
+            Ssrc(seed.ssrc),
+            SequenceNumber(seed.first_sequence),
+            RtpTimestamp(seed.first_timestamp),
+        );
+        Leg {
+            id,
+            sockets,
+            stats,
+            session: None,
+            guard: None,
+            input: Input::new(playout),
+            output: Output::new(sender),
+            reports: Reports::new(seed.cname, seed.report_seed),
+            notices: Notices::new(id, seed.timeout),
+            membership: None,
+            rtp_to: None,
+            rtcp_to: None,
+            rejected: 0,
+        }
+    }
+
+    /// Begins a session, or goes on with a re-negotiated one. Returns what is to be freed elsewhere: the session of
+    /// before.
+    pub(crate) fn negotiate(&mut self, mut session: Box<Session>, now_ns: u64) -> Option<Box<Session>> {
+        if let Some(rules) = session.rules.take() {
+            match &mut self.guard {
+                Some(guard) => guard.reset(now_ns, rules),
+                None => self.guard = Some(SourceGuard::new(now_ns, rules)),
+            }
+        }
+        match &mut self.session {
+            Some(before) if before.codec == session.codec => {
+                // The stream goes on: so does what the codec remembers of it.
+                std::mem::swap(&mut before.decoder, &mut session.decoder);
+                std::mem::swap(&mut before.encoder, &mut session.encoder);
+            }
+            _ => self.input.restart(session.clock_rate()),
+        }
+        self.notices.heard(now_ns);
+        let before = self.session.replace(session);
+        self.refresh_destinations(now_ns);
+        before
+    }
+
+    /// Takes a datagram from the RTP socket.
+    pub(crate) fn receive_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+        let result = if is_rtcp(received.bytes) {
+            self.accept_rtcp(received)
+        } else {
+            self.accept_rtp(received)
+        };
+        self.rejected += u64::from(result.is_err());
+        result
+    }
+
+    /// Takes a datagram from the RTCP socket.
+    pub(crate) fn receive_rtcp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+        let result = self.accept_rtcp(received);
+        self.rejected += u64::from(result.is_err());
+        result
+    }
+
+    fn accept_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+        let (Some(session), Some(guard)) = (&self.session, &mut self.guard) else {
+            return Err(DropReason::NotStarted);
+        };
+        let packet = RtpPacket::parse(received.bytes).map_err(|_| DropReason::Malformed)?;
+        let verdict = guard.check(
+            received.arrival_ns,
+            received.from,
+            packet.ssrc(),
+            packet.sequence_number(),
+            packet.payload_type(),
+        );
+        match verdict {
+            Verdict::Accept => {}
+            Verdict::Latched => self.notices.latched(received.from),
+            Verdict::Reject(RejectReason::PayloadType) => return Err(DropReason::PayloadType),
+            Verdict::Reject(_) => return Err(DropReason::Source),
+        }
+        self.notices.heard(received.arrival_ns);
+        let result = if session.receives {
+            let playing = self.membership.is_some();
+            self.input.push(session, received.arrival_ns, &packet, playing)
+        } else {
+            Err(DropReason::Direction)
+        };
+        if verdict == Verdict::Latched {
+            self.refresh_destinations(received.arrival_ns);
+        }
+        if let Some(digit) = result? {
+            self.notices.digit(digit.digit.key(), digit.duration_ms);
+        }
+        Ok(())
+    }
+
+    fn accept_rtcp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+        let Some(guard) = &mut self.guard else {
+            return Err(DropReason::NotStarted);
+        };
+        let ours = self.output.sender.ssrc();
+        let rtcp = ReceivedRtcp::parse(received.bytes, ours).map_err(|_| DropReason::MalformedRtcp)?;
+        let sender = rtcp.sender.unwrap_or(Ssrc(0));
+        if let Verdict::Reject(_) = guard.check_rtcp(received.arrival_ns, received.from, sender) {
+            return Err(DropReason::RtcpSource);
+        }
+        self.notices.heard(received.arrival_ns);
+        if let Some((ssrc, info)) = rtcp.sender_report {
+            self.input
+                .reception
+                .record_sender_report(received.arrival_ns, ssrc, info.ntp);
+        }
+        if let Some(block) = rtcp.report {
+            self.reports.heard(&block, received.wall_ns);
+        }
+        Ok(())
+    }
+
+    /// Asks the source rules anew where to send: the answer changes with time and with what is received.
+    pub(crate) fn refresh_destinations(&mut self, now_ns: u64) {
+        let (Some(guard), Some(session)) = (&self.guard, &self.session) else {
+            return;
+        };
+        let rtp = guard.rtp_destination(now_ns).ok();
+        let rtcp = if session.rtcp_mux {
+            rtp
+        } else {
+            guard.rtcp_destination(now_ns).ok()
+        };
+        renew(&mut self.rtp_to, rtp);
+        renew(&mut self.rtcp_to, rtcp);
+    }
+
+    /// Sends a report when one is due, and a BYE when `leaving`. A leg that never joined anything has nothing to report.
+    pub(crate) fn report<I: ShardIo<Sockets = S>>(
+        &mut self,
+        io: &mut I,
+        clocks: ClockPair,
+        leaving: bool,
+    ) -> bool {
+        let Some(session) = &self.session else {
+            return false;
+        };
+        let takes_part = self.membership.is_some() || self.output.last_block_ns.is_some();
+        if !takes_part || !(self.reports.is_due(clocks.monotonic_ns) || leaving) {
+            return false;
+        }
+        let Some(to) = &self.rtcp_to else { return false };
+        let channel = if session.rtcp_mux {
+            Channel::Rtp
+        } else {
+            Channel::Rtcp
+        };
+        let mut buffer = [0; REPORT_ROOM];
+        let reception = &mut self.input.reception;
+        let written = self.reports.write(
+            &mut buffer,
+            clocks,
+            session.clock_rate(),
+            &self.output,
+            reception,
+            leaving,
+        );
+        written.is_ok_and(|packet| io.send(&self.sockets, channel, packet, to))
+    }
+
+    /// Notes the talking state, to be told and to be read.
+    pub(crate) fn set_talking(&mut self, talking: bool) {
+        self.notices.talking(talking);
+        self.stats.set_talking(talking);
+    }
+
+    /// Does what is due a few times a second: the send rules, digits that never ended, silence, untold events, reports.
+    pub(crate) fn look_after<I: ShardIo<Sockets = S>>(
+        &mut self,
+        io: &mut I,
+        clocks: ClockPair,
+        sink: &mut impl EventSink,
+    ) -> bool {
+        let now_ns = clocks.monotonic_ns;
+        let mut reported = false;
+        if self.session.is_some() {
+            self.refresh_destinations(now_ns);
+            if let Some(digit) = self.input.overdue_digit(now_ns) {
+                self.notices.digit(digit.digit.key(), digit.duration_ms);
+            }
+            self.notices.check_timeout(now_ns, sink);
+            reported = self.report(io, clocks, false);
+        }
+        if self.notices.waiting {
+            self.notices.tell(now_ns, sink);
+        }
+        self.publish();
+        reported
+    }
+
+    /// Makes the measurements readable from outside.
+    pub(crate) fn publish(&self) {
+        let cell = &self.stats;
+        let totals = self.input.reception.totals();
+        cell.packets_received.store(totals.received, Relaxed);
+        cell.octets_received.store(totals.octets, Relaxed);
+        cell.packets_lost.store(totals.lost, Relaxed);
+        cell.packets_late.store(totals.late, Relaxed);
+        cell.packets_duplicated.store(totals.duplicated, Relaxed);
+        cell.packets_reordered.store(totals.reordered, Relaxed);
+        cell.packets_rejected.store(self.rejected, Relaxed);
+        cell.packets_sent.store(self.output.packets_sent, Relaxed);
+        cell.octets_sent.store(self.output.octets_sent, Relaxed);
+        cell.digits_received.store(self.input.digits_received, Relaxed);
+        cell.jitter_us.store(
+            micros(Duration::from_nanos(self.input.reception.jitter_ns())),
+            Relaxed,
+        );
+        cell.round_trip_us.store(
+            self.reports.round_trip.map_or(0, |time| micros(time).max(1)),
+            Relaxed,
+        );
+        cell.remote_fraction_lost
+            .store(u16::from(self.reports.remote_fraction_lost), Relaxed);
+        if let Some(session) = &self.session {
+            cell.concealed_ms
+                .store(self.input.concealed_ms(session.clock_rate()), Relaxed);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// Converts an address only when it changed.
+fn renew(destination: &mut Option<Destination>, address: Option<SocketAddr>) {
+    if destination.map(|to| to.address) != address {
+        *destination = address.map(Destination::new);
+    }
+}

@@ -1,0 +1,105 @@
+//! A leg's RTCP: when the next report is due, writing reports and the BYE, and what the peer's reports say. Keeps no
+//! socket.
+
+use std::time::Duration;
+
+use confab_rtp::rtcp::{NtpTimestamp, ReportBlock, RtcpWriter, SenderInfo, WriteError, report_interval_ns};
+use confab_rtp::{ClockRate, ReceptionStatistics, RtpTimestamp};
+
+use super::output::Output;
+use crate::arrival::ClockPair;
+
+/// Room for a sender report with one block, a CNAME and a BYE.
+pub(crate) const REPORT_ROOM: usize = 256;
+
+/// The reporting state of one leg.
+pub(crate) struct Reports {
+    /// Name under which our reports go (RFC 7022: random, for the leg's life).
+    cname: Box<str>,
+    /// State of a xorshift generator; never 0.
+    random: u32,
+    next_ns: Option<u64>,
+    /// Packets sent when the last report was: more since then makes the next one a sender report.
+    packets_reported: u32,
+    pub(crate) round_trip: Option<Duration>,
+    pub(crate) remote_fraction_lost: u8,
+}
+
+impl Reports {
+    pub(crate) fn new(cname: Box<str>, seed: u32) -> Self {
+        Reports {
+            cname,
+            random: seed.max(1),
+            next_ns: None,
+            packets_reported: 0,
+            round_trip: None,
+            remote_fraction_lost: 0,
+        }
+    }
+
+    /// Returns whether a report is due, and then schedules the next one. The first call only schedules.
+    pub(crate) fn is_due(&mut self, now_ns: u64) -> bool {
+        let due = self.next_ns.is_some_and(|next_ns| next_ns <= now_ns);
+        if due || self.next_ns.is_none() {
+            let first = self.next_ns.is_none();
+            self.next_ns = Some(now_ns + report_interval_ns(first, self.next_random()));
+        }
+        due
+    }
+
+    /// Writes a compound packet: a report, the CNAME, and a BYE when `leaving`.
+    pub(crate) fn write<'b>(
+        &mut self,
+        buffer: &'b mut [u8; REPORT_ROOM],
+        clocks: ClockPair,
+        clock_rate: ClockRate,
+        output: &Output,
+        reception: &mut ReceptionStatistics,
+        leaving: bool,
+    ) -> Result<&'b [u8], WriteError> {
+        let ssrc = output.sender.ssrc();
+        let block = reception.report(clocks.monotonic_ns);
+        let blocks = block.as_slice();
+        let mut writer = RtcpWriter::new(buffer);
+        if output.sender.packets() == self.packets_reported {
+            writer.receiver_report(ssrc, blocks)?;
+        } else {
+            self.packets_reported = output.sender.packets();
+            writer.sender_report(ssrc, &sender_info(output, clocks, clock_rate), blocks)?;
+        }
+        writer.cname(ssrc, &self.cname)?;
+        if leaving {
+            writer.bye(ssrc, "")?;
+        }
+        Ok(writer.finish())
+    }
+
+    /// Takes in a report block about what we send, arrived at `wall_ns`.
+    pub(crate) fn heard(&mut self, block: &ReportBlock, wall_ns: u64) {
+        self.remote_fraction_lost = block.fraction_lost;
+        let arrival = NtpTimestamp::from_unix(Duration::from_nanos(wall_ns));
+        self.round_trip = block.round_trip(arrival).or(self.round_trip);
+    }
+
+    fn next_random(&mut self) -> u32 {
+        // Marsaglia, "Xorshift RNGs" (2003): enough to keep reports of many legs apart.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random
+    }
+}
+
+/// The wall clock and the media clock at the same instant (RFC 3550 §6.4.1).
+fn sender_info(output: &Output, clocks: ClockPair, clock_rate: ClockRate) -> SenderInfo {
+    let since_block_ns = output
+        .last_block_ns
+        .map_or(0, |last| clocks.monotonic_ns.saturating_sub(last));
+    let RtpTimestamp(next) = output.sender.timestamp();
+    SenderInfo {
+        ntp: NtpTimestamp::from_unix(Duration::from_nanos(clocks.wall_ns)),
+        rtp_timestamp: RtpTimestamp(next.wrapping_add(clock_rate.units(since_block_ns) as u32)),
+        packets: output.sender.packets(),
+        octets: output.sender.octets(),
+    }
+}

@@ -1,0 +1,80 @@
+//! What the control side tells a shard, and what a shard gives back to be freed elsewhere. Commands carry everything
+//! they need, allocated beforehand; carrying one out neither allocates nor frees.
+
+use tokio::sync::oneshot;
+
+use super::conference::{ConferenceAudio, ConferenceStorage};
+use super::key::{ConferenceKey, LegKey};
+use crate::config::JoinOptions;
+use crate::leg::Leg;
+use crate::leg::session::Session;
+
+/// One command to a shard. It takes effect before the shard's next tick.
+pub(crate) enum Command<S> {
+    /// Takes a leg in.
+    AddLeg {
+        at: LegKey,
+        leg: Box<Leg<S>>,
+    },
+    /// Gives a leg back, out of its conference: to be closed (with an RTCP BYE) or to move to another shard.
+    TakeLeg {
+        at: LegKey,
+        bye: bool,
+        reply: oneshot::Sender<Box<Leg<S>>>,
+    },
+    /// Begins or changes a leg's session.
+    Negotiate {
+        at: LegKey,
+        session: Box<Session>,
+    },
+    /// Mixes a leg into a conference of this shard.
+    Join {
+        leg: LegKey,
+        conference: ConferenceKey,
+        options: JoinOptions,
+    },
+    /// Takes a leg out of its conference.
+    Leave {
+        leg: LegKey,
+    },
+    SetMuted {
+        leg: LegKey,
+        muted: bool,
+    },
+    SetDeaf {
+        leg: LegKey,
+        deaf: bool,
+    },
+    AddConference {
+        at: ConferenceKey,
+        conference: Box<ConferenceAudio>,
+    },
+    RemoveConference {
+        at: ConferenceKey,
+    },
+    /// Gives a conference room for more legs.
+    Grow {
+        at: ConferenceKey,
+        storage: Box<ConferenceStorage>,
+    },
+    SetEnergyLevel {
+        conference: ConferenceKey,
+        energy_level: u16,
+    },
+}
+
+/// What leaves a shard.
+pub(crate) enum Returned<S> {
+    /// A leg and who waits for it.
+    Leg {
+        leg: Box<Leg<S>>,
+        reply: oneshot::Sender<Box<Leg<S>>>,
+    },
+    /// Who waits for a leg that is not there.
+    NoLeg { reply: oneshot::Sender<Box<Leg<S>>> },
+    /// Something that is only to be freed.
+    Garbage(Garbage),
+}
+
+/// Anything allocated that nobody wants any more.
+pub(crate) type Garbage = Box<dyn Send>;

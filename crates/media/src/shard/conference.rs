@@ -1,0 +1,425 @@
+//! One conference's audio on its shard: who is in it, the mixer, the encode groups, when it ticks. `mix` computes without
+//! a system call, lock or allocation; `send` only sends.
+
+use confab_mixer::{MixFormat, Mixer, MixerStorage, Signal, SlotId};
+use confab_rtp::Tick;
+use confab_rtp::packet::HEADER_LEN;
+
+use super::Scratch;
+use super::group::EncodeGroup;
+use super::key::{ConferenceKey, Tenants};
+use crate::config::JoinOptions;
+use crate::event::{ConferenceAudioId, LegId, MediaEvent};
+use crate::io::{Channel, ShardIo};
+use crate::leg::input::Block;
+use crate::leg::notices::EventSink;
+use crate::leg::output::{Packing, Shared};
+use crate::leg::session::Session;
+use crate::leg::{Leg, Membership};
+use crate::metrics::{DropReason, ShardCounters};
+
+/// A leg and its place in the mix.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    leg: u32,
+    slot: SlotId,
+}
+
+/// Room for the legs of a conference, made outside the shard.
+pub(crate) struct ConferenceStorage {
+    mixer: MixerStorage,
+    members: Vec<Member>,
+}
+
+impl ConferenceStorage {
+    pub(crate) fn new(format: MixFormat, capacity: usize) -> Self {
+        ConferenceStorage {
+            mixer: MixerStorage::new(format, capacity),
+            members: Vec::with_capacity(capacity),
+        }
+    }
+}
+
+/// The times of one tick.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TickTime {
+    /// When the tick was due.
+    pub(crate) due_ns: u64,
+    /// When this turn began.
+    pub(crate) now_ns: u64,
+}
+
+/// The audio of one conference.
+pub(crate) struct ConferenceAudio {
+    id: ConferenceAudioId,
+    mixer: Mixer,
+    members: Vec<Member>,
+    groups: Vec<EncodeGroup>,
+    /// Media time of the next block.
+    position_ms: u64,
+    floor: Option<LegId>,
+    floor_told: Option<LegId>,
+    /// One block of whoever is being decoded or mixed for.
+    block: Box<[i16]>,
+}
+
+impl ConferenceAudio {
+    /// Allocates the mix for `capacity` legs.
+    pub(crate) fn new(id: ConferenceAudioId, format: MixFormat, energy_level: u16, capacity: usize) -> Self {
+        ConferenceAudio {
+            id,
+            mixer: Mixer::new(format, capacity, energy_level),
+            members: Vec::with_capacity(capacity),
+            groups: EncodeGroup::all(),
+            position_ms: 0,
+            floor: None,
+            floor_told: None,
+            block: vec![0; format.block_samples()].into_boxed_slice(),
+        }
+    }
+
+    /// Returns the time from tick to tick.
+    pub(crate) fn block_ns(&self) -> u64 {
+        u64::from(self.mixer.block_ms()) * 1_000_000
+    }
+
+    /// Returns how much work a tick is, in legs and one for the tick itself.
+    pub(crate) fn weight(&self) -> usize {
+        1 + self.members.len()
+    }
+
+    pub(crate) fn set_energy_level(&mut self, energy_level: u16) {
+        self.mixer.set_energy_level(energy_level);
+    }
+
+    /// Moves into larger storage; returns the old to be freed elsewhere.
+    pub(crate) fn grow(&mut self, mut storage: Box<ConferenceStorage>) -> Box<ConferenceStorage> {
+        let ConferenceStorage { mixer, members } = *storage;
+        if members.capacity() < self.members.len() {
+            *storage = ConferenceStorage { mixer, members };
+            return storage;
+        }
+        let mut members = members;
+        members.clear();
+        members.extend_from_slice(&self.members);
+        let members = std::mem::replace(&mut self.members, members);
+        *storage = ConferenceStorage {
+            mixer: self.mixer.adopt_storage(mixer),
+            members,
+        };
+        storage
+    }
+
+    /// Mixes a leg in from the next tick on. Returns whether there was room; the leg must have a session.
+    pub(crate) fn join<S>(
+        &mut self,
+        at: ConferenceKey,
+        index: u32,
+        leg: &mut Leg<S>,
+        options: JoinOptions,
+        now_ns: u64,
+    ) -> bool {
+        let Some(session) = &leg.session else { return false };
+        if self.members.len() == self.members.capacity() {
+            return false;
+        }
+        let Some(group) = self.enter_group(session) else {
+            return false;
+        };
+        let Some(slot) = self.mixer.add(options.muted, options.deaf) else {
+            self.groups[group].members -= 1;
+            return false;
+        };
+        self.members.push(Member { leg: index, slot });
+        leg.output.resume(session, now_ns);
+        leg.input.restart(session.clock_rate());
+        leg.membership = Some(Membership {
+            conference: at,
+            slot,
+            group,
+        });
+        true
+    }
+
+    /// Takes a leg out.
+    pub(crate) fn leave<S>(&mut self, leg: &mut Leg<S>) {
+        let Some(membership) = leg.membership.take() else {
+            return;
+        };
+        self.members.retain(|member| member.slot != membership.slot);
+        self.mixer.remove(membership.slot);
+        let group = &mut self.groups[membership.group];
+        group.members -= 1;
+        let pending = group.pending();
+        if let Some(session) = &leg.session {
+            leg.output.skip(session.scale().units(pending), 0);
+        }
+        leg.set_talking(false);
+    }
+
+    /// Follows a leg's change of codec or packet time; called with the session of before still in place.
+    pub(crate) fn renegotiate<S>(&mut self, leg: &mut Leg<S>, session: &Session) {
+        let (Some(membership), Some(before)) = (&mut leg.membership, &leg.session) else {
+            return;
+        };
+        let group = &mut self.groups[membership.group];
+        if group.serves(session.codec, session.ptime_ms) {
+            return;
+        }
+        group.members -= 1;
+        leg.output.skip(before.scale().units(group.pending()), 0);
+        // Every codec and packet time has a group, so the old one is never fallen back to.
+        membership.group = self.enter_group(session).unwrap_or(membership.group);
+    }
+
+    /// Empties the conference before it is given back.
+    pub(crate) fn dismiss<S>(&mut self, legs: &mut Tenants<Leg<S>>) {
+        while let Some(member) = self.members.pop() {
+            if let Some(leg) = legs.at(member.leg) {
+                self.leave(leg);
+            }
+        }
+    }
+
+    pub(crate) fn set_muted<S>(&mut self, leg: &mut Leg<S>, muted: bool) {
+        if let Some(membership) = &leg.membership
+            && self.mixer.set_muted(membership.slot, muted)
+        {
+            leg.set_talking(false);
+        }
+    }
+
+    pub(crate) fn set_deaf<S>(&mut self, leg: &Leg<S>, deaf: bool) {
+        if let Some(membership) = &leg.membership {
+            self.mixer.set_deaf(membership.slot, deaf);
+        }
+    }
+
+    /// Finds the session's group, and shortens the blocks until its packets are whole blocks.
+    fn enter_group(&mut self, session: &Session) -> Option<usize> {
+        let index = self
+            .groups
+            .iter()
+            .position(|group| group.serves(session.codec, session.ptime_ms))?;
+        self.groups[index].members += 1;
+        self.mixer
+            .set_block_ms(greatest_common_divisor(self.mixer.block_ms(), session.ptime_ms));
+        Some(index)
+    }
+
+    /// Computes one tick: decodes what is due of every leg, mixes, encodes what listeners share and what they do not.
+    pub(crate) fn mix<S>(
+        &mut self,
+        legs: &mut Tenants<Leg<S>>,
+        scratch: &mut Scratch,
+        time: TickTime,
+        sink: &mut impl EventSink,
+    ) {
+        self.take_inputs(legs, scratch, time, sink);
+        let mixed = self.mixer.mix();
+        if mixed.floor_changed {
+            self.floor = self.mixer.floor().and_then(|slot| self.leg_at(slot, legs));
+        }
+        if self.floor != self.floor_told
+            && sink.event(MediaEvent::Floor {
+                conference: self.id,
+                leg: self.floor,
+            })
+        {
+            self.floor_told = self.floor;
+        }
+        for group in self.groups.iter_mut().filter(|group| group.members > 0) {
+            group.take_block(self.position_ms, self.mixer.common());
+        }
+        for index in 0..self.members.len() {
+            let member = self.members[index];
+            if let Some(leg) = legs.at(member.leg) {
+                self.pack(leg, member.slot, mixed.contributions, time.due_ns);
+            }
+        }
+        self.position_ms += u64::from(self.mixer.block_ms());
+    }
+
+    /// Gives the mixer one block of every leg.
+    fn take_inputs<S>(
+        &mut self,
+        legs: &mut Tenants<Leg<S>>,
+        scratch: &mut Scratch,
+        time: TickTime,
+        sink: &mut impl EventSink,
+    ) {
+        self.mixer.begin();
+        let block = &mut self.block[..self.mixer.block_samples()];
+        for member in &self.members {
+            let Some(leg) = legs.at(member.leg) else { continue };
+            let Some(session) = &mut leg.session else { continue };
+            let tick = Tick {
+                at_ns: time.due_ns,
+                samples: session.scale().units(block.len()),
+            };
+            let unheard = self.mixer.unheard_up_to(member.slot);
+            let heard = session.receives
+                && leg.input.fill(session, tick, block, &mut scratch.frame, unheard) == Block::Audio;
+            let report = if heard {
+                self.mixer.input(member.slot, block)
+            } else {
+                self.mixer.input_quiet(member.slot)
+            };
+            leg.stats.set_energy(report.score);
+            if let Some(talking) = report.talking_changed {
+                leg.set_talking(talking);
+                if !talking {
+                    sink.level(MediaEvent::Energy {
+                        leg: leg.id,
+                        score: report.score,
+                    });
+                }
+            } else if leg.notices.is_talking() {
+                leg.notices.level(time.now_ns, report.score, sink);
+            }
+            if leg.notices.waiting {
+                leg.notices.tell(time.now_ns, sink);
+            }
+        }
+    }
+
+    /// Puts this tick's block of what a listener hears into his packet, and encodes the packet when that completes it.
+    fn pack<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, contributions: usize, due_ns: u64) {
+        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
+            return;
+        };
+        let group = &mut self.groups[membership.group];
+        let output = &mut leg.output;
+        let scale = session.scale();
+        output.last_block_ns = Some(due_ns);
+        let begins = group.start == 0;
+        if !session.sends || (output.packing == Packing::Waiting && !begins) {
+            output.skip(scale.units(group.start), scale.units(group.end - group.start));
+            return;
+        }
+        let heard = match self.mixer.signal(slot) {
+            Signal::Own => None,
+            // Where nobody speaks the common mix is silence too, and shared by more.
+            Signal::Silence if contributions > 0 => Some(Shared::Silence),
+            Signal::Silence | Signal::Common => Some(Shared::Common),
+        };
+        output.packing = match (output.packing, heard) {
+            (_, Some(signal)) if begins => Packing::Shared(signal),
+            (Packing::Shared(before), Some(signal)) if before == signal => Packing::Shared(signal),
+            (Packing::Shared(before), _) if !begins => {
+                // What the group heard so far is what this listener heard.
+                let so_far = &group.pcm(before)[..group.start];
+                output.own_mut(0, group.start).copy_from_slice(so_far);
+                Packing::Own
+            }
+            _ => Packing::Own,
+        };
+        if output.packing == Packing::Own {
+            let place = output.own_mut(group.start, group.end);
+            match heard {
+                Some(signal) => place.copy_from_slice(&group.pcm(signal)[group.start..]),
+                None => self.mixer.render_own(slot, place),
+            }
+        }
+        if group.complete {
+            match output.packing {
+                Packing::Shared(signal) => group.encode(signal),
+                Packing::Own => output.encode_own(session, group.packet_samples()),
+                Packing::Waiting => {}
+            }
+            output.ready = output.packing != Packing::Waiting;
+        }
+    }
+
+    /// Sends the packets that the last [`mix`](Self::mix) completed.
+    pub(crate) fn send<I: ShardIo>(
+        &mut self,
+        legs: &mut Tenants<Leg<I::Sockets>>,
+        scratch: &mut Scratch,
+        io: &mut I,
+        counters: &ShardCounters,
+    ) {
+        let mut sent = 0;
+        for member in &self.members {
+            let Some(leg) = legs.at(member.leg) else { continue };
+            if std::mem::take(&mut leg.output.ready) {
+                sent += u64::from(send_packet(&self.groups, leg, scratch, io, counters));
+            }
+        }
+        counters.packets_out.add(sent);
+    }
+
+    /// Leaves out `ticks`: media time passes, nothing is mixed or sent.
+    pub(crate) fn skip<S>(&mut self, legs: &mut Tenants<Leg<S>>, ticks: u64) {
+        let milliseconds = ticks * u64::from(self.mixer.block_ms());
+        for member in &self.members {
+            let Some(leg) = legs.at(member.leg) else { continue };
+            let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
+                continue;
+            };
+            let pending = session.scale().units(self.groups[membership.group].pending());
+            let further = session.clock_rate().units(milliseconds * 1_000_000);
+            leg.output.skip(pending, further as u32); // media time wraps at 32 bits (RFC 3550 §5.1)
+        }
+        self.position_ms += milliseconds;
+    }
+
+    fn leg_at<S>(&self, slot: SlotId, legs: &mut Tenants<Leg<S>>) -> Option<LegId> {
+        let member = self.members.iter().find(|member| member.slot == slot)?;
+        legs.at(member.leg).map(|leg| leg.id)
+    }
+}
+
+/// Sends a leg's completed packet; returns whether it went out.
+fn send_packet<I: ShardIo>(
+    groups: &[EncodeGroup],
+    leg: &mut Leg<I::Sockets>,
+    scratch: &mut Scratch,
+    io: &mut I,
+    counters: &ShardCounters,
+) -> bool {
+    let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
+        return false;
+    };
+    let group = &groups[membership.group];
+    let units = session.scale().units(group.packet_samples());
+    let Some(to) = &leg.rtp_to else {
+        counters.dropped(DropReason::SendForbidden);
+        leg.output.sender.skip(units);
+        return false;
+    };
+    let payload = match leg.output.packing {
+        Packing::Shared(signal) => group.payload(signal),
+        Packing::Own => leg.output.own_payload(),
+        Packing::Waiting => return false,
+    };
+    let length = payload.len();
+    let (head, body) = scratch
+        .packet
+        .split_first_chunk_mut()
+        .expect("the packet buffer is longer than a header");
+    body[..length].copy_from_slice(payload);
+    leg.output
+        .sender
+        .next_packet(session.send_pt, units, length)
+        .write(head);
+    if !io.send(
+        &leg.sockets,
+        Channel::Rtp,
+        &scratch.packet[..HEADER_LEN + length],
+        to,
+    ) {
+        counters.dropped(DropReason::SendFailed);
+        return false;
+    }
+    leg.output.packets_sent += 1;
+    leg.output.octets_sent += length as u64;
+    true
+}
+
+fn greatest_common_divisor(mut a: u16, mut b: u16) -> u16 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

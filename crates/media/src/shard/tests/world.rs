@@ -1,0 +1,482 @@
+//! A world for one shard: a virtual clock, sockets in memory, phones that send numbered RTP. Nothing here allocates while
+//! turns run, so that what the allocation test counts is the shard's.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_codec::g711::Law;
+use confab_mixer::MixFormat;
+use confab_rtp::RtpPacket;
+use tokio::sync::oneshot;
+
+use crate::arrival::ClockPair;
+use crate::config::{CodecKind, JoinOptions, Latch, LegMedia, MediaDirection};
+use crate::event::{ConferenceAudioId, LegId, MediaEvent};
+use crate::io::{Channel, Destination, Readable, ShardIo};
+use crate::leg::session::Session;
+use crate::leg::{Leg, LegSeed};
+use crate::metrics::{DropReason, ShardMetrics};
+use crate::shard::command::{Command, Returned};
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage};
+use crate::shard::key::{ConferenceKey, LegKey};
+use crate::shard::{Capacity, Outbox, QUANTUM_NS, Shard, ShardQueues};
+use crate::stats::StatsCell;
+use crate::sys::Datagram;
+
+pub(super) const MS: u64 = 1_000_000;
+const WALL_AT_START: u64 = 1_700_000_000_000 * MS;
+const ROOM: usize = 600;
+
+/// A datagram on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Packet {
+    pub(super) bytes: [u8; ROOM],
+    pub(super) len: usize,
+    /// Source of what is received, destination of what is sent.
+    pub(super) peer: SocketAddr,
+    pub(super) wall_ns: u64,
+}
+
+impl Packet {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+struct Socket {
+    leg: LegKey,
+    inbox: [VecDeque<Packet>; 2],
+    outbox: [VecDeque<Packet>; 2],
+}
+
+pub(super) struct Net {
+    pub(super) clocks: ClockPair,
+    sockets: Vec<Socket>,
+    readable: Vec<Readable>,
+}
+
+#[derive(Clone)]
+pub(super) struct SimIo(Rc<RefCell<Net>>);
+
+fn lane(channel: Channel) -> usize {
+    usize::from(channel == Channel::Rtcp)
+}
+
+impl ShardIo for SimIo {
+    type Sockets = usize;
+
+    fn clocks(&self) -> ClockPair {
+        self.0.borrow().clocks
+    }
+
+    fn poll(&mut self) -> (usize, bool) {
+        let net = &mut *self.0.borrow_mut();
+        net.readable.clear();
+        for socket in &net.sockets {
+            for channel in [Channel::Rtp, Channel::Rtcp] {
+                if !socket.inbox[lane(channel)].is_empty() {
+                    net.readable.push(Readable {
+                        leg: socket.leg,
+                        channel,
+                    });
+                }
+            }
+        }
+        (net.readable.len(), false)
+    }
+
+    fn readable(&self, index: usize) -> Option<Readable> {
+        self.0.borrow().readable.get(index).copied()
+    }
+
+    fn receive(&mut self, sockets: &usize, channel: Channel, buffer: &mut [u8]) -> Option<Datagram> {
+        let packet = self.0.borrow_mut().sockets[*sockets].inbox[lane(channel)].pop_front()?;
+        let length = packet.len.min(buffer.len());
+        buffer[..length].copy_from_slice(&packet.bytes()[..length]);
+        Some(Datagram {
+            length,
+            truncated: length < packet.len,
+            from: packet.peer,
+            wall_ns: Some(packet.wall_ns),
+        })
+    }
+
+    fn send(&mut self, sockets: &usize, channel: Channel, bytes: &[u8], to: &Destination) -> bool {
+        let net = &mut *self.0.borrow_mut();
+        let wall_ns = net.clocks.wall_ns;
+        let mut packet = Packet {
+            bytes: [0; ROOM],
+            len: bytes.len(),
+            peer: to.address,
+            wall_ns,
+        };
+        packet.bytes[..bytes.len()].copy_from_slice(bytes);
+        let outbox = &mut net.sockets[*sockets].outbox[lane(channel)];
+        if outbox.len() == outbox.capacity() {
+            outbox.pop_front(); // a test that does not look keeps the last ones
+        }
+        outbox.push_back(packet);
+        true
+    }
+}
+
+/// The far end of one leg: where it is, and the numbering of what it sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Phone {
+    pub(super) leg: LegKey,
+    pub(super) socket: usize,
+    pub(super) address: SocketAddr,
+    pub(super) ssrc: u32,
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) payload_type: u8,
+}
+
+/// A shard, its world, and the control side of both.
+pub(super) struct World {
+    pub(super) net: Rc<RefCell<Net>>,
+    pub(super) shard: Shard<SimIo>,
+    pub(super) queues: Arc<ShardQueues<usize>>,
+    pub(super) events: rtrb::Consumer<MediaEvent>,
+    pub(super) returned: rtrb::Consumer<Returned<usize>>,
+    conferences: u32,
+}
+
+/// What a leg of a test negotiates: PCMU, 20 ms, both ways, from an address of its own.
+pub(super) fn media(number: usize) -> LegMedia {
+    let ip = [10, 0, (number / 250) as u8, (number % 250 + 1) as u8];
+    let remote = SocketAddr::from((ip, 4000));
+    LegMedia {
+        remote,
+        remote_rtcp: SocketAddr::from((ip, 4001)),
+        rtcp_mux: false,
+        codec: CodecKind::Pcmu,
+        send_pt: 0,
+        recv_pts: vec![0],
+        telephone_event_pt: Some(101),
+        ptime_ms: 20,
+        direction: MediaDirection::SendRecv,
+        signalling_ip: remote.ip(),
+        trusted_ips: Vec::new(),
+    }
+}
+
+pub(super) fn session(media: &LegMedia) -> Box<Session> {
+    Box::new(Session::new(media, Latch::Signalling, &[]))
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with_rings(4096, 4096)
+    }
+
+    pub(super) fn with_rings(events: usize, returned: usize) -> Self {
+        let clocks = ClockPair {
+            monotonic_ns: 1000 * MS,
+            wall_ns: WALL_AT_START,
+        };
+        let net = Net {
+            clocks,
+            sockets: Vec::new(),
+            readable: Vec::with_capacity(1000),
+        };
+        let net = Rc::new(RefCell::new(net));
+        let queues = Arc::new(ShardQueues::new(1024));
+        let (events_in, events) = rtrb::RingBuffer::new(events);
+        let (returned_in, returned) = rtrb::RingBuffer::new(returned);
+        let outbox = Outbox {
+            events: events_in,
+            returned: returned_in,
+        };
+        let capacity = Capacity {
+            legs: 256,
+            conferences: 64,
+        };
+        let shard = Shard::new(SimIo(Rc::clone(&net)), Arc::clone(&queues), outbox, capacity);
+        World {
+            net,
+            shard,
+            queues,
+            events,
+            returned,
+            conferences: 0,
+        }
+    }
+
+    pub(super) fn command(&self, command: Command<usize>) {
+        assert!(
+            self.queues.commands.push(command).is_ok(),
+            "the ring of the test is large enough"
+        );
+    }
+
+    /// Opens a leg and starts it with `media`.
+    pub(super) fn leg(&mut self, media: &LegMedia) -> Phone {
+        let number = self.net.borrow().sockets.len();
+        let at = LegKey {
+            index: number as u32,
+            generation: 1,
+        };
+        let queue = || VecDeque::with_capacity(64);
+        let socket = Socket {
+            leg: at,
+            inbox: [queue(), queue()],
+            outbox: [queue(), queue()],
+        };
+        self.net.borrow_mut().sockets.push(socket);
+        let seed = LegSeed {
+            ssrc: 0x1000 + number as u32,
+            first_sequence: 65_530,
+            first_timestamp: u32::MAX - 1000,
+            cname: "0123456789abcdef01234567".into(),
+            report_seed: 99 + number as u32,
+            max_delay: Duration::from_millis(200),
+            timeout: Duration::from_secs(60),
+        };
+        let mut leg = Box::new(Leg::new(
+            LegId(number as u64),
+            number,
+            Arc::new(StatsCell::default()),
+            seed,
+        ));
+        leg.negotiate(session(media), self.now_ns());
+        self.command(Command::AddLeg { at, leg });
+        Phone {
+            leg: at,
+            socket: number,
+            address: media.remote,
+            ssrc: 0xbeef_0000 + number as u32,
+            sequence: 65_000,
+            timestamp: 7,
+            payload_type: media.recv_pts.first().copied().unwrap_or(0),
+        }
+    }
+
+    /// Opens `count` legs that differ only in their address.
+    pub(super) fn legs(&mut self, count: usize) -> Vec<Phone> {
+        (0..count).map(|_| self.next_leg()).collect()
+    }
+
+    fn next_leg(&mut self) -> Phone {
+        let number = self.net.borrow().sockets.len();
+        self.leg(&media(number))
+    }
+
+    pub(super) fn conference(
+        &mut self,
+        interval_ms: u16,
+        energy_level: u16,
+        capacity: usize,
+    ) -> ConferenceKey {
+        let at = ConferenceKey {
+            index: self.conferences,
+            generation: 1,
+        };
+        self.conferences += 1;
+        let format = MixFormat::new(8000, interval_ms).unwrap();
+        let id = ConferenceAudioId(u64::from(at.index));
+        let conference = Box::new(ConferenceAudio::new(id, format, energy_level, capacity));
+        self.command(Command::AddConference { at, conference });
+        at
+    }
+
+    pub(super) fn storage(capacity: usize) -> Box<ConferenceStorage> {
+        Box::new(ConferenceStorage::new(
+            MixFormat::new(8000, 20).unwrap(),
+            capacity,
+        ))
+    }
+
+    pub(super) fn join(&self, phone: &Phone, conference: ConferenceKey) {
+        self.join_as(phone, conference, JoinOptions::default());
+    }
+
+    pub(super) fn join_as(&self, phone: &Phone, conference: ConferenceKey, options: JoinOptions) {
+        self.command(Command::Join {
+            leg: phone.leg,
+            conference,
+            options,
+        });
+    }
+
+    /// A conference of 20 ms with everybody in it, and the turn that carries that out.
+    pub(super) fn room(&mut self, phones: &[Phone], energy_level: u16) -> ConferenceKey {
+        let conference = self.conference(20, energy_level, phones.len());
+        for phone in phones {
+            self.join(phone, conference);
+        }
+        self.turn();
+        conference
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.net.borrow().clocks.monotonic_ns
+    }
+
+    /// Lets time pass without a turn: the shard oversleeps.
+    pub(super) fn oversleep(&self, ns: u64) {
+        let clocks = &mut self.net.borrow_mut().clocks;
+        clocks.monotonic_ns += ns;
+        clocks.wall_ns += ns;
+    }
+
+    /// Lets one quantum pass and runs a turn.
+    pub(super) fn turn(&mut self) {
+        self.oversleep(QUANTUM_NS);
+        self.shard.turn(0);
+    }
+
+    pub(super) fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.turn();
+        }
+    }
+
+    /// Puts a datagram into a leg's socket, as received `age_ns` ago.
+    pub(super) fn deliver(
+        &self,
+        phone: &Phone,
+        channel: Channel,
+        from: SocketAddr,
+        bytes: &[u8],
+        age_ns: u64,
+    ) {
+        let net = &mut *self.net.borrow_mut();
+        let wall_ns = net.clocks.wall_ns - age_ns;
+        let mut packet = Packet {
+            bytes: [0; ROOM],
+            len: bytes.len(),
+            peer: from,
+            wall_ns,
+        };
+        packet.bytes[..bytes.len()].copy_from_slice(bytes);
+        net.sockets[phone.socket].inbox[lane(channel)].push_back(packet);
+    }
+
+    /// Sends the phone's next RTP packet.
+    pub(super) fn speak(&self, phone: &mut Phone, payload: &[u8]) {
+        let mut bytes = [0; ROOM];
+        let len = rtp(phone, phone.payload_type, false, payload, &mut bytes);
+        self.deliver(phone, Channel::Rtp, phone.address, &bytes[..len], 0);
+        phone.timestamp = phone.timestamp.wrapping_add(payload.len() as u32);
+    }
+
+    /// Takes the next packet that the shard sent to a phone.
+    pub(super) fn heard(&self, phone: &Phone, channel: Channel) -> Option<Packet> {
+        self.net.borrow_mut().sockets[phone.socket].outbox[lane(channel)].pop_front()
+    }
+
+    /// Takes all RTP packets sent to a phone, decoded.
+    pub(super) fn audio(&self, phone: &Phone) -> Vec<Heard> {
+        std::iter::from_fn(|| self.heard(phone, Channel::Rtp))
+            .map(|packet| Heard::read(&packet))
+            .collect()
+    }
+
+    /// Forgets what was sent to everybody.
+    pub(super) fn forget(&self) {
+        for socket in &mut self.net.borrow_mut().sockets {
+            socket.outbox.iter_mut().for_each(VecDeque::clear);
+        }
+    }
+
+    pub(super) fn metrics(&self) -> ShardMetrics {
+        self.queues.counters.snapshot(0)
+    }
+
+    pub(super) fn dropped(&self, reason: DropReason) -> u64 {
+        self.metrics().dropped[reason as usize]
+    }
+
+    pub(super) fn events(&mut self) -> Vec<MediaEvent> {
+        std::iter::from_fn(|| self.events.pop().ok()).collect()
+    }
+
+    /// Takes a leg away, as closing or moving it does.
+    pub(super) fn take(&mut self, phone: &Phone, bye: bool) -> Option<Box<Leg<usize>>> {
+        let (reply, _receiver) = oneshot::channel();
+        self.command(Command::TakeLeg {
+            at: phone.leg,
+            bye,
+            reply,
+        });
+        self.turn();
+        std::iter::from_fn(|| self.returned.pop().ok()).find_map(|returned| match returned {
+            Returned::Leg { leg, .. } => Some(leg),
+            Returned::NoLeg { .. } | Returned::Garbage(_) => None,
+        })
+    }
+}
+
+/// Writes an RTP packet and moves the phone's sequence number on; returns its length.
+pub(super) fn rtp(
+    phone: &mut Phone,
+    payload_type: u8,
+    marker: bool,
+    payload: &[u8],
+    out: &mut [u8],
+) -> usize {
+    out[0] = 0x80;
+    out[1] = payload_type | u8::from(marker) << 7;
+    out[2..4].copy_from_slice(&phone.sequence.to_be_bytes());
+    out[4..8].copy_from_slice(&phone.timestamp.to_be_bytes());
+    out[8..12].copy_from_slice(&phone.ssrc.to_be_bytes());
+    out[12..12 + payload.len()].copy_from_slice(payload);
+    phone.sequence = phone.sequence.wrapping_add(1);
+    12 + payload.len()
+}
+
+/// One packet that a phone got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+    pub(super) payload_type: u8,
+    pub(super) ssrc: u32,
+    pub(super) samples: Vec<i16>,
+}
+
+impl Heard {
+    fn read(packet: &Packet) -> Self {
+        let rtp = RtpPacket::parse(packet.bytes()).unwrap();
+        let payload_type = rtp.payload_type().value();
+        let law = if payload_type == 8 { Law::A } else { Law::Mu };
+        let mut samples = vec![0; rtp.payload().len()];
+        law.decode(rtp.payload(), &mut samples);
+        Heard {
+            sequence: rtp.sequence_number().0,
+            timestamp: rtp.timestamp().0,
+            marker: rtp.marker(),
+            payload_type,
+            ssrc: rtp.ssrc().0,
+            samples,
+        }
+    }
+
+    /// The one value that the whole packet consists of.
+    pub(super) fn level(&self) -> i16 {
+        assert!(
+            self.samples.iter().all(|&sample| sample == self.samples[0]),
+            "{:?}",
+            self.samples
+        );
+        self.samples[0]
+    }
+}
+
+/// Encodes samples as µ-law.
+pub(super) fn mu_law(samples: &[i16]) -> Vec<u8> {
+    let mut payload = vec![0; samples.len()];
+    Law::Mu.encode(samples, &mut payload);
+    payload
+}
+
+/// A frame of one value, which µ-law carries exactly when it is one of its 256.
+pub(super) fn steady(value: i16) -> Vec<u8> {
+    mu_law(&[value; 160])
+}

@@ -1,4 +1,72 @@
 //! The media plane: shards, sockets, legs.
+//!
+//! A [`MediaPlane`] owns one thread per *shard*. A shard owns legs (two UDP sockets, jitter buffer, decoder, encoder
+//! each) and the mixers of the conferences assigned to it. It sleeps until its next turn on an absolute schedule of 5 ms,
+//! then reads every readable socket, carries out commands, runs the conferences that are due and sends. Nothing in a turn
+//! locks, allocates, logs or awaits. The outside holds a [`LegHandle`] per leg and a [`ConferenceMediaHandle`] per
+//! conference; their methods put commands into a bounded lock-free ring, and what a shard has to tell comes out of
+//! [`MediaEvents`].
+//!
+//! What is deliberately not here: SIP and SDP (a leg is told what was negotiated, see [`LegMedia`]), who may do what (the
+//! conference decides, a shard does), files and recording.
+//!
+//! # The life of a leg
+//!
+//! 1. [`MediaPlane::open_leg`] binds an even port and the next. The addresses go into the session description.
+//! 2. [`LegHandle::start`] gives it the result of offer and answer; from then on it receives. Again after a re-INVITE.
+//! 3. [`LegHandle::join`] mixes it into a conference; from then on it sends a packet every packet time, silence included.
+//!    [`LegHandle::set_muted`] and [`LegHandle::set_deaf`] act at the next tick.
+//! 4. [`LegHandle::close`], or dropping the handle, says goodbye (RTCP BYE) and frees sockets and ports.
+//!
+//! ```no_run
+//! use confab_media::{ConferenceMedia, JoinOptions, LegMedia, MediaConfig, MediaEvent, MediaPlane};
+//! # async fn example(negotiated: LegMedia) -> Result<(), Box<dyn std::error::Error>> {
+//! let (media, mut events) = MediaPlane::start(MediaConfig::default())?;
+//! let conference = media.create_conference(ConferenceMedia::default())?;
+//! let leg = media.open_leg("0.0.0.0".parse()?)?;
+//! println!("media at {}", leg.rtp_addr());
+//! leg.start(negotiated).await?;
+//! leg.join(&conference, JoinOptions { muted: true, deaf: false }).await?;
+//! leg.set_muted(false).await?;
+//! while let Some(event) = events.recv().await {
+//!     if let MediaEvent::Talking { leg, talking } = event {
+//!         println!("{leg} talks: {talking}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Sound
+//!
+//! All codecs of this version are narrowband, so every conference mixes at 8000 Hz whatever rate was asked for. Blocks are
+//! as long as the conference's interval; when a leg's packet time is no multiple of it, blocks become as short as both
+//! divide (10 ms at least), and stay so while the conference lives. Listeners of one codec and packet time who hear the
+//! same signal share one encoded payload. A talker whose gate opens is faded in over 2 ms, once; otherwise a lone
+//! talker's samples reach listeners of his codec unchanged.
+//!
+//! # Queues
+//!
+//! | queue | holds | when it is full |
+//! |---|---|---|
+//! | commands, per shard | 4096 | the async method waits |
+//! | events, per shard | 8192 | legs keep their state and tell it later; levels are left out |
+//! | events to the application | 16,384 | they stay in the shard's ring |
+//! | what a shard gives back to be freed | 4096 | the shard carries out no commands until there is room |
+//! | datagrams, per socket | 64 KiB | the kernel drops |
+//!
+//! # Overload
+//!
+//! [`MediaPlane::admission`] says `Overloaded` while turns start late (99th percentile over 5 s above 5 ms) or a shard
+//! works more than 70 % of the time. A shard that is late runs at most four ticks of a conference in one turn, then
+//! leaves ticks out and counts them; media time goes on, so receivers see a pause and not a slip.
+//!
+//! # Standards
+//!
+//! RFC 3550 (RTP, RTCP: §5.1, §6.2–6.6), RFC 3551 (§4.1, §4.5.14), RFC 3264 §5.1 (directions, hold), RFC 4733
+//! (telephone-event, receiving), RFC 5761 (RTCP multiplexing), RFC 7022 (CNAME), RFC 7362 (latching, restricted).
+//!
+//! Unsafe code is confined to one file, `sys.rs`.
 
 mod arrival;
 mod config;

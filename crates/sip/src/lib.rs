@@ -38,9 +38,51 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # The user agent
+//!
+//! [`Endpoint`] is a user agent without I/O: transactions, dialogs and calls (INVITE sessions) in both directions.
+//!
+//! 1. Give it every message with [`Endpoint::handle_message`], the [`Flow`] saying which way it came.
+//! 2. Drain [`Endpoint::poll_output`]: send each [`Output::Transmit`], handle each [`Event`].
+//! 3. Answer events by commands ([`Endpoint::accept`], [`Endpoint::reject`], [`Endpoint::hang_up`], …) and drain again.
+//! 4. Call [`Endpoint::handle_timeout`] when [`Endpoint::poll_timeout`] says so, and drain again.
+//!
+//! Time is whatever the caller says it is; randomness comes from the generator handed in. The same inputs give the same
+//! outputs, byte for byte. [`Endpoint::gauges`] shows what is alive, [`Endpoint::counters`] why things were dropped.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use bytes::Bytes;
+//! use confab_sip::{Body, Endpoint, EndpointConfig, Event, Flow, Output};
+//! use rand::{SeedableRng, rngs::StdRng};
+//!
+//! let mut endpoint = Endpoint::new(EndpointConfig::default(), Box::new(StdRng::seed_from_u64(1)));
+//! let flow = Flow::udp("192.0.2.1:5060".parse()?, "192.0.2.7:5060".parse()?);
+//! let now = Instant::now();
+//! endpoint.handle_message(now, flow, Bytes::from_static(
+//!     b"INVITE sip:3000@192.0.2.1 SIP/2.0\r\n\
+//!       Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK1\r\n\
+//!       From: <sip:11@192.0.2.7>;tag=a\r\nTo: <sip:3000@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
+//!       Contact: <sip:11@192.0.2.7:5060>\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n",
+//! ));
+//! let Some(Output::Event(Event::Invite { call, .. })) = endpoint.poll_output() else { panic!("a call") };
+//! endpoint.accept(now, call, Body::sdp("v=0\r\n"));
+//! let Some(Output::Transmit { bytes, .. }) = endpoint.poll_output() else { panic!("a response") };
+//! assert!(bytes.starts_with(b"SIP/2.0 200 OK\r\n"));
+//! // No ACK comes: after 500 ms the 200 is due again.
+//! let (at, _) = endpoint.poll_timeout().expect("a deadline");
+//! assert_eq!(at, now + Duration::from_millis(500));
+//! endpoint.handle_timeout(at);
+//! assert!(matches!(endpoint.poll_output(), Some(Output::Transmit { .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # RFC sections
 //!
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
+//!
+//! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
+//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus).
 
 mod byte_str;
 mod call;

@@ -7,6 +7,9 @@ use bytes::{BufMut, BytesMut};
 use crate::byte_str::ByteStr;
 use crate::scan::{Problem, Scanner, unquote};
 
+/// Parameters one list may have when it is read; a bound on work, far above anything real.
+const MAX_PARAMS: usize = 128;
+
 /// One parameter. A quoted value keeps its quotes and escapes; [`Param::unquoted`] takes them off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Param {
@@ -71,6 +74,15 @@ impl Params {
         self.0.push(param);
     }
 
+    /// As `push`, within the bound of what is read from the network.
+    pub(crate) fn add(&mut self, param: Param) -> Result<(), Problem> {
+        if self.0.len() >= MAX_PARAMS {
+            return Err(Problem::TooMany);
+        }
+        self.0.push(param);
+        Ok(())
+    }
+
     /// Removes every parameter of this name; returns whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.0.len();
@@ -114,7 +126,7 @@ impl Params {
             } else {
                 None
             };
-            params.push(Param { name, value });
+            params.add(Param { name, value })?;
         }
     }
 

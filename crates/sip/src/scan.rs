@@ -194,13 +194,15 @@ fn frequent(token: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Prints `text` as a quoted string with `"` and `\` escaped; line ends and NUL become spaces.
+/// Prints `text` as a quoted string, with `"`, `\` and control characters as quoted pairs; line ends, which no pair can
+/// hold (RFC 3261 §25.1), become spaces.
 pub(crate) fn print_quoted(text: &[u8], out: &mut BytesMut) {
     out.put_u8(b'"');
     for byte in text {
         match byte {
             b'"' | b'\\' => out.put_slice(&[b'\\', *byte]),
-            b'\r' | b'\n' | 0 => out.put_u8(b' '),
+            b'\r' | b'\n' => out.put_u8(b' '),
+            0..=8 | 11..=31 | 127 => out.put_slice(&[b'\\', *byte]),
             other => out.put_u8(*other),
         }
     }
@@ -327,12 +329,12 @@ impl<'a> Scanner<'a> {
         Err(Problem::UnterminatedQuote)
     }
 
-    /// Takes a parameter value: quoted string, or everything up to white space, `;` or `,`.
+    /// Takes a parameter value: a quoted string, or everything up to white space, a control character or one of `;,<>"`.
     pub(crate) fn param_value(&mut self) -> Result<ByteStr, Problem> {
         if self.peek() == Some(b'"') {
             return self.quoted();
         }
-        Ok(self.run(|byte| !is_space(byte) && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>')))
+        Ok(self.run(|byte| is_uri(byte) && !matches!(byte, b';' | b',')))
     }
 
     /// Takes a decimal number of at most `max`.

@@ -16,7 +16,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Makes a field. CR, LF and NUL in `value` become spaces, so that no value can smuggle in another header line;
+    /// Makes a field. CR and LF in `value` become spaces, so that no value can smuggle in another header line;
     /// white space at both ends is dropped.
     pub fn new(name: HeaderName, value: impl Into<Bytes>) -> Header {
         Header {
@@ -37,7 +37,7 @@ impl Header {
 }
 
 fn one_line(value: Bytes) -> Bytes {
-    let unsafe_byte = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+    let unsafe_byte = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let value = if value.iter().any(unsafe_byte) {
         value
             .iter()

@@ -27,19 +27,19 @@ fn optional_text(left: Option<&ByteStr>, right: Option<&ByteStr>) -> bool {
     }
 }
 
-/// Every parameter of `left` has its equal in `right`, or may be missing there.
+/// Every parameter of `left` has its equal in `right`, or may be missing there. A name given twice, which RFC 3261
+/// §19.1.1 forbids, is satisfied by either value, so that a URI is equivalent to itself whatever it holds.
 fn params(left: &Params, right: &Params) -> bool {
-    left.iter().all(|param| match find(right, &param.name) {
-        Some(value) => optional_any_case(param.value.as_ref(), value),
-        None => !BINDING.iter().any(|name| param.name.eq_ignore_case(name)),
+    left.iter().all(|param| {
+        let mut namesakes = right
+            .iter()
+            .filter(|other| any_case(&other.name, &param.name))
+            .peekable();
+        if namesakes.peek().is_none() {
+            return !BINDING.iter().any(|name| param.name.eq_ignore_case(name));
+        }
+        namesakes.any(|other| optional_any_case(param.value.as_ref(), other.value.as_ref()))
     })
-}
-
-fn find<'a>(params: &'a Params, name: &ByteStr) -> Option<Option<&'a ByteStr>> {
-    params
-        .iter()
-        .find(|param| any_case(&param.name, name))
-        .map(|param| param.value.as_ref())
 }
 
 fn headers(left: &Params, right: &Params) -> bool {

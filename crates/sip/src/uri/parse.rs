@@ -100,7 +100,7 @@ fn params(scanner: &mut Scanner<'_>) -> Result<Params, Problem> {
             let value = scanner.borrow_run(|byte| !matches!(byte, b';' | b'?'));
             scanner.share(value)
         });
-        params.push(Param { name, value });
+        params.add(Param { name, value })?;
     }
     Ok(params)
 }
@@ -116,7 +116,7 @@ fn headers(scanner: &mut Scanner<'_>) -> Result<Params, Problem> {
             return Err(Problem::EmptyParameter);
         }
         let value = scanner.take(b'=').then(|| scanner.run(|byte| byte != b'&'));
-        headers.push(Param { name, value });
+        headers.add(Param { name, value })?;
         if !scanner.take(b'&') {
             return Ok(headers);
         }

@@ -76,6 +76,17 @@ fn what_is_no_uri_is_refused_with_its_place() {
 }
 
 #[test]
+fn parameters_are_counted() {
+    Uri::parse(format!("sip:h{}", ";x".repeat(128))).unwrap();
+    for text in [
+        format!("sip:h{}", ";x".repeat(129)),
+        format!("sip:h?x{}", "&x".repeat(128)),
+    ] {
+        assert_eq!(Uri::parse(text).unwrap_err().problem, Problem::TooMany);
+    }
+}
+
+#[test]
 fn ports_at_the_edges_of_their_range_are_read() {
     assert_eq!(sip("sip:h:0").port, Some(0));
     assert_eq!(sip("sip:h:65535").port, Some(65535));
@@ -146,6 +157,8 @@ fn equivalence_follows_rfc_3261_section_19_1_4() {
         ("sip:a%2Db@h", "sip:a-b@h", true),
         ("sip:a@[2001:db8::1]", "sip:a@[2001:0DB8:0:0::1]", true),
         ("sip:a@h.", "sip:a@h", true),
+        ("sip:a@h;x=1;x=2", "sip:a@h;x=2;x=1", true),
+        ("sip:a@h;x=1;x=2", "sip:a@h;x=3", false),
         ("tel:+1", "TEL:+1", true),
         ("tel:+1", "tel:+2", false),
         ("tel:+1", "sip:+1@h", false),

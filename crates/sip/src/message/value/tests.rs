@@ -84,6 +84,8 @@ fn what_is_no_address_is_refused() {
         ("<sip:a@h>;;tag=1", Problem::EmptyParameter),
         ("<sip:a@h>;tag=\"1", Problem::UnterminatedQuote),
         ("<sip:a@h> x", Problem::UnexpectedByte),
+        ("<sip:a@h>;tag=1\0", Problem::UnexpectedByte),
+        ("<sip:a@h>;tag=1\x7f", Problem::UnexpectedByte),
         ("<sip:a@h>, <sip:b@h>", Problem::UnexpectedByte),
     ];
     for (text, problem) in rows {
@@ -301,7 +303,7 @@ fn the_smaller_values_are_read() {
 fn printed_display_names_cannot_break_out_of_their_header() {
     let evil = "a\"\r\nEvil: 1\0\\";
     let address = NameAddr::new(SipUri::parse("sip:a@h").unwrap()).with_display(evil);
-    assert_eq!(address.to_bytes(), "\"a\\\"  Evil: 1 \\\\\" <sip:a@h>");
+    assert_eq!(address.to_bytes(), "\"a\\\"  Evil: 1\\\0\\\\\" <sip:a@h>");
     let tagged = NameAddr::new(SipUri::parse("sip:a@h").unwrap()).with_tag(&Tag::new("x"));
     assert_eq!(tagged.to_bytes(), Bytes::from_static(b"<sip:a@h>;tag=x"));
 }

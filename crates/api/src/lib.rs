@@ -1,16 +1,94 @@
 //! The HTTP interface: envelope, authentication, resources.
+//!
+//! [`router`] returns the public routes and [`admin_router`] those of the administrators' address, as functions: tests
+//! call them without a socket. The interface is compatible with the KAZOO v2 conference API; `/v2/openapi.json`
+//! describes it.
+//!
+//! # What it does not do
+//! It opens no socket and runs no conference. Documents and their rules are `confab-documents`'; what runs is asked
+//! for through [`LiveConferences`]. It reads the time from a [`Clock`] only.
+//!
+//! # The path of a request
+//! Path → method (405) → account of the path (404) → token (401) → budget (429) → authorisation (403) → body (415, 400) →
+//! operation. One enum names every failure, and one place maps it to status, error id and public data.
+//!
+//! # Main types
+//! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
+//! - [`LiveConferences`], [`ControlError`]: the way to running conferences.
+//! - [`Probes`], [`Readiness`]: where health and metrics come from.
+//!
+//! # Serving
+//! The client's address is part of the rate limit: serve the router with
+//! `into_make_service_with_connect_info::<SocketAddr>()`. Without it, all clients share one budget per account.
+//!
+//! # Example
+//! ```
+//! use std::sync::Arc;
+//! use confab_api::{ApiConfig, ApiState, ControlError, LiveConferences, Probes, router};
+//! use confab_conference::{AccountId, ConferenceId, Control, Settings, Snapshot};
+//! use confab_documents::Store;
+//!
+//! struct NothingRuns;
+//!
+//! #[async_trait::async_trait]
+//! impl LiveConferences for NothingRuns {
+//!     async fn snapshot(&self, _: &AccountId, _: &ConferenceId) -> Option<Snapshot> {
+//!         None
+//!     }
+//!     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
+//!         Err(ControlError::NotRunning)
+//!     }
+//!     async fn updated(&self, _: &AccountId, _: &ConferenceId, _: Settings) {}
+//! }
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # let directory = tempfile::tempdir()?;
+//! # let data_dir = directory.path();
+//! # runtime.block_on(async {
+//! use tower::ServiceExt;
+//!
+//! let store = Store::open(data_dir).await?;
+//! let state = ApiState::new(ApiConfig::default(), store, Arc::new(NothingRuns), Probes::default());
+//! let request = axum::http::Request::get("/v2/token_auth").body(axum::body::Body::empty())?;
+//! let response = router(state).oneshot(request).await?;
+//! assert_eq!(response.status(), 401);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # References
+//! RFC 9110 (HTTP semantics: entity tags, conditional requests, 405 with Allow), RFC 6750 (bearer tokens).
 
+mod action;
+mod answer;
+mod body;
+mod dispatch;
+mod error;
 mod health;
+mod list;
 mod live;
+mod openapi;
+mod query;
 mod rate_limit;
+mod resource;
+mod route;
 mod state;
+mod timestamp;
 mod token;
+mod view;
+
+use axum::Router;
+use axum::routing::get;
 
 pub use health::admin_router;
 pub use live::{ControlError, LiveConferences};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
-/// Returns the router of the public address.
-pub fn router(state: ApiState) -> axum::Router {
-    health::routes().with_state(state)
+/// Returns the router of the public address: `/v2`, the health routes, and `/metrics` for the master account.
+pub fn router(state: ApiState) -> Router {
+    health::routes()
+        .route("/metrics", get(dispatch::metrics))
+        .fallback(dispatch::handle)
+        .with_state(state)
 }

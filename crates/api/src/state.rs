@@ -15,6 +15,10 @@ use crate::token::Tokens;
 pub struct ApiConfig {
     /// The name of this server in answers (`node`, `switch_hostname`).
     pub node: String,
+    /// The SIP URI of this server as others reach it, where known (`switch_url`).
+    pub switch_url: Option<String>,
+    /// The address of this server as others reach it, where known (`switch_external_ip`).
+    pub switch_external_ip: Option<String>,
     /// The version told to authenticated clients.
     pub version: String,
     /// How long a login is good for.
@@ -27,6 +31,8 @@ impl Default for ApiConfig {
     fn default() -> Self {
         ApiConfig {
             node: "confab".into(),
+            switch_url: None,
+            switch_external_ip: None,
             version: env!("CARGO_PKG_VERSION").into(),
             token_ttl: Duration::from_secs(3600),
             rate_limit: true,

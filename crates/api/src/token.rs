@@ -169,7 +169,8 @@ mod tests {
         assert_eq!(tokens.identify(start + HOUR, &old), Err(BadToken::Ended));
         tokens.issue(start + 2 * HOUR, AccountId::from("a"), LoginMethod::ApiKey);
         assert_eq!(tokens.identify(start + HOUR, &old), Err(BadToken::Unknown));
-        assert_eq!(tokens.lock().by_token.len(), tokens.lock().order.len());
+        let issued = tokens.lock();
+        assert_eq!(issued.by_token.len(), issued.order.len());
     }
 
     #[test]

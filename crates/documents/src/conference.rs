@@ -25,6 +25,11 @@ pub(crate) fn schema() -> &'static Schema {
     &SCHEMA
 }
 
+/// Adds the schema's defaults to a conference document where its keys are absent.
+pub fn fill_defaults(document: &mut Value) {
+    schema().fill_defaults(document);
+}
+
 /// The key whose value is sealed at rest.
 pub(crate) const SEALED_KEY: &str = "bridge_password";
 

@@ -94,10 +94,8 @@ impl FromStr for Revision {
 pub enum Expected {
     /// Nothing: the change applies to whatever is stored.
     Anything,
-    /// The change applies only while the document is at this revision.
-    Revision(Revision),
-    /// The writer named something that is no revision of ours: never applies.
-    Nothing,
+    /// The change applies only while the document is at one of these revisions; never when there is none.
+    OneOf(Vec<Revision>),
 }
 
 impl Expected {
@@ -105,8 +103,7 @@ impl Expected {
     pub fn allows(&self, current: &Revision) -> bool {
         match self {
             Expected::Anything => true,
-            Expected::Revision(revision) => revision == current,
-            Expected::Nothing => false,
+            Expected::OneOf(revisions) => revisions.contains(current),
         }
     }
 }

@@ -49,7 +49,9 @@ mod secret;
 mod store;
 
 pub use account::{API_KEY_LENGTH, Account, NewAccount};
-pub use conference::{has_pins, schema_json as conference_schema, settings};
+pub use conference::{
+    fill_defaults as fill_conference_defaults, has_pins, schema_json as conference_schema, settings,
+};
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};
 pub use schema::{Rule, Schema, Violation, Violations};

@@ -324,16 +324,18 @@ async fn a_document_lives_through_its_revisions() {
     assert_eq!(three.body["member"]["pins"], json!([]));
 
     // A writer who expects an older revision is refused, one who knows the present one is not.
-    let stale = Expected::Revision(two.revision);
+    let stale = Expected::OneOf(vec![two.revision]);
     let refused = store.patch_conference(account, &id, Body::new(), &stale).await;
     assert!(matches!(refused, Err(SaveError::Conflict)));
     assert!(matches!(
         store.delete_conference(account, &id, &stale).await,
         Err(SaveError::Conflict)
     ));
-    let refused = store.delete_conference(account, &id, &Expected::Nothing).await;
+    let refused = store
+        .delete_conference(account, &id, &Expected::OneOf(Vec::new()))
+        .await;
     assert!(matches!(refused, Err(SaveError::Conflict)));
-    let current = Expected::Revision(three.revision);
+    let current = Expected::OneOf(vec![three.revision]);
     let gone = store.delete_conference(account, &id, &current).await.unwrap();
     assert_eq!((gone.body["name"].as_str(), gone.revision.saves), (Some("B"), 4));
 

@@ -1,0 +1,205 @@
+//! Owns the one mapping from what went wrong to status, error id and public data. Never shows an internal cause.
+
+use axum::http::StatusCode;
+use confab_documents::{SaveError, StoreError, Violation, Violations};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::body::MAX_BODY_BYTES;
+use crate::live::ControlError;
+use crate::route::Verb;
+
+/// Everything a request can fail with.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The body or a parameter breaks rules.
+    Validation(Violations),
+    /// No token, a token never issued, or a login that is not good.
+    InvalidCredentials,
+    /// A token whose time is over or that was revoked.
+    TokenEnded,
+    /// The token's account stands not above the resource's.
+    Forbidden,
+    /// No account can have this id.
+    MalformedAccountId(String),
+    /// No document, participant or account of this id.
+    UnknownId(String),
+    /// No account has this API key.
+    UnknownApiKey(String),
+    /// No route of this path.
+    UnknownPath,
+    /// The route does not take this method.
+    MethodNotAllowed,
+    /// The document is at another revision, or the id is taken.
+    Conflict,
+    /// The API version is no longer spoken.
+    VersionGone,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body came too slowly.
+    BodyTimeout,
+    /// The connection broke within the body.
+    BodyBroken,
+    /// The body's type is not understood.
+    UnsupportedMediaType(String),
+    /// The client's budget is used up.
+    TooManyRequests,
+    /// The store does not answer.
+    StoreUnavailable,
+    /// The conference does not answer, or the server is going down.
+    ConferenceUnavailable,
+    /// A fault of the server; the cause is in the log.
+    Internal,
+}
+
+impl ApiError {
+    /// Returns status, error id and data.
+    fn parts(&self) -> (StatusCode, &'static str, Value) {
+        let message = |text: &str| json!({ "message": text });
+        match self {
+            ApiError::Validation(violations) => (
+                StatusCode::BAD_REQUEST,
+                "validation error",
+                Value::Object(violations.to_json()),
+            ),
+            ApiError::InvalidCredentials => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                message("invalid credentials"),
+            ),
+            ApiError::TokenEnded => (StatusCode::UNAUTHORIZED, "invalid credentials", json!({})),
+            ApiError::Forbidden => (StatusCode::FORBIDDEN, "forbidden", message("forbidden")),
+            ApiError::MalformedAccountId(id) => (
+                StatusCode::NOT_FOUND,
+                "bad identifier",
+                message(&format!("invalid account_id '{id}'")),
+            ),
+            ApiError::UnknownId(id) => (
+                StatusCode::NOT_FOUND,
+                "bad_identifier",
+                json!({ "message": "bad identifier", "cause": id }),
+            ),
+            ApiError::UnknownApiKey(key) => (StatusCode::NOT_FOUND, "bad identifier", json!([key])),
+            ApiError::UnknownPath => (StatusCode::NOT_FOUND, "not_found", message("not found")),
+            ApiError::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_method",
+                message("method not allowed"),
+            ),
+            ApiError::Conflict => (
+                StatusCode::CONFLICT,
+                "datastore_conflict",
+                message("conflicting documents"),
+            ),
+            ApiError::VersionGone => (
+                StatusCode::GONE,
+                "gone",
+                message("version 1 of the API is unsupported; use /v2"),
+            ),
+            ApiError::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                json!({ "file": { "maxSize": {
+                    "message": format!("The body must not be larger than {MAX_BODY_BYTES} bytes"),
+                    "target": MAX_BODY_BYTES
+                } } }),
+            ),
+            ApiError::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                message("the body came too slowly"),
+            ),
+            ApiError::BodyBroken => (
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                message("the body ended too early"),
+            ),
+            ApiError::UnsupportedMediaType(kind) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "invalid_content_type",
+                message(&format!(
+                    "content type '{kind}' is not supported; send application/json"
+                )),
+            ),
+            ApiError::TooManyRequests => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                message("too many requests"),
+            ),
+            ApiError::StoreUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "datastore_unreachable",
+                message("the document store does not answer"),
+            ),
+            ApiError::ConferenceUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                message("the conference does not answer"),
+            ),
+            ApiError::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                message("internal error"),
+            ),
+        }
+    }
+
+    /// Returns the answer that tells the client.
+    pub(crate) fn into_answer(self) -> Answer {
+        let (status, id, data) = self.parts();
+        Answer {
+            error: Some(id),
+            ..Answer::new(status, data)
+        }
+    }
+}
+
+impl From<Violation> for ApiError {
+    fn from(violation: Violation) -> ApiError {
+        ApiError::Validation(violation.into())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        match error {
+            StoreError::Unavailable { .. } | StoreError::Corrupt { .. } => {
+                tracing::warn!(%error, "the document store does not answer");
+                ApiError::StoreUnavailable
+            }
+            error => {
+                tracing::error!(%error, "the document store failed");
+                ApiError::Internal
+            }
+        }
+    }
+}
+
+/// Returns the error of a save or delete of the document `id`.
+pub(crate) fn save_error(id: &str, error: SaveError) -> ApiError {
+    match error {
+        SaveError::Invalid(violations) => ApiError::Validation(violations),
+        SaveError::NotFound => ApiError::UnknownId(id.to_owned()),
+        SaveError::Conflict => ApiError::Conflict,
+        SaveError::Store(error) => error.into(),
+        error => {
+            tracing::error!(%error, "a document was not saved");
+            ApiError::Internal
+        }
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> ApiError {
+        match error {
+            ControlError::UnknownParticipant(id) => ApiError::UnknownId(id.to_string()),
+            ControlError::NotRunning | ControlError::Unavailable => ApiError::ConferenceUnavailable,
+        }
+    }
+}
+
+/// Returns the methods as an `Allow` header lists them.
+pub(crate) fn allow_list(verbs: impl Iterator<Item = Verb>) -> String {
+    let names = verbs.map(Verb::name).chain(["OPTIONS"]);
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,296 @@
+//! Owns which paths exist, which methods they take and which operation that is. Never runs one.
+
+use axum::http::Method;
+use percent_encoding::percent_decode_str;
+
+/// A method that a route can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Put,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Put => "PUT",
+            Verb::Post => "POST",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
+        }
+    }
+
+    /// Returns the verb of that name, in any case.
+    pub(crate) fn parse(name: &str) -> Option<Verb> {
+        let verbs = [Verb::Get, Verb::Put, Verb::Post, Verb::Patch, Verb::Delete];
+        verbs
+            .into_iter()
+            .find(|verb| verb.name().eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn of(method: &Method) -> Option<Verb> {
+        Verb::parse(method.as_str())
+    }
+}
+
+/// What a route and method together ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    ApiDocument,
+    LoginWithApiKey,
+    ShowToken,
+    RevokeToken,
+    ListConferences,
+    CreateConference,
+    ShowConference,
+    ReplaceConference,
+    PatchConference,
+    DeleteConference,
+    ControlConference,
+    ListParticipants,
+    ControlParticipants,
+    ShowParticipant,
+    ControlParticipant,
+}
+
+impl Operation {
+    /// Returns whether it is for anybody, without a token.
+    pub(crate) fn is_public(self) -> bool {
+        matches!(self, Operation::ApiDocument | Operation::LoginWithApiKey)
+    }
+
+    /// Returns whether it is a login, which costs more of a client's budget.
+    pub(crate) fn is_login(self) -> bool {
+        matches!(self, Operation::LoginWithApiKey)
+    }
+}
+
+/// One path and what it takes.
+pub(crate) struct Route {
+    /// The path below `/v2`; `{name}` stands for one segment.
+    pub(crate) template: &'static str,
+    /// The methods.
+    pub(crate) operations: &'static [(Verb, Operation)],
+}
+
+impl Route {
+    pub(crate) fn operation(&self, verb: Verb) -> Option<Operation> {
+        self.operations
+            .iter()
+            .find(|(known, _)| *known == verb)
+            .map(|(_, operation)| *operation)
+    }
+
+    pub(crate) fn verbs(&self) -> impl Iterator<Item = Verb> {
+        self.operations.iter().map(|(verb, _)| *verb)
+    }
+}
+
+/// Every route below `/v2`.
+pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        template: "/openapi.json",
+        operations: &[(Verb::Get, Operation::ApiDocument)],
+    },
+    Route {
+        template: "/api_auth",
+        operations: &[(Verb::Put, Operation::LoginWithApiKey)],
+    },
+    Route {
+        template: "/token_auth",
+        operations: &[
+            (Verb::Get, Operation::ShowToken),
+            (Verb::Delete, Operation::RevokeToken),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/conferences",
+        operations: &[
+            (Verb::Get, Operation::ListConferences),
+            (Verb::Put, Operation::CreateConference),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/conferences/{conference_id}",
+        operations: &[
+            (Verb::Get, Operation::ShowConference),
+            (Verb::Put, Operation::ControlConference),
+            (Verb::Post, Operation::ReplaceConference),
+            (Verb::Patch, Operation::PatchConference),
+            (Verb::Delete, Operation::DeleteConference),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/conferences/{conference_id}/participants",
+        operations: &[
+            (Verb::Get, Operation::ListParticipants),
+            (Verb::Put, Operation::ControlParticipants),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/conferences/{conference_id}/participants/{participant_id}",
+        operations: &[
+            (Verb::Get, Operation::ShowParticipant),
+            (Verb::Put, Operation::ControlParticipant),
+        ],
+    },
+];
+
+/// Whose resources a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PathAccount {
+    /// The path names no account.
+    None,
+    /// The account of the token: `/v2/account/…`.
+    Own,
+    /// An account by id.
+    Id(String),
+}
+
+/// Where a path leads.
+pub(crate) enum Destination {
+    /// To a route.
+    Route(Match),
+    /// To a version that is no longer spoken.
+    VersionGone,
+    /// Nowhere.
+    Nothing,
+}
+
+/// A route with the segments that stand for its names.
+pub(crate) struct Match {
+    pub(crate) route: &'static Route,
+    pub(crate) account: PathAccount,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Match {
+    /// Returns the segment that stands for `{name}`, empty when the template has none.
+    pub(crate) fn parameter(&self, name: &str) -> &str {
+        self.parameters
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+/// Finds the route of a request path, trailing slashes ignored.
+pub(crate) fn find(path: &str) -> Destination {
+    let path = path.trim_end_matches('/');
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
+    match segments.next() {
+        Some("v1") => return Destination::VersionGone,
+        Some("v2") => {}
+        _ => return Destination::Nothing,
+    }
+    let mut segments: Vec<String> = segments
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect();
+    let own = segments.first().is_some_and(|first| first == "account");
+    if own {
+        segments[0] = "accounts".into();
+        segments.insert(1, String::new());
+    }
+    let found = ROUTES
+        .iter()
+        .find_map(|route| Some((route, parameters(route.template, &segments, own)?)));
+    let Some((route, parameters)) = found else {
+        return Destination::Nothing;
+    };
+    let mut matched = Match {
+        route,
+        account: PathAccount::None,
+        parameters,
+    };
+    if route.template.contains("{account_id}") {
+        let id = matched.parameter("account_id").to_owned();
+        matched.account = if own {
+            PathAccount::Own
+        } else {
+            PathAccount::Id(id)
+        };
+    }
+    Destination::Route(matched)
+}
+
+/// Returns the named segments when `segments` fit the template. Only the account of the alias may be empty.
+fn parameters(template: &'static str, segments: &[String], own: bool) -> Option<Vec<(&'static str, String)>> {
+    let parts: Vec<&'static str> = template.split('/').skip(1).collect();
+    if parts.len() != segments.len() {
+        return None;
+    }
+    let mut parameters = Vec::new();
+    for (part, segment) in parts.into_iter().zip(segments) {
+        match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) if !segment.is_empty() || (own && name == "account_id") => {
+                parameters.push((name, segment.clone()));
+            }
+            None if part == segment => {}
+            _ => return None,
+        }
+    }
+    Some(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(path: &str) -> Option<(&'static str, PathAccount)> {
+        match find(path) {
+            Destination::Route(matched) => Some((matched.route.template, matched.account)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn paths_find_their_route() {
+        let account = || PathAccount::Id("A".into());
+        let table = [
+            ("/v2/api_auth", Some(("/api_auth", PathAccount::None))),
+            ("/v2/api_auth///", Some(("/api_auth", PathAccount::None))),
+            (
+                "/v2/accounts/A/conferences",
+                Some(("/accounts/{account_id}/conferences", account())),
+            ),
+            (
+                "/v2/account/conferences",
+                Some(("/accounts/{account_id}/conferences", PathAccount::Own)),
+            ),
+            (
+                "/v2/account/conferences/C/participants/7/",
+                Some((
+                    "/accounts/{account_id}/conferences/{conference_id}/participants/{participant_id}",
+                    PathAccount::Own,
+                )),
+            ),
+            ("/v2/accounts//conferences", None),
+            ("/v2/accounts/A/conferences/C/nothing", None),
+            ("/v2/accounts/A/faxes", None),
+            ("/v2/account", None),
+            ("/v2", None),
+            ("/", None),
+            ("", None),
+            ("/v3/api_auth", None),
+            ("v2api_auth", None),
+        ];
+        for (path, expected) in table {
+            assert_eq!(template(path), expected, "{path}");
+        }
+        assert!(matches!(find("/v1/accounts"), Destination::VersionGone));
+    }
+
+    #[test]
+    fn segments_are_decoded() {
+        let Destination::Route(matched) = find("/v2/accounts/%41/conferences/team%2Fcall%FF") else {
+            panic!()
+        };
+        assert_eq!(matched.account, PathAccount::Id("A".into()));
+        assert_eq!(matched.parameter("conference_id"), "team/call\u{fffd}");
+        assert_eq!(matched.parameter("participant_id"), "");
+    }
+}

@@ -1,0 +1,163 @@
+//! Owns how live conferences and documents look in JSON: the names of the contract. Never asks anybody for state.
+
+use confab_conference::{GregorianSeconds, ParticipantState, Role, Snapshot};
+use confab_documents::Document;
+use serde_json::{Map, Value, json};
+
+use crate::state::ApiConfig;
+
+/// Where and when a view is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Viewpoint<'a> {
+    pub(crate) config: &'a ApiConfig,
+    pub(crate) now: GregorianSeconds,
+}
+
+impl Viewpoint<'_> {
+    /// Returns the live data of a conference: `_read_only` and `metadata` of its document.
+    pub(crate) fn read_only(&self, snapshot: Option<&Snapshot>) -> Value {
+        let mut view = self.counts(snapshot);
+        let participants = snapshot.map_or_else(Vec::new, |snapshot| self.participants(snapshot));
+        view.insert("participants".into(), participants.into());
+        if let Some(snapshot) = snapshot {
+            view.insert("instance_id".into(), snapshot.instance_id.as_str().into());
+            view.insert("sequence".into(), snapshot.sequence.into());
+        }
+        Value::Object(view)
+    }
+
+    /// Returns a conference's item in a list.
+    pub(crate) fn list_item(&self, document: &Document, snapshot: Option<&Snapshot>) -> Value {
+        let mut item = Map::new();
+        item.insert("id".into(), document.id.as_str().into());
+        for key in [
+            "name",
+            "owner_id",
+            "member",
+            "moderator",
+            "conference_numbers",
+            "ui_flags",
+        ] {
+            if let Some(value) = document.body.get(key) {
+                item.insert(key.into(), value.clone());
+            }
+        }
+        let flags = document.body.get("flags").cloned();
+        item.insert("flags".into(), flags.unwrap_or_else(|| Value::Array(Vec::new())));
+        let mut live = self.counts(snapshot);
+        for key in ["members", "admins", "duration", "is_locked"] {
+            item.insert(key.into(), live[key].clone());
+        }
+        if let Some(snapshot) = snapshot {
+            // `uuid` never stands flat on the item: a client takes it for the id.
+            live.insert("uuid".into(), snapshot.instance_id.as_str().into());
+            live.insert("run_time".into(), snapshot.duration_s(self.now).into());
+            live.insert("start_time".into(), snapshot.started.0.into());
+            live.insert("switch_hostname".into(), self.config.node.as_str().into());
+            let optional = [
+                ("switch_url", &self.config.switch_url),
+                ("switch_external_ip", &self.config.switch_external_ip),
+            ];
+            for (key, value) in optional {
+                if let Some(value) = value {
+                    live.insert(key.into(), value.as_str().into());
+                }
+            }
+        }
+        item.insert("_read_only".into(), Value::Object(live));
+        Value::Object(item)
+    }
+
+    fn counts(&self, snapshot: Option<&Snapshot>) -> Map<String, Value> {
+        let count = |of: fn(&Snapshot) -> usize| Value::from(snapshot.map_or(0, of));
+        let mut counts = Map::new();
+        counts.insert("members".into(), count(Snapshot::members));
+        counts.insert("moderators".into(), count(Snapshot::moderators));
+        counts.insert("admins".into(), count(Snapshot::moderators));
+        counts.insert("participant_count".into(), count(Snapshot::participant_count));
+        counts.insert(
+            "duration".into(),
+            snapshot
+                .map_or(0, |snapshot| snapshot.duration_s(self.now))
+                .into(),
+        );
+        counts.insert(
+            "is_locked".into(),
+            snapshot.is_some_and(|snapshot| snapshot.locked).into(),
+        );
+        counts
+    }
+
+    /// Returns every participant.
+    pub(crate) fn participants(&self, snapshot: &Snapshot) -> Vec<Value> {
+        snapshot
+            .participants
+            .iter()
+            .map(|state| self.participant(snapshot, state))
+            .collect()
+    }
+
+    /// Returns one participant: the flags flat and once more in `conference_channel_vars`.
+    pub(crate) fn participant(&self, snapshot: &Snapshot, state: &ParticipantState) -> Value {
+        let mut view = Map::new();
+        view.insert("participant_id".into(), state.id.get().into());
+        view.insert("call_id".into(), state.call_id().into());
+        view.insert("conference_name".into(), snapshot.conference_id.as_str().into());
+        view.insert("conference_uuid".into(), snapshot.instance_id.as_str().into());
+        view.insert("switch_hostname".into(), self.config.node.as_str().into());
+        view.insert("join_time".into(), state.join_time.0.into());
+        view.insert("duration".into(), self.now.seconds_since(state.join_time).into());
+        view.insert(
+            "caller_id_name".into(),
+            state.caller.caller_id_name.as_str().into(),
+        );
+        view.insert(
+            "caller_id_number".into(),
+            state.caller.caller_id_number.as_str().into(),
+        );
+        let mut channel = flags(state);
+        view.extend(channel.clone());
+        channel.insert("see".into(), false.into());
+        channel.insert("member_id".into(), state.id.get().into());
+        channel.insert("member_ghost".into(), state.ghost.into());
+        view.insert("conference_channel_vars".into(), Value::Object(channel));
+        let mut custom = text_map(&state.caller.channel_vars);
+        if let Some(account) = &state.caller.account_id {
+            custom
+                .entry("account_id")
+                .or_insert_with(|| account.as_str().into());
+        }
+        view.insert("custom_channel_vars".into(), Value::Object(custom));
+        view.insert(
+            "custom_application_vars".into(),
+            Value::Object(text_map(&state.caller.application_vars)),
+        );
+        Value::Object(view)
+    }
+}
+
+fn flags(state: &ParticipantState) -> Map<String, Value> {
+    let flags = json!({
+        "floor": state.floor,
+        "hear": !state.deaf,
+        "speak": !state.muted,
+        "talking": state.talking,
+        // There is no automatic mute detection and no video.
+        "mute_detect": false,
+        "video": false,
+        "is_moderator": state.role == Role::Moderator,
+        "energy_level": state.energy_level,
+        "current_energy": state.current_energy,
+    });
+    match flags {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn text_map(texts: &std::collections::BTreeMap<String, String>) -> Map<String, Value> {
+    texts
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect()
+}

@@ -1,0 +1,337 @@
+//! Checklist 44-78: conference documents.
+
+use std::time::Duration;
+
+use confab_conference::{Caller, ConferenceId, Role, Settings};
+use serde_json::{Value, json};
+
+use crate::support::Server;
+
+#[tokio::test]
+async fn c044_to_c046_an_empty_document_gets_defaults_and_an_address() {
+    let server = Server::start().await;
+    let reply = server.ask("PUT", "/conferences", json!({"data": {}})).await;
+    assert_eq!(reply.status, 201);
+    let id = reply.data()["id"].as_str().unwrap();
+    assert_eq!(
+        reply.data(),
+        &json!({
+            "id": id, "conference_numbers": [], "play_name": false,
+            "member": {"join_deaf": false, "join_muted": true, "numbers": [], "pins": []},
+            "moderator": {"join_deaf": false, "join_muted": false, "numbers": [], "pins": []}
+        })
+    );
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_eq!(
+        reply.header("location"),
+        server.uri(&format!("/conferences/{id}"))
+    );
+    let read = server.get(&format!("/conferences/{id}")).await;
+    assert_eq!((read.status.as_u16(), &read.data()["id"]), (200, &json!(id)));
+}
+
+#[tokio::test]
+async fn c047_unknown_keys_round_trip() {
+    let server = Server::start().await;
+    let custom = json!({"deep": [{"x": null, "y": 1.5e3, "ü": "\u{1F600}"}]});
+    let id = server
+        .conference(json!({"custom": custom, "ui_metadata": {"ui": "monster-ui"}}))
+        .await;
+    let read = server.get(&format!("/conferences/{id}")).await;
+    assert_eq!(
+        (&read.data()["custom"], &read.data()["ui_metadata"]["ui"]),
+        (&custom, &json!("monster-ui"))
+    );
+}
+
+#[tokio::test]
+async fn c048_to_c065_violations_come_together_under_flat_keys() {
+    let server = Server::start().await;
+    let data = json!({
+        "name": "x".repeat(129), "owner_id": "0".repeat(31), "member": {"pins": ["12a", 1234], "join_muted": "true"},
+        "conference_numbers": ["+1", "2", "2"], "profile": {"rate": 11025, "comfort-noise": 10001},
+        "play_entry_tone": {}, "max_participants": 1.5
+    });
+    let reply = server.ask("PUT", "/conferences", json!({ "data": data })).await;
+    for (field, rule) in [
+        ("name", "maxLength"),
+        ("owner_id", "minLength"),
+        ("member.pins.0", "pattern"),
+        ("member.pins.1", "type"),
+        ("conference_numbers", "uniqueItems"),
+        ("conference_numbers.0", "pattern"),
+        ("profile.rate", "enum"),
+        ("profile.comfort-noise", "maximum"),
+        ("play_entry_tone", "type"),
+        ("max_participants", "type"),
+    ] {
+        reply.breaks(field, rule);
+    }
+    assert_eq!(reply.data().as_object().unwrap().len(), 10);
+    assert_eq!(reply.data()["name"]["maxLength"]["target"], 128);
+    server
+        .ask("PUT", "/conferences", json!({"data": {"name": ""}}))
+        .await
+        .breaks("name", "minLength");
+    let repaired = server
+        .ask("PUT", "/conferences", json!({"data": {"play_name": "true"}}))
+        .await;
+    assert_eq!(repaired.data()["play_name"], true);
+}
+
+#[tokio::test]
+async fn c054_to_c058_numbers_are_unique_within_the_account() {
+    let server = Server::start().await;
+    let id = server
+        .conference(json!({"conference_numbers": ["100"], "member": {"numbers": ["101"]}}))
+        .await;
+    let taken = json!({"data": {"moderator": {"numbers": ["101", "100", "102"]}}});
+    let reply = server.ask("PUT", "/conferences", taken.clone()).await;
+    reply.breaks("numbers", "unique");
+    assert_eq!(
+        reply.data()["numbers"]["unique"],
+        json!({"message": "Numbers already in use", "cause": "100, 101"})
+    );
+    let path = format!("/conferences/{id}");
+    let own = server
+        .ask(
+            "PATCH",
+            &path,
+            json!({"data": {"moderator": {"numbers": ["100"]}}}),
+        )
+        .await;
+    assert_eq!(own.status, 200);
+    let (child, token) = server.child(&server.account).await;
+    let uri = format!("/v2/accounts/{child}/conferences");
+    let elsewhere = server
+        .send("PUT", &uri, &[("x-auth-token", &token)], &taken.to_string())
+        .await;
+    assert_eq!(elsewhere.status, 201);
+    server.ask("DELETE", &path, Value::Null).await;
+    assert_eq!(server.ask("PUT", "/conferences", taken).await.status, 201);
+}
+
+#[tokio::test]
+async fn c066_c067_post_replaces_and_ignores_what_the_server_writes() {
+    let server = Server::start().await;
+    let id = server
+        .conference(json!({"name": "A", "custom": 1, "max_participants": 5}))
+        .await;
+    let path = format!("/conferences/{id}");
+    server.join(&id, "call-1", Role::Member).await;
+    let mut data = server.get(&path).await.data().clone();
+    assert_eq!(data["focus"], "confab@test");
+    data.as_object_mut().unwrap().remove("custom");
+    data["name"] = json!("B");
+    let reply = server.ask("POST", &path, json!({ "data": data })).await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.data()["name"], &reply.data()["id"]),
+        (200, &json!("B"), &json!(id))
+    );
+    for gone in ["custom", "_read_only", "focus"] {
+        assert!(reply.data().get(gone).is_none(), "{gone}");
+    }
+    assert!(reply.json["revision"].as_str().unwrap().starts_with("2-"));
+    // The running instance was told.
+    let updates = server.live.updates.lock().unwrap();
+    let (told, settings) = updates.last().unwrap();
+    assert_eq!(
+        (told.as_str(), settings.name.as_str(), settings.max_participants),
+        (id.as_str(), "B", Some(5))
+    );
+}
+
+#[tokio::test]
+async fn c068_c069_patch_merges_and_a_bad_one_changes_nothing() {
+    let server = Server::start().await;
+    let id = server
+        .conference(json!({"name": "A", "custom": {"a": 1, "b": [1, 2]}}))
+        .await;
+    let path = format!("/conferences/{id}");
+    let reply = server
+        .ask(
+            "PATCH",
+            &path,
+            json!({"data": {"custom": {"a": null, "b": [3]}, "name": null, "member": {"join_muted": false}}}),
+        )
+        .await;
+    assert_eq!(reply.data()["custom"], json!({"b": [3]}));
+    assert!(reply.data().get("name").is_none());
+    assert_eq!(
+        reply.data()["member"],
+        json!({"join_deaf": false, "join_muted": false, "numbers": [], "pins": []})
+    );
+    server
+        .ask("PATCH", &path, json!({"data": {"profile": {"interval": 9}}}))
+        .await
+        .breaks("profile.interval", "minimum");
+    let read = server.get(&path).await;
+    assert_eq!(
+        (read.json["revision"].as_str(), read.data().get("profile")),
+        (reply.json["revision"].as_str(), None)
+    );
+}
+
+#[tokio::test]
+async fn c070_to_c072_delete_is_final_and_unknown_ids_are_told() {
+    let server = Server::start().await;
+    let id = server.conference(json!({"name": "A"})).await;
+    let path = format!("/conferences/{id}");
+    let participant = server.join(&id, "call-1", Role::Member).await;
+    let reply = server.ask("DELETE", &path, Value::Null).await;
+    assert_eq!((reply.status.as_u16(), &reply.data()["name"]), (200, &json!("A")));
+    assert_eq!(reply.data()["_read_only"], json!({"deleted": true}));
+    assert_eq!(server.get("/conferences").await.data(), &json!([]));
+    // Nobody was kicked: the instance goes on, as one without a document.
+    let running = server.get(&path).await;
+    assert_eq!(
+        (running.status.as_u16(), &running.data()["_read_only"]["members"]),
+        (200, &json!(1))
+    );
+    let kick = format!("{path}/participants/{participant}");
+    assert_eq!(
+        server
+            .ask("PUT", &kick, json!({"data": {"action": "kick"}}))
+            .await
+            .status,
+        202
+    );
+    for (method, body) in [
+        ("GET", Value::Null),
+        ("POST", json!({"data": {}})),
+        ("PATCH", json!({"data": {}})),
+        ("DELETE", Value::Null),
+        ("PUT", json!({"action": "lock"})),
+    ] {
+        let reply = server.ask(method, &path, body).await;
+        reply.is_error(404, "bad_identifier");
+        assert_eq!(
+            reply.data(),
+            &json!({"message": "bad identifier", "cause": id}),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_chosen_id_is_honoured_when_free() {
+    let server = Server::start().await;
+    let id = "ab".repeat(16);
+    assert_eq!(server.conference(json!({"id": id})).await, id);
+    let reply = server
+        .ask("PUT", "/conferences", json!({"data": {"id": id}}))
+        .await;
+    reply.is_error(409, "datastore_conflict");
+    server
+        .ask("PUT", "/conferences", json!({"data": {"id": "x"}}))
+        .await
+        .breaks("id", "pattern");
+}
+
+#[tokio::test]
+async fn c074_c076_an_idle_conference_says_so_in_both_places() {
+    let server = Server::start().await;
+    let id = server.conference(json!({})).await;
+    let read = server.get(&format!("/conferences/{id}")).await;
+    let idle = json!({
+        "members": 0, "moderators": 0, "admins": 0, "participant_count": 0, "duration": 0, "is_locked": false,
+        "participants": []
+    });
+    assert_eq!(read.data()["_read_only"], idle);
+    assert_eq!(read.json["metadata"], idle);
+    assert!(read.data().get("focus").is_none());
+}
+
+#[tokio::test]
+async fn c075_a_running_conference_shows_its_live_data() {
+    let server = Server::start().await;
+    let id = server.conference(json!({})).await;
+    for (call, role) in [
+        ("1", Role::Member),
+        ("2", Role::Member),
+        ("3", Role::Moderator),
+        ("ghost", Role::Member),
+    ] {
+        server.join(&id, call, role).await;
+    }
+    server.clock.advance(Duration::from_secs(7));
+    let path = format!("/conferences/{id}");
+    server
+        .ask("PUT", &path, json!({"action": "lock", "data": {}}))
+        .await;
+    let read = server.get(&path).await;
+    let live = &read.data()["_read_only"];
+    let counts = [
+        "members",
+        "moderators",
+        "admins",
+        "participant_count",
+        "duration",
+        "is_locked",
+        "sequence",
+    ];
+    let values: Vec<&Value> = counts.iter().map(|key| &live[key]).collect();
+    // Ghosts are listed and not counted. create, four joins and the lock make six events.
+    assert_eq!(
+        values,
+        [
+            &json!(2),
+            &json!(1),
+            &json!(1),
+            &json!(3),
+            &json!(7),
+            &json!(true),
+            &json!(6)
+        ]
+    );
+    assert_eq!(live["participants"].as_array().unwrap().len(), 4);
+    assert_eq!(live["instance_id"], "instance-1");
+    assert_eq!(&read.json["metadata"], live);
+    server.clock.advance(Duration::from_secs(1));
+    assert_eq!(server.get(&path).await.data()["_read_only"]["duration"], 8);
+}
+
+#[tokio::test]
+async fn c077_c078_what_runs_without_a_document_is_found_and_what_does_neither_is_not() {
+    let server = Server::start().await;
+    let id = ConferenceId::from("team call");
+    server.live.join(
+        &server.account,
+        &id,
+        Settings::default(),
+        Caller::new("1"),
+        Role::Member,
+    );
+    let read = server.get("/conferences/team%20call").await;
+    assert_eq!(
+        (read.status.as_u16(), &read.data()["id"]),
+        (200, &json!("team call"))
+    );
+    assert_eq!(read.data()["member"]["join_muted"], true);
+    assert!(read.json.get("revision").is_none());
+    assert_eq!(
+        server.get("/conferences").await.data(),
+        &json!([]),
+        "what has no document is not listed"
+    );
+    let reply = server.get("/conferences/other").await;
+    reply.is_error(404, "bad_identifier");
+    assert_eq!(reply.data()["cause"], "other");
+}
+
+#[tokio::test]
+async fn another_accounts_conference_is_unknown() {
+    let server = Server::start().await;
+    let id = server.conference(json!({})).await;
+    let (child, token) = server.child(&server.account).await;
+    let uri = format!("/v2/accounts/{child}/conferences/{id}");
+    for (method, body) in [
+        ("GET", ""),
+        ("PATCH", "{\"data\":{}}"),
+        ("DELETE", ""),
+        ("PUT", "{\"action\":\"lock\"}"),
+    ] {
+        let reply = server.send(method, &uri, &[("x-auth-token", &token)], body).await;
+        reply.is_error(404, "bad_identifier");
+    }
+}

@@ -1,0 +1,9 @@
+//! The HTTP contract through the router, without a socket. Test names carry the numbers of the contract's checklist.
+
+mod actions;
+mod conferences;
+mod conventions;
+mod lists;
+mod participants;
+mod plain_routes;
+mod support;

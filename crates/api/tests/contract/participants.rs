@@ -1,0 +1,255 @@
+//! Checklist 131-145 as far as HTTP shows it: participants and the actions on them.
+
+use std::time::Duration;
+
+use confab_conference::{ConferenceId, Role};
+use serde_json::{Value, json};
+
+use crate::support::{START_UNIX, Server};
+
+struct Room {
+    server: Server,
+    path: String,
+    id: ConferenceId,
+}
+
+impl Room {
+    async fn new() -> Room {
+        let server = Server::start().await;
+        let id = server.conference(json!({"member": {"join_muted": false}})).await;
+        Room {
+            path: format!("/conferences/{id}/participants"),
+            id: ConferenceId::from(id.as_str()),
+            server,
+        }
+    }
+
+    async fn join(&self, call_id: &str, role: Role) -> u64 {
+        self.server.join(self.id.as_str(), call_id, role).await
+    }
+
+    async fn act(&self, whom: &str, action: &str) -> crate::support::Reply {
+        let path = format!("{}{whom}", self.path);
+        self.server
+            .ask("PUT", &path, json!({"data": {"action": action}}))
+            .await
+    }
+
+    async fn flags(&self, flag: &str) -> Vec<bool> {
+        let list = self.server.get(&self.path).await;
+        list.data()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|state| state[flag].as_bool().unwrap())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn c131_c132_a_participant_has_every_key_of_the_contract() {
+    let room = Room::new().await;
+    let id = room.join("call-1@host", Role::Moderator).await;
+    room.server.clock.advance(Duration::from_secs(3));
+    room.server
+        .live
+        .act(&room.server.account, &room.id, |conference| {
+            let first = conference.participants().next().unwrap();
+            conference
+                .talking(confab_conference::GregorianSeconds(0), first, true)
+                .unwrap();
+            conference.energy(first, 345).unwrap();
+        });
+    let flags = json!({
+        "floor": false, "hear": true, "speak": true, "talking": true, "mute_detect": false, "video": false,
+        "is_moderator": true, "energy_level": 20, "current_energy": 345
+    });
+    let mut channel = flags.clone();
+    channel["see"] = json!(false);
+    channel["member_id"] = json!(id);
+    channel["member_ghost"] = json!(false);
+    let mut expected = flags;
+    for (key, value) in [
+        ("participant_id", json!(id)),
+        ("call_id", json!("call-1@host")),
+        ("conference_name", json!(room.id.as_str())),
+        ("conference_uuid", json!("instance-1")),
+        ("switch_hostname", json!("confab@test")),
+        ("join_time", json!(62_167_219_200 + START_UNIX)),
+        ("duration", json!(3)),
+        ("caller_id_name", json!("Alice")),
+        ("caller_id_number", json!("100")),
+        ("conference_channel_vars", channel),
+        (
+            "custom_channel_vars",
+            json!({"account_id": room.server.account.as_str(), "realm": "example.com"}),
+        ),
+        ("custom_application_vars", json!({"foo": "bar"})),
+    ] {
+        expected[key] = value;
+    }
+    let list = room.server.get(&room.path).await;
+    assert_eq!(
+        (list.data(), &list.json["page_size"]),
+        (&json!([expected]), &json!(1))
+    );
+    let one = room.server.get(&format!("{}/{id}", room.path)).await;
+    assert_eq!(one.data(), &list.data()[0]);
+    let document = room.server.get(&format!("/conferences/{}", room.id)).await;
+    assert_eq!(&document.data()["_read_only"]["participants"], list.data());
+}
+
+#[tokio::test]
+async fn c133_c141_who_is_not_there_is_not_found() {
+    let room = Room::new().await;
+    assert_eq!(
+        room.server.get(&room.path).await.data(),
+        &json!([]),
+        "an idle conference has none"
+    );
+    for running in [false, true] {
+        if running {
+            room.join("1", Role::Member).await;
+        }
+        for id in [
+            "99",
+            "0",
+            "x",
+            "-1",
+            "+1",
+            "1.0",
+            "99999999999999999999999",
+            "1%20",
+        ] {
+            for reply in [
+                room.server.get(&format!("{}/{id}", room.path)).await,
+                room.act(&format!("/{id}"), "mute").await,
+            ] {
+                reply.is_error(404, "bad_identifier");
+            }
+        }
+    }
+    let reply = room.server.get(&format!("{}/99", room.path)).await;
+    assert_eq!(reply.data(), &json!({"message": "bad identifier", "cause": "99"}));
+    let nowhere = room.server.get("/conferences/nothing/participants").await;
+    nowhere.is_error(404, "bad_identifier");
+}
+
+#[tokio::test]
+async fn c134_to_c137_single_actions_change_the_state_of_members_and_moderators() {
+    let room = Room::new().await;
+    let (first, second) = (
+        room.join("1", Role::Member).await,
+        room.join("2", Role::Moderator).await,
+    );
+    for (action, flag, expected) in [
+        ("mute", "speak", false),
+        ("mute", "speak", false),
+        ("unmute", "speak", true),
+        ("deaf", "hear", false),
+        ("undeaf", "hear", true),
+    ] {
+        let reply = room.act(&format!("/{second}"), action).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.data()),
+            (202, &json!("ok")),
+            "{action}"
+        );
+        assert_eq!(room.flags(flag).await, [true, expected], "{action}");
+    }
+    assert_eq!(room.act(&format!("/{first}"), "kick").await.status, 202);
+    room.act(&format!("/{first}"), "kick")
+        .await
+        .is_error(404, "bad_identifier");
+    let left = room.server.get(&room.path).await;
+    assert_eq!(left.data().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn c139_c140_the_action_may_stand_at_the_top_in_data_or_in_the_query() {
+    let room = Room::new().await;
+    let id = room.join("1", Role::Member).await;
+    let path = format!("{}/{id}", room.path);
+    for (body, query, speak) in [
+        (json!({"action": "mute", "data": {}}), "", false),
+        (json!({"data": {"action": "unmute"}}), "", true),
+        (json!({"action": "mute"}), "", false),
+        (Value::Null, "?action=unmute", true),
+        (
+            json!({"data": {"action": "mute", "data": {}}}),
+            "?random=1",
+            false,
+        ),
+    ] {
+        let reply = room
+            .server
+            .ask("PUT", &format!("{path}{query}"), body.clone())
+            .await;
+        assert_eq!(reply.status, 202, "{body}");
+        assert_eq!(room.flags("speak").await, [speak], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
+    let room = Room::new().await;
+    let id = room.join("1", Role::Member).await;
+    let built = json!(["mute", "unmute", "deaf", "undeaf", "kick"]);
+    for (whom, action) in [
+        (format!("/{id}"), "play"),
+        (format!("/{id}"), "dance"),
+        (String::new(), "relate"),
+    ] {
+        let reply = room.act(&whom, action).await;
+        reply.breaks("action", "enum");
+        assert_eq!(reply.data()["action"]["enum"]["target"], built, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn c142_to_c145_bulk_actions_spare_moderators_except_kick() {
+    let room = Room::new().await;
+    for (call, role) in [("1", Role::Member), ("2", Role::Moderator), ("3", Role::Member)] {
+        room.join(call, role).await;
+    }
+    for (action, flag, expected) in [
+        ("mute", "speak", [false, true, false]),
+        ("unmute", "speak", [true, true, true]),
+        ("deaf", "hear", [false, true, false]),
+        ("undeaf", "hear", [true, true, true]),
+    ] {
+        let reply = room.act("", action).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.data()),
+            (202, &json!("ok")),
+            "{action}"
+        );
+        assert_eq!(room.flags(flag).await, expected, "{action}");
+    }
+    assert_eq!(room.act("", "kick").await.status, 202);
+    assert_eq!(room.server.get(&room.path).await.data(), &json!([]));
+    assert_eq!(
+        room.act("", "kick").await.status,
+        202,
+        "an empty conference is no error"
+    );
+}
+
+#[tokio::test]
+async fn the_tag_of_the_participants_covers_their_state() {
+    let room = Room::new().await;
+    let id = room.join("1", Role::Member).await;
+    for path in [room.path.clone(), format!("{}/{id}", room.path)] {
+        let etag = room.server.get(&path).await.header("etag").to_owned();
+        let again = async || {
+            room.server
+                .ask_with("GET", &path, &[("if-none-match", &etag)], Value::Null)
+                .await
+        };
+        room.server.clock.advance(Duration::from_secs(1));
+        assert_eq!(again().await.status, 304);
+        room.act(&format!("/{id}"), "mute").await;
+        assert_eq!(again().await.status, 200);
+        room.act(&format!("/{id}"), "unmute").await;
+    }
+}

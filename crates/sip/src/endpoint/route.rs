@@ -92,7 +92,8 @@ pub(crate) fn source_route(flow: &Flow) -> Option<ResponseRoute> {
 /// The URI's address is followed unless
 /// - it is a name (there is no DNS here) or an address nothing may be sent to;
 /// - it is a private address, differs from the one the peer was heard from and lies in none of `local_nets`: the peer is
-///   behind a NAT and only the way it came is open.
+///   behind a NAT and only the way it came is open;
+/// - the peer was heard from over the loopback interface, which leads nowhere else.
 ///
 /// In these cases the request goes to the peer's side of `flow`. A connection to the same address is used again while it is
 /// open; a closed one has number 0.
@@ -106,7 +107,8 @@ pub(crate) fn next_hop(target: &Uri, flow: &Flow, local_nets: &[Network]) -> Flo
         None if ip == source => flow.transport,
         None => Transport::Udp,
     };
-    let unreachable = is_private(ip) && ip != source && !local_nets.iter().any(|net| net.contains(ip));
+    let behind_nat = is_private(ip) && ip != source && !local_nets.iter().any(|net| net.contains(ip));
+    let unreachable = behind_nat || (source.is_loopback() && !ip.is_loopback());
     let port = uri.port.unwrap_or(DEFAULT_PORT);
     let remote = SocketAddr::new(ip, port);
     let same_connection = flow.connection != 0 && flow.transport == transport && ip == source;
@@ -260,6 +262,7 @@ mod tests {
     fn requests_in_a_dialog_follow_the_contact_unless_a_nat_is_in_the_way() {
         let udp = Flow::udp(address("192.0.2.1:5060"), address("192.0.2.7:61000"));
         let tcp = Flow::tcp(address("192.0.2.1:5060"), address("192.0.2.7:61000"), 9);
+        let loopback = Flow::udp(address("127.0.0.1:5060"), address("127.0.0.1:5070"));
         let lan = Flow::udp(address("10.0.0.1:5060"), address("10.0.0.7:5060"));
         let to = |transport, remote: &str| Flow {
             transport,
@@ -305,6 +308,12 @@ mod tests {
                 Flow::udp(lan.local, address("10.0.0.7:5062")),
             ),
             ("sip:a@10.0.0.8", lan, lan),
+            ("sip:a@198.51.100.9:5080", loopback, loopback),
+            (
+                "sip:a@127.0.0.1:5080",
+                loopback,
+                Flow::udp(loopback.local, address("127.0.0.1:5080")),
+            ),
         ];
         for (target, flow, expected) in rows {
             let uri = Uri::parse(target).expect("uri");

@@ -66,8 +66,10 @@ pub(crate) async fn run(
     reload: impl Fn() -> anyhow::Result<Config>,
     log: LogLevel,
 ) -> anyhow::Result<()> {
+    // Before the ready line: who reads it may signal at once.
+    let signals = shutdown::Signals::listen()?;
     let server = Server::start(&config).await?;
-    shutdown::wait(config, reload, &log, &server).await;
+    shutdown::wait(config, reload, &log, &server, signals).await;
     server.end().await;
     Ok(())
 }

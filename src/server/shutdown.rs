@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, timeout, timeout_at},
@@ -21,14 +22,8 @@ pub(super) async fn wait(
     reload: impl Fn() -> anyhow::Result<Config>,
     log: &LogLevel,
     server: &Server,
+    mut signals: Signals,
 ) {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "no signal handlers, ending");
-            return;
-        }
-    };
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
@@ -53,18 +48,21 @@ pub(super) async fn wait(
     });
 }
 
-struct Signals {
+/// The signals that the server obeys.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    /// Takes the signals over from the system, which would end the process.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("installing signal handlers");
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 }

@@ -3,6 +3,10 @@
 
 use crate::ids::{PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
 
+mod fuzz;
+
+pub use fuzz::fuzz_rtp;
+
 /// Octets of the fixed header.
 pub const HEADER_LEN: usize = 12;
 

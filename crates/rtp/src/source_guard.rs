@@ -423,7 +423,7 @@ impl Track {
     }
 
     fn least_recent_candidate(&self) -> usize {
-        let recency = |slot: &usize| self.candidates[*slot].map_or(0, |candidate| candidate.source.heard_ns);
+        let recency = |slot: &usize| self.candidates[*slot].map(|candidate| candidate.source.heard_ns);
         (0..CANDIDATES).min_by_key(recency).unwrap_or(0)
     }
 

@@ -8,6 +8,10 @@
 use crate::ids::{ClockRate, RtpTimestamp, Ssrc};
 use crate::packet::RtpPacket;
 
+mod fuzz;
+
+pub use fuzz::fuzz_telephone_event;
+
 /// Silence after which an event without an end packet is taken as ended: four updates at the usual 50 ms.
 pub const END_TIMEOUT_NS: u64 = 200_000_000;
 

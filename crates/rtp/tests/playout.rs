@@ -514,3 +514,27 @@ fn a_restart_takes_a_new_clock() {
     }
     assert_eq!(listener.counters().streams, 2);
 }
+
+#[test]
+fn a_talkspurt_that_comes_late_after_a_pause_is_heard_whole() {
+    let mut listener = Listener::new(20, T0 - 10 * MS);
+    let mut speaker = Speaker::new(5, 3);
+    for n in 0..300 {
+        listener.arrive(T0 + n * 20 * MS, &speaker.packet(160)).unwrap();
+    }
+    speaker.pause(20 * 160);
+    // 25 ms later than the stream before, which had 10 ms to spare.
+    for n in 320..400 {
+        listener
+            .arrive(T0 + n * 20 * MS + 25 * MS, &speaker.packet(160))
+            .unwrap();
+    }
+    listener.run_ticks(5);
+    let expected = [
+        ("speech", 48_000),
+        ("lost", 800),
+        ("quiet", 3200 - 800 + 160),
+        ("speech", 80 * 160),
+    ];
+    assert_eq!(runs(listener.stretch()), expected);
+}

@@ -17,7 +17,7 @@ pub enum Rejected {
     Duplicate,
     /// Its time has passed: its place was concealed, or a later packet was handed out.
     Late,
-    /// So far ahead of packets still waiting that no slot is left.
+    /// So far ahead of a packet still waiting that no slot is left.
     Overflow,
     /// The payload is larger than a slot.
     TooLarge,
@@ -104,6 +104,8 @@ pub struct JitterBuffer {
     read: Option<ExtendedSequenceNumber>,
     /// Bit n: `read − 1 − n` was handed out, not given up.
     handed_out: u64,
+    /// Packets missing since the last one handed out that lie below the read point.
+    given_up: u64,
 }
 
 impl JitterBuffer {
@@ -122,6 +124,7 @@ impl JitterBuffer {
             occupied: 0,
             read: None,
             handed_out: 0,
+            given_up: 0,
         }
     }
 
@@ -143,12 +146,13 @@ impl JitterBuffer {
                 Rejected::Late
             });
         }
-        if sequence.0 - read.0 >= self.slots.len() as u64 {
-            return if self.is_empty() {
-                Ok(())
-            } else {
-                Err(Rejected::Overflow)
-            };
+        let slots = self.slots.len() as u64;
+        if sequence.0 - read.0 >= slots {
+            // Packets still missing make room; packets stored do not.
+            let fits = self
+                .front()
+                .is_none_or(|front| sequence.0 - front.sequence.0 < slots);
+            return if fits { Ok(()) } else { Err(Rejected::Overflow) };
         }
         let stored = self.occupied & 1 << self.slot_of(sequence) != 0;
         if stored { Err(Rejected::Duplicate) } else { Ok(()) }
@@ -162,16 +166,12 @@ impl JitterBuffer {
         let sequence = info.sequence;
         self.check(sequence, payload.len())?;
         let slots = self.slots.len() as u64;
+        let room_before = ExtendedSequenceNumber(sequence.0.saturating_sub(slots / BEFORE_FIRST));
         match self.read {
-            None => {
-                self.read = Some(ExtendedSequenceNumber(
-                    sequence.0.saturating_sub(slots / BEFORE_FIRST),
-                ))
-            }
-            Some(read) if sequence.0 - read.0 >= slots => {
-                self.advance_read(ExtendedSequenceNumber(sequence.0 - (slots - 1)), false);
-            }
-            Some(_) => {}
+            None => self.read = Some(room_before),
+            Some(read) if sequence.0 - read.0 < slots => {}
+            Some(_) if self.is_empty() => self.give_up_to(room_before),
+            Some(_) => self.give_up_to(ExtendedSequenceNumber(sequence.0 - (slots - 1))),
         }
         let slot = self.slot_of(sequence);
         self.slots[slot] = Slot {
@@ -190,11 +190,11 @@ impl JitterBuffer {
         self.front_slot().map(|slot| &self.slots[slot].info)
     }
 
-    /// How many packets before the front one are missing; 0 when empty.
+    /// How many packets are missing between the last one handed out and the front one; 0 when empty.
     #[must_use]
     pub fn missing_before_front(&self) -> u64 {
         match (self.front(), self.read) {
-            (Some(front), Some(read)) => front.sequence.0 - read.0,
+            (Some(front), Some(read)) => self.given_up + (front.sequence.0 - read.0),
             _ => 0,
         }
     }
@@ -205,6 +205,7 @@ impl JitterBuffer {
         let Slot { info, len } = self.slots[slot];
         self.occupied &= !(1 << slot);
         self.advance_read(ExtendedSequenceNumber(info.sequence.0 + 1), true);
+        self.given_up = 0;
         let start = slot * self.payload_capacity;
         Some((info, &self.payloads[start..start + len]))
     }
@@ -213,6 +214,7 @@ impl JitterBuffer {
     pub fn begin_at_front(&mut self) {
         if let Some(&PacketInfo { sequence, .. }) = self.front() {
             self.advance_read(sequence, false);
+            self.given_up = 0;
         }
     }
 
@@ -221,6 +223,7 @@ impl JitterBuffer {
         self.occupied = 0;
         self.read = None;
         self.handed_out = 0;
+        self.given_up = 0;
     }
 
     /// Packets stored.
@@ -239,6 +242,11 @@ impl JitterBuffer {
     #[must_use]
     pub const fn slots(&self) -> usize {
         self.slots.len()
+    }
+
+    fn give_up_to(&mut self, to: ExtendedSequenceNumber) {
+        self.given_up += self.read.map_or(0, |read| to.0 - read.0);
+        self.advance_read(to, false);
     }
 
     /// Moves the read point up; `last_heard` tells whether the packet just below it was handed out.
@@ -345,9 +353,11 @@ mod tests {
         let mut buffer = JitterBuffer::new(4, 8);
         insert(&mut buffer, 100).unwrap();
         drain(&mut buffer);
-        assert_eq!(insert(&mut buffer, 3000), Ok(()));
-        assert_eq!(buffer.missing_before_front(), 3);
-        assert_eq!(drain(&mut buffer), [3000]);
+        for sequence in 3000..3003 {
+            assert_eq!(insert(&mut buffer, sequence), Ok(()));
+            assert_eq!(buffer.missing_before_front(), 2899);
+        }
+        assert_eq!(drain(&mut buffer), [3000, 3001, 3002]);
     }
 
     #[test]
@@ -361,6 +371,21 @@ mod tests {
         insert(&mut buffer, 101).unwrap();
         assert_eq!(buffer.missing_before_front(), 0);
         assert_eq!(drain(&mut buffer), [101, 103]);
+    }
+
+    #[test]
+    fn packets_long_missing_make_room() {
+        let mut buffer = JitterBuffer::new(8, 8);
+        insert(&mut buffer, 100).unwrap();
+        drain(&mut buffer);
+        for sequence in 107..114 {
+            assert_eq!(insert(&mut buffer, sequence), Ok(()), "{sequence}");
+            assert_eq!(buffer.missing_before_front(), 6);
+        }
+        assert_eq!(insert(&mut buffer, 115), Err(Rejected::Overflow));
+        assert_eq!(insert(&mut buffer, 102), Err(Rejected::Late));
+        assert_eq!(insert(&mut buffer, 106), Ok(()));
+        assert_eq!(buffer.missing_before_front(), 5);
     }
 
     #[test]

@@ -85,12 +85,14 @@
 //! this border. The FIFO needs room for one tick, one packet and one inserted tick.
 
 pub mod buffer;
+mod fuzz;
 mod histogram;
 pub mod playout;
 pub mod policy;
 pub mod timeline;
 
 pub use buffer::{Content, JitterBuffer, PacketInfo, Rejected};
+pub use fuzz::fuzz_jitter_buffer;
 pub use playout::{Adjust, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Tick};
 pub use policy::{Due, PlayoutPolicy, PolicyConfig, Wish};
 pub use timeline::{MediaPosition, Timeline};

@@ -381,10 +381,12 @@ impl Playout {
             marker: packet.marker(),
             timestamp: packet.timestamp(),
         };
-        let payload = if matches!(content, Content::Audio { .. }) {
-            packet.payload()
-        } else {
-            &[]
+        let payload = match content {
+            Content::Audio { samples } => {
+                self.bound_depth(position.plus(i64::from(samples)), samples);
+                packet.payload()
+            }
+            Content::ComfortNoise | Content::NoAudio => &[],
         };
         self.buffer.insert(info, payload)?;
         if let (Phase::Idle, Content::Audio { samples }) = (self.phase, content) {
@@ -393,6 +395,42 @@ impl Playout {
             self.phase = Phase::Waiting { start_ns, samples };
         }
         Ok(())
+    }
+
+    /// Makes room for audio up to `end`: when more would wait than the bound allows, the oldest goes. On the line this never
+    /// happens; it takes a burst, such as one that follows a stall in which the stream was given up.
+    fn bound_depth(&mut self, end: MediaPosition, samples: u32) {
+        let bound = self
+            .config
+            .clock_rate
+            .units(self.config.max_delay_ns)
+            .cast_signed();
+        let slack = 2 * i64::from(self.policy.tick_samples()) + i64::from(samples);
+        let Some(oldest) = self.buffer.front().map(|front| front.position) else {
+            return;
+        };
+        if end.since(oldest.max(self.reader.position)) <= bound + slack {
+            return;
+        }
+        let keep_from = end.plus(-bound);
+        while self
+            .buffer
+            .front()
+            .is_some_and(|front| front.position < keep_from)
+        {
+            self.buffer.pop_front();
+            self.counters.overtaken += 1;
+        }
+        if self.phase == Phase::Playing {
+            let keep_from = self.buffer.front().map_or(keep_from, |front| front.position);
+            let dropped = keep_from.since(self.reader.position).max(0);
+            self.reader = Reader {
+                position: self.reader.position.plus(dropped),
+                ..self.reader
+            };
+            self.reader.last_end = self.reader.position;
+            self.delay_by(-dropped);
+        }
     }
 
     /// Tells whether nobody has pulled for so long that what is stored is of no use.
@@ -449,6 +487,7 @@ impl Playout {
                     position: stated,
                     ..place
                 },
+                false,
             );
         }
         let position = snap(&newest, sequence, stated);
@@ -463,18 +502,28 @@ impl Playout {
         }
         self.off_line = None;
         self.timeline.advance(Newest { position, ..place }, timestamp);
-        self.admit(arrival_ns, Newest { position, ..place })
+        self.admit(
+            arrival_ns,
+            Newest { position, ..place },
+            position > newest.expected(sequence),
+        )
     }
 
-    /// Lets a packet on the line in, unless its place was filled already; a late one may move the line instead.
-    fn admit(&mut self, arrival_ns: u64, place: Newest) -> Result<MediaPosition, Rejected> {
+    /// Lets a packet on the line in, unless its place was filled already; a late one may move the line instead, the more readily
+    /// when it begins a talkspurt after a pause.
+    fn admit(
+        &mut self,
+        arrival_ns: u64,
+        place: Newest,
+        after_pause: bool,
+    ) -> Result<MediaPosition, Rejected> {
         let Some(lateness_ns) = self.policy.lateness_ns(place.position, arrival_ns) else {
             return Ok(place.position);
         };
         let duration_ns = self.config.clock_rate.nanoseconds(u64::from(place.samples));
         self.policy.record(arrival_ns, lateness_ns, duration_ns);
         if self.reader.position.since(place.position) > 0 {
-            self.grow_for(place.position);
+            self.grow_for(place.position, after_pause);
         }
         if place.end() <= self.reader.position {
             Err(Rejected::Late)
@@ -483,11 +532,12 @@ impl Playout {
         }
     }
 
-    /// Adds the delay that the policy wishes, or that lets a talkspurt's first packet in after silence.
-    fn grow_for(&mut self, position: MediaPosition) {
+    /// Adds the delay that the policy wishes, or that lets a talkspurt's first packet in: in silence that is not heard.
+    fn grow_for(&mut self, position: MediaPosition, after_pause: bool) {
         let behind = self.reader.position.since(position).max(0).cast_unsigned();
         let to_cover = behind.next_multiple_of(u64::from(self.policy.tick_samples()));
-        let in_silence = self.reader.filler == Filler::Silence && position >= self.reader.last_end;
+        let in_silence =
+            after_pause && self.reader.filler == Filler::Silence && position >= self.reader.last_end;
         let wanted = self.policy.wish().grow;
         let samples = i64::from(if in_silence {
             u32::try_from(to_cover)
@@ -789,6 +839,3 @@ fn snap(newest: &Newest, sequence: ExtendedSequenceNumber, stated: MediaPosition
         stated
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,10 +3,12 @@
 //!
 //! Received packets are checked and read by the `rtcp-types` crate piece by piece; none of its types leave this module.
 
+mod fuzz;
 mod interval;
 mod read;
 mod write;
 
+pub use fuzz::fuzz_rtcp;
 pub use interval::report_interval_ns;
 pub use read::{MAX_BYES, ReceivedRtcp, RtcpError};
 pub use write::{RtcpWriter, WriteError};

@@ -1,6 +1,7 @@
 //! A sender and a listener around one `Playout`, on simulated time. Each octet of payload is one sample whose value is known from
 //! its place in the stream, so what is heard can be compared with what was said.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test helper")]
 
 use std::collections::VecDeque;
 

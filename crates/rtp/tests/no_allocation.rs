@@ -1,0 +1,127 @@
+//! Nothing on the path of a packet allocates: a counting allocator watches a minute of call, with loss, reordering, a change of
+//! source, comfort noise, telephone-events and RTCP.
+#![allow(unsafe_code, reason = "the global allocator trait is unsafe")]
+
+mod listener;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+
+use confab_rtp::rtcp::{ReceivedRtcp, RtcpWriter};
+use confab_rtp::{
+    ClockRate, Content, IpNet, Latch, PayloadType, Playout, PlayoutConfig, Pull, ReceptionStatistics,
+    RtpPacket, SourceGuard, SourceRules, Ssrc, TelephoneEventReceiver, Tick, Verdict,
+};
+use listener::{MS, Speaker};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_minute_of_call_allocates_nothing() {
+    let mut speaker = Speaker::new(64_000, u32::MAX - 10_000);
+    let mut packets = Vec::new();
+    for n in 0..3000_u64 {
+        if n == 1500 {
+            speaker.ssrc = Ssrc(2);
+        }
+        let packet = match n % 100 {
+            50 => (speaker.other_packet(), Content::ComfortNoise),
+            70..75 => (speaker.other_packet(), Content::NoAudio),
+            _ => (speaker.packet(160), Content::Audio { samples: 160 }),
+        };
+        if n % 17 != 3 {
+            packets.push((n * 20 * MS + n * 7919 % 35 * MS, packet));
+        }
+    }
+    packets.sort_by_key(|(arrival_ns, _)| *arrival_ns);
+
+    let from: SocketAddr = "203.0.113.9:4000".parse().unwrap();
+    let rules = SourceRules {
+        remote: from,
+        remote_rtcp: from,
+        signalling_ip: from.ip(),
+        trusted_ips: vec![from.ip()],
+        payload_types: [PayloadType::PCMU].into_iter().collect(),
+        latch: Latch::Signalling,
+        local_nets: vec!["10.0.0.0/8".parse::<IpNet>().unwrap()],
+    };
+    let mut guard = SourceGuard::new(0, rules);
+    let mut playout = Playout::new(PlayoutConfig::new(ClockRate::HZ_8000));
+    let mut statistics = ReceptionStatistics::new(ClockRate::HZ_8000, 0);
+    let mut digits = TelephoneEventReceiver::new(ClockRate::HZ_8000);
+    let mut rtcp = [0; 256];
+
+    let before = ALLOCATIONS.get();
+    let (mut next_tick_ns, mut frames) = (0, 0_u64);
+    for (arrival_ns, (bytes, content)) in &packets {
+        while next_tick_ns < *arrival_ns {
+            frames += pull_tick(&mut playout, next_tick_ns);
+            digits.tick(next_tick_ns);
+            next_tick_ns += 20 * MS;
+        }
+        let Ok(packet) = RtpPacket::parse(bytes) else {
+            panic!("a packet of our own")
+        };
+        let verdict = guard.check(
+            *arrival_ns,
+            from,
+            packet.ssrc(),
+            packet.sequence_number(),
+            packet.payload_type(),
+        );
+        assert_eq!(verdict, Verdict::Accept);
+        statistics.received(*arrival_ns, &packet);
+        let _ = playout.push(*arrival_ns, &packet, *content);
+        if *content == Content::NoAudio {
+            digits.push(*arrival_ns, &packet);
+        }
+        if let Some(report) = statistics.report(*arrival_ns) {
+            let mut writer = RtcpWriter::new(&mut rtcp);
+            let written = writer
+                .receiver_report(Ssrc(7), &[report])
+                .and_then(|writer| writer.cname(Ssrc(7), "a@b"));
+            assert!(written.is_ok());
+            assert!(ReceivedRtcp::parse(writer.finish(), Ssrc(1)).is_ok());
+        }
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert!(frames > 2000, "{frames} frames: the call did not take place");
+}
+
+fn pull_tick(playout: &mut Playout, at_ns: u64) -> u64 {
+    let (mut missing, mut frames) = (160_u32, 0);
+    while missing > 0 {
+        let got = match playout.pull(Tick { at_ns, samples: 160 }, missing) {
+            Pull::Frame(frame) => {
+                frames += 1;
+                frame.samples - frame.skip
+            }
+            Pull::Lost { samples } | Pull::Quiet { samples } => samples,
+            Pull::Idle => missing,
+        };
+        missing = missing.saturating_sub(got);
+    }
+    frames
+}

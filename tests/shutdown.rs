@@ -139,6 +139,9 @@ fn hangup_reads_the_configuration_again() {
         let status = call.wait_final(WAIT).expect("a response").status();
         if status == Some(200) {
             call.bye(WAIT).expect("ended");
+            server
+                .wait_metrics(WAIT, |metrics| metrics.sum("confab_legs") == Some(1.0))
+                .expect("its place is free");
         }
         status
     };
@@ -147,7 +150,7 @@ fn hangup_reads_the_configuration_again() {
     let text = fs::read_to_string(&path).expect("readable");
     fs::write(&path, text.replace("max_calls = 1", "max_calls = 2")).expect("written");
     server.signal(SIGHUP).expect("sent");
-    wait_log(&server, "max_calls");
+    wait_log(&server, "sip.max_calls changed");
     assert_eq!(status(&phone), Some(200));
 
     fs::write(&path, "[sip]\nnonsense = 1\n").expect("written");

@@ -162,12 +162,10 @@ impl ServerBuilder {
         fs::write(&config, to_toml(&settings))?;
         let log_path = directory.path().join("log.txt");
         let mut command = Command::new(&self.binary);
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(&config)
-            .arg("--data-dir")
-            .arg(directory.path().join("data"));
+        command.arg("serve").arg("--config").arg(&config);
+        if self.own_data_dir {
+            command.arg("--data-dir").arg(directory.path().join("data"));
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())

@@ -25,7 +25,7 @@ pub struct BaresipConfig {
     pub says: Vec<i16>,
     /// Codec it offers: `PCMU` or `PCMA`.
     pub codec: String,
-    /// Network interface whose address it puts into its session description.
+    /// Network interface or address that it puts into its session description.
     pub interface: String,
 }
 
@@ -37,7 +37,7 @@ impl BaresipConfig {
             target: target.to_owned(),
             says,
             codec: "PCMU".to_owned(),
-            interface: "lo".to_owned(),
+            interface: "127.0.0.1".to_owned(),
         }
     }
 }

@@ -5,10 +5,12 @@
 mod error;
 mod header_name;
 mod headers;
+mod line;
 mod method;
 mod parse;
 mod request;
 mod response;
+mod start_line;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -20,11 +22,13 @@ use bytes::Bytes;
 pub use error::{ErrorAnswer, HeaderError, ParseError, ParseErrorKind};
 pub use header_name::HeaderName;
 pub use headers::{Header, Headers};
+pub(crate) use line::{Lines, declared_length};
 pub use method::Method;
-pub(crate) use parse::{Lines, declared_length, may_start_message, refuse};
+pub(crate) use parse::refuse;
 pub use parse::{MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_MESSAGE_BYTES};
 pub use request::Request;
 pub use response::Response;
+pub(crate) use start_line::may_start_message;
 pub use status::StatusCode;
 pub use typed::{Essentials, MAX_LIST_VALUES};
 pub use value::{Branch, CSeq, CallId, MediaType, NameAddr, Reason, RetryAfter, Tag, Via};

@@ -3,6 +3,8 @@
 //! `rsip` and `ezk-sip-types` are test oracles only. Each refuses some valid messages (escaped quotes, white space around
 //! separators, `+sip.instance`), so the messages here stay within what both know; RFC 4475 is tested elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "the readers are part of the tests")]
+
 use bytes::Bytes;
 use confab_sip::{Message, NameAddr, Uri};
 use proptest::prelude::*;

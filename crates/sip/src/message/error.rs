@@ -82,7 +82,8 @@ pub enum ParseErrorKind {
 pub struct ParseError {
     /// What is wrong.
     pub kind: ParseErrorKind,
-    /// Offset in bytes from the start of the datagram; of the line's start when a header is at fault.
+    /// Offset in bytes from the start of the datagram to the line or body at fault; 0 for a header value, whose own
+    /// offset is in [`HeaderError`].
     pub offset: usize,
     /// The header at fault, if one is.
     pub header: Option<HeaderName>,

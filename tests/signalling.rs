@@ -469,3 +469,45 @@ fn requests_outside_their_call_are_told_so() {
         "an ACK is never answered"
     );
 }
+
+#[test]
+fn a_call_over_ipv6_carries_audio() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        println!("this machine has no IPv6");
+        return;
+    }
+    let address = format!("[::1]:{}", free_address().expect("a port").port());
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("sip.udp", &format!("[\"{address}\"]"))
+        .set("sip.tcp", &format!("[\"{address}\"]"))
+        .set("media.bind", "[\"::1\"]")
+        .start()
+        .expect("started");
+    assert!(server.sip.is_ipv6());
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let tone = Source::tone(Law::Mu, TONE_HZ, -20.0);
+    let talker = Participant::join(&phone, &engine, "3000", Some(tone)).expect("joined");
+    let listener = Participant::join(&phone, &engine, "3000", None).expect("joined");
+    assert!(listener.remote.address.is_ipv6(), "{:?}", listener.remote);
+    assert!((tone_level(&listener) + 20.0).abs() < 1.0);
+    talker.leave().expect("left");
+    listener.leave().expect("left");
+}
+
+#[test]
+fn the_contact_of_a_conference_says_what_it_is() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let call = phone.invite(Invite::to("3000", &offer())).expect("sent");
+    let response = call.wait_final(WAIT).expect("a response");
+    assert_eq!(response.status(), Some(200));
+    assert!(
+        response
+            .header("Contact")
+            .is_some_and(|contact| contact.contains("isfocus")),
+        "{response}"
+    );
+    assert!(response.lists("Allow", "OPTIONS"), "{response}");
+    call.bye(WAIT).expect("ended");
+}

@@ -64,8 +64,9 @@ fn five_hundred_calls_come_and_go_without_a_trace() {
         Err(last) => panic!("40 s after the last BYE: {:?}", gauges(&last)),
     }
     let left = server.usage().expect("usage").descriptors;
+    // The store may have opened further connections meanwhile; a leg that leaks has two sockets, five hundred a thousand.
     assert!(
-        left <= descriptors + 2,
+        left < descriptors + 20,
         "{descriptors} descriptors before, {left} after"
     );
     assert_eq!(

@@ -1,12 +1,16 @@
 //! Starting: the command line, the ready line, configuration from everywhere, and one clear line when it cannot be done.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use confab_testkit::agent::{AudioOffer, Invite, OutOfDialog, Phone};
+use confab_testkit::agent::{AudioOffer, Invite, OutOfDialog, Participant, Phone};
+use confab_testkit::g711::Law;
+use confab_testkit::meter;
+use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source};
 use confab_testkit::server::{HttpClient, ServerBuilder, TempDir, free_address};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_confab");
@@ -72,6 +76,64 @@ fn version_and_help_are_there() {
         fs::read_dir(directory.path()).expect("readable").next().is_none(),
         "help leaves nothing behind"
     );
+}
+
+/// Kills a process that a failing test would leave behind.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn without_arguments_it_serves_with_the_defaults() {
+    let directory = TempDir::new("plain").expect("a directory");
+    let mut child = Command::new(BINARY)
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Running)
+        .expect("it runs");
+    let mut line = String::new();
+    let output = child.0.stdout.take().expect("a pipe");
+    BufReader::new(output).read_line(&mut line).expect("readable");
+    if line.is_empty() {
+        // Something else on this machine has one of the well-known ports: then this has to be said.
+        let mut error = String::new();
+        child
+            .0
+            .stderr
+            .take()
+            .expect("a pipe")
+            .read_to_string(&mut error)
+            .expect("readable");
+        println!(
+            "a default port is taken: {}",
+            error.lines().last().unwrap_or_default()
+        );
+        assert!(error.contains("in use"), "{error}");
+        return;
+    }
+    assert_eq!(line, "confab ready http=0.0.0.0:8000 sip=0.0.0.0:5060\n");
+    assert!(directory.path().join("confab-data").is_dir());
+    let server = "127.0.0.1:5060".parse().expect("an address");
+    let phone = Phone::udp(server).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let tone = Source::tone(Law::Mu, 1000.0, -20.0);
+    let talker = Participant::join(&phone, &engine, "3000", Some(tone)).expect("answered");
+    let listener = Participant::join(&phone, &engine, "3000", None).expect("answered");
+    std::thread::sleep(Duration::from_millis(500));
+    listener.stream.set_capture(CaptureMode::Full);
+    std::thread::sleep(Duration::from_millis(700));
+    let heard = listener.stream.take_capture().samples();
+    assert!((meter::tone_dbfs(&heard[..4000], 8000, 1000.0) + 20.0).abs() < 1.0);
+    talker.leave().expect("left");
+    listener.leave().expect("left");
 }
 
 #[test]

@@ -191,25 +191,41 @@ pub struct Match {
 pub fn find(sound: &[i16], recording: &[i16]) -> Option<Match> {
     let sound: Vec<f32> = sound.iter().map(|sample| f32::from(*sample)).collect();
     let recording: Vec<f32> = recording.iter().map(|sample| f32::from(*sample)).collect();
-    let dot = |a: &[f32], b: &[f32]| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>());
     let sound_power = dot(&sound, &sound);
+    if sound_power <= 0.0 || recording.len() < sound.len() {
+        return None;
+    }
+    // The power of each window by what enters and leaves it.
+    let mut window_power = dot(&recording[..sound.len()], &recording[..sound.len()]);
     let mut best: Option<Match> = None;
-    for (offset, window) in recording.windows(sound.len().max(1)).enumerate() {
+    for (offset, window) in recording.windows(sound.len()).enumerate() {
         let product = dot(&sound, window);
-        // The window's power is only needed where the product could beat the best.
-        if sound_power <= 0.0 || product <= 0.0 {
-            continue;
-        }
-        let correlation = product / (sound_power * dot(window, window)).sqrt();
-        if best.is_none_or(|best| correlation > best.correlation) {
+        let correlation = product / (sound_power * window_power.max(1.0)).sqrt();
+        if product > 0.0 && best.is_none_or(|best| correlation > best.correlation) {
             best = Some(Match {
                 offset,
                 correlation,
                 gain_db: 20.0 * (product / sound_power).log10(),
             });
         }
+        let entering = recording.get(offset + sound.len()).copied().unwrap_or(0.0);
+        window_power += f64::from(entering).powi(2) - f64::from(window[0]).powi(2);
     }
     best
+}
+
+/// Returns the sum of products, in eight independent sums so that the processor need not wait for each addition.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut sums = [0.0f32; 8];
+    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest = a_blocks.remainder().iter().zip(b_blocks.remainder());
+    let rest: f32 = rest.map(|(a, b)| a * b).sum();
+    for (a, b) in a_blocks.zip(b_blocks) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    f64::from(sums.iter().sum::<f32>() + rest)
 }
 
 #[cfg(test)]

@@ -180,9 +180,9 @@ fn check(head: &Head) -> Result<(), HeaderError> {
 }
 
 fn refusal(head: &Head, kind: ParseErrorKind, offset: usize) -> ParseError {
-    let header = match &kind {
-        ParseErrorKind::BadHeader(error) => Some(error.header.clone()),
-        _ => None,
+    let (header, offset) = match &kind {
+        ParseErrorKind::BadHeader(error) => (Some(error.header.clone()), 0),
+        _ => (None, offset),
     };
     let answer = match &head.start {
         Start::Request { method, .. } if *method != Method::Ack && head.headers.has(&HeaderName::Via) => {

@@ -42,6 +42,12 @@ impl ArrivalClock {
         self.offset = clocks.offset();
     }
 
+    /// Takes in the clocks again within a turn.
+    pub(crate) fn refresh(&mut self, clocks: ClockPair) {
+        self.now_ns = clocks.monotonic_ns;
+        self.offset = clocks.offset();
+    }
+
     /// Returns when a packet arrived, or `None` when its stamp fits neither this turn's clocks nor the last one's.
     ///
     /// A packet may arrive after the clocks were read and before it is read itself; then it arrived now.
@@ -59,13 +65,21 @@ impl ArrivalClock {
         })
     }
 
-    /// Returns the monotonic time of this turn.
+    /// Returns the monotonic time as last read.
     pub(crate) fn now_ns(&self) -> u64 {
         self.now_ns
     }
+
+    /// Returns both clocks as last read.
+    pub(crate) fn clocks(&self) -> ClockPair {
+        ClockPair {
+            monotonic_ns: self.now_ns,
+            wall_ns: self.now_ns.wrapping_sub(self.offset),
+        }
+    }
 }
 
-/// Longest time between the reading of the clocks and that of a packet: a turn with thousands of sockets.
+/// Longest time between the reading of the clocks and that of a packet: the tick of a conference with thousands of legs.
 const SINCE_READING_NS: i64 = 50_000_000;
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use crate::shard::ShardQueues;
 use crate::shard::command::Command;
 use crate::shard::key::{ConferenceKey, LegKey, Places};
 use crate::shard::thread::ThreadSignals;
-use crate::sys::Epoll;
 
 /// How long to wait before looking again whether a full command ring has room: a shard empties it every 5 ms.
 const RING_FULL_WAIT: Duration = Duration::from_millis(1);
@@ -28,7 +27,6 @@ const CONFERENCE_WEIGHT: usize = 8;
 pub(crate) struct ShardControl {
     pub(crate) queues: Arc<ShardQueues<LegSockets>>,
     pub(crate) signals: Arc<ThreadSignals>,
-    pub(crate) epoll: Arc<Epoll>,
     pub(crate) legs: Mutex<Places>,
     pub(crate) conferences: Mutex<Places>,
 }

@@ -12,7 +12,6 @@ use crate::config::{JoinOptions, LegMedia};
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
-use crate::io;
 use crate::keeper::Task;
 use crate::leg::Leg;
 use crate::leg::session::Session;
@@ -138,7 +137,9 @@ impl LegHandle {
         };
         drop_stale_datagrams(&leg.sockets);
         drop(leg.negotiate(session, sys::monotonic_ns()));
-        add_to(&self.plane.shards[shard], at, leg).await?;
+        self.plane.shards[shard]
+            .command(Command::AddLeg { at, leg })
+            .await?;
         *state = LegState::Placed(Placed {
             shard,
             at,
@@ -195,9 +196,7 @@ impl LegHandle {
         let waiting = request_leg(from, before, false).await?;
         *state = LegState::Closed(LegReport::default());
         let leg = waiting.await.map_err(|_| ControlError::Stopped)?;
-        // The sockets are open, so they can be taken out of a set they are in.
-        drop(io::unwatch(&from.epoll, &leg.sockets));
-        add_to(to, at, leg).await?;
+        to.command(Command::AddLeg { at, leg }).await?;
         *state = LegState::Placed(Placed {
             shard,
             at,
@@ -291,16 +290,6 @@ impl std::fmt::Debug for LegHandle {
             .field("rtp_addr", &self.rtp_addr)
             .finish_non_exhaustive()
     }
-}
-
-/// Watches a leg's sockets and hands the leg to a shard.
-async fn add_to(shard: &ShardControl, at: LegKey, leg: Box<Leg<LegSockets>>) -> Result<(), ControlError> {
-    // The kernel refuses only when it is out of memory or of the user's epoll watches.
-    if io::watch(&shard.epoll, &leg.sockets, at).is_err() {
-        shard.leg_left(at);
-        return Err(ControlError::Full);
-    }
-    shard.command(Command::AddLeg { at, leg }).await
 }
 
 /// Asks a shard for a leg; the place is free for others as soon as the command is queued.

@@ -14,7 +14,7 @@ use crate::control::{PlaneShared, ShardControl};
 use crate::error::{ControlError, MediaError, OpenLegError};
 use crate::event::{LegId, MediaEvent};
 use crate::handle::{ConferenceMediaHandle, LegHandle};
-use crate::io::{KernelIo, watch_waker};
+use crate::io::KernelIo;
 use crate::keeper::{Inbox, Keeper};
 use crate::leg::{Leg, LegSeed};
 use crate::metrics::{MediaAdmission, MediaMetrics, OverloadReason};
@@ -23,7 +23,6 @@ use crate::shard::key::Places;
 use crate::shard::thread::{self, ThreadSignals};
 use crate::shard::{Capacity, Outbox, Shard, ShardQueues};
 use crate::stats::StatsCell;
-use crate::sys::Epoll;
 
 /// Rate of every mix as long as all codecs are narrowband.
 const MIX_RATE_HZ: u32 = 8000;
@@ -259,9 +258,7 @@ fn default_shards() -> usize {
 
 /// Allocates a shard, the control side's view of it and the receiving ends of its rings.
 fn build_shard(capacity: Capacity) -> io::Result<(Shard<KernelIo>, ShardControl, Inbox)> {
-    let epoll = Arc::new(Epoll::new()?);
     let signals = Arc::new(ThreadSignals::new()?);
-    watch_waker(&epoll, &signals.waker)?;
     let queues = Arc::new(ShardQueues::<LegSockets>::new(COMMAND_RING));
     let (events_in, events) = rtrb::RingBuffer::new(EVENT_RING);
     let (returned_in, returned) = rtrb::RingBuffer::new(RETURN_RING);
@@ -269,16 +266,10 @@ fn build_shard(capacity: Capacity) -> io::Result<(Shard<KernelIo>, ShardControl,
         events: events_in,
         returned: returned_in,
     };
-    let shard = Shard::new(
-        KernelIo::new(Arc::clone(&epoll)),
-        Arc::clone(&queues),
-        outbox,
-        capacity,
-    );
+    let shard = Shard::new(KernelIo, Arc::clone(&queues), outbox, capacity);
     let control = ShardControl {
         queues,
         signals,
-        epoll,
         legs: Mutex::new(Places::new(capacity.legs)),
         conferences: Mutex::new(Places::new(capacity.conferences)),
     };

@@ -1,5 +1,5 @@
-//! The system calls that the standard library has no name for: clocks, absolute sleep, epoll, datagrams with kernel
-//! receive times, real-time priority. All unsafe code of the media plane is in this file; it keeps no state and takes
+//! The system calls that the standard library has no name for: clocks, absolute sleep, datagrams with kernel receive
+//! times, real-time priority, waking a thread. All unsafe code of the media plane is in this file; it keeps no state and takes
 //! no decision.
 
 #![allow(unsafe_code)] // each block says what it relies on
@@ -7,7 +7,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 /// Nanoseconds per second.
@@ -99,67 +99,6 @@ fn set_option(
     .map(drop)
 }
 
-/// A set of sockets to be told of when they can be read; level-triggered.
-#[derive(Debug)]
-pub(crate) struct Epoll(OwnedFd);
-
-impl Epoll {
-    pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: no pointers; the descriptor returned is ours alone.
-        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: just created and owned by nobody else.
-        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// Adds a descriptor; its readiness is reported under `token`.
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: token,
-        };
-        self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event)
-    }
-
-    /// Removes a descriptor.
-    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: 0, u64: 0 };
-        self.control(libc::EPOLL_CTL_DEL, fd.as_raw_fd(), &mut event)
-    }
-
-    fn control(&self, operation: libc::c_int, fd: RawFd, event: &mut libc::epoll_event) -> io::Result<()> {
-        // SAFETY: both descriptors are open while borrowed, and `event` is valid for the call.
-        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, event) }).map(drop)
-    }
-
-    /// Writes the tokens of readable sockets to `tokens`, as many as it has room for, and returns their number.
-    /// Waits for the first one if `wait`, else returns at once.
-    pub(crate) fn wait(&self, events: &mut EventBuffer, wait: bool) -> usize {
-        let timeout = if wait { -1 } else { 0 };
-        let room = events.0.len() as libc::c_int;
-        // SAFETY: the buffer has room for that many events.
-        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.0.as_mut_ptr(), room, timeout) };
-        usize::try_from(count).unwrap_or(0) // an interrupted wait saw nothing
-    }
-}
-
-/// Room for what one [`Epoll::wait`] finds.
-pub(crate) struct EventBuffer(Vec<libc::epoll_event>);
-
-impl EventBuffer {
-    pub(crate) fn new(room: usize) -> Self {
-        EventBuffer(vec![libc::epoll_event { events: 0, u64: 0 }; room.max(1)])
-    }
-
-    pub(crate) fn room(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns the token of the event at `index`.
-    pub(crate) fn token(&self, index: usize) -> u64 {
-        self.0[index].u64 // a copy: the field may be unaligned
-    }
-}
-
 /// A counter in the kernel that wakes a thread that waits for it.
 #[derive(Debug)]
 pub(crate) struct Waker(OwnedFd);
@@ -167,29 +106,23 @@ pub(crate) struct Waker(OwnedFd);
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: no pointers; the descriptor returned is ours alone.
-        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) })?;
         // SAFETY: just created and owned by nobody else.
         Ok(Waker(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Makes the descriptor readable.
+    /// Ends the current or the next wait.
     pub(crate) fn wake(&self) {
         let one = 1u64;
-        // SAFETY: eight valid bytes. A full counter means that a wake-up is already pending.
+        // SAFETY: eight valid bytes. The counter would have to reach 2^64 − 2 before this could block.
         unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
 
-    /// Makes the descriptor unreadable again.
-    pub(crate) fn clear(&self) {
+    /// Waits until it was woken since the last wait. Returns early only on a signal.
+    pub(crate) fn wait(&self) {
         let mut count = 0u64;
-        // SAFETY: room for eight bytes. Nothing to read means nothing to clear.
+        // SAFETY: room for eight bytes.
         unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
-    }
-}
-
-impl AsFd for Waker {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
@@ -355,6 +288,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::os::fd::AsFd;
 
     use super::*;
 
@@ -384,20 +318,15 @@ mod tests {
     }
 
     #[test]
-    fn epoll_reports_what_can_be_read_until_it_is_read() {
-        let epoll = Epoll::new().unwrap();
-        let waker = Waker::new().unwrap();
-        let mut events = EventBuffer::new(4);
-        epoll.add(waker.as_fd(), 7).unwrap();
-        assert_eq!(epoll.wait(&mut events, false), 0);
+    fn waking_ends_one_wait() {
+        let waker = std::sync::Arc::new(Waker::new().unwrap());
         waker.wake();
-        for _ in 0..2 {
-            assert_eq!(epoll.wait(&mut events, true), 1);
-            assert_eq!(events.token(0), 7);
-        }
-        waker.clear();
-        assert_eq!(epoll.wait(&mut events, false), 0);
-        epoll.remove(waker.as_fd()).unwrap();
+        waker.wake();
+        waker.wait(); // at once
+        let other = std::sync::Arc::clone(&waker);
+        let thread = std::thread::spawn(move || other.wake());
+        waker.wait();
+        thread.join().unwrap();
     }
 
     #[test]

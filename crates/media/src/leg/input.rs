@@ -12,6 +12,9 @@ use crate::metrics::DropReason;
 /// Samples of the longest packet that is decoded: 120 ms at 8 kHz.
 pub(crate) const MAX_FRAME_SAMPLES: usize = 960;
 
+/// Audio in a packet before one was seen, in nanoseconds.
+const USUAL_PACKET_NS: u64 = 20_000_000;
+
 /// Mean absolute sample up to which a frame counts as silence that may be shortened or stretched unheard.
 const SILENCE_SCORE: u16 = 8;
 
@@ -31,6 +34,8 @@ pub(crate) struct Input {
     digits: TelephoneEventReceiver,
     /// Decoded samples beyond the last block.
     rest: Rest,
+    /// Audio in the last packet, in nanoseconds: when to look for the next.
+    packet_ns: u64,
     /// Concealed audio, in units of the RTP clock.
     concealed: u64,
     pub(crate) digits_received: u64,
@@ -56,6 +61,7 @@ impl Input {
                 start: 0,
                 end: 0,
             },
+            packet_ns: USUAL_PACKET_NS,
             concealed: 0,
             digits_received: 0,
         }
@@ -77,6 +83,9 @@ impl Input {
         playing: bool,
     ) -> Result<Option<DtmfEvent>, DropReason> {
         let content = content(session, packet)?;
+        if let Content::Audio { samples } = content {
+            self.packet_ns = session.clock_rate().nanoseconds(u64::from(samples));
+        }
         if content == Content::NoAudio {
             self.reception.received_untimed(packet);
         } else if self.reception.received(arrival_ns, packet) == Reception::Duplicate {
@@ -93,6 +102,11 @@ impl Input {
         };
         self.digits_received += u64::from(digit.is_some());
         Ok(digit)
+    }
+
+    /// Returns the time from one packet of the stream to the next.
+    pub(crate) fn packet_ns(&self) -> u64 {
+        self.packet_ns
     }
 
     fn drop_reason(&mut self, rejected: Rejected) -> DropReason {

@@ -77,8 +77,8 @@ pub(crate) struct Received<'a> {
     pub(crate) from: SocketAddr,
     /// Arrival on the monotonic clock.
     pub(crate) arrival_ns: u64,
-    /// This turn's wall clock.
-    pub(crate) wall_ns: u64,
+    /// The clocks when it was read.
+    pub(crate) now: ClockPair,
 }
 
 impl<S> Leg<S> {
@@ -200,7 +200,9 @@ impl<S> Leg<S> {
                 .record_sender_report(received.arrival_ns, ssrc, info.ntp);
         }
         if let Some(block) = rtcp.report {
-            self.reports.heard(&block, received.wall_ns);
+            let waited_ns = received.now.monotonic_ns.saturating_sub(received.arrival_ns);
+            self.reports
+                .heard(&block, received.now.wall_ns.saturating_sub(waited_ns));
         }
         Ok(())
     }

@@ -36,8 +36,6 @@ pub(crate) struct Output {
     own: Box<[i16]>,
     payload: Box<[u8]>,
     payload_len: usize,
-    /// The packet is complete and not sent yet.
-    pub(crate) ready: bool,
     /// When the last block was due; the media time of what is sent follows it.
     pub(crate) last_block_ns: Option<u64>,
     pub(crate) packets_sent: u64,
@@ -52,7 +50,6 @@ impl Output {
             own: vec![0; MAX_PACKET_SAMPLES].into_boxed_slice(),
             payload: vec![0; MAX_PACKET_SAMPLES * 2].into_boxed_slice(),
             payload_len: 0,
-            ready: false,
             last_block_ns: None,
             packets_sent: 0,
             octets_sent: 0,
@@ -82,7 +79,6 @@ impl Output {
             units
         };
         self.packing = Packing::Waiting;
-        self.ready = false;
         if lost + further > 0 {
             self.sender.skip(lost + further);
         }

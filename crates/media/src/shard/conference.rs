@@ -1,13 +1,13 @@
-//! One conference's audio on its shard: who is in it, the mixer, the encode groups, when it ticks. `mix` computes without
-//! a system call, lock or allocation; `send` only sends.
+//! One conference's audio on its shard: who is in it, the mixer, the encode groups. A tick receives and decodes leg by
+//! leg, mixes, and packs and sends leg by leg; but for receiving and sending it makes no system call.
 
 use confab_mixer::{MixFormat, Mixer, MixerStorage, Signal, SlotId};
 use confab_rtp::Tick;
 use confab_rtp::packet::HEADER_LEN;
 
-use super::Scratch;
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, Tenants};
+use super::{Bench, Scratch};
 use crate::config::JoinOptions;
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::{Channel, ShardIo};
@@ -16,7 +16,7 @@ use crate::leg::notices::EventSink;
 use crate::leg::output::{Packing, Shared};
 use crate::leg::session::Session;
 use crate::leg::{Leg, Membership};
-use crate::metrics::{DropReason, ShardCounters};
+use crate::metrics::DropReason;
 
 /// A leg and its place in the mix.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +57,8 @@ pub(crate) struct ConferenceAudio {
     groups: Vec<EncodeGroup>,
     /// Media time of the next block.
     position_ms: u64,
+    /// Legs heard in this tick.
+    contributions: usize,
     floor: Option<LegId>,
     floor_told: Option<LegId>,
     /// One block of whoever is being decoded or mixed for.
@@ -72,6 +74,7 @@ impl ConferenceAudio {
             members: Vec::with_capacity(capacity),
             groups: EncodeGroup::all(),
             position_ms: 0,
+            contributions: 0,
             floor: None,
             floor_told: None,
             block: vec![0; format.block_samples()].into_boxed_slice(),
@@ -172,11 +175,12 @@ impl ConferenceAudio {
         membership.group = self.enter_group(session).unwrap_or(membership.group);
     }
 
-    /// Empties the conference before it is given back.
-    pub(crate) fn dismiss<S>(&mut self, legs: &mut Tenants<Leg<S>>) {
+    /// Empties the conference before it is given back; notes the places of its legs.
+    pub(crate) fn dismiss<S>(&mut self, legs: &mut Tenants<Leg<S>>, dismissed: &mut Vec<u32>) {
         while let Some(member) = self.members.pop() {
             if let Some(leg) = legs.at(member.leg) {
                 self.leave(leg);
+                dismissed.push(member.leg);
             }
         }
     }
@@ -207,16 +211,82 @@ impl ConferenceAudio {
         Some(index)
     }
 
-    /// Computes one tick: decodes what is due of every leg, mixes, encodes what listeners share and what they do not.
-    pub(crate) fn mix<S>(
+    /// Runs one tick: reads what came (when `receive`), decodes what is due, mixes, encodes, sends.
+    pub(crate) fn tick<I: ShardIo>(
         &mut self,
-        legs: &mut Tenants<Leg<S>>,
-        scratch: &mut Scratch,
+        legs: &mut Tenants<Leg<I::Sockets>>,
+        bench: &mut Bench<I>,
         time: TickTime,
-        sink: &mut impl EventSink,
+        receive: bool,
     ) {
-        self.take_inputs(legs, scratch, time, sink);
+        self.mixer.begin();
+        for index in 0..self.members.len() {
+            let member = self.members[index];
+            if let Some(leg) = legs.at(member.leg) {
+                if receive {
+                    bench.receive_rtp(leg);
+                }
+                self.take_input(leg, member.slot, &mut bench.scratch, &mut bench.outbox, time);
+            }
+        }
+        self.mix(legs, &mut bench.outbox);
+        let mut sent = 0;
+        for index in 0..self.members.len() {
+            let member = self.members[index];
+            if let Some(leg) = legs.at(member.leg)
+                && self.pack(leg, member.slot, time.due_ns)
+            {
+                sent += u64::from(self.send(leg, bench));
+            }
+        }
+        bench.counters().packets_out.add(sent);
+        self.position_ms += u64::from(self.mixer.block_ms());
+    }
+
+    /// Gives the mixer one block of a leg.
+    fn take_input<S>(
+        &mut self,
+        leg: &mut Leg<S>,
+        slot: SlotId,
+        scratch: &mut Scratch,
+        sink: &mut impl EventSink,
+        time: TickTime,
+    ) {
+        let Some(session) = &mut leg.session else { return };
+        let block = &mut self.block[..self.mixer.block_samples()];
+        let tick = Tick {
+            at_ns: time.due_ns,
+            samples: session.scale().units(block.len()),
+        };
+        let unheard = self.mixer.unheard_up_to(slot);
+        let heard = session.receives
+            && leg.input.fill(session, tick, block, &mut scratch.frame, unheard) == Block::Audio;
+        let report = if heard {
+            self.mixer.input(slot, block)
+        } else {
+            self.mixer.input_quiet(slot)
+        };
+        leg.stats.set_energy(report.score);
+        if let Some(talking) = report.talking_changed {
+            leg.set_talking(talking);
+            if !talking {
+                sink.level(MediaEvent::Energy {
+                    leg: leg.id,
+                    score: report.score,
+                });
+            }
+        } else if leg.notices.is_talking() {
+            leg.notices.level(time.now_ns, report.score, sink);
+        }
+        if leg.notices.waiting {
+            leg.notices.tell(time.now_ns, sink);
+        }
+    }
+
+    /// Sums the blocks, and starts or goes on with the packets that listeners share.
+    fn mix<S>(&mut self, legs: &mut Tenants<Leg<S>>, sink: &mut impl EventSink) {
         let mixed = self.mixer.mix();
+        self.contributions = mixed.contributions;
         if mixed.floor_changed {
             self.floor = self.mixer.floor().and_then(|slot| self.leg_at(slot, legs));
         }
@@ -231,62 +301,13 @@ impl ConferenceAudio {
         for group in self.groups.iter_mut().filter(|group| group.members > 0) {
             group.take_block(self.position_ms, self.mixer.common());
         }
-        for index in 0..self.members.len() {
-            let member = self.members[index];
-            if let Some(leg) = legs.at(member.leg) {
-                self.pack(leg, member.slot, mixed.contributions, time.due_ns);
-            }
-        }
-        self.position_ms += u64::from(self.mixer.block_ms());
-    }
-
-    /// Gives the mixer one block of every leg.
-    fn take_inputs<S>(
-        &mut self,
-        legs: &mut Tenants<Leg<S>>,
-        scratch: &mut Scratch,
-        time: TickTime,
-        sink: &mut impl EventSink,
-    ) {
-        self.mixer.begin();
-        let block = &mut self.block[..self.mixer.block_samples()];
-        for member in &self.members {
-            let Some(leg) = legs.at(member.leg) else { continue };
-            let Some(session) = &mut leg.session else { continue };
-            let tick = Tick {
-                at_ns: time.due_ns,
-                samples: session.scale().units(block.len()),
-            };
-            let unheard = self.mixer.unheard_up_to(member.slot);
-            let heard = session.receives
-                && leg.input.fill(session, tick, block, &mut scratch.frame, unheard) == Block::Audio;
-            let report = if heard {
-                self.mixer.input(member.slot, block)
-            } else {
-                self.mixer.input_quiet(member.slot)
-            };
-            leg.stats.set_energy(report.score);
-            if let Some(talking) = report.talking_changed {
-                leg.set_talking(talking);
-                if !talking {
-                    sink.level(MediaEvent::Energy {
-                        leg: leg.id,
-                        score: report.score,
-                    });
-                }
-            } else if leg.notices.is_talking() {
-                leg.notices.level(time.now_ns, report.score, sink);
-            }
-            if leg.notices.waiting {
-                leg.notices.tell(time.now_ns, sink);
-            }
-        }
     }
 
     /// Puts this tick's block of what a listener hears into his packet, and encodes the packet when that completes it.
-    fn pack<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, contributions: usize, due_ns: u64) {
+    /// Returns whether it is complete.
+    fn pack<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, due_ns: u64) -> bool {
         let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
-            return;
+            return false;
         };
         let group = &mut self.groups[membership.group];
         let output = &mut leg.output;
@@ -295,12 +316,12 @@ impl ConferenceAudio {
         let begins = group.start == 0;
         if !session.sends || (output.packing == Packing::Waiting && !begins) {
             output.skip(scale.units(group.start), scale.units(group.end - group.start));
-            return;
+            return false;
         }
         let heard = match self.mixer.signal(slot) {
             Signal::Own => None,
             // Where nobody speaks the common mix is silence too, and shared by more.
-            Signal::Silence if contributions > 0 => Some(Shared::Silence),
+            Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
             Signal::Silence | Signal::Common => Some(Shared::Common),
         };
         output.packing = match (output.packing, heard) {
@@ -325,28 +346,49 @@ impl ConferenceAudio {
             match output.packing {
                 Packing::Shared(signal) => group.encode(signal),
                 Packing::Own => output.encode_own(session, group.packet_samples()),
-                Packing::Waiting => {}
+                Packing::Waiting => return false,
             }
-            output.ready = output.packing != Packing::Waiting;
         }
+        group.complete
     }
 
-    /// Sends the packets that the last [`mix`](Self::mix) completed.
-    pub(crate) fn send<I: ShardIo>(
-        &mut self,
-        legs: &mut Tenants<Leg<I::Sockets>>,
-        scratch: &mut Scratch,
-        io: &mut I,
-        counters: &ShardCounters,
-    ) {
-        let mut sent = 0;
-        for member in &self.members {
-            let Some(leg) = legs.at(member.leg) else { continue };
-            if std::mem::take(&mut leg.output.ready) {
-                sent += u64::from(send_packet(&self.groups, leg, scratch, io, counters));
-            }
+    /// Sends a leg's completed packet; returns whether it went out.
+    fn send<I: ShardIo>(&self, leg: &mut Leg<I::Sockets>, bench: &mut Bench<I>) -> bool {
+        let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
+            return false;
+        };
+        let group = &self.groups[membership.group];
+        let units = session.scale().units(group.packet_samples());
+        let Some(to) = &leg.rtp_to else {
+            bench.counters().dropped(DropReason::SendForbidden);
+            leg.output.sender.skip(units);
+            return false;
+        };
+        let payload = match leg.output.packing {
+            Packing::Shared(signal) => group.payload(signal),
+            Packing::Own => leg.output.own_payload(),
+            Packing::Waiting => return false,
+        };
+        let length = payload.len();
+        let packet = &mut bench.scratch.packet;
+        let (head, body) = packet
+            .split_first_chunk_mut()
+            .expect("the packet buffer is longer than a header");
+        body[..length].copy_from_slice(payload);
+        leg.output
+            .sender
+            .next_packet(session.send_pt, units, length)
+            .write(head);
+        if !bench
+            .io
+            .send(&leg.sockets, Channel::Rtp, &packet[..HEADER_LEN + length], to)
+        {
+            bench.counters().dropped(DropReason::SendFailed);
+            return false;
         }
-        counters.packets_out.add(sent);
+        leg.output.packets_sent += 1;
+        leg.output.octets_sent += length as u64;
+        true
     }
 
     /// Leaves out `ticks`: media time passes, nothing is mixed or sent.
@@ -368,53 +410,6 @@ impl ConferenceAudio {
         let member = self.members.iter().find(|member| member.slot == slot)?;
         legs.at(member.leg).map(|leg| leg.id)
     }
-}
-
-/// Sends a leg's completed packet; returns whether it went out.
-fn send_packet<I: ShardIo>(
-    groups: &[EncodeGroup],
-    leg: &mut Leg<I::Sockets>,
-    scratch: &mut Scratch,
-    io: &mut I,
-    counters: &ShardCounters,
-) -> bool {
-    let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
-        return false;
-    };
-    let group = &groups[membership.group];
-    let units = session.scale().units(group.packet_samples());
-    let Some(to) = &leg.rtp_to else {
-        counters.dropped(DropReason::SendForbidden);
-        leg.output.sender.skip(units);
-        return false;
-    };
-    let payload = match leg.output.packing {
-        Packing::Shared(signal) => group.payload(signal),
-        Packing::Own => leg.output.own_payload(),
-        Packing::Waiting => return false,
-    };
-    let length = payload.len();
-    let (head, body) = scratch
-        .packet
-        .split_first_chunk_mut()
-        .expect("the packet buffer is longer than a header");
-    body[..length].copy_from_slice(payload);
-    leg.output
-        .sender
-        .next_packet(session.send_pt, units, length)
-        .write(head);
-    if !io.send(
-        &leg.sockets,
-        Channel::Rtp,
-        &scratch.packet[..HEADER_LEN + length],
-        to,
-    ) {
-        counters.dropped(DropReason::SendFailed);
-        return false;
-    }
-    leg.output.packets_sent += 1;
-    leg.output.octets_sent += length as u64;
-    true
 }
 
 fn greatest_common_divisor(mut a: u16, mut b: u16) -> u16 {

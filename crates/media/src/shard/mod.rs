@@ -1,8 +1,11 @@
-//! A shard: the owner of legs and conferences. One [`turn`](Shard::turn) receives what came, carries out commands, runs
-//! the conferences that are due, sends, and looks after some of its legs. Time and datagrams come through
+//! A shard: the owner of legs and conferences. One [`turn`](Shard::turn) carries out commands, runs the conferences that
+//! are due (each receives, mixes and sends) and looks after some of its legs. Time and datagrams come through
 //! [`ShardIo`](crate::io::ShardIo), so a turn is the same in a test and on its thread.
 //!
-//! In a turn: no lock, no logging, no allocation; in the mixing of a conference no system call either.
+//! In a turn: no lock, no logging, no allocation; in mixing no system call either.
+//!
+//! A socket is read by the tick that wants its packet, without asking first whether there is one: at a packet per tick the
+//! asking costs more than it saves, and what the packet touches is still in the cache when its leg is mixed and sent to.
 
 pub(crate) mod command;
 pub(crate) mod conference;
@@ -21,7 +24,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::arrival::{ArrivalClock, ClockPair};
 use crate::event::MediaEvent;
-use crate::io::{Channel, Readable, ShardIo};
+use crate::io::{Channel, ShardIo};
 use crate::leg::input::MAX_FRAME_SAMPLES;
 use crate::leg::notices::EventSink;
 use crate::leg::{Leg, Received};
@@ -36,8 +39,11 @@ pub(crate) const QUANTUM_NS: u64 = 5_000_000;
 /// Ticks that a conference makes up for in one turn before it leaves out the rest.
 const MAX_CATCH_UP_TICKS: u32 = 4;
 
-/// Datagrams beyond the first that are taken from one socket in a turn after a late start.
-const MAX_EXTRA_ROUNDS: u64 = 7;
+/// Turns from one reading of a leg without conference to the next.
+const LOOSE_TURNS: u32 = 4;
+
+/// Datagrams taken from one socket at a time; more stay in its buffer, and beyond that the kernel drops them.
+const MAX_BACKLOG: u32 = 32;
 
 /// Commands carried out in one turn.
 const MAX_COMMANDS: usize = 1024;
@@ -109,6 +115,16 @@ pub(crate) struct Scratch {
     pub(crate) frame: [i16; MAX_FRAME_SAMPLES],
 }
 
+/// What reading one datagram has shown.
+enum Read {
+    /// There was none.
+    Nothing,
+    /// It was wanted, and the one after it is not due yet.
+    Fresh,
+    /// It was not wanted, or the one after it is due: another may stand behind it.
+    MoreBehind,
+}
+
 /// How many legs and conferences a shard has places for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
@@ -116,21 +132,93 @@ pub(crate) struct Capacity {
     pub(crate) conferences: u32,
 }
 
+/// What the parts of a turn work with.
+pub(crate) struct Bench<I: ShardIo> {
+    pub(crate) io: I,
+    pub(crate) queues: Arc<ShardQueues<I::Sockets>>,
+    pub(crate) outbox: Outbox<I::Sockets>,
+    pub(crate) scratch: Box<Scratch>,
+    arrivals: ArrivalClock,
+}
+
+impl<I: ShardIo> Bench<I> {
+    pub(crate) fn counters(&self) -> &ShardCounters {
+        &self.queues.counters
+    }
+
+    /// Reads what has come to a leg's RTP socket. As a rule that is one packet per tick, and looking for a second one
+    /// would cost a system call: it is looked for when the next packet should have come already, or when this one was
+    /// not wanted, so that a flood from elsewhere does not hold up the caller's audio.
+    pub(crate) fn receive_rtp(&mut self, leg: &mut Leg<I::Sockets>) {
+        for _ in 0..MAX_BACKLOG {
+            match self.receive_one(leg, Channel::Rtp) {
+                Read::Nothing | Read::Fresh => break,
+                Read::MoreBehind => {}
+            }
+        }
+    }
+
+    /// Reads what has come to a leg's RTCP socket.
+    fn receive_rtcp(&mut self, leg: &mut Leg<I::Sockets>) {
+        for _ in 0..MAX_BACKLOG {
+            if let Read::Nothing = self.receive_one(leg, Channel::Rtcp) {
+                break;
+            }
+        }
+    }
+
+    /// Reads one datagram.
+    fn receive_one(&mut self, leg: &mut Leg<I::Sockets>, channel: Channel) -> Read {
+        let Some(datagram) = self.io.receive(&leg.sockets, channel, &mut self.scratch.receive) else {
+            return Read::Nothing;
+        };
+        let counters = &self.queues.counters;
+        counters.packets_in.add(1);
+        let now_ns = self.arrivals.now_ns();
+        let stamped = datagram
+            .wall_ns
+            .and_then(|stamp| self.arrivals.monotonic_ns(stamp));
+        let arrival_ns = stamped.unwrap_or_else(|| {
+            counters.arrivals_unstamped.add(1);
+            now_ns
+        });
+        let bytes = &self.scratch.receive[..datagram.length];
+        let received = Received {
+            bytes,
+            from: datagram.from,
+            arrival_ns,
+            now: self.arrivals.clocks(),
+        };
+        let result = match channel {
+            _ if datagram.truncated => Err(DropReason::Oversized),
+            Channel::Rtp => leg.receive_rtp(&received),
+            Channel::Rtcp => leg.receive_rtcp(&received),
+        };
+        match result {
+            Err(reason) => {
+                counters.dropped(reason);
+                Read::MoreBehind
+            }
+            Ok(()) if arrival_ns + leg.input.packet_ns() <= now_ns => Read::MoreBehind,
+            Ok(()) => Read::Fresh,
+        }
+    }
+}
+
 /// The state of one shard.
 pub(crate) struct Shard<I: ShardIo> {
-    io: I,
-    queues: Arc<ShardQueues<I::Sockets>>,
-    outbox: Outbox<I::Sockets>,
+    bench: Bench<I>,
     legs: Tenants<Leg<I::Sockets>>,
     conferences: Tenants<ConferenceAudio>,
     /// When the conference at each place ticks next; never for an empty place.
     due_ns: Vec<u64>,
+    /// Places of the legs that are in no conference.
+    loose: Vec<u32>,
     /// A point in time that turns and ticks lie whole quanta from.
     origin_ns: u64,
-    arrivals: ArrivalClock,
+    turn: u32,
     /// Place of the next leg to look after.
     next_leg: u32,
-    scratch: Box<Scratch>,
 }
 
 impl<I: ShardIo> Shard<I> {
@@ -142,21 +230,26 @@ impl<I: ShardIo> Shard<I> {
         capacity: Capacity,
     ) -> Self {
         let clocks = io.clocks();
+        let scratch = Box::new(Scratch {
+            receive: [0; MAX_DATAGRAM],
+            packet: [0; MAX_PACKET],
+            frame: [0; MAX_FRAME_SAMPLES],
+        });
         Shard {
-            io,
-            queues,
-            outbox,
+            bench: Bench {
+                io,
+                queues,
+                outbox,
+                scratch,
+                arrivals: ArrivalClock::new(clocks),
+            },
             legs: Tenants::new(capacity.legs),
             conferences: Tenants::new(capacity.conferences),
             due_ns: vec![u64::MAX; capacity.conferences as usize],
+            loose: Vec::with_capacity(capacity.legs as usize),
             origin_ns: clocks.monotonic_ns,
-            arrivals: ArrivalClock::new(clocks),
+            turn: 0,
             next_leg: 0,
-            scratch: Box::new(Scratch {
-                receive: [0; MAX_DATAGRAM],
-                packet: [0; MAX_PACKET],
-                frame: [0; MAX_FRAME_SAMPLES],
-            }),
         }
     }
 
@@ -168,104 +261,44 @@ impl<I: ShardIo> Shard<I> {
 
     /// Returns whether there is nothing to own and nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.legs.count() == 0 && self.conferences.count() == 0 && self.queues.commands.is_empty()
+        self.legs.count() == 0 && self.conferences.count() == 0 && self.bench.queues.commands.is_empty()
     }
 
     /// Does everything that is due, `late_ns` after schedule.
     pub(crate) fn turn(&mut self, late_ns: u64) {
-        let clocks = self.io.clocks();
-        self.arrivals.turn(clocks);
+        let clocks = self.bench.io.clocks();
+        self.bench.arrivals.turn(clocks);
+        self.turn = self.turn.wrapping_add(1);
         self.carry_out_commands(clocks);
-        self.receive(late_ns, clocks.wall_ns);
         self.tick_conferences(clocks.monotonic_ns);
-        self.look_after_legs(clocks, late_ns);
-    }
-
-    /// Reads one datagram of every readable socket, and after a late start more, so that no backlog stays.
-    fn receive(&mut self, late_ns: u64, wall_ns: u64) {
-        let rounds = 1 + (late_ns / QUANTUM_NS).min(MAX_EXTRA_ROUNDS);
-        let mut polls = 2 * self.legs.count() / 64 + rounds as u32 + 1;
-        let mut received = 0;
-        for _ in 0..rounds {
-            let mut found = 0;
-            loop {
-                let (count, more) = self.io.poll();
-                found += count;
-                for index in 0..count {
-                    if let Some(readable) = self.io.readable(index) {
-                        received += u64::from(self.receive_one(readable, wall_ns));
-                    }
-                }
-                polls = polls.saturating_sub(1);
-                if !more || polls == 0 {
-                    break;
-                }
-            }
-            if found == 0 {
-                break;
-            }
-        }
-        self.queues.counters.packets_in.add(received);
-    }
-
-    /// Reads one datagram; returns whether there was one.
-    fn receive_one(&mut self, readable: Readable, wall_ns: u64) -> bool {
-        let LegKey { index, generation } = readable.leg;
-        let Some(leg) = self.legs.get(index, generation) else {
-            return false;
-        };
-        let Some(datagram) = self
-            .io
-            .receive(&leg.sockets, readable.channel, &mut self.scratch.receive)
-        else {
-            return false;
-        };
-        let counters = &self.queues.counters;
-        let stamped = datagram
-            .wall_ns
-            .and_then(|stamp| self.arrivals.monotonic_ns(stamp));
-        let arrival_ns = stamped.unwrap_or_else(|| {
-            counters.arrivals_unstamped.add(1);
-            self.arrivals.now_ns()
-        });
-        let bytes = &self.scratch.receive[..datagram.length];
-        let received = Received {
-            bytes,
-            from: datagram.from,
-            arrival_ns,
-            wall_ns,
-        };
-        let result = match readable.channel {
-            _ if datagram.truncated => Err(DropReason::Oversized),
-            Channel::Rtp => leg.receive_rtp(&received),
-            Channel::Rtcp => leg.receive_rtcp(&received),
-        };
-        if let Err(reason) = result {
-            counters.dropped(reason);
-        }
-        true
+        self.receive_for_loose_legs();
+        self.look_after_legs(late_ns);
     }
 
     /// Runs the conferences that are due: at most a few ticks of each, then media time goes on without them.
     fn tick_conferences(&mut self, now_ns: u64) {
         for index in 0..self.conferences.end() {
-            let mut due_ns = self.due_ns[index];
-            if due_ns > now_ns {
+            if self.due_ns[index] > now_ns {
                 continue;
             }
             let Some(conference) = self.conferences.at(index as u32) else {
                 continue;
             };
-            let counters = &self.queues.counters;
-            for _ in 0..MAX_CATCH_UP_TICKS {
-                let start_ns = self.io.clocks().monotonic_ns;
+            let mut due_ns = self.due_ns[index];
+            for number in 0..MAX_CATCH_UP_TICKS {
+                let clocks = self.bench.io.clocks();
+                self.bench.arrivals.refresh(clocks);
+                let start_ns = clocks.monotonic_ns;
+                let time = TickTime {
+                    due_ns,
+                    now_ns: start_ns,
+                };
+                conference.tick(&mut self.legs, &mut self.bench, time, number == 0);
+                let end_ns = self.bench.io.clocks().monotonic_ns;
+                let counters = self.bench.counters();
                 counters
                     .lateness
                     .record_us(start_ns.saturating_sub(due_ns) / 1000);
-                let time = TickTime { due_ns, now_ns };
-                conference.mix(&mut self.legs, &mut self.scratch, time, &mut self.outbox);
-                conference.send(&mut self.legs, &mut self.scratch, &mut self.io, counters);
-                let end_ns = self.io.clocks().monotonic_ns;
                 counters
                     .tick_duration
                     .record_us(end_ns.saturating_sub(start_ns) / 1000);
@@ -278,44 +311,65 @@ impl<I: ShardIo> Shard<I> {
             if due_ns <= now_ns {
                 let behind = (now_ns - due_ns) / conference.block_ns() + 1;
                 conference.skip(&mut self.legs, behind);
-                counters.ticks_skipped.add(behind);
+                self.bench.counters().ticks_skipped.add(behind);
                 due_ns += behind * conference.block_ns();
             }
             self.due_ns[index] = due_ns;
         }
     }
 
+    /// Reads the sockets of legs that no tick reads, each every 20 ms.
+    fn receive_for_loose_legs(&mut self) {
+        for &index in self
+            .loose
+            .iter()
+            .filter(|&&index| index.wrapping_add(self.turn).is_multiple_of(LOOSE_TURNS))
+        {
+            if let Some(leg) = self.legs.at(index) {
+                self.bench.receive_rtp(leg);
+            }
+        }
+    }
+
     /// Looks after as many legs as must be so that each has its turn in time.
-    fn look_after_legs(&mut self, clocks: ClockPair, late_ns: u64) {
+    fn look_after_legs(&mut self, late_ns: u64) {
         let end = self.legs.end() as u64;
-        let share = (QUANTUM_NS + late_ns).min(LOOK_AFTER_NS);
-        let mut sent = 0;
-        for _ in 0..(end * share).div_ceil(LOOK_AFTER_NS) {
+        let share_ns = (QUANTUM_NS + late_ns).min(LOOK_AFTER_NS);
+        for _ in 0..(end * share_ns).div_ceil(LOOK_AFTER_NS) {
             if u64::from(self.next_leg) >= end {
                 self.next_leg = 0;
             }
             if let Some(leg) = self.legs.at(self.next_leg) {
-                sent += u64::from(leg.look_after(&mut self.io, clocks, &mut self.outbox));
+                self.bench.receive_rtcp(leg);
+                let Bench {
+                    io,
+                    queues,
+                    outbox,
+                    arrivals,
+                    ..
+                } = &mut self.bench;
+                if leg.look_after(io, arrivals.clocks(), outbox) {
+                    queues.counters.packets_out.add(1);
+                }
             }
             self.next_leg += 1;
         }
-        self.queues.counters.packets_out.add(sent);
     }
 
     fn carry_out_commands(&mut self, clocks: ClockPair) {
         for _ in 0..MAX_COMMANDS {
-            if self.outbox.returned.is_full() {
+            if self.bench.outbox.returned.is_full() {
                 break; // what a command leaves over must have somewhere to go
             }
-            let Some(command) = self.queues.commands.pop() else {
+            let Some(command) = self.bench.queues.commands.pop() else {
                 break;
             };
             if let Some(returned) = self.carry_out(command, clocks) {
                 // There was room, and this is the only producer.
-                drop(self.outbox.returned.push(returned));
+                drop(self.bench.outbox.returned.push(returned));
             }
         }
-        let counters = &self.queues.counters;
+        let counters = self.bench.counters();
         counters.legs.store(self.legs.count(), Relaxed);
         counters.conferences.store(self.conferences.count(), Relaxed);
     }
@@ -324,7 +378,10 @@ impl<I: ShardIo> Shard<I> {
     fn carry_out(&mut self, command: Command<I::Sockets>, clocks: ClockPair) -> Option<Returned<I::Sockets>> {
         let now_ns = clocks.monotonic_ns;
         let left_over = match command {
-            Command::AddLeg { at, leg } => self.legs.insert(at.index, at.generation, leg).map(garbage),
+            Command::AddLeg { at, leg } => {
+                self.loose.push(at.index); // one for each place at most, so there is room
+                self.legs.insert(at.index, at.generation, leg).map(garbage)
+            }
             Command::TakeLeg { at, bye, reply } => {
                 let Some(leg) = self.take_leg(at, bye, clocks) else {
                     return Some(Returned::NoLeg { reply });
@@ -348,8 +405,9 @@ impl<I: ShardIo> Shard<I> {
                 self.leave(at);
                 if let Some(leg) = self.legs.get(at.index, at.generation)
                     && let Some(conference) = self.conferences.get(key.index, key.generation)
+                    && conference.join(key, at.index, leg, options, now_ns)
                 {
-                    conference.join(key, at.index, leg, options, now_ns);
+                    self.loose.retain(|&index| index != at.index);
                 }
                 None
             }
@@ -391,15 +449,22 @@ impl<I: ShardIo> Shard<I> {
     fn take_leg(&mut self, at: LegKey, bye: bool, clocks: ClockPair) -> Option<Box<Leg<I::Sockets>>> {
         self.leave(at);
         let mut leg = self.legs.remove(at.index, at.generation)?;
-        if bye && leg.report(&mut self.io, clocks, true) {
-            self.queues.counters.packets_out.add(1);
+        self.loose.retain(|&index| index != at.index);
+        if bye && leg.report(&mut self.bench.io, clocks, true) {
+            self.bench.counters().packets_out.add(1);
         }
         leg.publish();
         Some(leg)
     }
 
     fn leave(&mut self, at: LegKey) {
-        self.in_conference(at, ConferenceAudio::leave);
+        let loose = &mut self.loose;
+        if let Some(leg) = self.legs.get(at.index, at.generation)
+            && let Some(conference) = conference_of(leg, &mut self.conferences)
+        {
+            conference.leave(leg);
+            loose.push(at.index);
+        }
     }
 
     fn in_conference(&mut self, at: LegKey, act: impl FnOnce(&mut ConferenceAudio, &mut Leg<I::Sockets>)) {
@@ -446,7 +511,7 @@ impl<I: ShardIo> Shard<I> {
 
     fn remove_conference(&mut self, at: ConferenceKey) -> Option<Box<ConferenceAudio>> {
         let mut conference = self.conferences.remove(at.index, at.generation)?;
-        conference.dismiss(&mut self.legs);
+        conference.dismiss(&mut self.legs, &mut self.loose);
         self.due_ns[at.index as usize] = u64::MAX;
         Some(conference)
     }

@@ -55,7 +55,7 @@ impl ThreadSignals {
 
 /// Runs a shard until it is stopped.
 pub(crate) fn run(mut shard: Shard<KernelIo>, signals: &Arc<ThreadSignals>, number: usize) {
-    let queues = Arc::clone(&shard.queues);
+    let queues = Arc::clone(&shard.bench.queues);
     let counters = &queues.counters;
     let mut priority = Priority::ask(counters, number);
     let mut load = LoadMeter::new(sys::monotonic_ns(), QUANTUM_NS);
@@ -77,7 +77,7 @@ pub(crate) fn run(mut shard: Shard<KernelIo>, signals: &Arc<ThreadSignals>, numb
         due_ns = (due_ns + QUANTUM_NS).max(shard.next_turn_ns(end_ns) - QUANTUM_NS);
         if shard.is_idle() {
             publish(counters, None);
-            rest(&mut shard, signals);
+            rest(&shard, signals);
             let now_ns = sys::monotonic_ns();
             load.restart(now_ns);
             due_ns = shard.next_turn_ns(now_ns);
@@ -86,14 +86,13 @@ pub(crate) fn run(mut shard: Shard<KernelIo>, signals: &Arc<ThreadSignals>, numb
 }
 
 /// Waits for a command.
-fn rest(shard: &mut Shard<KernelIo>, signals: &ThreadSignals) {
+fn rest(shard: &Shard<KernelIo>, signals: &ThreadSignals) {
     signals.resting.store(true, SeqCst);
     fence(SeqCst); // `resting` is visible before the queue is looked at
     if shard.is_idle() && !signals.stop.load(SeqCst) {
-        shard.io.wait();
+        signals.waker.wait();
     }
     signals.resting.store(false, SeqCst);
-    signals.waker.clear();
 }
 
 fn publish(counters: &ShardCounters, figures: Option<LoadFigures>) {

@@ -37,14 +37,14 @@ fn what_is_no_media_of_the_leg_is_dropped_and_counted() {
     for (from, bytes, reason) in rows {
         let before = world.dropped(reason);
         world.deliver(&phone, Channel::Rtp, from, &bytes, 0);
-        world.turn();
+        world.turns(4);
         assert_eq!(world.dropped(reason), before + 1, "{reason:?}");
     }
     let before = world.dropped(DropReason::Duplicate);
     let mut again = phone;
     again.sequence = again.sequence.wrapping_sub(1);
     world.speak(&mut again, &steady(8));
-    world.turn();
+    world.turns(4);
     assert_eq!(world.dropped(DropReason::Duplicate), before + 1);
     for (bytes, reason) in [
         (&[0x80, 200, 0, 9][..], DropReason::MalformedRtcp),
@@ -52,7 +52,7 @@ fn what_is_no_media_of_the_leg_is_dropped_and_counted() {
     ] {
         let before = world.dropped(reason);
         world.deliver(&phone, Channel::Rtcp, phone.address, bytes, 0);
-        world.turn();
+        world.turns(50);
         assert_eq!(world.dropped(reason), before + 1);
     }
     let leg = world.take(&phone, false).unwrap();
@@ -182,12 +182,12 @@ fn the_peers_reports_give_round_trip_and_loss() {
     writer.receiver_report(Ssrc(phone.ssrc), &[block]).unwrap();
     let from = SocketAddr::new(phone.address.ip(), 4001);
     world.deliver(&phone, Channel::Rtcp, from, writer.finish(), 0);
-    world.turn();
+    world.turns(50);
     let stats = world.take(&phone, false).unwrap().stats.read();
     assert_eq!(stats.remote_fraction_lost, 64);
     let round_trip = stats.round_trip.unwrap();
     assert!(
-        round_trip.abs_diff(Duration::from_millis(45)) < Duration::from_millis(2),
+        round_trip.abs_diff(Duration::from_millis(40)) < Duration::from_millis(2),
         "{round_trip:?}"
     );
 }
@@ -212,7 +212,7 @@ fn reports_share_the_port_when_multiplexed() {
     let mut writer = RtcpWriter::new(&mut buffer);
     writer.receiver_report(Ssrc(phone.ssrc), &[]).unwrap();
     world.deliver(&phone, Channel::Rtp, phone.address, writer.finish(), 0);
-    world.turn();
+    world.turns(4);
     assert_eq!(world.metrics().dropped.iter().sum::<u64>(), 0);
 }
 
@@ -221,7 +221,7 @@ fn datagrams_for_places_without_a_leg_are_left_alone() {
     let mut world = World::new();
     let mut phone = world.leg(&media(0));
     world.speak(&mut phone, &steady(8));
-    world.turn();
+    world.turns(4);
     let stale = phone;
     world.take(&phone, false);
     world.speak(&mut phone, &steady(8));

@@ -6,7 +6,7 @@ use super::world::{MS, World, steady};
 use crate::event::{LegId, MediaEvent};
 use crate::io::Channel;
 use crate::shard::command::{Command, Returned};
-use crate::shard::{MAX_CATCH_UP_TICKS, QUANTUM_NS};
+use crate::shard::{MAX_BACKLOG, MAX_CATCH_UP_TICKS, QUANTUM_NS};
 
 #[test]
 fn conferences_are_spread_over_the_quanta_of_their_interval() {
@@ -62,23 +62,66 @@ fn a_short_stall_is_made_up_for_and_a_long_one_skipped() {
 }
 
 #[test]
-fn a_backlog_is_read_after_a_late_start() {
+fn a_flood_from_elsewhere_does_not_hold_up_the_callers_audio() {
     let mut world = World::new();
     let mut phones = world.legs(1);
     world.room(&phones, 0);
-    for _ in 0..5 {
-        world.speak(&mut phones[0], &steady(8));
-    }
+    world.speak(&mut phones[0], &steady(8));
+    world.turns(4);
+    let elsewhere = "198.51.100.66:6666".parse().unwrap();
+    let flood = |world: &World, datagrams: usize| {
+        for _ in 0..datagrams {
+            world.deliver(&phones[0], Channel::Rtp, elsewhere, &steady(8), 0);
+        }
+    };
     let before = world.metrics().packets_in;
-    world.turn();
+    flood(&world, 20);
+    let mut phone = phones[0];
+    world.speak(&mut phone, &steady(8));
+    world.turns(4);
     assert_eq!(
         world.metrics().packets_in - before,
-        1,
-        "on time: one datagram per socket and turn"
+        21,
+        "the one behind the flood is read by the same tick"
     );
-    world.oversleep(5 * QUANTUM_NS);
-    world.shard.turn(4 * QUANTUM_NS);
-    assert_eq!(world.metrics().packets_in - before, 5);
+    let before = world.metrics().packets_in;
+    flood(&world, 200);
+    world.turns(4);
+    assert_eq!(
+        world.metrics().packets_in - before,
+        u64::from(MAX_BACKLOG),
+        "a flood takes a bounded part of a tick"
+    );
+}
+
+#[test]
+fn packets_that_came_together_are_read_together() {
+    let mut world = World::new();
+    let mut phones = world.legs(1);
+    world.room(&phones, 0);
+    let before = world.metrics().packets_in;
+    world.speak(&mut phones[0], &steady(8));
+    world.turns(4);
+    assert_eq!(world.metrics().packets_in - before, 1);
+    // A stall of the shard: five packets wait, 20 ms apart.
+    for _ in 0..5 {
+        world.speak(&mut phones[0], &steady(8));
+        world.oversleep(4 * QUANTUM_NS);
+    }
+    world.shard.turn(19 * QUANTUM_NS);
+    assert_eq!(world.metrics().packets_in - before, 6);
+    // Packets of 10 ms: two for each tick of 20.
+    for _ in 0..50 {
+        for _ in 0..2 {
+            world.speak(&mut phones[0], &steady(8)[..80]);
+            world.turns(2);
+        }
+    }
+    assert!(
+        world.metrics().packets_in - before >= 104,
+        "{}",
+        world.metrics().packets_in - before
+    );
 }
 
 #[test]

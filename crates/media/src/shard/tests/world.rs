@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::arrival::ClockPair;
 use crate::config::{CodecKind, JoinOptions, Latch, LegMedia, MediaDirection};
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
-use crate::io::{Channel, Destination, Readable, ShardIo};
+use crate::io::{Channel, Destination, ShardIo};
 use crate::leg::session::Session;
 use crate::leg::{Leg, LegSeed};
 use crate::metrics::{DropReason, ShardMetrics};
@@ -48,7 +48,6 @@ impl Packet {
 }
 
 struct Socket {
-    leg: LegKey,
     inbox: [VecDeque<Packet>; 2],
     outbox: [VecDeque<Packet>; 2],
 }
@@ -56,7 +55,6 @@ struct Socket {
 pub(super) struct Net {
     pub(super) clocks: ClockPair,
     sockets: Vec<Socket>,
-    readable: Vec<Readable>,
 }
 
 #[derive(Clone)]
@@ -71,26 +69,6 @@ impl ShardIo for SimIo {
 
     fn clocks(&self) -> ClockPair {
         self.0.borrow().clocks
-    }
-
-    fn poll(&mut self) -> (usize, bool) {
-        let net = &mut *self.0.borrow_mut();
-        net.readable.clear();
-        for socket in &net.sockets {
-            for channel in [Channel::Rtp, Channel::Rtcp] {
-                if !socket.inbox[lane(channel)].is_empty() {
-                    net.readable.push(Readable {
-                        leg: socket.leg,
-                        channel,
-                    });
-                }
-            }
-        }
-        (net.readable.len(), false)
-    }
-
-    fn readable(&self, index: usize) -> Option<Readable> {
-        self.0.borrow().readable.get(index).copied()
     }
 
     fn receive(&mut self, sockets: &usize, channel: Channel, buffer: &mut [u8]) -> Option<Datagram> {
@@ -182,7 +160,6 @@ impl World {
         let net = Net {
             clocks,
             sockets: Vec::new(),
-            readable: Vec::with_capacity(1000),
         };
         let net = Rc::new(RefCell::new(net));
         let queues = Arc::new(ShardQueues::new(1024));
@@ -221,9 +198,8 @@ impl World {
             index: number as u32,
             generation: 1,
         };
-        let queue = || VecDeque::with_capacity(64);
+        let queue = || VecDeque::with_capacity(256);
         let socket = Socket {
-            leg: at,
             inbox: [queue(), queue()],
             outbox: [queue(), queue()],
         };

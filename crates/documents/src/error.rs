@@ -29,6 +29,15 @@ pub enum StoreError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// There is a database, but not the key it was made with.
+    #[error(
+        "the key file {} is missing; restore it, or set the environment variable CONFAB_KEY to the key that the \
+         database beside it was made with", .path.display()
+    )]
+    MissingKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// The key is no 64 hex characters.
     #[error("{origin} does not hold a key of 64 hex characters; restore the key this store was made with")]
     MalformedKey {

@@ -250,4 +250,25 @@ proptest! {
         schema.fill_defaults(&mut value);
         prop_assert_eq!(once, value, "repair and defaults are idempotent");
     }
+
+    #[test]
+    fn whatever_passes_can_be_stored_patched_and_run(document in any_json(), change in any_json()) {
+        let (Value::Object(document), Value::Object(change)) = (document, change) else { return Ok(()) };
+        let Ok(mut body) = crate::conference::prepare(document) else { return Ok(()) };
+        let again = crate::conference::prepare(body.clone());
+        prop_assert_eq!(again.as_ref(), Ok(&body), "what passed passes again");
+        let text = Value::Object(body.clone()).to_string();
+        prop_assert!(serde_json::from_str::<Value>(&text).is_ok());
+        crate::document::merge(&mut body, change);
+        let Ok(body) = crate::conference::prepare(body) else { return Ok(()) };
+        let settings = crate::settings(&crate::Document {
+            account_id: "a".into(),
+            id: "c".into(),
+            revision: crate::Revision::of("c", 1, ""),
+            created: Default::default(),
+            modified: Default::default(),
+            body,
+        });
+        prop_assert!((10..=120).contains(&settings.interval_ms) && settings.energy_level <= 1800);
+    }
 }

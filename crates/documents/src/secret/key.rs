@@ -41,10 +41,14 @@ impl KeyOrigin {
         }
     }
 
-    /// Reads the key, making the key file when there is none. Blocks on the disk.
-    pub(crate) fn load(&self) -> Result<Sealer, StoreError> {
+    /// Reads the key. A key file that is missing is made, unless the database needs the one it was made with.
+    /// Blocks on the disk.
+    pub(crate) fn load(&self, must_exist: bool) -> Result<Sealer, StoreError> {
         let text = match self {
             KeyOrigin::Given(text) => text.clone(),
+            KeyOrigin::File(path) if must_exist && !path.exists() => {
+                return Err(StoreError::MissingKey { path: path.clone() });
+            }
             KeyOrigin::File(path) => read_or_make(path).map_err(|source| StoreError::KeyFile {
                 path: path.clone(),
                 source,
@@ -133,7 +137,7 @@ mod tests {
 
     fn sealer(byte: &str) -> Sealer {
         KeyOrigin::Given(byte.repeat(32))
-            .load()
+            .load(false)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -158,11 +162,11 @@ mod tests {
     fn the_key_file_is_made_once_and_private() {
         let dir = TempDir::new().unwrap();
         let origin = KeyOrigin::in_directory(dir.path());
-        let sealed = origin.load().ok().unwrap().seal("", "x");
+        let sealed = origin.load(false).ok().unwrap().seal("", "x");
         let path = dir.path().join(KEY_FILE);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(origin.load().ok().unwrap().open("", &sealed), Ok("x".into()));
+        assert_eq!(origin.load(false).ok().unwrap().open("", &sealed), Ok("x".into()));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -171,7 +175,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join(KEY_FILE), "short\n").unwrap();
         let error = KeyOrigin::in_directory(dir.path())
-            .load()
+            .load(false)
             .err()
             .unwrap()
             .to_string();
@@ -179,7 +183,11 @@ mod tests {
             error.contains("confab.key") && error.contains("64 hex"),
             "{error}"
         );
-        let error = KeyOrigin::Given("x".into()).load().err().unwrap().to_string();
+        let error = KeyOrigin::Given("x".into())
+            .load(false)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(KEY_VARIABLE), "{error}");
     }
 }

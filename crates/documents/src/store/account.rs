@@ -2,10 +2,10 @@
 
 use confab_conference::AccountId;
 use sha2::{Digest, Sha256};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, wall_clock};
+use super::{Store, Write, wall_clock};
 use crate::account::{
     API_KEY_LENGTH, Account, DEFAULT_LANGUAGE, NewAccount, is_realm, random_api_key, random_realm,
 };
@@ -124,7 +124,7 @@ impl Store {
 
     pub(super) async fn insert_account(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &Account,
         api_key: &str,
     ) -> Result<(), StoreError> {
@@ -143,33 +143,25 @@ impl Store {
         .bind(self.shared.sealer.seal(&api_key_place(&account.id), api_key))
         .bind(now)
         .bind(now)
-        .execute(&mut **write)
+        .execute(write.connection())
         .await
         .map(drop)
         .map_err(|error| self.error(error))
     }
 
-    async fn realm_is_taken(
-        &self,
-        write: &mut Transaction<'static, Sqlite>,
-        realm: &str,
-    ) -> Result<bool, StoreError> {
+    async fn realm_is_taken(&self, write: &mut Write, realm: &str) -> Result<bool, StoreError> {
         let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM accounts WHERE realm = ?")
             .bind(realm)
-            .fetch_optional(&mut **write)
+            .fetch_optional(write.connection())
             .await
             .map_err(|error| self.error(error))?;
         Ok(found.is_some())
     }
 
-    async fn account_exists(
-        &self,
-        write: &mut Transaction<'static, Sqlite>,
-        id: &AccountId,
-    ) -> Result<bool, StoreError> {
+    async fn account_exists(&self, write: &mut Write, id: &AccountId) -> Result<bool, StoreError> {
         let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM accounts WHERE id = ?")
             .bind(id.as_str())
-            .fetch_optional(&mut **write)
+            .fetch_optional(write.connection())
             .await
             .map_err(|error| self.error(error))?;
         Ok(found.is_some())

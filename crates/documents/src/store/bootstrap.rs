@@ -5,10 +5,9 @@ use std::fmt;
 
 use confab_conference::{AccountId, ConferenceId};
 use serde_json::{Value, json};
-use sqlx::{Sqlite, Transaction};
 
 use super::account::BOOTSTRAP_ACCOUNT;
-use super::{Store, wall_clock};
+use super::{Store, Write, wall_clock};
 use crate::account::{API_KEY_LENGTH, Account, DEFAULT_LANGUAGE, is_realm, random_api_key, random_realm};
 use crate::conference::prepare;
 use crate::document::{Body, Revision, is_id, random_id};
@@ -115,7 +114,7 @@ impl Store {
 
     async fn insert_user(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         username: &str,
         verifier: &PasswordVerifier,
@@ -136,7 +135,7 @@ impl Store {
         .bind(now)
         .bind(now)
         .bind(&body)
-        .execute(&mut **write)
+        .execute(write.connection())
         .await
         .map_err(|error| self.error(error))?;
         sqlx::query(
@@ -148,7 +147,7 @@ impl Store {
         .bind(username.to_lowercase())
         .bind(&verifier.md5)
         .bind(&verifier.sha1)
-        .execute(&mut **write)
+        .execute(write.connection())
         .await
         .map(drop)
         .map_err(|error| self.error(error))
@@ -156,7 +155,7 @@ impl Store {
 
     async fn insert_ready_conference(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         id: &ConferenceId,
         number: &str,

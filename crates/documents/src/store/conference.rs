@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use confab_conference::{AccountId, ConferenceId, GregorianSeconds};
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, wall_clock};
+use super::{Store, Write, wall_clock};
 use crate::conference::{NumberList, SEALED_KEY, numbers, prepare};
 use crate::document::{Body, Document, Expected, Revision, is_id, merge, random_id};
 use crate::error::{SaveError, StoreError};
@@ -177,7 +177,7 @@ impl Store {
     /// Returns the document that a change applies to.
     async fn current(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         id: &ConferenceId,
         expected: &Expected,
@@ -196,7 +196,7 @@ impl Store {
 
     async fn stored(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         id: &str,
     ) -> Result<Option<Stored>, StoreError> {
@@ -204,7 +204,7 @@ impl Store {
             sqlx::query("SELECT * FROM documents WHERE account_id = ? AND kind = 'conference' AND id = ?")
                 .bind(account.as_str())
                 .bind(id)
-                .fetch_optional(&mut **write)
+                .fetch_optional(write.connection())
                 .await
                 .map_err(|error| self.error(error))?;
         let Some(row) = row else { return Ok(None) };
@@ -219,7 +219,7 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
     pub(super) async fn save(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         id: String,
         saves: u32,
@@ -248,7 +248,7 @@ impl Store {
         .bind(modified.0.cast_signed())
         .bind(deleted)
         .bind(Value::Object(self.sealed(account, &id, body.clone())).to_string())
-        .execute(&mut **write)
+        .execute(write.connection())
         .await
         .map_err(|error| self.error(error))?;
         self.index_numbers(write, account, &id, &body, deleted).await?;
@@ -265,7 +265,7 @@ impl Store {
     /// Refuses numbers that another conference of the account has.
     async fn check_numbers(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         id: &str,
         body: &Body,
@@ -279,7 +279,7 @@ impl Store {
         .bind(account.as_str())
         .bind(id)
         .bind(Value::from(wanted).to_string())
-        .fetch_all(&mut **write)
+        .fetch_all(write.connection())
         .await
         .map_err(|error| self.error(error))?;
         if taken.is_empty() {
@@ -293,7 +293,7 @@ impl Store {
 
     async fn index_numbers(
         &self,
-        write: &mut Transaction<'static, Sqlite>,
+        write: &mut Write,
         account: &AccountId,
         id: &str,
         body: &Body,
@@ -302,7 +302,7 @@ impl Store {
         sqlx::query("DELETE FROM conference_numbers WHERE account_id = ? AND conference_id = ?")
             .bind(account.as_str())
             .bind(id)
-            .execute(&mut **write)
+            .execute(write.connection())
             .await
             .map_err(|error| self.error(error))?;
         if deleted {
@@ -328,7 +328,7 @@ impl Store {
         .bind(account.as_str())
         .bind(id)
         .bind(Value::from(rows).to_string())
-        .execute(&mut **write)
+        .execute(write.connection())
         .await
         .map(drop)
         .map_err(|error| self.error(error))

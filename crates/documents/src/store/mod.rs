@@ -15,7 +15,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::error::StoreError;
 use crate::secret::{KeyOrigin, Sealer};
@@ -51,6 +52,22 @@ struct Shared {
     pool: SqlitePool,
     path: PathBuf,
     sealer: Sealer,
+    /// Held by the one writer. Writers queue here in turn, so that those who wait hold no connection and readers, the
+    /// routing of calls among them, always find one.
+    turn: Arc<Mutex<()>>,
+}
+
+/// A transaction that holds the write lock from its start, so that what it reads stays true until it commits and no
+/// upgrade can fail half way. Dropped without a commit, it changes nothing.
+struct Write {
+    transaction: Transaction<'static, Sqlite>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Write {
+    fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -77,7 +94,6 @@ impl Store {
         make_writable(data_dir).await?;
         let path = data_dir.join(DATABASE_FILE);
         let origin = key.map_or_else(|| KeyOrigin::in_directory(data_dir), KeyOrigin::Given);
-        let sealer = origin.load()?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -91,34 +107,37 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(|error| StoreError::database(&path, error))?;
-        let store = Store {
-            shared: Arc::new(Shared { pool, path, sealer }),
-        };
-        if let Err(error) = store.prepare(&origin).await {
-            store.close().await;
-            return Err(error);
+        match Store::unlock(pool.clone(), path, &origin).await {
+            Ok(store) => Ok(store),
+            Err(error) => {
+                pool.close().await;
+                Err(error)
+            }
         }
-        Ok(store)
     }
 
-    async fn prepare(&self, origin: &KeyOrigin) -> Result<(), StoreError> {
+    /// Brings the database up to date and finds the key that fits it.
+    async fn unlock(pool: SqlitePool, path: PathBuf, origin: &KeyOrigin) -> Result<Store, StoreError> {
         MIGRATIONS
-            .run(&self.shared.pool)
+            .run(&pool)
             .await
-            .map_err(|error| self.migration_error(error))?;
-        self.check_key(origin).await
-    }
-
-    fn migration_error(&self, error: MigrateError) -> StoreError {
-        let path = self.shared.path.clone();
-        match error {
-            MigrateError::Execute(error) => StoreError::database(&path, error),
-            MigrateError::ExecuteMigration(error, _) => StoreError::database(&path, error),
-            other => StoreError::OtherVersion {
+            .map_err(|error| migration_error(&path, error))?;
+        let sealed: Option<String> = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?")
+            .bind(KEY_CHECK.0)
+            .fetch_optional(&pool)
+            .await
+            .map_err(|error| StoreError::database(&path, error))?;
+        let sealer = origin.load(sealed.is_some())?;
+        let store = Store {
+            shared: Arc::new(Shared {
+                pool,
                 path,
-                detail: other.to_string(),
-            },
-        }
+                sealer,
+                turn: Arc::default(),
+            }),
+        };
+        store.check_key(origin).await?;
+        Ok(store)
     }
 
     /// Notes the key with a new store, and refuses a foreign key with an old one.
@@ -160,44 +179,56 @@ impl Store {
         StoreError::database(&self.shared.path, error)
     }
 
-    /// Begins a transaction that holds the write lock from its start, so that what it reads stays true until it
-    /// commits and no upgrade can fail half way.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.pool()
+    /// Waits for its turn and begins to write.
+    async fn write(&self) -> Result<Write, StoreError> {
+        let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, self.shared.turn.clone().lock_owned()).await;
+        let turn = turn.map_err(|_| self.error(sqlx::Error::PoolTimedOut))?;
+        let transaction = self
+            .pool()
             .begin_with("BEGIN IMMEDIATE")
             .await
-            .map_err(|error| self.error(error))
+            .map_err(|error| self.error(error))?;
+        Ok(Write {
+            transaction,
+            _turn: turn,
+        })
     }
 
-    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
-        transaction.commit().await.map_err(|error| self.error(error))
-    }
-
-    async fn fact(
-        &self,
-        write: &mut Transaction<'static, Sqlite>,
-        name: &str,
-    ) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&mut **write)
+    async fn commit(&self, write: Write) -> Result<(), StoreError> {
+        write
+            .transaction
+            .commit()
             .await
             .map_err(|error| self.error(error))
     }
 
-    async fn set_fact(
-        &self,
-        write: &mut Transaction<'static, Sqlite>,
-        name: &str,
-        value: &str,
-    ) -> Result<(), StoreError> {
+    async fn fact(&self, write: &mut Write, name: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?")
+            .bind(name)
+            .fetch_optional(write.connection())
+            .await
+            .map_err(|error| self.error(error))
+    }
+
+    async fn set_fact(&self, write: &mut Write, name: &str, value: &str) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO server_facts (name, value) VALUES (?, ?)")
             .bind(name)
             .bind(value)
-            .execute(&mut **write)
+            .execute(write.connection())
             .await
             .map(drop)
             .map_err(|error| self.error(error))
+    }
+}
+
+fn migration_error(path: &Path, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) => StoreError::database(path, error),
+        MigrateError::ExecuteMigration(error, _) => StoreError::database(path, error),
+        other => StoreError::OtherVersion {
+            path: path.to_owned(),
+            detail: other.to_string(),
+        },
     }
 }
 

@@ -269,6 +269,19 @@ async fn another_key_and_another_version_are_refused() {
     assert!(matches!(error, StoreError::ForeignKey { .. }), "{error:?}");
     assert!(error.to_string().contains("CONFAB_KEY"), "{error}");
 
+    let key_file = fixture.dir.path().join("confab.key");
+    let key = std::fs::read_to_string(&key_file).unwrap();
+    std::fs::remove_file(&key_file).unwrap();
+    let error = open(&fixture.dir).await.unwrap_err();
+    assert!(matches!(error, StoreError::MissingKey { .. }), "{error:?}");
+    assert!(!key_file.exists(), "no other key takes its place");
+    Store::open_with_key(fixture.dir.path(), Some(key.clone()))
+        .await
+        .unwrap()
+        .close()
+        .await;
+    std::fs::write(&key_file, key).unwrap();
+
     let store = open(&fixture.dir).await.unwrap();
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

@@ -6,28 +6,29 @@ use thiserror::Error;
 
 use crate::schema::Violations;
 
-/// Why the store cannot be opened or does not answer. The text says what is wrong and what to do.
+/// Why the store cannot be opened or does not answer. The text says what is wrong and what to do, in one line: causes
+/// are part of it and no `source()` of their own.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The data directory cannot be made, read or written.
     #[error(
-        "the data directory {} cannot be used: {source}; give the user that runs confab read and write access, or \
+        "the data directory {} cannot be used: {error}; give the user that runs confab read and write access, or \
          set another directory with --data-dir", .path.display()
     )]
     DataDir {
         /// The directory.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The key file cannot be read or written.
-    #[error("the key file {} cannot be used: {source}", .path.display())]
+    #[error("the key file {} cannot be used: {error}", .path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// There is a database, but not the key it was made with.
     #[error(
@@ -97,12 +98,12 @@ pub enum StoreError {
         detail: String,
     },
     /// The database does not answer: locked for too long, disk full, file gone.
-    #[error("the database {} does not answer: {source}", .path.display())]
+    #[error("the database {} does not answer: {error}", .path.display())]
     Unavailable {
         /// The database file.
         path: PathBuf,
         /// What SQLite or the pool said.
-        source: sqlx::Error,
+        error: sqlx::Error,
     },
 }
 
@@ -129,7 +130,7 @@ impl StoreError {
             }
             _ => StoreError::Unavailable {
                 path: path.to_owned(),
-                source: error,
+                error,
             },
         }
     }

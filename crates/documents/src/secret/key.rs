@@ -49,9 +49,9 @@ impl KeyOrigin {
             KeyOrigin::File(path) if must_exist && !path.exists() => {
                 return Err(StoreError::MissingKey { path: path.clone() });
             }
-            KeyOrigin::File(path) => read_or_make(path).map_err(|source| StoreError::KeyFile {
+            KeyOrigin::File(path) => read_or_make(path).map_err(|error| StoreError::KeyFile {
                 path: path.clone(),
-                source,
+                error,
             })?,
         };
         let mut key = [0; 32];

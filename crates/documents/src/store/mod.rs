@@ -7,6 +7,7 @@ mod conference;
 mod route;
 mod wall_clock;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,12 +92,11 @@ impl Store {
     /// Opens the store in `data_dir` with the given key (64 hex characters), or with the key file when there is none
     /// given.
     pub async fn open_with_key(data_dir: &Path, key: Option<String>) -> Result<Store, StoreError> {
-        make_writable(data_dir).await?;
         let path = data_dir.join(DATABASE_FILE);
+        make_writable(data_dir, &path).await?;
         let origin = key.map_or_else(|| KeyOrigin::in_directory(data_dir), KeyOrigin::Given);
         let options = SqliteConnectOptions::new()
             .filename(&path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -232,16 +232,30 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
     }
 }
 
-/// Makes the directory where it is missing, and proves that files can be made in it.
-async fn make_writable(data_dir: &Path) -> Result<(), StoreError> {
-    let error = |source| StoreError::DataDir {
+/// Makes the directory and the database file where they are missing, and proves that files can be made there. The
+/// database is for its owner only: PINs are in it. SQLite gives the files beside it the same mode.
+async fn make_writable(data_dir: &Path, database: &Path) -> Result<(), StoreError> {
+    let error = |error| StoreError::DataDir {
         path: data_dir.to_owned(),
-        source,
+        error,
     };
+    if tokio::fs::metadata(data_dir)
+        .await
+        .is_ok_and(|found| !found.is_dir())
+    {
+        return Err(error(ErrorKind::NotADirectory.into()));
+    }
     tokio::fs::create_dir_all(data_dir).await.map_err(error)?;
-    let probe = data_dir.join(format!(".probe-{}", crate::document::random_id()));
-    tokio::fs::write(&probe, b"").await.map_err(error)?;
-    tokio::fs::remove_file(&probe).await.map_err(error)
+    let mut owner_only = tokio::fs::OpenOptions::new();
+    owner_only.write(true).create_new(true).mode(0o600);
+    match owner_only.open(database).await {
+        Err(refused) if refused.kind() != ErrorKind::AlreadyExists => Err(error(refused)),
+        _ => {
+            let probe = data_dir.join(format!(".probe-{}", crate::document::random_id()));
+            tokio::fs::write(&probe, b"").await.map_err(error)?;
+            tokio::fs::remove_file(&probe).await.map_err(error)
+        }
+    }
 }
 
 #[cfg(test)]

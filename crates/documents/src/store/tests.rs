@@ -91,6 +91,11 @@ async fn the_first_start_makes_a_ready_conference_and_later_starts_change_nothin
 
     let store = open(&dir).await.unwrap();
     assert_eq!(store.bootstrap(config).await.unwrap(), None);
+    use std::os::unix::fs::PermissionsExt;
+    for name in [DATABASE_FILE, "confab.db-wal", "confab.key"] {
+        let mode = dir.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name} is for its owner only");
+    }
     let account = store.bootstrap_account().await.unwrap().unwrap();
     assert_eq!(
         (account.id, account.realm.as_str()),

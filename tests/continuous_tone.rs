@@ -6,11 +6,16 @@ use confab_testkit::agent::{Participant, Phone};
 use confab_testkit::g711::Law;
 use confab_testkit::meter::{self, Comparison};
 use confab_testkit::rtp::{Capture, CaptureMode, EngineConfig, RtpEngine, Source};
-use confab_testkit::server::{ServerBuilder, exclusive};
+use confab_testkit::server::{Server, ServerBuilder, exclusive};
 
 const OTHERS: usize = 50;
 /// Repeats only every ten seconds, so that an inserted or missing frame cannot hide behind the period.
 const TONE_HZ: f64 = 1003.7;
+
+/// A virtual machine may stop both of its cores at once; what was then sent late says nothing of the server.
+const ATTEMPTS: usize = 4;
+/// Lateness of the sender, µs, that every playout margin covers.
+const SENDER_LATENESS_US: u64 = 2_000;
 
 /// Sixty seconds; ten minutes with `CONFAB_LONG=1`.
 fn duration() -> Duration {
@@ -37,63 +42,120 @@ fn a_continuous_tone_beside_fifty_others_arrives_bit_by_bit() {
 
     // The start of the tone is faded in and the playout delay is still settling: the promise is about what follows.
     std::thread::sleep(Duration::from_secs(2));
-    let before = server.metrics().expect("metrics");
-    let listeners = [&others[0], &others[OTHERS / 2], &others[OTHERS - 1]];
-    listeners
-        .iter()
-        .for_each(|listener| listener.stream.set_capture(CaptureMode::Full));
-    let missing_before: u64 = others.iter().map(|other| other.stream.counts().missing).sum();
-    let start = Instant::now();
-    std::thread::sleep(duration());
-    let captures: Vec<Capture> = listeners
-        .iter()
-        .map(|listener| listener.stream.take_capture())
-        .collect();
-    let took = start.elapsed();
-    let after = server.metrics().expect("metrics");
-
-    let sent: Vec<i16> = tone.decoded().repeat(took.as_secs() as usize / 10 + 2);
-    for capture in &captures {
-        check(capture, &sent, took);
-    }
-    let missing: u64 = others.iter().map(|other| other.stream.counts().missing).sum();
-    assert_eq!(
-        missing, missing_before,
-        "packets missing at one of the {OTHERS} listeners"
-    );
-    let lateness = |quantile| after.quantile_since(&before, "confab_tick_lateness_seconds", quantile);
-    println!(
-        "tick lateness p99 {:?} s, p99.9 {:?} s; generator late p99.9 {} µs, worst {} µs",
-        lateness(0.99),
-        lateness(0.999),
-        engine.lateness().quantile_us(0.999),
-        engine.lateness().max_us()
+    let run = Run {
+        server: &server,
+        engine: &engine,
+        others: &others,
+        tone: &tone,
+    };
+    let passed = (1..=ATTEMPTS).any(|attempt| match run.measure() {
+        Outcome::Identical => true,
+        Outcome::SentLate(what) => {
+            println!("attempt {attempt}: {what}; the sender itself was late, which does not count");
+            false
+        }
+    });
+    assert!(
+        passed,
+        "in {ATTEMPTS} attempts this machine never let the sender keep its own schedule"
     );
     talker.leave().expect("left");
     others.iter().for_each(|other| other.leave().expect("left"));
 }
 
-#[track_caller]
-fn check(capture: &Capture, sent: &[i16], took: Duration) {
+/// A conference in full run.
+struct Run<'a> {
+    server: &'a Server,
+    engine: &'a RtpEngine,
+    others: &'a [Participant],
+    tone: &'a Source,
+}
+
+enum Outcome {
+    Identical,
+    /// Something differs, and packets were sent later than a jitter buffer without jitter has to allow for.
+    SentLate(String),
+}
+
+impl Run<'_> {
+    /// Listens for [`duration`]. Panics when something differs although every packet was sent in time.
+    fn measure(&self) -> Outcome {
+        let before = self.server.metrics().expect("metrics");
+        let engine_before = self.engine.lateness();
+        let listeners = [
+            &self.others[0],
+            &self.others[OTHERS / 2],
+            &self.others[OTHERS - 1],
+        ];
+        listeners
+            .iter()
+            .for_each(|listener| listener.stream.set_capture(CaptureMode::Full));
+        let missing = || {
+            self.others
+                .iter()
+                .map(|other| other.stream.counts().missing)
+                .sum::<u64>()
+        };
+        let missing_before = missing();
+        let start = Instant::now();
+        std::thread::sleep(duration());
+        let captures: Vec<Capture> = listeners
+            .iter()
+            .map(|listener| listener.stream.take_capture())
+            .collect();
+        let took = start.elapsed();
+        let after = self.server.metrics().expect("metrics");
+        let late = self.engine.lateness().since(&engine_before);
+        let tick_lateness =
+            |quantile| after.quantile_since(&before, "confab_tick_lateness_seconds", quantile);
+        println!(
+            "tick lateness p99 {:?} s, p99.9 {:?} s; sender late p99.9 {} µs, worst {} µs",
+            tick_lateness(0.99),
+            tick_lateness(0.999),
+            late.quantile_us(0.999),
+            late.quantile_us(1.0)
+        );
+
+        let sent: Vec<i16> = self.tone.decoded().repeat(took.as_secs() as usize / 10 + 2);
+        let mut checks = captures.iter().map(|capture| check(capture, &sent, took));
+        let missing = missing() - missing_before;
+        let outcome = checks.find_map(Result::err).or_else(|| {
+            (missing > 0).then(|| format!("{missing} packets missing at one of the {OTHERS} listeners"))
+        });
+        match outcome {
+            None => Outcome::Identical,
+            Some(what) if late.quantile_us(1.0) > SENDER_LATENESS_US => Outcome::SentLate(what),
+            Some(what) => panic!("{what}"),
+        }
+    }
+}
+
+/// Says what differs, if anything.
+fn check(capture: &Capture, sent: &[i16], took: Duration) -> Result<(), String> {
     let report = capture.sequence_report(160);
-    assert!(report.is_continuous(), "{report:?}");
+    if !report.is_continuous() {
+        return Err(format!("{report:?}"));
+    }
     let expected = took.as_millis() as i64 / 20;
     let packets = capture.packets().len() as i64;
-    assert!((packets - expected).abs() <= 3, "{packets} packets in {took:?}");
+    if (packets - expected).abs() > 3 {
+        return Err(format!("{packets} packets in {took:?}"));
+    }
     let samples = capture.samples();
     match meter::compare(sent, &samples, 800) {
-        Comparison::Identical { compared, .. } => {
-            assert_eq!(compared, samples.len(), "the reference is too short");
+        Comparison::Identical { compared, .. } if compared == samples.len() => {
             println!("{packets} packets, {compared} samples identical");
+            Ok(())
         }
-        Comparison::Differs { at, differing, .. } => panic!(
+        Comparison::Identical { .. } => Err("the reference is too short".to_owned()),
+        Comparison::Differs { at, differing, .. } => Err(format!(
             "sample {at} (packet {}, {:.1} s) is the first of {differing} that differ",
             at / 160,
             at as f64 / 8000.0
-        ),
-        Comparison::NotFound => panic!(
+        )),
+        Comparison::NotFound => Err(format!(
             "the first 100 ms heard stand nowhere in the tone: {:?}",
             &samples[..80]
-        ),
+        )),
     }
 }

@@ -302,6 +302,7 @@ fn a_late_offer_is_answered_in_the_ack_and_carries_audio() {
         stream,
         offer,
         remote,
+        refused: 0,
     };
     assert!((tone_level(&late) + 20.0).abs() < 1.0);
     assert!(late.stream.counts().received > 0);

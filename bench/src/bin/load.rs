@@ -159,6 +159,10 @@ fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
             quantile(0.99)
         ),
     ];
+    notes.push(format!(
+        "calls refused with 503 and tried again: {}",
+        inside.refused
+    ));
     let lost = inside.leave()?;
     notes.push(format!("calls that the server ended by itself: {lost}"));
     let (status, took) = server.stop(Duration::from_secs(10))?;

@@ -31,6 +31,8 @@ pub struct ServerCrowd {
     pub answer_times: Vec<Duration>,
     /// Calls set up per second.
     pub calls_per_second: f64,
+    /// Calls refused with 503 and tried again.
+    pub refused: u32,
 }
 
 fn source(place: usize, talkers: usize) -> Source {
@@ -117,8 +119,10 @@ impl ServerCrowd {
                 .collect(),
         };
         let calls_per_second = participants.len() as f64 / took.as_secs_f64();
+        let refused = participants.iter().map(|participant| participant.refused).sum();
         Ok(Self {
             crowd,
+            refused,
             participants,
             answer_times,
             calls_per_second,

@@ -7,6 +7,10 @@ use crate::rtp::{RtpEngine, Source, Stream};
 
 /// How long a participant waits for the server to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a call is tried again that was refused with 503, and how long in between: on a machine that stalls, a server protects its
+/// running calls for a while.
+const RETRIES: u32 = 20;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A call that was answered, and its audio.
 pub struct Participant {
@@ -18,10 +22,12 @@ pub struct Participant {
     pub offer: AudioOffer,
     /// What the server answered.
     pub remote: RemoteAudio,
+    /// How many times the call was refused with 503 before.
+    pub refused: u32,
 }
 
 impl Participant {
-    /// Calls `number`, waits for the answer and starts to send `source`, in its law; without a source the participant only listens.
+    /// Calls `number`, again when refused for overload, waits for the answer and starts to send `source`, in its law; without a source the participant only listens.
     pub fn join(
         phone: &Phone,
         engine: &RtpEngine,
@@ -45,8 +51,17 @@ impl Participant {
         if let Some(source) = &source {
             offer = offer.only(source.law());
         }
-        let call = phone.invite(Invite::to(number, &offer).caller(caller_number, caller_name))?;
-        let remote = call.wait_answer(ANSWER_TIMEOUT)?;
+        let mut refused = 0;
+        let (call, remote) = loop {
+            let call = phone.invite(Invite::to(number, &offer).caller(caller_number, caller_name))?;
+            match call.wait_answer(ANSWER_TIMEOUT) {
+                Err(AgentError::Refused(line)) if line.contains("503") && refused < RETRIES => {
+                    refused += 1;
+                    std::thread::sleep(RETRY_AFTER);
+                }
+                outcome => break (call, outcome?),
+            }
+        };
         stream.set_remote(remote.address);
         stream.set_source(source);
         Ok(Self {
@@ -54,6 +69,7 @@ impl Participant {
             stream,
             offer,
             remote,
+            refused,
         })
     }
 

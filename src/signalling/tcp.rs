@@ -1,25 +1,29 @@
-//! SIP over TCP: accepts connections, frames messages, and writes to connections by their number.
+//! SIP over TCP: accepts and opens connections, and writes to connections by their number.
 //!
-//! Owns listeners, connections and their limits: how many there are, how long one may be idle, how long a peer may take
-//! over one message. It parses nothing beyond framing.
+//! Owns listeners, connections and their limits: how many there are, how much may wait to be written to one. `stream`
+//! reads and writes one of them. It parses nothing.
+
+mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use confab_sip::{Flow, Framed, KEEP_ALIVE_PONG, StreamFramer, Transport};
+use confab_sip::{Flow, Transport};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpSocket, TcpStream, tcp},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinHandle,
     time::timeout,
@@ -29,18 +33,20 @@ use super::{endpoint::Input, stats::TransportStats};
 
 /// Open connections in all.
 const MAX_CONNECTIONS: usize = 4096;
-/// Open connections from one address.
+/// Open connections from one source: an IPv4 address, or an IPv6 network of 64 bits, which is one subscriber's.
 const MAX_CONNECTIONS_PER_SOURCE: usize = 128;
-/// A connection without a byte from its peer for this long is closed (keep-alives count, RFC 5626 §4.4.1).
-const IDLE: Duration = Duration::from_secs(600);
-/// A message that was begun must be whole by then: a slow-loris peer gets no more.
-const MESSAGE_TIME: Duration = Duration::from_secs(20);
 /// How long an outgoing connection may take to open: Timer B and F end the transaction soon after.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Messages waiting to be written to one connection; a peer that reads no faster is cut off.
-const WRITE_QUEUE: usize = 64;
-/// One write may take this long before the connection counts as dead.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+/// Outgoing connections that are being opened.
+const MAX_OPENING: usize = 256;
+/// Messages that wait for one connection to open.
+const MAX_WAITING: usize = 256;
+/// Messages and bytes waiting to be written to one connection: the BYEs of a trunk with a thousand calls have to find
+/// room. A peer that leaves more unread is cut off.
+const WRITE_QUEUE: usize = 4096;
+const WRITE_QUEUE_BYTES: usize = 1 << 20;
+/// How often the system asks a silent peer whether it is still there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Open connections by number; shared by the listeners and the endpoint's task.
 #[derive(Clone)]
@@ -55,12 +61,23 @@ struct Shared {
 
 #[derive(Default)]
 struct Open {
-    writers: HashMap<u64, mpsc::Sender<Bytes>>,
+    writers: HashMap<u64, Writer>,
+    /// The latest connection to each peer, used for messages that name no connection.
+    peers: HashMap<SocketAddr, u64>,
     sources: HashMap<IpAddr, usize>,
+    /// What waits for a connection that is being opened.
+    opening: HashMap<SocketAddr, Vec<(Flow, Bytes)>>,
+}
+
+/// The way into one connection's write queue.
+struct Writer {
+    queue: mpsc::Sender<Bytes>,
+    /// Bytes in the queue.
+    queued: Arc<AtomicUsize>,
 }
 
 /// Why a message was not handed to a connection.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SendError {
     /// The connection is gone; its number will not come back.
     #[error("the connection is closed")]
@@ -68,6 +85,9 @@ pub(crate) enum SendError {
     /// The peer reads too slowly.
     #[error("the peer does not read")]
     Stalled,
+    /// Too many connections are being opened.
+    #[error("too many connections are being opened")]
+    Busy,
 }
 
 /// Binds one listener.
@@ -76,20 +96,47 @@ pub(crate) enum SendError {
 /// The address is in use or not of this machine; the text says which one and what to do.
 pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bind = || -> io::Result<TcpListener> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(1024)
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            // As over UDP: each family has its own line in the configuration.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        TcpListener::from_std(socket.into())
     };
     bind().with_context(|| {
         format!(
             "sip.tcp: cannot listen on {address} (another server on this port? set sip.tcp to a free one)"
         )
     })
+}
+
+impl Writer {
+    fn send(&self, bytes: Bytes) -> Result<(), SendError> {
+        let length = bytes.len();
+        if self.queued.fetch_add(length, Ordering::AcqRel) + length > WRITE_QUEUE_BYTES {
+            return Err(SendError::Stalled);
+        }
+        self.queue.try_send(bytes).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => SendError::Closed,
+            mpsc::error::TrySendError::Full(_) => SendError::Stalled,
+        })
+    }
+}
+
+impl Open {
+    fn send(&mut self, connection: u64, bytes: Bytes) -> Result<(), SendError> {
+        let writer = self.writers.get(&connection).ok_or(SendError::Closed)?;
+        let sent = writer.send(bytes);
+        if sent == Err(SendError::Stalled) {
+            // Without its writer the connection's task ends and reports it closed.
+            self.writers.remove(&connection);
+        }
+        sent
+    }
 }
 
 impl Connections {
@@ -127,139 +174,87 @@ impl Connections {
         })
     }
 
-    /// Hands `bytes` to the connection numbered `connection`.
+    /// Hands `bytes` to the connection of `flow`; when it has none, or that is gone, to another one to the same peer,
+    /// opened if need be. The endpoint hears of one that cannot be opened.
     ///
     /// # Errors
     /// See [`SendError`]; the caller tells the endpoint.
-    pub(crate) fn send(&self, connection: u64, bytes: Bytes) -> Result<(), SendError> {
+    pub(crate) fn send(&self, flow: Flow, bytes: Bytes) -> Result<(), SendError> {
         let mut open = self.lock();
-        let Some(writer) = open.writers.get(&connection) else {
-            return Err(SendError::Closed);
-        };
-        match writer.try_send(bytes) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(SendError::Closed),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                // Without its writer the connection's task ends and reports it closed.
-                open.writers.remove(&connection);
-                Err(SendError::Stalled)
+        let known = [Some(flow.connection), open.peers.get(&flow.remote).copied()];
+        for connection in known.into_iter().flatten() {
+            match open.send(connection, bytes.clone()) {
+                Err(SendError::Closed) => {}
+                sent => return sent,
             }
         }
+        let opening = open.opening.len();
+        match open.opening.entry(flow.remote) {
+            Entry::Occupied(mut waiting) if waiting.get().len() < MAX_WAITING => {
+                waiting.get_mut().push((flow, bytes));
+            }
+            Entry::Vacant(place) if opening < MAX_OPENING => {
+                place.insert(vec![(flow, bytes)]);
+                tokio::spawn(self.clone().connect(flow.local, flow.remote));
+            }
+            _ => return Err(SendError::Busy),
+        }
+        Ok(())
     }
 
-    /// Opens a connection for `flow` and sends `bytes` first; the endpoint hears of a failure.
-    pub(crate) fn connect(&self, flow: Flow, bytes: Bytes) {
-        let connections = self.clone();
-        tokio::spawn(async move {
-            let opened = timeout(CONNECT_TIME, TcpStream::connect(flow.remote)).await;
-            let connection = match opened {
-                Ok(Ok(stream)) => connections.open(stream, flow.local, flow.remote),
-                Ok(Err(_)) | Err(_) => None,
-            };
-            let sent = connection.is_some_and(|connection| connections.send(connection, bytes).is_ok());
-            if !sent {
-                connections.0.stats.send_failed.increment();
-                let _ = connections.0.inputs.send(Input::SendFailed { flow }).await;
-            }
-        });
+    /// Opens a connection and sends what waits for it.
+    async fn connect(self, local: SocketAddr, remote: SocketAddr) {
+        let opened = match timeout(CONNECT_TIME, TcpStream::connect(remote)).await {
+            Ok(Ok(stream)) => self.open(stream, local, remote),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let failed: Vec<Flow> = {
+            let mut open = self.lock();
+            let waiting = open.opening.remove(&remote).unwrap_or_default();
+            let unsent = waiting.into_iter().filter_map(|(flow, bytes)| {
+                let sent = opened.is_some_and(|connection| open.send(connection, bytes).is_ok());
+                (!sent).then_some(flow)
+            });
+            unsent.collect()
+        };
+        for flow in failed {
+            self.0.stats.send_failed.increment();
+            let _ = self.0.inputs.send(Input::SendFailed { flow }).await;
+        }
     }
 
     fn open(&self, stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
         let mut open = self.lock();
-        let from_source = open.sources.get(&remote.ip()).copied().unwrap_or(0);
+        let from_source = open.sources.get(&source(remote)).copied().unwrap_or(0);
         if from_source >= MAX_CONNECTIONS_PER_SOURCE || open.writers.len() >= MAX_CONNECTIONS {
             return None;
         }
-        open.sources.insert(remote.ip(), from_source + 1);
+        open.sources.insert(source(remote), from_source + 1);
         let connection = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        open.writers.insert(connection, writer.clone());
+        let (queue, waiting) = mpsc::channel(WRITE_QUEUE);
+        let queued = Arc::<AtomicUsize>::default();
+        let replies = queue.downgrade();
+        let writer = Writer {
+            queue,
+            queued: Arc::clone(&queued),
+        };
+        open.writers.insert(connection, writer);
+        open.peers.insert(remote, connection);
         drop(open);
         let _ = stream.set_nodelay(true);
+        // A peer that is gone without a word ends the connection; a silent one keeps its way through a NAT.
+        let probing = TcpKeepalive::new()
+            .with_time(PROBE_INTERVAL)
+            .with_interval(PROBE_INTERVAL / 4);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probing);
         let flow = Flow {
             transport: Transport::Tcp,
             local,
             remote,
             connection,
         };
-        tokio::spawn(self.clone().serve(stream, flow, writer.downgrade(), queue));
+        tokio::spawn(self.clone().serve(stream, flow, replies, waiting, queued));
         Some(connection)
-    }
-
-    async fn serve(
-        self,
-        stream: TcpStream,
-        flow: Flow,
-        replies: mpsc::WeakSender<Bytes>,
-        queue: mpsc::Receiver<Bytes>,
-    ) {
-        let (reader, writer) = stream.into_split();
-        // Whichever side ends first ends the connection: a half-closed peer cannot be answered.
-        tokio::select! {
-            () = write(writer, queue) => {}
-            () = self.read(reader, flow, replies) => {}
-        }
-        self.forget(flow);
-        let _ = self
-            .0
-            .inputs
-            .send(Input::ConnectionClosed {
-                connection: flow.connection,
-            })
-            .await;
-    }
-
-    fn forget(&self, flow: Flow) {
-        let mut open = self.lock();
-        open.writers.remove(&flow.connection);
-        if let Some(from_source) = open.sources.get_mut(&flow.remote.ip()) {
-            *from_source -= 1;
-            if *from_source == 0 {
-                open.sources.remove(&flow.remote.ip());
-            }
-        }
-    }
-
-    async fn read(&self, mut reader: tcp::OwnedReadHalf, flow: Flow, replies: mpsc::WeakSender<Bytes>) {
-        let mut framer = StreamFramer::new();
-        let mut buffer = vec![0; 16 * 1024];
-        let mut message_due = None;
-        loop {
-            let idle = tokio::time::Instant::now() + IDLE;
-            let deadline = message_due.map_or(idle, |due: tokio::time::Instant| due.min(idle));
-            let length = match tokio::time::timeout_at(deadline, reader.read(&mut buffer)).await {
-                Ok(Ok(0)) | Ok(Err(_)) => return,
-                Ok(Ok(length)) => length,
-                Err(_) => {
-                    self.0.stats.tcp_closed.increment();
-                    return;
-                }
-            };
-            framer.push(&buffer[..length]);
-            for framed in framer.by_ref() {
-                match framed {
-                    Ok(Framed::Message(bytes)) => {
-                        if self.0.inputs.send(Input::Message { flow, bytes }).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(Framed::KeepAlivePing) => reply(&replies, Bytes::from_static(KEEP_ALIVE_PONG)),
-                    Ok(Framed::KeepAlivePong) => {}
-                    Err(error) => {
-                        self.0.stats.tcp_closed.increment();
-                        tracing::debug!(%error, "a SIP connection lost its frame");
-                        let _ = self.0.inputs.send(Input::FramingError { flow, error }).await;
-                        // The endpoint closes it behind its answer.
-                        return std::future::pending().await;
-                    }
-                }
-            }
-            message_due = match (framer.buffered() == 0, message_due) {
-                (true, _) => None,
-                (false, None) => Some(tokio::time::Instant::now() + MESSAGE_TIME),
-                (false, due) => due,
-            };
-        }
     }
 
     /// Lets the connection end once what is queued for it is written.
@@ -268,25 +263,29 @@ impl Connections {
         self.lock().writers.remove(&connection);
     }
 
+    fn forget(&self, flow: Flow) {
+        let mut open = self.lock();
+        open.writers.remove(&flow.connection);
+        if open.peers.get(&flow.remote) == Some(&flow.connection) {
+            open.peers.remove(&flow.remote);
+        }
+        if let Some(from_source) = open.sources.get_mut(&source(flow.remote)) {
+            *from_source -= 1;
+            if *from_source == 0 {
+                open.sources.remove(&source(flow.remote));
+            }
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn reply(replies: &mpsc::WeakSender<Bytes>, bytes: Bytes) {
-    // A full queue belongs to a peer that does not read: it misses one answer.
-    if let Some(replies) = replies.upgrade() {
-        let _ = replies.try_send(bytes);
+/// What the limit per source counts by.
+fn source(remote: SocketAddr) -> IpAddr {
+    match remote.ip().to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip => ip,
     }
-}
-
-async fn write(mut writer: tcp::OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>) {
-    while let Some(bytes) = queue.recv().await {
-        match timeout(WRITE_TIME, writer.write_all(&bytes)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
-        }
-    }
-    // The last sender is gone: closed for not reading, or the server ends.
-    let _ = writer.shutdown().await;
 }

@@ -91,6 +91,13 @@ impl Endpoint {
         &self.stack.out.counters
     }
 
+    /// True when a call would send its next message over this connection, so that it had better stay open.
+    pub fn uses_connection(&self, connection: u64) -> bool {
+        let first = (connection, CallKey(0));
+        let mut users = self.call_connections.range(first..);
+        users.next().is_some_and(|(of, _)| *of == connection)
+    }
+
     // ---- what arrives
 
     /// A UDP datagram, or one message cut out of a stream, came over `flow`.

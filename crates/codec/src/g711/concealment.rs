@@ -83,8 +83,10 @@ impl Concealment {
     pub(super) fn lost(&mut self, out: &mut [i16]) {
         if self.synthesis.made == 0 && !out.is_empty() {
             let Self { ring, end, synthesis } = self;
-            for (n, sample) in synthesis.before.iter_mut().enumerate() {
-                *sample = f32::from(ring[(*end + RING - HISTORY + n) % RING]);
+            let (newer, older) = ring.split_at(*end);
+            let oldest_first = older.iter().chain(newer).skip(RING - HISTORY);
+            for (sample, &heard) in synthesis.before.iter_mut().zip(oldest_first) {
+                *sample = f32::from(heard);
             }
             synthesis.begin();
         }
@@ -109,7 +111,7 @@ impl Concealment {
         for (n, sample) in frame[..len].iter_mut().enumerate() {
             let rising = (n + 1) as f32 * step;
             let blended = f32::from(*sample) * rising + self.synthesis.next() * (1.0 - rising);
-            *sample = blended.round() as i16;
+            *sample = blended as i16;
         }
     }
 
@@ -173,7 +175,10 @@ impl Synthesis {
         };
         self.seam_at += 1;
         let sample = self.cycle[self.at];
-        self.at = (self.at + 1) % (self.periods * self.pitch);
+        self.at += 1;
+        if self.at == self.periods * self.pitch {
+            self.at = 0;
+        }
         (sample + seam).clamp(f32::from(i16::MIN), f32::from(i16::MAX))
     }
 

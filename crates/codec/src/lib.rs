@@ -11,7 +11,7 @@
 //!
 //! # Costs
 //! All memory is taken when a codec is made; no call allocates, locks or fails on any input. For 20 ms of audio (figures and
-//! machine in `bench/README.md`) G.711 takes below 0.1 µs to encode or decode; the first concealed frame of a loss takes some
+//! machine in `bench/README.md`) G.711 takes about 0.1 µs to encode or decode; the first concealed frame of a loss takes some
 //! µs for the pitch search, later ones below 1 µs.
 //!
 //! # Example

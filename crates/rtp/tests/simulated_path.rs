@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use confab_rtp::Content;
 use confab_rtp::jitter::{PlayoutCounters, Rejected};
+use confab_testkit::clock::VirtualClock;
 use confab_testkit::netem::{Loss, NetworkPath, PathConfig};
 use listener::{Heard, Listener, MS, Speaker, runs, said};
 
@@ -36,7 +37,7 @@ impl Call {
             listener: Listener::new(TICK_MS, T0),
             speaker: Speaker::new(65_000, u32::MAX - 50_000),
             path: NetworkPath::new(config, seed),
-            epoch: Instant::now(),
+            epoch: VirtualClock::new().now(),
             skew_ppm: 0,
             sent: 0,
             packet_ms,

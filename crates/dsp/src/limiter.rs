@@ -102,7 +102,8 @@ fn scale(sum: &[i32], out: &mut [i16], from: f32, to: f32, ramp: usize) {
         } else {
             to
         };
-        *out = (sample as f32 * gain).round() as i16; // a float-to-int cast saturates
+        let scaled = sample as f32 * gain;
+        *out = (scaled + 0.5f32.copysign(scaled)) as i16; // to the nearest; the cast cuts off and saturates
     }
 }
 

@@ -239,7 +239,7 @@ impl LegHandle {
         shard.command(Command::SetDeaf { leg, deaf }).await
     }
 
-    /// Returns the leg's measurements, at most a quarter of a second old; level and talking state are of the last tick.
+    /// Returns the leg's measurements, at most half a second old; level and talking state are of the last tick.
     pub fn stats(&self) -> LegStats {
         self.stats.read()
     }

@@ -236,6 +236,12 @@ impl Mixer {
     /// per participant and tick: a second block changes nothing.
     pub fn input(&mut self, slot: SlotId, samples: &[i16]) -> InputReport {
         let samples = &samples[..samples.len().min(self.block_samples())];
+        self.input_scored(slot, samples, score(samples))
+    }
+
+    /// The same for a block whose score the caller has measured already.
+    pub fn input_scored(&mut self, slot: SlotId, samples: &[i16], score: u16) -> InputReport {
+        let samples = &samples[..samples.len().min(self.block_samples())];
         let duration_ms = u32::from(self.block_ms);
         let (rate_hz, full, block) = (
             self.format.rate_hz(),
@@ -255,7 +261,7 @@ impl Mixer {
                 talking_changed: None,
             };
         }
-        let (frame, report) = place.judge(score(samples), duration_ms);
+        let (frame, report) = place.judge(score, duration_ms);
         if frame.is_mixed() {
             place.contributes = true;
             storage.contributors.push(slot.index() as u32); // as many places as capacity

@@ -22,7 +22,10 @@ const SILENCE_SCORE: u16 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Block {
     /// Decoded or concealed audio, at least in part.
-    Audio,
+    Audio {
+        /// Mean absolute sample of the block.
+        score: u16,
+    },
     /// Silence: the sender pauses or there is no stream.
     Quiet,
 }
@@ -138,26 +141,45 @@ impl Input {
         frame: &mut [i16; MAX_FRAME_SAMPLES],
         silence: u16,
     ) -> Block {
+        let silence = silence.max(SILENCE_SCORE);
         let mut filled = self.rest.take(out);
-        let mut block = if filled > 0 { Block::Audio } else { Block::Quiet };
+        let mut heard = filled > 0;
         let clock = session.scale();
         while filled < out.len() {
             let missing = out.len() - filled;
             match self.playout.pull(tick, clock.units(missing)) {
+                // As a rule a packet is a block: it is decoded where it is wanted, and measured once.
+                Pull::Frame(packet)
+                    if filled == 0 && packet.skip == 0 && clock.samples(packet.samples) == missing =>
+                {
+                    decode(session, &packet, out);
+                    let score = confab_dsp::score(out);
+                    if score > silence {
+                        return Block::Audio { score };
+                    }
+                    heard = true;
+                    filled = match self.playout.adjust_in_silence(clock.units(missing)) {
+                        Adjust::Keep => return Block::Audio { score },
+                        adjust => {
+                            frame[..missing].copy_from_slice(out);
+                            self.rest.place(&frame[..missing], adjust, clock, out)
+                        }
+                    };
+                }
                 Pull::Frame(packet) => {
-                    block = Block::Audio;
+                    heard = true;
+                    let skip = clock.samples(packet.skip);
                     let samples = decode(session, &packet, frame);
-                    let skip = clock.samples(packet.skip).min(samples);
-                    let heard = &frame[skip..samples];
-                    let adjust = if confab_dsp::score(heard) <= silence.max(SILENCE_SCORE) {
-                        self.playout.adjust_in_silence(clock.units(heard.len()))
+                    let frame = &frame[skip.min(samples)..samples];
+                    let adjust = if confab_dsp::score(frame) <= silence {
+                        self.playout.adjust_in_silence(clock.units(frame.len()))
                     } else {
                         Adjust::Keep
                     };
-                    filled += self.rest.place(heard, adjust, clock, &mut out[filled..]);
+                    filled += self.rest.place(frame, adjust, clock, &mut out[filled..]);
                 }
                 Pull::Lost { samples } => {
-                    block = Block::Audio;
+                    heard = true;
                     self.concealed += u64::from(samples);
                     let end = filled + clock.samples(samples).clamp(1, missing);
                     session.decoder.conceal(&mut out[filled..end]);
@@ -175,7 +197,13 @@ impl Input {
                 }
             }
         }
-        block
+        if heard {
+            Block::Audio {
+                score: confab_dsp::score(out),
+            }
+        } else {
+            Block::Quiet
+        }
     }
 
     /// Returns the milliseconds of audio made up for lost packets.
@@ -208,9 +236,9 @@ fn content(session: &Session, packet: &RtpPacket<'_>) -> Result<Content, DropRea
 }
 
 /// Decodes a frame; one that cannot be decoded is concealed at its announced length.
-fn decode(session: &mut Session, packet: &FrameRef<'_>, frame: &mut [i16; MAX_FRAME_SAMPLES]) -> usize {
+fn decode(session: &mut Session, packet: &FrameRef<'_>, frame: &mut [i16]) -> usize {
     session.decoder.decode(packet.payload, frame).unwrap_or_else(|_| {
-        let samples = session.scale().samples(packet.samples).min(MAX_FRAME_SAMPLES);
+        let samples = session.scale().samples(packet.samples).min(frame.len());
         session.decoder.conceal(&mut frame[..samples]);
         samples
     })

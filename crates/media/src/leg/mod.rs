@@ -25,6 +25,7 @@ use crate::io::{Channel, Destination, ShardIo};
 use crate::metrics::DropReason;
 use crate::shard::key::ConferenceKey;
 use crate::stats::StatsCell;
+use crate::sys;
 use input::Input;
 use notices::{EventSink, Notices};
 use output::Output;
@@ -253,6 +254,14 @@ impl<S> Leg<S> {
             leaving,
         );
         written.is_ok_and(|packet| io.send(&self.sockets, channel, packet, to))
+    }
+
+    /// Starts loading what a packet will touch beside the leg itself.
+    pub(crate) fn prefetch_parts(&self) {
+        if let Some(session) = &self.session {
+            sys::prefetch(&**session);
+        }
+        sys::prefetch(&*self.stats);
     }
 
     /// Notes the talking state, to be told and to be read.

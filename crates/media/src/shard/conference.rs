@@ -7,16 +7,20 @@ use confab_rtp::packet::HEADER_LEN;
 
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, Tenants};
-use super::{Bench, Scratch};
+use super::{BATCH, Bench, Scratch};
 use crate::config::JoinOptions;
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
-use crate::io::{Channel, ShardIo};
+use crate::io::ShardIo;
 use crate::leg::input::Block;
 use crate::leg::notices::EventSink;
 use crate::leg::output::{Packing, Shared};
 use crate::leg::session::Session;
 use crate::leg::{Leg, Membership};
 use crate::metrics::DropReason;
+use crate::sys;
+
+/// How many legs ahead the loading of a leg begins: about two microseconds.
+const PREFETCH_AHEAD: usize = 2;
 
 /// A leg and its place in the mix.
 #[derive(Debug, Clone, Copy)]
@@ -220,27 +224,49 @@ impl ConferenceAudio {
         receive: bool,
     ) {
         self.mixer.begin();
-        for index in 0..self.members.len() {
-            let member = self.members[index];
-            if let Some(leg) = legs.at(member.leg) {
+        for start in (0..self.members.len()).step_by(BATCH) {
+            let members = start..self.members.len().min(start + BATCH);
+            for (slot, index) in members.clone().enumerate() {
+                self.prefetch(index + PREFETCH_AHEAD, legs);
+                if let Some(leg) = legs.peek(self.members[index].leg)
+                    && receive
+                {
+                    bench.receive_into(slot, leg);
+                }
+            }
+            for (slot, index) in members.enumerate() {
+                if let Some(next) = self.members.get(index + 1).and_then(|next| legs.peek(next.leg)) {
+                    next.prefetch_parts();
+                }
+                let member = self.members[index];
+                let Some(leg) = legs.at(member.leg) else { continue };
                 if receive {
-                    bench.receive_rtp(leg);
+                    bench.use_received(slot, leg);
                 }
                 self.take_input(leg, member.slot, &mut bench.scratch, &mut bench.outbox, time);
             }
         }
         self.mix(legs, &mut bench.outbox);
-        let mut sent = 0;
-        for index in 0..self.members.len() {
-            let member = self.members[index];
-            if let Some(leg) = legs.at(member.leg)
-                && self.pack(leg, member.slot, time.due_ns)
-            {
-                sent += u64::from(self.send(leg, bench));
+        for start in (0..self.members.len()).step_by(BATCH) {
+            for index in start..self.members.len().min(start + BATCH) {
+                let member = self.members[index];
+                self.prefetch(index + PREFETCH_AHEAD, legs);
+                if let Some(leg) = legs.at(member.leg)
+                    && self.pack(leg, member.slot, time.due_ns)
+                {
+                    self.write_packet(member.leg, leg, bench);
+                }
             }
+            bench.send_packed(legs);
         }
-        bench.counters().packets_out.add(sent);
         self.position_ms += u64::from(self.mixer.block_ms());
+    }
+
+    /// Starts loading a leg that is worked on next: between its ticks everybody else's packets were in the cache.
+    fn prefetch<S>(&self, member: usize, legs: &Tenants<Leg<S>>) {
+        if let Some(leg) = self.members.get(member).and_then(|member| legs.peek(member.leg)) {
+            sys::prefetch(leg);
+        }
     }
 
     /// Gives the mixer one block of a leg.
@@ -259,12 +285,14 @@ impl ConferenceAudio {
             samples: session.scale().units(block.len()),
         };
         let unheard = self.mixer.unheard_up_to(slot);
-        let heard = session.receives
-            && leg.input.fill(session, tick, block, &mut scratch.frame, unheard) == Block::Audio;
-        let report = if heard {
-            self.mixer.input(slot, block)
+        let filled = if session.receives {
+            leg.input.fill(session, tick, block, &mut scratch.frame, unheard)
         } else {
-            self.mixer.input_quiet(slot)
+            Block::Quiet
+        };
+        let report = match filled {
+            Block::Audio { score } => self.mixer.input_scored(slot, block, score),
+            Block::Quiet => self.mixer.input_quiet(slot),
         };
         leg.stats.set_energy(report.score);
         if let Some(talking) = report.talking_changed {
@@ -352,43 +380,33 @@ impl ConferenceAudio {
         group.complete
     }
 
-    /// Sends a leg's completed packet; returns whether it went out.
-    fn send<I: ShardIo>(&self, leg: &mut Leg<I::Sockets>, bench: &mut Bench<I>) -> bool {
+    /// Puts a leg's completed packet among those to be sent.
+    fn write_packet<I: ShardIo>(&self, index: u32, leg: &mut Leg<I::Sockets>, bench: &mut Bench<I>) {
         let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
-            return false;
+            return;
         };
         let group = &self.groups[membership.group];
         let units = session.scale().units(group.packet_samples());
-        let Some(to) = &leg.rtp_to else {
+        if leg.rtp_to.is_none() {
             bench.counters().dropped(DropReason::SendForbidden);
             leg.output.sender.skip(units);
-            return false;
-        };
+            return;
+        }
         let payload = match leg.output.packing {
             Packing::Shared(signal) => group.payload(signal),
             Packing::Own => leg.output.own_payload(),
-            Packing::Waiting => return false,
+            Packing::Waiting => return,
         };
         let length = payload.len();
-        let packet = &mut bench.scratch.packet;
+        let packet = bench.packet_for(index, HEADER_LEN + length);
         let (head, body) = packet
             .split_first_chunk_mut()
-            .expect("the packet buffer is longer than a header");
-        body[..length].copy_from_slice(payload);
+            .expect("the packet is longer than its header");
+        body.copy_from_slice(payload);
         leg.output
             .sender
             .next_packet(session.send_pt, units, length)
             .write(head);
-        if !bench
-            .io
-            .send(&leg.sockets, Channel::Rtp, &packet[..HEADER_LEN + length], to)
-        {
-            bench.counters().dropped(DropReason::SendFailed);
-            return false;
-        }
-        leg.output.packets_sent += 1;
-        leg.output.octets_sent += length as u64;
-        true
     }
 
     /// Leaves out `ticks`: media time passes, nothing is mixed or sent.

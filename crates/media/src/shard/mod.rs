@@ -29,7 +29,9 @@ use crate::leg::input::MAX_FRAME_SAMPLES;
 use crate::leg::notices::EventSink;
 use crate::leg::{Leg, Received};
 use crate::metrics::{DropReason, ShardCounters};
+use crate::sys::Datagram;
 use command::{Command, Garbage, Returned};
+use confab_rtp::packet::HEADER_LEN;
 use conference::{ConferenceAudio, TickTime};
 use key::{ConferenceKey, LegKey, Tenants};
 
@@ -49,10 +51,13 @@ const MAX_BACKLOG: u32 = 32;
 const MAX_COMMANDS: usize = 1024;
 
 /// Every leg is looked after once in this time.
-const LOOK_AFTER_NS: u64 = 250_000_000;
+const LOOK_AFTER_NS: u64 = 500_000_000;
 
 /// Octets of the longest datagram that is used.
 const MAX_DATAGRAM: usize = 2048;
+
+/// Legs that are received for, or sent to, one after the other.
+pub(crate) const BATCH: usize = 64;
 
 /// Octets of the longest packet that is sent.
 const MAX_PACKET: usize = 1024;
@@ -106,16 +111,50 @@ impl<S> EventSink for Outbox<S> {
     }
 }
 
-/// Working memory of a turn, used for one leg after the other.
+/// A received datagram.
+struct ReceiveSlot {
+    datagram: Option<Datagram>,
+    bytes: [u8; MAX_DATAGRAM],
+}
+
+/// A packet to send.
+struct SendSlot {
+    leg: u32,
+    length: usize,
+    bytes: [u8; MAX_PACKET],
+}
+
+/// Working memory of a turn. Datagrams of several legs are received one after the other, then used one after the other,
+/// and so are packets sent: the code of each step stays in the processor's cache.
 pub(crate) struct Scratch {
-    receive: [u8; MAX_DATAGRAM],
-    /// One packet to send.
-    pub(crate) packet: [u8; MAX_PACKET],
+    received: [ReceiveSlot; BATCH],
+    to_send: [SendSlot; BATCH],
+    /// Packets waiting in `to_send`.
+    packed: usize,
     /// One decoded frame.
     pub(crate) frame: [i16; MAX_FRAME_SAMPLES],
 }
 
+impl Scratch {
+    fn new() -> Box<Self> {
+        Box::new(Scratch {
+            received: std::array::from_fn(|_| ReceiveSlot {
+                datagram: None,
+                bytes: [0; MAX_DATAGRAM],
+            }),
+            to_send: std::array::from_fn(|_| SendSlot {
+                leg: 0,
+                length: 0,
+                bytes: [0; MAX_PACKET],
+            }),
+            packed: 0,
+            frame: [0; MAX_FRAME_SAMPLES],
+        })
+    }
+}
+
 /// What reading one datagram has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Read {
     /// There was none.
     Nothing,
@@ -146,14 +185,22 @@ impl<I: ShardIo> Bench<I> {
         &self.queues.counters
     }
 
-    /// Reads what has come to a leg's RTP socket. As a rule that is one packet per tick, and looking for a second one
-    /// would cost a system call: it is looked for when the next packet should have come already, or when this one was
-    /// not wanted, so that a flood from elsewhere does not hold up the caller's audio.
-    pub(crate) fn receive_rtp(&mut self, leg: &mut Leg<I::Sockets>) {
-        for _ in 0..MAX_BACKLOG {
-            match self.receive_one(leg, Channel::Rtp) {
-                Read::Nothing | Read::Fresh => break,
-                Read::MoreBehind => {}
+    /// Reads one datagram of a leg's RTP socket into a slot, for [`use_received`](Self::use_received).
+    pub(crate) fn receive_into(&mut self, slot: usize, leg: &Leg<I::Sockets>) {
+        let ReceiveSlot { datagram, bytes } = &mut self.scratch.received[slot];
+        *datagram = self.io.receive(&leg.sockets, Channel::Rtp, bytes);
+    }
+
+    /// Gives a leg the datagram of a slot. As a rule a socket holds one packet per tick, and looking for a second one would
+    /// cost a system call: it is looked for when the next packet should have come already, or when this one was not wanted,
+    /// so that a flood from elsewhere does not hold up the caller's audio.
+    pub(crate) fn use_received(&mut self, slot: usize, leg: &mut Leg<I::Sockets>) {
+        if self.accept(slot, leg, Channel::Rtp) == Read::MoreBehind {
+            for _ in 1..MAX_BACKLOG {
+                self.receive_into(slot, leg);
+                if self.accept(slot, leg, Channel::Rtp) != Read::MoreBehind {
+                    break;
+                }
             }
         }
     }
@@ -161,15 +208,17 @@ impl<I: ShardIo> Bench<I> {
     /// Reads what has come to a leg's RTCP socket.
     fn receive_rtcp(&mut self, leg: &mut Leg<I::Sockets>) {
         for _ in 0..MAX_BACKLOG {
-            if let Read::Nothing = self.receive_one(leg, Channel::Rtcp) {
+            let ReceiveSlot { datagram, bytes } = &mut self.scratch.received[0];
+            *datagram = self.io.receive(&leg.sockets, Channel::Rtcp, bytes);
+            if self.accept(0, leg, Channel::Rtcp) == Read::Nothing {
                 break;
             }
         }
     }
 
-    /// Reads one datagram.
-    fn receive_one(&mut self, leg: &mut Leg<I::Sockets>, channel: Channel) -> Read {
-        let Some(datagram) = self.io.receive(&leg.sockets, channel, &mut self.scratch.receive) else {
+    fn accept(&mut self, slot: usize, leg: &mut Leg<I::Sockets>, channel: Channel) -> Read {
+        let ReceiveSlot { datagram, bytes } = &mut self.scratch.received[slot];
+        let Some(datagram) = datagram.take() else {
             return Read::Nothing;
         };
         let counters = &self.queues.counters;
@@ -182,7 +231,7 @@ impl<I: ShardIo> Bench<I> {
             counters.arrivals_unstamped.add(1);
             now_ns
         });
-        let bytes = &self.scratch.receive[..datagram.length];
+        let bytes = &bytes[..datagram.length];
         let received = Received {
             bytes,
             from: datagram.from,
@@ -202,6 +251,36 @@ impl<I: ShardIo> Bench<I> {
             Ok(()) if arrival_ns + leg.input.packet_ns() <= now_ns => Read::MoreBehind,
             Ok(()) => Read::Fresh,
         }
+    }
+
+    /// Returns the place for a leg's packet, to be sent by the next [`send_packed`](Self::send_packed). There is room for
+    /// [`BATCH`] packets.
+    pub(crate) fn packet_for(&mut self, leg: u32, length: usize) -> &mut [u8] {
+        let slot = &mut self.scratch.to_send[self.scratch.packed];
+        self.scratch.packed += 1;
+        (slot.leg, slot.length) = (leg, length);
+        &mut slot.bytes[..length]
+    }
+
+    /// Sends the packets that were packed.
+    pub(crate) fn send_packed(&mut self, legs: &mut Tenants<Leg<I::Sockets>>) {
+        let Scratch { to_send, packed, .. } = &mut *self.scratch;
+        let mut sent = 0;
+        for slot in &to_send[..std::mem::take(packed)] {
+            let Some(leg) = legs.at(slot.leg) else { continue };
+            let Some(to) = &leg.rtp_to else { continue };
+            if self
+                .io
+                .send(&leg.sockets, Channel::Rtp, &slot.bytes[..slot.length], to)
+            {
+                sent += 1;
+                leg.output.packets_sent += 1;
+                leg.output.octets_sent += (slot.length - HEADER_LEN) as u64;
+            } else {
+                self.queues.counters.dropped(DropReason::SendFailed);
+            }
+        }
+        self.queues.counters.packets_out.add(sent);
     }
 }
 
@@ -230,11 +309,7 @@ impl<I: ShardIo> Shard<I> {
         capacity: Capacity,
     ) -> Self {
         let clocks = io.clocks();
-        let scratch = Box::new(Scratch {
-            receive: [0; MAX_DATAGRAM],
-            packet: [0; MAX_PACKET],
-            frame: [0; MAX_FRAME_SAMPLES],
-        });
+        let scratch = Scratch::new();
         Shard {
             bench: Bench {
                 io,
@@ -326,7 +401,8 @@ impl<I: ShardIo> Shard<I> {
             .filter(|&&index| index.wrapping_add(self.turn).is_multiple_of(LOOSE_TURNS))
         {
             if let Some(leg) = self.legs.at(index) {
-                self.bench.receive_rtp(leg);
+                self.bench.receive_into(0, leg);
+                self.bench.use_received(0, leg);
             }
         }
     }

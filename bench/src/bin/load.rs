@@ -11,8 +11,9 @@ use clap::Parser;
 use confab_bench::load::{
     Crowd, Machine, Row, Scenario, ServerCrowd, measure_generator, measure_server, print_report,
 };
-use confab_testkit::agent::Phone;
-use confab_testkit::rtp::{EngineConfig, Reflector, ReflectorPace, RtpEngine};
+use confab_testkit::agent::{Participant, Phone};
+use confab_testkit::g711::Law;
+use confab_testkit::rtp::{EngineConfig, Reflector, ReflectorPace, RtpEngine, Source};
 use confab_testkit::server::{ProcessUsage, ServerBuilder};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -129,13 +130,18 @@ fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
     let engine = engine(arguments)?;
     let phone = Phone::udp(server.sip)?;
     let resident_before = server.usage()?.resident_bytes;
-    let nobody = Crowd { streams: Vec::new() };
+    // One call keeps a shard ticking: a server without calls sleeps.
+    let alone = Participant::join(&phone, &engine, "3000", Some(Source::silence(Law::Mu)))?;
+    let single = Crowd {
+        streams: vec![alone.stream.clone()],
+    };
     let (_, idle) = measure_server(
         &server,
-        &nobody,
+        &single,
         &engine,
         Duration::from_secs(arguments.seconds.min(10)),
     )?;
+    alone.leave()?;
     let inside = ServerCrowd::join(&server, &phone, &engine, scenario)?;
     eprintln!(
         "{scenario}: {} calls up at {:.0} calls/s",
@@ -149,8 +155,9 @@ fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
         |share: f64| inside.answer_times[((inside.answer_times.len() - 1) as f64 * share) as usize];
     let mut notes = vec![
         format!(
-            "share of ticks later than 5 ms without load, same run: {:.5}",
-            idle.late_share
+            "with one call, same run: share of ticks later than 5 ms {:.5}, p99.9 ≤ {:.2} ms",
+            idle.late_share,
+            idle.late_s.2 * 1e3
         ),
         format!(
             "set up one after the other at {:.0} calls/s; INVITE to 200 p50 {:.1?}, p99 {:.1?}",

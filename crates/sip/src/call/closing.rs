@@ -116,7 +116,10 @@ impl Call {
         if self.has_pending(InviteKind::Initial) || self.has_pending(InviteKind::Re) {
             self.refuse_pending(now, stack, &Rejection::new(StatusCode::REQUEST_TERMINATED));
         }
-        self.inbound = None;
+        if let Some(Inbound { transaction, .. }) = self.inbound.take() {
+            // Who hangs up has seen the 2xx.
+            stack.transactions.acknowledged(transaction);
+        }
         self.bye_after_ack = None;
         // When our own BYE is on its way the two have crossed: the dialog is over without waiting for the response.
         self.bye = None;

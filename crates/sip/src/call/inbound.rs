@@ -135,7 +135,11 @@ impl Call {
             stack.respond(now, id, &refusal);
             return;
         }
-        if let Some(Inbound { kind, .. }) = self.inbound.take() {
+        if let Some(Inbound {
+            kind, transaction, ..
+        }) = self.inbound.take()
+        {
+            stack.transactions.acknowledged(transaction);
             // The peer can only have gone on with its next INVITE if it has seen our 2xx; the ACK was lost or is late.
             self.stop_repeating();
             self.report_ack(stack, kind, None);
@@ -311,7 +315,7 @@ impl Call {
         }
     }
 
-    pub(super) fn has_pending(&self, which: InviteKind) -> bool {
+    pub(crate) fn has_pending(&self, which: InviteKind) -> bool {
         matches!(&self.inbound, Some(Inbound { kind, state: InboundState::Pending { .. }, .. }) if *kind == which)
     }
 
@@ -397,6 +401,7 @@ impl Call {
     pub(crate) fn receive_ack(&mut self, now: Instant, stack: &mut Stack, ack: &Request, flow: Flow) {
         let cseq = essentials_of(&ack.headers).map(|essentials| essentials.cseq.number);
         let Some(Inbound {
+            transaction,
             kind,
             state: InboundState::Accepted { .. },
             cseq: awaited,
@@ -409,6 +414,7 @@ impl Call {
             return stack.out.drop_for(DropReason::StrayAck);
         }
         let kind = *kind;
+        stack.transactions.acknowledged(*transaction);
         self.flow = flow;
         self.inbound = None;
         self.stop_repeating();

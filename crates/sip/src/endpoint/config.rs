@@ -52,6 +52,10 @@ pub struct Limits {
     /// Transactions of all four kinds together. Finished ones linger for 5 to 32 s, so about 40 times the calls per second.
     /// Requests of our own are never held back by this cap, only those that arrive.
     pub transactions: usize,
+    /// INVITEs of one source whose final response was not acknowledged yet: each costs up to eleven repetitions, which a
+    /// forged source address would aim at somebody else. A source is an IPv4 address or an IPv6 network of 64 bits;
+    /// loopback and `local_nets` are not limited.
+    pub unacknowledged_per_source: usize,
     /// Different 2xx responses to one INVITE of ours that are answered with ACK and BYE; further ones are ignored.
     pub forks: usize,
 }
@@ -61,6 +65,7 @@ impl Default for Limits {
         Limits {
             calls: 20_000,
             transactions: 100_000,
+            unacknowledged_per_source: 256,
             forks: 8,
         }
     }

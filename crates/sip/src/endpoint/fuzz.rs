@@ -83,6 +83,7 @@ impl<'a> Player<'a> {
         let limits = Limits {
             calls: 8,
             transactions: 24,
+            unacknowledged_per_source: 6,
             forks: 3,
         };
         let config = EndpointConfig {

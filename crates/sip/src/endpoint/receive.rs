@@ -13,8 +13,8 @@ use super::config::Admission;
 use super::counters::DropReason;
 use super::event::CallKey;
 use super::flow::Flow;
-use super::route::{ResponseRoute, note_source, response_route, source_route};
-use super::stack::ALLOW;
+use super::route::{ResponseRoute, is_local, note_source, response_route, source_route};
+use super::stack::{ALLOW, Stack};
 use crate::call::{Call, IncomingInvite};
 use crate::dialog::DialogId;
 use crate::message::{
@@ -180,7 +180,7 @@ impl Endpoint {
         if let Admission::Refusing { retry_after_s } = self.stack.admission {
             return self.refuse_overload(&received, retry_after_s);
         }
-        if self.calls.len() >= self.stack.config.limits.calls || self.transactions_are_full() {
+        if self.calls.len() >= self.stack.config.limits.calls || self.no_room_for_invite(&received.flow) {
             return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
         }
         let key = self.new_call_key();
@@ -232,7 +232,7 @@ impl Endpoint {
         let Some(key) = self.stack.dialogs.get(&id).copied() else {
             return self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
         };
-        if received.request.method == Method::Invite && self.transactions_are_full() {
+        if received.request.method == Method::Invite && self.no_room_for_invite(&received.flow) {
             return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
         }
         let cseq = received.essentials.cseq.number;
@@ -349,8 +349,14 @@ impl Endpoint {
         ])
     }
 
-    fn transactions_are_full(&self) -> bool {
-        self.stack.transactions.len() >= self.stack.config.limits.transactions
+    /// True when there are too many transactions, in all or unacknowledged ones of this peer.
+    fn no_room_for_invite(&self, flow: &Flow) -> bool {
+        let Stack {
+            transactions, config, ..
+        } = &self.stack;
+        transactions.len() >= config.limits.transactions
+            || (!is_local(flow.remote.ip(), &config.local_nets)
+                && transactions.unacknowledged_from(flow.remote) >= config.limits.unacknowledged_per_source)
     }
 }
 

@@ -8,6 +8,7 @@ mod client_table;
 mod server_table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::key::{ClientKey, MergeKey, ServerKey};
@@ -105,6 +106,8 @@ pub(crate) struct TransactionLayer {
     deadlines: BTreeSet<(Instant, TransactionId)>,
     /// Which transactions use a connection, so that its end finds them.
     connections: BTreeSet<(u64, TransactionId)>,
+    /// INVITEs that are not acknowledged, by source.
+    unacknowledged: BTreeMap<IpAddr, usize>,
     server_invites: usize,
     client_invites: usize,
     last_id: u64,

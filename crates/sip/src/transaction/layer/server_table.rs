@@ -2,6 +2,7 @@
 //!
 //! Never builds a message.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub(super) struct ServerEntry {
     merge: Option<MergeKey>,
     pub(super) route: ResponseRoute,
     call: Option<CallKey>,
+    /// Where the INVITE came from, until it is acknowledged.
+    unacknowledged: Option<IpAddr>,
     scheduled: Option<Instant>,
 }
 
@@ -107,8 +110,12 @@ impl TransactionLayer {
         if let Some(merge) = &merge {
             self.merges.insert(merge.clone(), id);
         }
+        let mut unacknowledged = None;
         if matches!(machine, ServerMachine::Invite(_)) {
             self.server_invites += 1;
+            let source = source(route.flow.remote);
+            *self.unacknowledged.entry(source).or_default() += 1;
+            unacknowledged = Some(source);
         }
         self.use_connection(&route.flow, TransactionId::Server(id));
         self.servers.insert(
@@ -119,11 +126,33 @@ impl TransactionLayer {
                 merge,
                 route,
                 call,
+                unacknowledged,
                 scheduled: None,
             },
         );
         self.settle_server(id);
         id
+    }
+
+    /// How many INVITEs of this source wait for their final response or its ACK.
+    pub(crate) fn unacknowledged_from(&self, remote: SocketAddr) -> usize {
+        self.unacknowledged
+            .get(&source(remote))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The core has seen the ACK of its 2xx, or whatever else proves that the peer got it.
+    pub(crate) fn acknowledged(&mut self, id: ServerId) {
+        let entry = self.servers.get_mut(&id);
+        if let Some(source) = entry.and_then(|entry| entry.unacknowledged.take())
+            && let Some(count) = self.unacknowledged.get_mut(&source)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.unacknowledged.remove(&source);
+            }
+        }
     }
 
     /// The INVITE transaction under this key, its call, and whether it still waits for a final response.
@@ -196,7 +225,11 @@ impl TransactionLayer {
         let next = entry.next_timeout().map(|(at, _)| at);
         let scheduled = std::mem::replace(&mut entry.scheduled, next);
         let ended = entry.is_terminated();
+        let acknowledged = ended || entry.is_confirmed();
         self.reschedule(TransactionId::Server(id), scheduled, next);
+        if acknowledged {
+            self.acknowledged(id);
+        }
         if ended && let Some(entry) = self.servers.remove(&id) {
             if matches!(entry.machine, ServerMachine::Invite(_)) {
                 self.server_invites -= 1;
@@ -218,10 +251,22 @@ impl ServerEntry {
         }
     }
 
+    fn is_confirmed(&self) -> bool {
+        matches!(&self.machine, ServerMachine::Invite(invite) if invite.state() == ServerInviteState::Confirmed)
+    }
+
     fn is_terminated(&self) -> bool {
         match &self.machine {
             ServerMachine::Invite(invite) => invite.state() == ServerInviteState::Terminated,
             ServerMachine::Other(other) => other.state() == ServerState::Terminated,
         }
+    }
+}
+
+/// What INVITEs are counted by: an IPv4 address, or the IPv6 network that one subscriber has.
+fn source(remote: SocketAddr) -> IpAddr {
+    match remote.ip().to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip => ip,
     }
 }

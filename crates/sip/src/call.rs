@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::dialog::{Dialog, DialogId, DialogState};
 use crate::endpoint::event::{Body, CallKey, EndCause, Event, LocalContact};
 use crate::endpoint::flow::Flow;
+use crate::endpoint::multipart::session_part;
 use crate::endpoint::stack::Stack;
 use crate::message::{CallId, Essentials, HeaderName, Headers, Reason, Request, Tag};
 use crate::transaction::layer::{ClientId, ClientNews, Purpose};
@@ -229,7 +230,16 @@ fn body_of(headers: &Headers, bytes: &Bytes) -> Option<Body> {
 
 /// What an ACK or a 2xx carries, when a call can use it.
 fn session_body(stack: &Stack, headers: &Headers, bytes: &Bytes) -> Option<Body> {
-    body_of(headers, bytes).filter(|body| stack.config.accept.contains(&body.content_type))
+    let accept = &stack.config.accept;
+    if let Ok(Some(kind)) = headers.content_type()
+        && let Some(part) = session_part(&kind, bytes, accept)
+    {
+        return Some(Body {
+            content_type: part.content_type,
+            bytes: part.body,
+        });
+    }
+    body_of(headers, bytes).filter(|body| accept.contains(&body.content_type))
 }
 
 /// The identity a new call as caller goes by.

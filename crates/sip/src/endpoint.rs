@@ -9,6 +9,7 @@ pub(crate) mod counters;
 pub(crate) mod event;
 pub(crate) mod flow;
 mod fuzz;
+pub(crate) mod multipart;
 pub(crate) mod outbox;
 mod receive;
 pub(crate) mod route;
@@ -89,6 +90,14 @@ impl Endpoint {
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.stack.out.counters
+    }
+
+    /// True while the INVITE of this call waits for [`Endpoint::accept`] or [`Endpoint::reject`]: it was not cancelled and
+    /// has not run out.
+    pub fn awaits_answer(&self, call: CallKey) -> bool {
+        self.calls
+            .get(&call)
+            .is_some_and(|slot| slot.call.has_pending(InviteKind::Initial))
     }
 
     /// True when a call would send its next message over this connection, so that it had better stay open.

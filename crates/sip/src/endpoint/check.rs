@@ -4,9 +4,13 @@
 //! answered as any other (RFC 4475 §3.3.11); 483 is for elements that would have to forward it.
 
 use super::config::EndpointConfig;
+use super::multipart::session_part;
 use super::stack::ALLOW;
 use crate::message::{Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
 use crate::uri::Uri;
+
+/// Most bytes of an INVITE that its responses may repeat: many times what six proxies add.
+const LARGEST_ECHO: usize = 8 * 1024;
 
 /// A refusal that a check asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub(crate) fn check(
     config: &EndpointConfig,
 ) -> Result<(), Refusal> {
     method(request)?;
+    echo(request)?;
     sequence(request, essentials)?;
     scheme(request)?;
     extensions(request, config)?;
@@ -70,6 +75,33 @@ fn method(request: &Request) -> Result<(), Refusal> {
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
     Err(Refusal::new(status).with(HeaderName::Allow, ALLOW))
+}
+
+/// 513 for an INVITE whose responses would be large: they are kept and repeated, up to eleven times, to an address that
+/// may be forged.
+fn echo(request: &Request) -> Result<(), Refusal> {
+    if request.method != Method::Invite {
+        return Ok(());
+    }
+    let copied = [
+        HeaderName::Via,
+        HeaderName::RecordRoute,
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::CallId,
+    ];
+    let length: usize = copied
+        .iter()
+        .flat_map(|name| request.headers.get_all(name))
+        .map(|value| value.len())
+        .sum();
+    if length <= LARGEST_ECHO {
+        return Ok(());
+    }
+    Err(Refusal {
+        reason: Some("Headers Too Large".to_owned()),
+        ..Refusal::new(StatusCode::MESSAGE_TOO_LARGE)
+    })
 }
 
 fn sequence(request: &Request, essentials: &Essentials) -> Result<(), Refusal> {
@@ -129,7 +161,8 @@ fn accepted_answers(request: &Request, config: &EndpointConfig) -> Result<(), Re
     Err(Refusal::new(StatusCode::NOT_ACCEPTABLE).with(HeaderName::Accept, config.accept.join(", ")))
 }
 
-/// 415 for a body that is not understood (RFC 3261 §8.2.3). One that is marked optional is taken off instead.
+/// 415 for a body that is not understood (RFC 3261 §8.2.3). One that is marked optional is taken off instead; of several
+/// parts the one that is understood takes the place of the body.
 fn content(request: &mut Request, config: &EndpointConfig) -> Result<(), Refusal> {
     if request.body.is_empty() {
         return Ok(());
@@ -153,6 +186,16 @@ fn content(request: &mut Request, config: &EndpointConfig) -> Result<(), Refusal
         .map_err(|error| Refusal::bad_header(&error))?;
     let encoded = encodings.iter().any(|coding| !coding.eq_ignore_case("identity"));
     if known_kind && !encoded {
+        return Ok(());
+    }
+    if !encoded
+        && let Some(kind) = &kind
+        && let Some(part) = session_part(kind, &request.body, &config.accept)
+    {
+        request
+            .headers
+            .replace(HeaderName::ContentType, part.content_type);
+        request.body = part.body;
         return Ok(());
     }
     if is_optional(request) {

@@ -9,6 +9,7 @@ mod first_start;
 mod health;
 mod http;
 mod metrics;
+mod open_files;
 mod server;
 mod signalling;
 mod telemetry;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
 fn serve(options: Serve) -> anyhow::Result<()> {
     let config = options.load()?;
     let log = telemetry::install(&config.log.level, config.log.format == LogFormat::Json)?;
+    if let Some(limit) = open_files::raise_limit() {
+        tracing::debug!(limit, "open files");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("confab")

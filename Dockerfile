@@ -2,11 +2,11 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bin confab
+RUN cargo build --profile dist --locked --bin confab
 
 FROM debian:bookworm-slim
 RUN useradd --system --home-dir /var/lib/confab --create-home --shell /usr/sbin/nologin confab
-COPY --from=build /src/target/release/confab /usr/local/bin/confab
+COPY --from=build /src/target/dist/confab /usr/local/bin/confab
 USER confab
 WORKDIR /var/lib/confab
 ENV CONFAB__DATA_DIR=/var/lib/confab

@@ -23,13 +23,11 @@ fn start() -> Server {
 #[track_caller]
 fn assert_alive(server: &Server) {
     let phone = Phone::udp(server.sip).expect("a phone");
-    assert_eq!(
-        phone
-            .request(OutOfDialog::new("OPTIONS"), WAIT)
-            .expect("answered")
-            .status(),
-        Some(200)
-    );
+    let answer = phone
+        .request(OutOfDialog::new("OPTIONS"), WAIT)
+        .expect("answered");
+    // 503: the lateness guard of a server whose machine has just stalled.
+    assert!(matches!(answer.status(), Some(200 | 503)), "{answer}");
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 

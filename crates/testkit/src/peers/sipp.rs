@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Sipp {
         }
         fs::write(path.join("scenario.xml"), scenario)?;
         let local = free_address()?;
-        let media = free_address()?;
+        let media = free_media_ports()?;
         let mut command = Command::new("sipp");
         command
             .current_dir(path)
@@ -126,12 +126,7 @@ impl Sipp {
             &self.hold.as_millis().to_string(),
         ]);
         command.args(["-i", &local.ip().to_string(), "-p", &local.port().to_string()]);
-        command.args([
-            "-mi",
-            &media.ip().to_string(),
-            "-mp",
-            &(media.port() & !1).to_string(),
-        ]);
+        command.args(["-mi", &media.ip().to_string(), "-mp", &(media.port()).to_string()]);
         command.args(["-t", if self.tcp { "t1" } else { "u1" }]);
         command.args([
             "-timeout",
@@ -182,6 +177,21 @@ impl SippReport {
             "successful, failed; SIPp:\n{}",
             first.join("\n")
         );
+    }
+}
+
+/// Finds an even port with the three behind it free: SIPp takes audio and video with a port for RTCP each.
+fn free_media_ports() -> io::Result<SocketAddr> {
+    loop {
+        let first = UdpSocket::bind("127.0.0.1:0")?;
+        let address = first.local_addr()?;
+        let others_free = (1..4).all(|step| {
+            let port = address.port().checked_add(step);
+            port.is_some_and(|port| UdpSocket::bind((address.ip(), port)).is_ok())
+        });
+        if address.port().is_multiple_of(2) && others_free {
+            return Ok(address);
+        }
     }
 }
 

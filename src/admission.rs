@@ -7,6 +7,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use tokio::sync::watch;
+
 /// Seconds that a refused caller is asked to wait (RFC 3261 §20.33).
 pub(crate) const RETRY_AFTER_S: u32 = 5;
 
@@ -40,7 +42,7 @@ pub(crate) struct Admission(Arc<State>);
 struct State {
     max_calls: AtomicUsize,
     calls: AtomicUsize,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     media_overloaded: AtomicBool,
 }
 
@@ -68,7 +70,13 @@ impl Admission {
 
     /// Refuses every new call from now on.
     pub(crate) fn drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.0.draining.send_replace(true);
+    }
+
+    /// Waits until new calls are refused for good. Cancel-safe.
+    pub(crate) async fn draining(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
     /// Tells whether the media plane's guard has tripped.
@@ -84,7 +92,7 @@ impl Admission {
     /// Why the next call would be refused, if it would.
     pub(crate) fn overload(&self) -> Option<Overload> {
         let max_calls = self.0.max_calls.load(Ordering::Acquire);
-        if self.0.draining.load(Ordering::Acquire) {
+        if *self.0.draining.borrow() {
             Some(Overload::Draining)
         } else if max_calls > 0 && self.calls() >= max_calls {
             Some(Overload::MaxCalls)

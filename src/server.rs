@@ -8,7 +8,7 @@ mod shutdown;
 
 use std::{
     io::Write as _,
-    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -67,18 +67,24 @@ pub(crate) async fn run(
     log: LogLevel,
 ) -> anyhow::Result<()> {
     // Before the ready line: who reads it may signal at once.
-    let signals = shutdown::Signals::listen()?;
-    let server = Server::start(&config).await?;
-    shutdown::wait(config, reload, &log, &server, signals).await;
+    let mut signals = shutdown::Signals::listen()?;
+    let server = tokio::select! {
+        server = Server::start(&config) => server?,
+        () = signals.told_to_end() => {
+            tracing::info!("told to end while starting");
+            return Ok(());
+        }
+    };
+    let outcome = shutdown::wait(config, reload, &log, &server, signals).await;
     server.end().await;
-    Ok(())
+    outcome
 }
 
 impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let store = Store::open(&config.data_dir).await?;
         let listeners = Listeners::bind(config).await?;
-        let local = Arc::new(local_addresses(config)?);
+        let local = Arc::new(local_addresses(config).await?);
         let (media, media_events) =
             MediaPlane::start(config.media_config()).context("starting the media plane")?;
         let media = Arc::new(media);
@@ -245,24 +251,24 @@ fn signalling_config(config: &Config) -> SignallingConfig {
     }
 }
 
-fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
+async fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
     let host = config.sip.advertised_address.trim();
     let advertised = if host.is_empty() {
         None
     } else {
         Some(Advertised {
             host: host.to_owned(),
-            ip: resolve(host)?,
+            ip: resolve(host).await?,
         })
     };
     Ok(LocalAddresses::new(advertised, host_name()))
 }
 
-fn resolve(host: &str) -> anyhow::Result<IpAddr> {
+async fn resolve(host: &str) -> anyhow::Result<IpAddr> {
     if let Ok(ip) = host.parse() {
         return Ok(ip);
     }
-    let mut addresses = (host, 0u16).to_socket_addrs().with_context(|| {
+    let mut addresses = tokio::net::lookup_host((host, 0)).await.with_context(|| {
         format!("sip.advertised_address: '{host}' does not resolve (use an IP address, or mend DNS)")
     })?;
     match addresses.next() {

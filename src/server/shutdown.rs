@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::Server;
@@ -17,17 +17,26 @@ const END_TIME: Duration = Duration::from_millis(4500);
 const BYE_TIME: Duration = Duration::from_secs(2);
 
 /// Waits for SIGTERM or SIGINT. SIGHUP meanwhile reads the configuration again.
+///
+/// # Errors
+/// The server cannot go on.
 pub(super) async fn wait(
     mut config: Config,
     reload: impl Fn() -> anyhow::Result<Config>,
     log: &LogLevel,
     server: &Server,
     mut signals: Signals,
-) {
+) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
+            () = server.signalling.endpoint.gone() => {
+                // Whoever supervises the process can start it again; one that answers no call cannot be told from a busy one.
+                outcome = Err(anyhow::anyhow!("the SIP endpoint broke down (its last words are in the log)"));
+                break;
+            }
             _ = signals.hang_up.recv() => match reload() {
                 Ok(fresh) => {
                     apply(&config, &fresh, log, server).await;
@@ -39,13 +48,11 @@ pub(super) async fn wait(
     }
     tracing::info!("ending: new calls are refused, running ones hung up");
     tokio::spawn(async move {
-        tokio::select! {
-            _ = signals.terminate.recv() => {}
-            _ = signals.interrupt.recv() => {}
-        }
+        signals.told_to_end().await;
         tracing::warn!("second signal, exiting at once");
         std::process::exit(1);
     });
+    outcome
 }
 
 /// The signals that the server obeys.
@@ -64,6 +71,14 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             hang_up: listen(SignalKind::hangup())?,
         })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    pub(super) async fn told_to_end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -94,7 +109,8 @@ impl Server {
         let deadline = Instant::now() + END_TIME;
         self.admission.drain();
         let _ = timeout_at(deadline, self.registry.drain()).await;
-        let _ = timeout(BYE_TIME, self.all_calls_over()).await;
+        let byes = deadline.min(Instant::now() + BYE_TIME);
+        let _ = timeout_at(byes, self.all_calls_over()).await;
         let _ = self.stop.send(true);
         self.calls.stop().await;
         self.signalling.stop().await;
@@ -112,7 +128,7 @@ impl Server {
 
     async fn all_calls_over(&self) {
         loop {
-            if self.admission.calls() == 0 && self.signalling.endpoint.figures().gauges.dialogs == 0 {
+            if self.admission.calls() == 0 && self.signalling.endpoint.count().await.dialogs == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

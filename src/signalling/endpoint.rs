@@ -18,7 +18,8 @@ use confab_sip::{
 };
 use tokio::{
     net::UdpSocket,
-    sync::{mpsc, watch},
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
 };
 
@@ -72,8 +73,8 @@ pub(crate) enum Input {
 pub(crate) enum Command {
     /// Sends a provisional response.
     Progress(CallKey, StatusCode),
-    /// Sends 200 with this body.
-    Accept(CallKey, Body),
+    /// Sends 200 with this body, and says whether the INVITE still waited for it: it may have been cancelled meanwhile.
+    Accept(CallKey, Body, oneshot::Sender<bool>),
     /// Refuses the INVITE.
     Reject(CallKey, Rejection),
     /// Answers a re-INVITE with 200.
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     HangUp(CallKey, Option<Reason>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
+    /// Tells what is alive once everything asked for before is done.
+    Count(oneshot::Sender<Gauges>),
 }
 
 /// A call that has just come in.
@@ -120,6 +123,31 @@ impl EndpointHandle {
     /// Queues a command; waits while the queue is full. The endpoint outlives every call, so nothing is lost.
     pub(crate) async fn send(&self, command: Command) {
         let _ = self.commands.send(command).await;
+    }
+
+    /// Hangs up a call whose task broke down, and forgets it. Does not wait, so that a drop can call it.
+    pub(crate) fn abandon(&self, call: CallKey) {
+        let endpoint = self.clone();
+        // Without a runtime the endpoint is gone as well.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let reason = Reason::sip(500, "internal error");
+                endpoint.send(Command::HangUp(call, Some(reason))).await;
+                endpoint.send(Command::Forget(call)).await;
+            });
+        }
+    }
+
+    /// Returns what is alive once everything asked for before is done; nothing, when the endpoint is gone.
+    pub(crate) async fn count(&self) -> Gauges {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Count(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Waits until the endpoint's task is gone, which it is not before it is stopped, unless it broke down.
+    pub(crate) async fn gone(&self) {
+        self.commands.closed().await;
     }
 
     /// The endpoint's figures, at most 100 ms old.
@@ -246,15 +274,9 @@ impl Running {
         let endpoint = &mut self.task.endpoint;
         match command {
             Command::Progress(call, status) => endpoint.progress(now, call, status, None),
-            Command::Accept(call, body) => {
-                // A conference's Contact says so (RFC 4579 §3.1).
-                endpoint.set_contact(
-                    call,
-                    LocalContact {
-                        user: None,
-                        is_focus: true,
-                    },
-                );
+            Command::Accept(call, body, reply) => {
+                // Events of what happened before are in the call's queue when the reply is.
+                let _ = reply.send(endpoint.awaits_answer(call));
                 endpoint.accept(now, call, body);
             }
             Command::Reject(call, rejection) => endpoint.reject(now, call, rejection),
@@ -263,6 +285,8 @@ impl Running {
             Command::Probe(call) => endpoint.probe(now, call),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
             Command::Forget(call) => drop(self.calls.remove(&call)),
+            // Whoever asked may have stopped waiting.
+            Command::Count(reply) => drop(reply.send(endpoint.gauges())),
         }
     }
 
@@ -309,6 +333,13 @@ impl Running {
     fn event(&mut self, event: Event) {
         let Some(call) = call_of(&event) else { return };
         if let Event::Invite { call, request, flow } = event {
+            // A conference's Contact is the address it was dialled by, and says that it is one (RFC 4579 §3.1).
+            let user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
+            let contact = LocalContact {
+                user: user.map(|user| user.to_str_lossy().into_owned()),
+                is_focus: true,
+            };
+            self.task.endpoint.set_contact(call, contact);
             let (sender, events) = mpsc::channel(CALL_EVENT_QUEUE);
             self.calls.insert(call, sender);
             if self
@@ -368,5 +399,51 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handle() -> (EndpointHandle, mpsc::Receiver<Command>) {
+        let (commands, queue) = mpsc::channel(4);
+        let figures = Arc::default();
+        (EndpointHandle { commands, figures }, queue)
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_call_is_hung_up_and_forgotten() {
+        let (endpoint, mut queue) = handle();
+        let rng = rand::make_rng::<rand::rngs::StdRng>();
+        let mut sip = Endpoint::new(confab_sip::EndpointConfig::default(), Box::new(rng));
+        let address = |user: &str| {
+            let uri = confab_sip::Uri::parse(format!("sip:{user}@127.0.0.1")).unwrap();
+            confab_sip::NameAddr::new(uri)
+        };
+        let invitation = confab_sip::Invitation {
+            target: address("a").uri,
+            flow: Flow::udp(([127, 0, 0, 1], 5060).into(), ([127, 0, 0, 1], 5070).into()),
+            from: address("b"),
+            to: address("a"),
+            contact: LocalContact {
+                user: None,
+                is_focus: false,
+            },
+            body: None,
+            headers: Vec::new(),
+        };
+        let call = sip.invite(Instant::now(), invitation);
+        endpoint.abandon(call);
+        assert!(matches!(queue.recv().await, Some(Command::HangUp(of, Some(_))) if of == call));
+        assert!(matches!(queue.recv().await, Some(Command::Forget(of)) if of == call));
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_gone_says_so_and_has_nothing_alive() {
+        let (endpoint, queue) = handle();
+        drop(queue);
+        endpoint.gone().await;
+        assert!(endpoint.count().await.is_idle());
     }
 }

@@ -77,6 +77,7 @@ async fn serve(
     }
     let latest_end = Instant::now() + MAX_DURATION;
     loop {
+        let is_reserved = matches!(established.seat, Seated::Reserved(_));
         let step = tokio::select! {
             biased;
             event = events.recv() => match event {
@@ -84,6 +85,11 @@ async fn serve(
                 None => Err(End { cause: LeaveCause::CallFailed, label: "gone", hang_up: None }),
             },
             hang_up = established.hang_ups.recv() => Err(told_to_end(hang_up)),
+            // A caller who has not joined is not the conference's to hang up.
+            () = server.admission.draining(), if is_reserved => {
+                let cause = LeaveCause::ServerShutdown;
+                Err(told_to_end(Some(HangUp { cause })))
+            }
             Some(event) = media_events.recv() => established.media_event(server, call, event).await,
             () = tokio::time::sleep_until(latest_end) => {
                 Err(End::by_us(LeaveCause::HungUp, "max_duration", 200, "maximum call duration"))
@@ -140,13 +146,12 @@ impl Established {
     ) -> Result<(), End> {
         match event {
             Event::Acked { body, .. } => self.acknowledged(body, trail).await,
-            Event::ReinviteAcked { body, .. } => {
-                if self.negotiation.has_open_offer() {
-                    self.acknowledged(body, trail).await
-                } else {
-                    Ok(())
-                }
+            Event::ReinviteAcked { body: None, .. } => {
+                // Without an answer to our offer, if we made one, the session stays as it was: some peers refresh it so.
+                self.negotiation.withdraw_offer();
+                Ok(())
             }
+            Event::ReinviteAcked { body, .. } => self.acknowledged(body, trail).await,
             Event::Reinvite { request, .. } => {
                 let answer = self.reinvited(&request, trail).await;
                 let command = match answer {
@@ -160,7 +165,7 @@ impl Established {
                 self.negotiation.withdraw_offer();
                 Ok(())
             }
-            Event::Probed { outcome, .. } => probed(outcome),
+            Event::Probed { outcome, .. } => probed(outcome, self.is_silent),
             Event::Ended { cause, .. } => Err(ended(&cause)),
             // Cancelled is followed by Ended; the rest belongs to calls that we place.
             _ => Ok(()),
@@ -213,6 +218,7 @@ impl Established {
             return Ok(Body::sdp(self.negotiation.offer().to_string()));
         }
         let offer = SessionDescription::parse(&request.body).map_err(|error| refused_description(&error))?;
+        self.peer = self.peer.moved(&request.headers);
         let agreed = self
             .negotiation
             .answer(&offer)
@@ -249,6 +255,7 @@ impl Established {
                 End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media"),
             ),
             MediaEvent::MediaTimeout { silent, .. } => {
+                self.is_silent = true;
                 tracing::info!(
                     silent_s = silent.as_secs(),
                     "no media; asking whether the call still exists"
@@ -256,15 +263,21 @@ impl Established {
                 server.endpoint.send(Command::Probe(call)).await;
                 Ok(())
             }
+            MediaEvent::MediaResumed { .. } => {
+                self.is_silent = false;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// A call that its peer does not know any more, or whose peer is gone, ends; any other final answer keeps it.
-fn probed(outcome: ProbeOutcome) -> Result<(), End> {
+/// A call that its peer does not know any more, or whose peer is gone, ends; any other final answer keeps it, and so does
+/// media that came again while the answer did not.
+fn probed(outcome: ProbeOutcome, is_silent: bool) -> Result<(), End> {
     match outcome {
         ProbeOutcome::Alive { .. } => Ok(()),
+        ProbeOutcome::NoAnswer | ProbeOutcome::TransportFailed if !is_silent => Ok(()),
         _ => Err(End::by_us(
             LeaveCause::MediaTimeout,
             "media_timeout",
@@ -300,5 +313,36 @@ pub(super) fn label(cause: &EndCause) -> &'static str {
         EndCause::Gone { .. } => "gone",
         EndCause::TransportFailed => "transport_failed",
         _ => "ended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_without_answer_ends_a_call_only_while_it_is_silent() {
+        let alive = ProbeOutcome::Alive {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+        };
+        let gone = ProbeOutcome::Gone {
+            status: StatusCode::CALL_DOES_NOT_EXIST,
+        };
+        let rows = [
+            (alive, true, true),
+            (gone, true, false),
+            (gone, false, false),
+            (ProbeOutcome::NoAnswer, true, false),
+            (ProbeOutcome::NoAnswer, false, true),
+            (ProbeOutcome::TransportFailed, true, false),
+            (ProbeOutcome::TransportFailed, false, true),
+        ];
+        for (outcome, is_silent, stays) in rows {
+            assert_eq!(
+                probed(outcome, is_silent).is_ok(),
+                stays,
+                "{outcome:?} {is_silent}"
+            );
+        }
     }
 }

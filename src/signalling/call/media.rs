@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use confab_media::{CodecKind, LegMedia, MediaDirection};
 use confab_sdp::{AudioStream, Direction};
-use confab_sip::{Flow, Headers};
+use confab_sip::Headers;
 
 /// Where the call's signalling comes from: media may come from there, and go there (RTP source rules).
 #[derive(Debug, Clone)]
@@ -18,9 +18,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Reads the addresses of an INVITE. A header that cannot be read names no address.
-    pub(super) fn of(flow: Flow, headers: &Headers) -> Self {
-        let signalling_ip = flow.remote.ip();
+    /// Reads the addresses of an INVITE from `signalling_ip`. A header that cannot be read names no address.
+    pub(super) fn of(signalling_ip: IpAddr, headers: &Headers) -> Self {
         let mut trusted_ips: Vec<IpAddr> = Vec::new();
         let mut trust = |ip: Option<IpAddr>| {
             if let Some(ip) = ip.filter(|ip| *ip != signalling_ip)
@@ -41,6 +40,14 @@ impl Peer {
             signalling_ip,
             trusted_ips,
         }
+    }
+
+    /// The same peer after a re-INVITE, which may have come from another address. The topmost Via says from which: the
+    /// endpoint notes it there.
+    pub(super) fn moved(&self, headers: &Headers) -> Self {
+        let via = headers.top_via().ok().flatten();
+        let received = via.and_then(|via| via.received());
+        Self::of(received.unwrap_or(self.signalling_ip), headers)
     }
 
     /// The leg's media for an agreed stream; `None` when its codec is none of the media plane's.
@@ -85,4 +92,79 @@ pub(super) fn bind_address(binds: &[IpAddr], peer: IpAddr) -> Option<IpAddr> {
         .iter()
         .copied()
         .find(|bind| bind.is_ipv4() == peer.is_ipv4())
+}
+
+/// The address that leads back to a peer whose description says `media`: a private one of a peer that is heard from a
+/// public address means nothing here, even when a network of ours has the same numbers.
+pub(super) fn way_back(media: IpAddr, signalling: IpAddr) -> IpAddr {
+    let same_family = media.is_ipv4() == signalling.is_ipv4();
+    if same_family && is_private(media) && !is_private(signalling) {
+        signalling
+    } else {
+        media
+    }
+}
+
+/// Addresses that mean something only within their own network: RFC 1918, RFC 6598, RFC 4193, link-local, loopback.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_sip::HeaderName;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_way_back_to_a_phone_behind_a_nat_is_the_one_it_came() {
+        let rows = [
+            // media, signalling, way back
+            ("192.168.1.5", "203.0.113.9", "203.0.113.9"),
+            ("100.64.1.5", "203.0.113.9", "203.0.113.9"),
+            ("192.168.1.5", "192.168.1.5", "192.168.1.5"),
+            ("10.2.0.5", "10.1.0.9", "10.2.0.5"),
+            ("198.51.100.4", "203.0.113.9", "198.51.100.4"),
+            ("198.51.100.4", "10.1.0.9", "198.51.100.4"),
+            ("fd00::5", "2001:db8::9", "2001:db8::9"),
+            ("2001:db8::5", "203.0.113.9", "2001:db8::5"),
+            ("fd00::5", "203.0.113.9", "fd00::5"),
+        ];
+        for (media, signalling, expected) in rows {
+            assert_eq!(
+                way_back(ip(media), ip(signalling)),
+                ip(expected),
+                "{media} {signalling}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_that_moved_is_known_by_its_new_address() {
+        let headers = |via: &str| {
+            let mut headers = Headers::new();
+            headers.push(HeaderName::Via, format!("SIP/2.0/UDP {via};branch=z9hG4bKa"));
+            headers.push(HeaderName::Contact, "<sip:a@10.0.0.5>".to_owned());
+            headers
+        };
+        let peer = Peer::of(ip("203.0.113.9"), &headers("10.0.0.5;received=203.0.113.9"));
+        assert_eq!(peer.trusted_ips, [ip("10.0.0.5")]);
+        let moved = peer.moved(&headers("10.0.0.6;received=198.51.100.7"));
+        assert_eq!(moved.signalling_ip, ip("198.51.100.7"));
+        assert_eq!(moved.trusted_ips, [ip("10.0.0.6"), ip("10.0.0.5")]);
+        assert_eq!(
+            moved.moved(&headers("10.0.0.6")).signalling_ip,
+            ip("198.51.100.7")
+        );
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
-use confab_sip::{Event, Flow, HeaderName, Rejection, Request, StatusCode};
+use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{
@@ -117,6 +117,8 @@ struct Established {
     seat: Seated,
     hang_ups: mpsc::Receiver<HangUp>,
     hang_up: mpsc::Sender<HangUp>,
+    /// Neither RTP nor RTCP has come for a while.
+    is_silent: bool,
     /// Held for as long as the call runs.
     _place: Place,
 }
@@ -150,6 +152,10 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         flow,
         mut events,
     } = incoming;
+    let mut watch = Watch {
+        endpoint: &server.endpoint,
+        call: Some(call),
+    };
     let mut trail = Trail::new();
     match set_up::run(&server, call, &request, flow, &mut events, &mut trail).await {
         Ok(established) => {
@@ -157,7 +163,9 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         }
         Err(set_up::Failure::Refused(refused)) => {
             let status = refused.status.code();
-            tracing::info!(status, why = refused.text, "call refused");
+            tracing::info!(status, "call refused");
+            // The words may be the peer's: addresses, names.
+            tracing::debug!(why = refused.text, "call refused");
             trail.status = status;
             trail.end_cause.clone_from(&refused.text);
             *server.stats.refused.entry(status).or_default() += 1;
@@ -172,8 +180,24 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
             cause.clone_into(&mut trail.end_cause);
         }
     }
+    watch.call = None;
     server.endpoint.send(Command::Forget(call)).await;
     server.cdr.write(trail.into_record(&request, flow)).await;
+}
+
+/// Ends the call with the peer when its task breaks down, or is dropped, before its end.
+struct Watch<'a> {
+    endpoint: &'a EndpointHandle,
+    /// `None` once the end is in order.
+    call: Option<CallKey>,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            self.endpoint.abandon(call);
+        }
+    }
 }
 
 impl Trail {

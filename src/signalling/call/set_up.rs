@@ -12,7 +12,7 @@ use confab_conference::{Caller, Entry, Refusal};
 use confab_media::{LegHandle, MediaPlane, OpenLegError};
 use confab_sdp::{LocalMedia, Negotiation, SdpError, SessionDescription};
 use confab_sip::{Body, CallKey, Event, Flow, HeaderName, Headers, Request, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CallServer, Established, Refused, Seated, Trail,
@@ -65,7 +65,7 @@ pub(super) async fn run(
     trail.destination = Some(destination.clone());
 
     let offer = read_offer(request)?;
-    let peer = Peer::of(flow, &request.headers);
+    let peer = Peer::of(flow.remote.ip(), &request.headers);
     let (leg, mut negotiation) = open_leg(server, &peer, offer.as_ref())?;
     let agreed = offer
         .as_ref()
@@ -101,7 +101,12 @@ pub(super) async fn run(
         }
         None => Body::sdp(negotiation.offer().to_string()),
     };
-    server.endpoint.send(Command::Accept(call, body)).await;
+    let (reply, accepted) = oneshot::channel();
+    server.endpoint.send(Command::Accept(call, body, reply)).await;
+    if !accepted.await.unwrap_or(false) {
+        leg.close().await;
+        return Err(Failure::Over(over(events).unwrap_or("gone")));
+    }
     server.stats.answered.fetch_add(1, Ordering::Relaxed);
     trail.answered = Some(Instant::now());
     trail.status = StatusCode::OK.code();
@@ -114,6 +119,7 @@ pub(super) async fn run(
         seat,
         hang_ups,
         hang_up,
+        is_silent: false,
         _place: place,
     })
 }
@@ -177,6 +183,12 @@ fn open_leg(
 /// from this machine), else that of the route towards it.
 fn shown_address(server: &CallServer, bind: IpAddr, media: IpAddr, signalling: IpAddr) -> Option<IpAddr> {
     let is_local = signalling.is_loopback() || server.local_nets.contains(signalling);
+    let media = media::way_back(media, signalling);
+    let signalling = if signalling.is_ipv4() == bind.is_ipv4() {
+        signalling
+    } else {
+        media
+    };
     match server.local.advertised() {
         Some(advertised) if !is_local && advertised.ip.is_ipv4() == bind.is_ipv4() => Some(advertised.ip),
         _ => server

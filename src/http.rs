@@ -1,18 +1,24 @@
 //! HTTP listeners: binds addresses and serves a router until told to stop.
 
+mod limited;
+
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
-use axum::Router;
+use axum::{Router, serve::ListenerExt as _};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use self::limited::Limited;
+use crate::listen;
 
 /// Binds one address. `key` names the configuration key for the error text.
 ///
 /// # Errors
 /// The address is in use or not of this machine; the text says which one and what to do.
 pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("{key}: cannot listen on {address} (another server on this port? set {key} to a free one)")
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| {
+        let text = listen::failure(key, address, &error);
+        anyhow::Error::new(error).context(text)
     })
 }
 
@@ -23,6 +29,8 @@ pub(crate) fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // The tap lets the service know its peer.
+    let listener = Limited::new(listener).tap_io(|_| ());
     tokio::spawn(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;

@@ -8,6 +8,7 @@ mod config;
 mod first_start;
 mod health;
 mod http;
+mod listen;
 mod metrics;
 mod open_files;
 mod server;

@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use confab_sip::{Flow, Transport};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -30,6 +29,7 @@ use tokio::{
 };
 
 use super::{endpoint::Input, stats::TransportStats};
+use crate::listen;
 
 /// Open connections in all.
 const MAX_CONNECTIONS: usize = 4096;
@@ -107,10 +107,9 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         socket.listen(1024)?;
         TcpListener::from_std(socket.into())
     };
-    bind().with_context(|| {
-        format!(
-            "sip.tcp: cannot listen on {address} (another server on this port? set sip.tcp to a free one)"
-        )
+    bind().map_err(|error| {
+        let text = listen::failure("sip.tcp", address, &error);
+        anyhow::Error::new(error).context(text)
     })
 }
 

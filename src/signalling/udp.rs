@@ -5,13 +5,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use confab_sip::{Flow, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, sync::mpsc, task::JoinHandle};
 
 use super::{endpoint::Input, local::LocalAddresses, stats::TransportStats};
+use crate::listen;
 
 /// Socket buffers asked for, bytes: room for a burst of some thousand messages.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -44,10 +44,9 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<Arc<UdpSocket>> {
         socket.bind(&address.into())?;
         UdpSocket::from_std(socket.into())
     };
-    bind().map(Arc::new).with_context(|| {
-        format!(
-            "sip.udp: cannot listen on {address} (another server on this port? set sip.udp to a free one)"
-        )
+    bind().map(Arc::new).map_err(|error| {
+        let text = listen::failure("sip.udp", address, &error);
+        anyhow::Error::new(error).context(text)
     })
 }
 

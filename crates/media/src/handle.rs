@@ -106,14 +106,17 @@ impl LegHandle {
     /// # Errors
     /// [`ControlError::LegClosed`], [`ControlError::Full`] when no shard has room, [`ControlError::Stopped`].
     pub async fn start(&self, media: LegMedia) -> Result<(), ControlError> {
-        let session = Box::new(Session::new(&media, self.plane.latch, &self.plane.local_nets));
+        let session = Session::new(&media, self.plane.latch, &self.plane.local_nets);
         let mut state = self.state.lock().await;
         match &*state {
             LegState::Closed(_) => Err(ControlError::LegClosed),
             LegState::Placed(placed) => {
                 let at = placed.at;
                 self.plane.shards[placed.shard]
-                    .command(Command::Negotiate { at, session })
+                    .command(Command::Renegotiate {
+                        at,
+                        session: Box::new(session),
+                    })
                     .await
             }
             LegState::Opened(_) => self.place(&mut state, session).await,
@@ -121,7 +124,7 @@ impl LegHandle {
     }
 
     /// Puts the opened leg on the least busy shard.
-    async fn place(&self, state: &mut LegState, session: Box<Session>) -> Result<(), ControlError> {
+    async fn place(&self, state: &mut LegState, session: Session) -> Result<(), ControlError> {
         let candidates = self.plane.least_busy();
         if candidates.is_empty() {
             return Err(ControlError::Stopped);
@@ -136,7 +139,7 @@ impl LegHandle {
             return Err(ControlError::LegClosed);
         };
         drop_stale_datagrams(&leg.sockets);
-        drop(leg.negotiate(session, sys::monotonic_ns()));
+        leg.begin(session, sys::monotonic_ns());
         self.plane.shards[shard]
             .command(Command::AddLeg { at, leg })
             .await?;

@@ -17,36 +17,30 @@ pub(crate) struct LoadFigures {
     pub(crate) load_permille: u32,
     /// 99th percentile of turn lateness over the last 5 s, as the upper bound of its bucket, in microseconds.
     pub(crate) lateness_p99_us: u32,
-    /// Mean work of a turn in the second, as a share of the quantum, in 1/1000.
-    pub(crate) turn_permille: u32,
 }
 
 /// The accounts of a shard's turns.
 #[derive(Debug)]
 pub(crate) struct LoadMeter {
-    quantum_ns: u64,
     lateness: [[u64; BUCKETS]; LATENESS_WINDOWS],
     window: usize,
     window_start_ns: u64,
     busy_ns: u64,
-    turns: u64,
 }
 
 impl LoadMeter {
-    pub(crate) fn new(now_ns: u64, quantum_ns: u64) -> Self {
+    pub(crate) fn new(now_ns: u64) -> Self {
         LoadMeter {
-            quantum_ns,
             lateness: [[0; BUCKETS]; LATENESS_WINDOWS],
             window: 0,
             window_start_ns: now_ns,
             busy_ns: 0,
-            turns: 0,
         }
     }
 
     /// Forgets everything, after a time without turns.
     pub(crate) fn restart(&mut self, now_ns: u64) {
-        *self = LoadMeter::new(now_ns, self.quantum_ns);
+        *self = LoadMeter::new(now_ns);
     }
 
     /// Enters a turn that began `late_us` behind schedule and ended at `end_ns` after `busy_ns` of work. Returns new
@@ -54,7 +48,6 @@ impl LoadMeter {
     pub(crate) fn record(&mut self, end_ns: u64, late_us: u64, busy_ns: u64) -> Option<LoadFigures> {
         self.lateness[self.window][bucket_of(late_us)] += 1;
         self.busy_ns += busy_ns;
-        self.turns += 1;
         let elapsed_ns = end_ns.saturating_sub(self.window_start_ns);
         if elapsed_ns < WINDOW_NS {
             return None;
@@ -62,13 +55,11 @@ impl LoadMeter {
         let figures = LoadFigures {
             load_permille: permille(self.busy_ns, elapsed_ns),
             lateness_p99_us: self.lateness_p99_us(),
-            turn_permille: permille(self.busy_ns / self.turns, self.quantum_ns),
         };
         self.window = (self.window + 1) % LATENESS_WINDOWS;
         self.lateness[self.window] = [0; BUCKETS];
         self.window_start_ns = end_ns;
         self.busy_ns = 0;
-        self.turns = 0;
         Some(figures)
     }
 
@@ -110,19 +101,18 @@ mod tests {
 
     #[test]
     fn figures_come_once_a_second() {
-        let mut meter = LoadMeter::new(0, 5 * MS);
+        let mut meter = LoadMeter::new(0);
         assert_eq!(run(&mut meter, 0, 995, 80, 1000), None);
         let figures = LoadFigures {
             load_permille: 200,
             lateness_p99_us: 100,
-            turn_permille: 200,
         };
         assert_eq!(run(&mut meter, 995, 5, 80, 1000), Some(figures));
     }
 
     #[test]
     fn lateness_is_remembered_for_five_seconds() {
-        let mut meter = LoadMeter::new(0, 5 * MS);
+        let mut meter = LoadMeter::new(0);
         assert_eq!(run(&mut meter, 0, 1000, 6000, 0).unwrap().lateness_p99_us, 7500);
         assert_eq!(run(&mut meter, 1000, 4000, 10, 0).unwrap().lateness_p99_us, 7500);
         assert_eq!(run(&mut meter, 5000, 1000, 10, 0).unwrap().lateness_p99_us, 10);
@@ -133,7 +123,7 @@ mod tests {
 
     #[test]
     fn one_late_turn_in_a_thousand_is_forgiven() {
-        let mut meter = LoadMeter::new(0, 5 * MS);
+        let mut meter = LoadMeter::new(0);
         run(&mut meter, 0, 4000, 10, 0);
         meter.record(4001 * MS, 500_000, 0);
         assert_eq!(run(&mut meter, 4005, 1000, 10, 0).unwrap().lateness_p99_us, 10);

@@ -292,3 +292,48 @@ impl ShardCounters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_fall_into_the_bucket_whose_bound_they_do_not_exceed() {
+        let rows = [
+            (0, 0),
+            (10, 0),
+            (11, 1),
+            (20, 1),
+            (5000, 13),
+            (5001, 14),
+            (100_000, 20),
+            (100_001, 21),
+            (u64::MAX, 21),
+        ];
+        for (us, bucket) in rows {
+            assert_eq!(bucket_of(us), bucket, "{us}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_bounds_of_buckets_and_the_maximum_beyond_them() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.snapshot().quantile_us(0.99), 0);
+        for _ in 0..99 {
+            histogram.record_us(80);
+        }
+        histogram.record_us(250_000);
+        let snapshot = histogram.snapshot();
+        assert_eq!(snapshot.count(), 100);
+        assert_eq!(snapshot.sum_us, 99 * 80 + 250_000);
+        let quantiles = [0.0, 0.5, 0.99, 0.995, 1.0].map(|share| snapshot.quantile_us(share));
+        assert_eq!(quantiles, [100, 100, 100, 250_000, 250_000]);
+    }
+
+    #[test]
+    fn reasons_are_numbered_in_the_order_of_their_list() {
+        for (number, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number, "{}", reason.label());
+        }
+    }
+}

@@ -299,3 +299,42 @@ fn spawn_shard(number: usize, shard: Shard<KernelIo>, shared: &PlaneShared) -> i
             thread::run(shard, &signals, number);
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admission_follows_lateness_and_load() {
+        let config = MediaConfig {
+            bind: vec![[127, 0, 0, 1].into()],
+            ports: 21_900..=21_919,
+            ..MediaConfig::default()
+        };
+        let (plane, _events) = MediaPlane::start(config).unwrap();
+        let counters = &plane.shared.shards[0].queues.counters;
+        let rows = [
+            (0, 0, MediaAdmission::Open),
+            (MAX_LATENESS_US, MAX_LOAD_PERMILLE, MediaAdmission::Open),
+            (
+                7500,
+                0,
+                MediaAdmission::Overloaded {
+                    reason: OverloadReason::Lateness { p99_us: 7500 },
+                },
+            ),
+            (
+                100,
+                701,
+                MediaAdmission::Overloaded {
+                    reason: OverloadReason::Load { permille: 701 },
+                },
+            ),
+        ];
+        for (p99_us, permille, expected) in rows {
+            counters.lateness_p99_us.store(p99_us, Relaxed);
+            counters.load_permille.store(permille, Relaxed);
+            assert_eq!(plane.admission(), expected);
+        }
+    }
+}

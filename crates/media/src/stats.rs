@@ -28,7 +28,7 @@ pub struct LegStats {
     pub concealed_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter: Duration,
-    /// Depth of the jitter buffer at the last frame.
+    /// Received audio that waited to be heard when the measurements were taken.
     pub playout_delay: Duration,
     /// Round trip time from the last receiver report, once one came.
     pub round_trip: Option<Duration>,
@@ -74,11 +74,8 @@ pub(crate) struct StatsCell {
 }
 
 impl StatsCell {
-    /// Stores the score of a block, when it is another than before: most legs are silent most of the time.
     pub(crate) fn set_energy(&self, score: u16) {
-        if self.energy.load(Relaxed) != score {
-            self.energy.store(score, Relaxed);
-        }
+        self.energy.store(score, Relaxed);
     }
 
     pub(crate) fn set_talking(&self, talking: bool) {

@@ -163,6 +163,8 @@ struct Track {
     source: Option<Source>,
     latched: bool,
     candidates: [Option<Candidate>; CANDIDATES],
+    /// There is a candidate.
+    observing: bool,
     counters: SourceCounters,
 }
 
@@ -196,11 +198,12 @@ impl SourceGuard {
     /// Sets new rules after an offer/answer exchange: one more latch is allowed. Counters go on.
     ///
     /// The source in use stays in use when its address is still the signalled one or the signalled address is unchanged.
-    pub fn reset(&mut self, now_ns: u64, rules: SourceRules) {
+    /// Returns the rules of before, for a caller that must not free memory where it calls this.
+    pub fn reset(&mut self, now_ns: u64, rules: SourceRules) -> SourceRules {
         self.rtp.renew(rules.remote);
         self.rtcp.renew(rules.remote_rtcp);
-        self.rules = rules;
         self.since_ns = now_ns;
+        std::mem::replace(&mut self.rules, rules)
     }
 
     /// Judges a received RTP packet.
@@ -332,6 +335,7 @@ impl Track {
             source: None,
             latched: false,
             candidates: [None; CANDIDATES],
+            observing: false,
             counters: SourceCounters::default(),
         }
     }
@@ -419,6 +423,7 @@ impl Track {
             _ => 1,
         };
         self.candidates[slot] = Some(Candidate { source, packets });
+        self.observing = true;
         packets
     }
 
@@ -429,7 +434,9 @@ impl Track {
 
     fn accept(&mut self, packet: &Arrival) {
         self.source = Some(packet.source());
-        self.candidates = [None; CANDIDATES];
+        if std::mem::take(&mut self.observing) {
+            self.candidates = [None; CANDIDATES];
+        }
     }
 
     fn destination(&self) -> SocketAddr {

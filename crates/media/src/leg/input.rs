@@ -206,6 +206,11 @@ impl Input {
         }
     }
 
+    /// Returns the received audio that waits to be heard, in nanoseconds.
+    pub(crate) fn buffered_ns(&self) -> u64 {
+        self.playout.buffered_ns()
+    }
+
     /// Returns the milliseconds of audio made up for lost packets.
     pub(crate) fn concealed_ms(&self, clock_rate: ClockRate) -> u64 {
         clock_rate.nanoseconds(self.concealed) / 1_000_000

@@ -25,7 +25,6 @@ use crate::io::{Channel, Destination, ShardIo};
 use crate::metrics::DropReason;
 use crate::shard::key::ConferenceKey;
 use crate::stats::StatsCell;
-use crate::sys;
 use input::Input;
 use notices::{EventSink, Notices};
 use output::Output;
@@ -58,7 +57,9 @@ pub(crate) struct Leg<S> {
     pub(crate) id: LegId,
     pub(crate) sockets: S,
     pub(crate) stats: Arc<StatsCell>,
-    pub(crate) session: Option<Box<Session>>,
+    pub(crate) session: Option<Session>,
+    /// Score of the last block, as last told to `stats`.
+    energy: u16,
     guard: Option<SourceGuard>,
     pub(crate) input: Input,
     pub(crate) output: Output,
@@ -97,6 +98,7 @@ impl<S> Leg<S> {
             sockets,
             stats,
             session: None,
+            energy: 0,
             guard: None,
             input: Input::new(playout),
             output: Output::new(sender),
@@ -109,27 +111,32 @@ impl<S> Leg<S> {
         }
     }
 
-    /// Begins a session, or goes on with a re-negotiated one. Returns what is to be freed elsewhere: the session of
-    /// before.
-    pub(crate) fn negotiate(&mut self, mut session: Box<Session>, now_ns: u64) -> Option<Box<Session>> {
-        if let Some(rules) = session.rules.take() {
-            match &mut self.guard {
-                Some(guard) => guard.reset(now_ns, rules),
-                None => self.guard = Some(SourceGuard::new(now_ns, rules)),
-            }
-        }
-        match &mut self.session {
-            Some(before) if before.codec == session.codec => {
-                // The stream goes on: so does what the codec remembers of it.
-                std::mem::swap(&mut before.decoder, &mut session.decoder);
-                std::mem::swap(&mut before.encoder, &mut session.encoder);
-            }
-            _ => self.input.restart(session.clock_rate()),
+    /// Begins the first session. Frees and allocates, so it is for a leg that is not on a shard yet.
+    pub(crate) fn begin(&mut self, mut session: Session, now_ns: u64) {
+        self.guard = session.rules.take().map(|rules| SourceGuard::new(now_ns, rules));
+        self.input.restart(session.clock_rate());
+        self.session = Some(session);
+        self.notices.heard(now_ns);
+        self.refresh_destinations(now_ns);
+    }
+
+    /// Goes on with a re-negotiated session; what is left in the box, the session of before, is to be freed elsewhere.
+    pub(crate) fn renegotiate(&mut self, session: &mut Session, now_ns: u64) {
+        let (Some(before), Some(guard)) = (&mut self.session, &mut self.guard) else {
+            return;
+        };
+        session.rules = session.rules.take().map(|rules| guard.reset(now_ns, rules));
+        std::mem::swap(before, session);
+        let (now, before) = (before, session);
+        if now.codec == before.codec {
+            // The stream goes on: so does what the codec remembers of it.
+            std::mem::swap(&mut now.decoder, &mut before.decoder);
+            std::mem::swap(&mut now.encoder, &mut before.encoder);
+        } else {
+            self.input.restart(now.clock_rate());
         }
         self.notices.heard(now_ns);
-        let before = self.session.replace(session);
         self.refresh_destinations(now_ns);
-        before
     }
 
     /// Takes a datagram from the RTP socket.
@@ -256,12 +263,11 @@ impl<S> Leg<S> {
         written.is_ok_and(|packet| io.send(&self.sockets, channel, packet, to))
     }
 
-    /// Starts loading what a packet will touch beside the leg itself.
-    pub(crate) fn prefetch_parts(&self) {
-        if let Some(session) = &self.session {
-            sys::prefetch(&**session);
+    /// Notes the score of a block. Most legs are silent most of the time, and then nothing is touched.
+    pub(crate) fn set_energy(&mut self, score: u16) {
+        if std::mem::replace(&mut self.energy, score) != score {
+            self.stats.set_energy(score);
         }
-        sys::prefetch(&*self.stats);
     }
 
     /// Notes the talking state, to be told and to be read.
@@ -312,6 +318,8 @@ impl<S> Leg<S> {
             micros(Duration::from_nanos(self.input.reception.jitter_ns())),
             Relaxed,
         );
+        let delay = Duration::from_nanos(self.input.buffered_ns());
+        cell.playout_delay_us.store(micros(delay), Relaxed);
         cell.round_trip_us.store(
             self.reports.round_trip.map_or(0, |time| micros(time).max(1)),
             Relaxed,

@@ -22,8 +22,8 @@ pub(crate) enum Command<S> {
         bye: bool,
         reply: oneshot::Sender<Box<Leg<S>>>,
     },
-    /// Begins or changes a leg's session.
-    Negotiate {
+    /// Changes a leg's session.
+    Renegotiate {
         at: LegKey,
         session: Box<Session>,
     },

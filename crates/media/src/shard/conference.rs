@@ -90,9 +90,9 @@ impl ConferenceAudio {
         u64::from(self.mixer.block_ms()) * 1_000_000
     }
 
-    /// Returns how much work a tick is, in legs and one for the tick itself.
-    pub(crate) fn weight(&self) -> usize {
-        1 + self.members.len()
+    /// Returns how many legs are in it.
+    pub(crate) fn legs(&self) -> usize {
+        self.members.len()
     }
 
     pub(crate) fn set_energy_level(&mut self, energy_level: u16) {
@@ -235,9 +235,6 @@ impl ConferenceAudio {
                 }
             }
             for (slot, index) in members.enumerate() {
-                if let Some(next) = self.members.get(index + 1).and_then(|next| legs.peek(next.leg)) {
-                    next.prefetch_parts();
-                }
                 let member = self.members[index];
                 let Some(leg) = legs.at(member.leg) else { continue };
                 if receive {
@@ -294,7 +291,7 @@ impl ConferenceAudio {
             Block::Audio { score } => self.mixer.input_scored(slot, block, score),
             Block::Quiet => self.mixer.input_quiet(slot),
         };
-        leg.stats.set_energy(report.score);
+        leg.set_energy(report.score);
         if let Some(talking) = report.talking_changed {
             leg.set_talking(talking);
             if !talking {

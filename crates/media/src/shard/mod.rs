@@ -11,6 +11,7 @@ pub(crate) mod command;
 pub(crate) mod conference;
 pub(crate) mod group;
 pub(crate) mod key;
+mod stagger;
 pub(crate) mod thread;
 
 #[cfg(test)]
@@ -34,15 +35,16 @@ use command::{Command, Garbage, Returned};
 use confab_rtp::packet::HEADER_LEN;
 use conference::{ConferenceAudio, TickTime};
 use key::{ConferenceKey, LegKey, Tenants};
+use stagger::Timetable;
 
-/// The time between two turns. All mixing blocks are multiples of it.
+/// The time between two turns when no conference is due before: how long a command waits at most.
 pub(crate) const QUANTUM_NS: u64 = 5_000_000;
 
 /// Ticks that a conference makes up for in one turn before it leaves out the rest.
 const MAX_CATCH_UP_TICKS: u32 = 4;
 
-/// Turns from one reading of a leg without conference to the next.
-const LOOSE_TURNS: u32 = 4;
+/// Quanta from one reading of a leg without conference to the next.
+const LOOSE_QUANTA: u32 = 4;
 
 /// Datagrams taken from one socket at a time; more stay in its buffer, and beyond that the kernel drops them.
 const MAX_BACKLOG: u32 = 32;
@@ -293,15 +295,19 @@ pub(crate) struct Shard<I: ShardIo> {
     due_ns: Vec<u64>,
     /// Places of the legs that are in no conference.
     loose: Vec<u32>,
-    /// A point in time that turns and ticks lie whole quanta from.
+    /// A point in time that everything is scheduled from.
     origin_ns: u64,
-    turn: u32,
+    /// When legs are looked after next, and when they were last.
+    next_care_ns: u64,
+    last_care_ns: u64,
+    /// Number of the reading of legs without conference.
+    round: u32,
     /// Place of the next leg to look after.
     next_leg: u32,
 }
 
 impl<I: ShardIo> Shard<I> {
-    /// Allocates a shard whose turns begin at whole quanta from now.
+    /// Allocates a shard with the given places; its schedule begins now.
     pub(crate) fn new(
         io: I,
         queues: Arc<ShardQueues<I::Sockets>>,
@@ -323,15 +329,18 @@ impl<I: ShardIo> Shard<I> {
             due_ns: vec![u64::MAX; capacity.conferences as usize],
             loose: Vec::with_capacity(capacity.legs as usize),
             origin_ns: clocks.monotonic_ns,
-            turn: 0,
+            next_care_ns: clocks.monotonic_ns,
+            last_care_ns: clocks.monotonic_ns,
+            round: 0,
             next_leg: 0,
         }
     }
 
-    /// Returns the first time after `now_ns` at which a turn is due.
-    pub(crate) fn next_turn_ns(&self, now_ns: u64) -> u64 {
-        let since = now_ns.saturating_sub(self.origin_ns);
-        self.origin_ns + (since / QUANTUM_NS + 1) * QUANTUM_NS
+    /// Returns when the next turn is due: when the next conference is, and at the next whole quantum at the latest. It is in
+    /// the past when something is due already.
+    pub(crate) fn next_turn_ns(&self) -> u64 {
+        let due = self.due_ns[..self.conferences.end()].iter().copied().min();
+        due.unwrap_or(u64::MAX).min(self.next_care_ns)
     }
 
     /// Returns whether there is nothing to own and nothing to do.
@@ -339,15 +348,24 @@ impl<I: ShardIo> Shard<I> {
         self.legs.count() == 0 && self.conferences.count() == 0 && self.bench.queues.commands.is_empty()
     }
 
-    /// Does everything that is due, `late_ns` after schedule.
-    pub(crate) fn turn(&mut self, late_ns: u64) {
+    /// Begins the schedule anew after a rest.
+    pub(crate) fn resume(&mut self) {
+        self.next_care_ns = self.bench.io.clocks().monotonic_ns;
+        self.last_care_ns = self.next_care_ns;
+    }
+
+    /// Does everything that is due.
+    pub(crate) fn turn(&mut self) {
         let clocks = self.bench.io.clocks();
         self.bench.arrivals.turn(clocks);
-        self.turn = self.turn.wrapping_add(1);
         self.carry_out_commands(clocks);
         self.tick_conferences(clocks.monotonic_ns);
-        self.receive_for_loose_legs();
-        self.look_after_legs(late_ns);
+        if clocks.monotonic_ns >= self.next_care_ns {
+            self.receive_for_loose_legs();
+            self.look_after_legs(clocks.monotonic_ns);
+            let since_origin = clocks.monotonic_ns.saturating_sub(self.origin_ns);
+            self.next_care_ns = self.origin_ns + (since_origin / QUANTUM_NS + 1) * QUANTUM_NS;
+        }
     }
 
     /// Runs the conferences that are due: at most a few ticks of each, then media time goes on without them.
@@ -395,10 +413,11 @@ impl<I: ShardIo> Shard<I> {
 
     /// Reads the sockets of legs that no tick reads, each every 20 ms.
     fn receive_for_loose_legs(&mut self) {
+        self.round = self.round.wrapping_add(1);
         for &index in self
             .loose
             .iter()
-            .filter(|&&index| index.wrapping_add(self.turn).is_multiple_of(LOOSE_TURNS))
+            .filter(|&&index| index.wrapping_add(self.round).is_multiple_of(LOOSE_QUANTA))
         {
             if let Some(leg) = self.legs.at(index) {
                 self.bench.receive_into(0, leg);
@@ -408,9 +427,10 @@ impl<I: ShardIo> Shard<I> {
     }
 
     /// Looks after as many legs as must be so that each has its turn in time.
-    fn look_after_legs(&mut self, late_ns: u64) {
+    fn look_after_legs(&mut self, now_ns: u64) {
         let end = self.legs.end() as u64;
-        let share_ns = (QUANTUM_NS + late_ns).min(LOOK_AFTER_NS);
+        let share_ns = now_ns.saturating_sub(self.last_care_ns).min(LOOK_AFTER_NS);
+        self.last_care_ns = now_ns;
         for _ in 0..(end * share_ns).div_ceil(LOOK_AFTER_NS) {
             if u64::from(self.next_leg) >= end {
                 self.next_leg = 0;
@@ -464,14 +484,14 @@ impl<I: ShardIo> Shard<I> {
                 };
                 return Some(Returned::Leg { leg, reply });
             }
-            Command::Negotiate { at, session } => {
-                let Some(leg) = self.legs.get(at.index, at.generation) else {
-                    return Some(Returned::Garbage(session));
-                };
-                if let Some(conference) = conference_of(leg, &mut self.conferences) {
-                    conference.renegotiate(leg, &session);
+            Command::Renegotiate { at, mut session } => {
+                if let Some(leg) = self.legs.get(at.index, at.generation) {
+                    if let Some(conference) = conference_of(leg, &mut self.conferences) {
+                        conference.renegotiate(leg, &session);
+                    }
+                    leg.renegotiate(&mut session, now_ns);
                 }
-                leg.negotiate(session, now_ns).map(garbage)
+                Some(garbage(session))
             }
             Command::Join {
                 leg: at,
@@ -551,38 +571,25 @@ impl<I: ShardIo> Shard<I> {
         }
     }
 
-    /// Takes a conference in; its first tick is at the quantum that has the least to do.
+    /// Takes a conference in; it ticks when the least is to be done.
     fn add_conference(
         &mut self,
         at: ConferenceKey,
         conference: Box<ConferenceAudio>,
         now_ns: u64,
     ) -> Option<Box<ConferenceAudio>> {
-        let due_ns = self.least_loaded_quantum(conference.block_ns(), now_ns);
+        let mut timetable = Timetable::new(conference.block_ns());
+        for index in 0..self.conferences.end() {
+            if let Some(other) = self.conferences.peek(index as u32) {
+                let due_ns = self.due_ns[index].saturating_sub(self.origin_ns);
+                timetable.enter(due_ns, other.block_ns(), other.legs());
+            }
+        }
+        let due_ns = self.origin_ns + timetable.quietest(now_ns.saturating_sub(self.origin_ns) + 1);
         if let Some(due) = self.due_ns.get_mut(at.index as usize) {
             *due = due_ns;
         }
         self.conferences.insert(at.index, at.generation, conference)
-    }
-
-    /// Returns the quantum within the next `period_ns` in which the fewest legs are served.
-    fn least_loaded_quantum(&mut self, period_ns: u64, now_ns: u64) -> u64 {
-        let first_ns = self.next_turn_ns(now_ns);
-        let candidates = (0..period_ns / QUANTUM_NS).map(|quantum| first_ns + quantum * QUANTUM_NS);
-        let weight = |candidate_ns: u64| -> usize {
-            (0..self.conferences.end())
-                .filter_map(|index| Some((self.due_ns[index], self.conferences.peek(index as u32)?)))
-                .filter(|(due_ns, conference)| {
-                    candidate_ns
-                        .abs_diff(*due_ns)
-                        .is_multiple_of(conference.block_ns())
-                })
-                .map(|(_, conference)| conference.weight())
-                .sum()
-        };
-        candidates
-            .min_by_key(|&candidate_ns| weight(candidate_ns))
-            .unwrap_or(first_ns)
     }
 
     fn remove_conference(&mut self, at: ConferenceKey) -> Option<Box<ConferenceAudio>> {

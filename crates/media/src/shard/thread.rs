@@ -1,11 +1,11 @@
-//! The thread of a shard: an absolute schedule of turns, real-time priority as long as it is deserved, rest when there
+//! The thread of a shard: turns on an absolute schedule, real-time priority as long as it is deserved, rest when there
 //! is nothing to do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
 
-use super::{QUANTUM_NS, Shard};
+use super::Shard;
 use crate::io::KernelIo;
 use crate::load::{LoadFigures, LoadMeter};
 use crate::metrics::ShardCounters;
@@ -14,8 +14,8 @@ use crate::sys::{self, Waker};
 /// Real-time priority asked for: above ordinary threads, below the kernel's own.
 const REALTIME_PRIORITY: u8 = 20;
 
-/// Above this mean work per turn (in 1/1000 of the quantum) the thread gives its real-time priority up, so that it cannot
-/// starve the rest of the machine; below the other one it takes it back.
+/// Above this load (work in 1/1000 of the last second) the thread gives its real-time priority up, so that it cannot starve
+/// the rest of the machine; below the other one it takes it back.
 const REALTIME_UP_TO: u32 = 700;
 const REALTIME_AGAIN_BELOW: u32 = 500;
 
@@ -58,29 +58,25 @@ pub(crate) fn run(mut shard: Shard<KernelIo>, signals: &Arc<ThreadSignals>, numb
     let queues = Arc::clone(&shard.bench.queues);
     let counters = &queues.counters;
     let mut priority = Priority::ask(counters, number);
-    let mut load = LoadMeter::new(sys::monotonic_ns(), QUANTUM_NS);
-    let mut due_ns = shard.next_turn_ns(sys::monotonic_ns());
+    let mut load = LoadMeter::new(sys::monotonic_ns());
     while !signals.stop.load(Relaxed) {
+        let due_ns = shard.next_turn_ns();
         sys::sleep_until(due_ns);
         let start_ns = sys::monotonic_ns();
         let late_ns = start_ns.saturating_sub(due_ns);
-        shard.turn(late_ns);
+        shard.turn();
         let end_ns = sys::monotonic_ns();
         let busy_ns = end_ns - start_ns;
         counters.turn_duration.record_us(busy_ns / 1000);
         if let Some(figures) = load.record(end_ns, late_ns / 1000, busy_ns) {
             publish(counters, Some(figures));
-            priority.follow(figures.turn_permille, counters);
+            priority.follow(figures.load_permille, counters);
         }
-        // The turn after a late one is due at once, but turns that were missed altogether are not made up for: a turn
-        // serves whatever is due.
-        due_ns = (due_ns + QUANTUM_NS).max(shard.next_turn_ns(end_ns) - QUANTUM_NS);
         if shard.is_idle() {
             publish(counters, None);
             rest(&shard, signals);
-            let now_ns = sys::monotonic_ns();
-            load.restart(now_ns);
-            due_ns = shard.next_turn_ns(now_ns);
+            shard.resume();
+            load.restart(sys::monotonic_ns());
         }
     }
 }
@@ -135,11 +131,11 @@ impl Priority {
         }
     }
 
-    fn follow(&mut self, turn_permille: u32, counters: &ShardCounters) {
+    fn follow(&mut self, load_permille: u32, counters: &ShardCounters) {
         let wanted = if self.realtime {
-            turn_permille <= REALTIME_UP_TO
+            load_permille <= REALTIME_UP_TO
         } else {
-            turn_permille < REALTIME_AGAIN_BELOW
+            load_permille < REALTIME_AGAIN_BELOW
         };
         if !self.allowed || wanted == self.realtime {
             return;

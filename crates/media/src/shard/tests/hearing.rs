@@ -357,7 +357,7 @@ fn hold_is_obeyed_both_ways() {
         let before = talk(&mut world, &mut phones, 5);
         let mut held = media(0);
         held.direction = direction;
-        world.command(Command::Negotiate {
+        world.command(Command::Renegotiate {
             at: phones[0].0.leg,
             session: session(&held),
         });
@@ -373,7 +373,7 @@ fn hold_is_obeyed_both_ways() {
             !receives,
             "{direction:?}"
         );
-        world.command(Command::Negotiate {
+        world.command(Command::Renegotiate {
             at: phones[0].0.leg,
             session: session(&media(0)),
         });
@@ -400,7 +400,7 @@ fn the_null_address_stops_sending() {
     let mut phones: Vec<_> = phones.into_iter().zip([A, B]).collect();
     let mut held = media(0);
     held.remote.set_ip([0, 0, 0, 0].into());
-    world.command(Command::Negotiate {
+    world.command(Command::Renegotiate {
         at: phones[0].0.leg,
         session: session(&held),
     });
@@ -422,7 +422,7 @@ fn a_change_of_codec_and_packet_time_goes_on_with_the_same_numbers() {
     let before = talk(&mut world, &mut phones, 5);
     let mut changed = media(0);
     (changed.codec, changed.send_pt, changed.recv_pts, changed.ptime_ms) = (CodecKind::Pcma, 8, vec![8], 40);
-    world.command(Command::Negotiate {
+    world.command(Command::Renegotiate {
         at: phones[0].0.leg,
         session: session(&changed),
     });

@@ -219,7 +219,7 @@ impl World {
             Arc::new(StatsCell::default()),
             seed,
         ));
-        leg.negotiate(session(media), self.now_ns());
+        leg.begin(*session(media), self.now_ns());
         self.command(Command::AddLeg { at, leg });
         Phone {
             leg: at,
@@ -300,10 +300,18 @@ impl World {
         clocks.wall_ns += ns;
     }
 
-    /// Lets one quantum pass and runs a turn.
+    /// Lets one quantum pass, with a turn whenever one is due.
     pub(super) fn turn(&mut self) {
-        self.oversleep(QUANTUM_NS);
-        self.shard.turn(0);
+        let end_ns = self.now_ns() + QUANTUM_NS;
+        loop {
+            let due_ns = self.shard.next_turn_ns().max(self.now_ns());
+            if due_ns > end_ns {
+                break;
+            }
+            self.oversleep(due_ns - self.now_ns());
+            self.shard.turn();
+        }
+        self.oversleep(end_ns - self.now_ns());
     }
 
     pub(super) fn turns(&mut self, count: usize) {

@@ -12,9 +12,9 @@ use crate::config::Latch;
 use crate::error::ControlError;
 use crate::keeper::Task;
 use crate::ports::{LegSockets, Ports};
-use crate::shard::ShardQueues;
 use crate::shard::command::Command;
 use crate::shard::key::{ConferenceKey, LegKey, Places};
+use crate::shard::queues::ShardQueues;
 use crate::shard::thread::ThreadSignals;
 
 /// How long to wait before looking again whether a full command ring has room: a shard empties it every 5 ms.

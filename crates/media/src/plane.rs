@@ -20,8 +20,9 @@ use crate::leg::{Leg, LegSeed};
 use crate::metrics::{MediaAdmission, MediaMetrics, OverloadReason};
 use crate::ports::{LegSockets, Ports};
 use crate::shard::key::Places;
+use crate::shard::queues::{Outbox, ShardQueues};
 use crate::shard::thread::{self, ThreadSignals};
-use crate::shard::{Capacity, Outbox, Shard, ShardQueues};
+use crate::shard::{Capacity, Shard};
 use crate::stats::StatsCell;
 
 /// Rate of every mix as long as all codecs are narrowband.

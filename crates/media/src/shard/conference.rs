@@ -7,7 +7,7 @@ use confab_rtp::packet::HEADER_LEN;
 
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, Tenants};
-use super::{BATCH, Bench, Scratch};
+use super::workbench::{BATCH, Scratch, Workbench};
 use crate::config::JoinOptions;
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::ShardIo;
@@ -219,7 +219,7 @@ impl ConferenceAudio {
     pub(crate) fn tick<I: ShardIo>(
         &mut self,
         legs: &mut Tenants<Leg<I::Sockets>>,
-        bench: &mut Bench<I>,
+        bench: &mut Workbench<I>,
         time: TickTime,
         receive: bool,
     ) {
@@ -378,7 +378,7 @@ impl ConferenceAudio {
     }
 
     /// Puts a leg's completed packet among those to be sent.
-    fn write_packet<I: ShardIo>(&self, index: u32, leg: &mut Leg<I::Sockets>, bench: &mut Bench<I>) {
+    fn write_packet<I: ShardIo>(&self, index: u32, leg: &mut Leg<I::Sockets>, bench: &mut Workbench<I>) {
         let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
             return;
         };

@@ -6,7 +6,8 @@ use super::world::{MS, World, steady};
 use crate::event::{LegId, MediaEvent};
 use crate::io::Channel;
 use crate::shard::command::{Command, Returned};
-use crate::shard::{MAX_BACKLOG, MAX_CATCH_UP_TICKS, QUANTUM_NS};
+use crate::shard::workbench::MAX_BACKLOG;
+use crate::shard::{MAX_CATCH_UP_TICKS, QUANTUM_NS};
 
 #[test]
 fn conferences_are_spread_over_their_interval() {

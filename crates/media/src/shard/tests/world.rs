@@ -23,7 +23,8 @@ use crate::metrics::{DropReason, ShardMetrics};
 use crate::shard::command::{Command, Returned};
 use crate::shard::conference::{ConferenceAudio, ConferenceStorage};
 use crate::shard::key::{ConferenceKey, LegKey};
-use crate::shard::{Capacity, Outbox, QUANTUM_NS, Shard, ShardQueues};
+use crate::shard::queues::{Outbox, ShardQueues};
+use crate::shard::{Capacity, QUANTUM_NS, Shard};
 use crate::stats::StatsCell;
 use crate::sys::Datagram;
 

@@ -1,0 +1,187 @@
+//! How a shard carries out the commands of the control side.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Shard;
+use super::command::{Command, Garbage, Returned};
+use super::conference::ConferenceAudio;
+use super::key::{ConferenceKey, LegKey, Tenants};
+use super::stagger::Timetable;
+use crate::arrival::ClockPair;
+use crate::config::JoinOptions;
+use crate::io::ShardIo;
+use crate::leg::Leg;
+use crate::leg::session::Session;
+
+/// Commands carried out in one turn.
+const MAX_COMMANDS: usize = 1024;
+
+impl<I: ShardIo> Shard<I> {
+    pub(super) fn carry_out_commands(&mut self, clocks: ClockPair) {
+        for _ in 0..MAX_COMMANDS {
+            if self.bench.outbox.returned.is_full() {
+                break; // what a command leaves over must have somewhere to go
+            }
+            let Some(command) = self.bench.queues.commands.pop() else {
+                break;
+            };
+            if let Some(returned) = self.carry_out(command, clocks) {
+                // There was room, and this is the only producer.
+                drop(self.bench.outbox.returned.push(returned));
+            }
+        }
+        let counters = self.bench.counters();
+        counters.legs.store(self.legs.count(), Relaxed);
+        counters.conferences.store(self.conferences.count(), Relaxed);
+    }
+
+    /// Carries out one command; returns what is left over.
+    fn carry_out(&mut self, command: Command<I::Sockets>, clocks: ClockPair) -> Option<Returned<I::Sockets>> {
+        let now_ns = clocks.monotonic_ns;
+        let left_over = match command {
+            Command::AddLeg { at, leg } => {
+                self.loose.push(at.index); // one for each place at most, so there is room
+                self.legs.insert(at.index, at.generation, leg).map(garbage)
+            }
+            Command::TakeLeg { at, bye, reply } => {
+                let Some(leg) = self.take_leg(at, bye, clocks) else {
+                    return Some(Returned::NoLeg { reply });
+                };
+                return Some(Returned::Leg { leg, reply });
+            }
+            Command::Renegotiate { at, session } => Some(garbage(self.renegotiate(at, session, now_ns))),
+            Command::Join {
+                leg,
+                conference,
+                options,
+            } => {
+                self.join(leg, conference, options, now_ns);
+                None
+            }
+            Command::Leave { leg } => {
+                self.leave(leg);
+                None
+            }
+            Command::SetMuted { leg: at, muted } => {
+                self.in_conference(at, |conference, leg| conference.set_muted(leg, muted));
+                None
+            }
+            Command::SetDeaf { leg: at, deaf } => {
+                self.in_conference(at, |conference, leg| conference.set_deaf(leg, deaf));
+                None
+            }
+            Command::AddConference { at, conference } => {
+                self.add_conference(at, conference, now_ns).map(garbage)
+            }
+            Command::RemoveConference { at } => self.remove_conference(at).map(garbage),
+            Command::Grow { at, storage } => {
+                Some(garbage(match self.conferences.get(at.index, at.generation) {
+                    Some(conference) => conference.grow(storage),
+                    None => storage,
+                }))
+            }
+            Command::SetEnergyLevel {
+                conference: at,
+                energy_level,
+            } => {
+                if let Some(conference) = self.conferences.get(at.index, at.generation) {
+                    conference.set_energy_level(energy_level);
+                }
+                None
+            }
+        };
+        left_over.map(Returned::Garbage)
+    }
+
+    /// Changes a leg's session; returns the box with the session of before.
+    fn renegotiate(&mut self, at: LegKey, mut session: Box<Session>, now_ns: u64) -> Box<Session> {
+        if let Some(leg) = self.legs.get(at.index, at.generation) {
+            if let Some(conference) = conference_of(leg, &mut self.conferences) {
+                conference.renegotiate(leg, &session);
+            }
+            leg.renegotiate(&mut session, now_ns);
+        }
+        session
+    }
+
+    fn join(&mut self, at: LegKey, key: ConferenceKey, options: JoinOptions, now_ns: u64) {
+        self.leave(at);
+        if let Some(leg) = self.legs.get(at.index, at.generation)
+            && let Some(conference) = self.conferences.get(key.index, key.generation)
+            && conference.join(key, at.index, leg, options, now_ns)
+        {
+            self.loose.retain(|&index| index != at.index);
+        }
+    }
+
+    fn take_leg(&mut self, at: LegKey, bye: bool, clocks: ClockPair) -> Option<Box<Leg<I::Sockets>>> {
+        self.leave(at);
+        let mut leg = self.legs.remove(at.index, at.generation)?;
+        self.loose.retain(|&index| index != at.index);
+        if bye && leg.report(&mut self.bench.io, clocks, true) {
+            self.bench.counters().packets_out.add(1);
+        }
+        leg.publish();
+        Some(leg)
+    }
+
+    fn leave(&mut self, at: LegKey) {
+        let loose = &mut self.loose;
+        if let Some(leg) = self.legs.get(at.index, at.generation)
+            && let Some(conference) = conference_of(leg, &mut self.conferences)
+        {
+            conference.leave(leg);
+            loose.push(at.index);
+        }
+    }
+
+    fn in_conference(&mut self, at: LegKey, act: impl FnOnce(&mut ConferenceAudio, &mut Leg<I::Sockets>)) {
+        if let Some(leg) = self.legs.get(at.index, at.generation)
+            && let Some(conference) = conference_of(leg, &mut self.conferences)
+        {
+            act(conference, leg);
+        }
+    }
+
+    /// Takes a conference in; it ticks when the least is to be done.
+    fn add_conference(
+        &mut self,
+        at: ConferenceKey,
+        conference: Box<ConferenceAudio>,
+        now_ns: u64,
+    ) -> Option<Box<ConferenceAudio>> {
+        let mut timetable = Timetable::new(conference.block_ns());
+        for index in 0..self.conferences.end() {
+            if let Some(other) = self.conferences.peek(index as u32) {
+                let due_ns = self.due_ns[index].saturating_sub(self.origin_ns);
+                timetable.enter(due_ns, other.block_ns(), other.legs());
+            }
+        }
+        let due_ns = self.origin_ns + timetable.quietest(now_ns.saturating_sub(self.origin_ns) + 1);
+        if let Some(due) = self.due_ns.get_mut(at.index as usize) {
+            *due = due_ns;
+        }
+        self.conferences.insert(at.index, at.generation, conference)
+    }
+
+    fn remove_conference(&mut self, at: ConferenceKey) -> Option<Box<ConferenceAudio>> {
+        let mut conference = self.conferences.remove(at.index, at.generation)?;
+        conference.dismiss(&mut self.legs, &mut self.loose);
+        self.due_ns[at.index as usize] = u64::MAX;
+        Some(conference)
+    }
+}
+
+/// Hides what a box holds: it is only to be freed.
+fn garbage<T: Send + 'static>(boxed: Box<T>) -> Garbage {
+    boxed
+}
+
+/// Returns the conference that a leg is in.
+fn conference_of<'c, S>(
+    leg: &Leg<S>,
+    conferences: &'c mut Tenants<ConferenceAudio>,
+) -> Option<&'c mut ConferenceAudio> {
+    let key = leg.membership?.conference;
+    conferences.get(key.index, key.generation)
+}

@@ -98,6 +98,8 @@ pub(crate) struct Media {
     pub(crate) max_delay_ms: u16,
     /// Silence on RTP and RTCP after which a call is probed, seconds.
     pub(crate) timeout_s: u32,
+    /// Lateness of mixing turns, 99th percentile over 5 s in ms, above which new calls are refused; 0 sets no bound.
+    pub(crate) max_lateness_ms: u16,
     /// Differentiated services code point of RTP, 0 to 63.
     pub(crate) dscp: u8,
 }

@@ -19,6 +19,8 @@ impl Config {
             latch: self.media.latch,
             max_delay: Duration::from_millis(self.media.max_delay_ms.into()),
             timeout: Duration::from_secs(self.media.timeout_s.into()),
+            max_lateness: (self.media.max_lateness_ms > 0)
+                .then(|| Duration::from_millis(self.media.max_lateness_ms.into())),
             dscp: self.media.dscp,
             local_nets: self.local_nets().collect(),
         }

@@ -161,6 +161,7 @@ impl<'a> Reader<'a> {
             }),
             max_delay_ms: self.number("media.max_delay_ms", 20..=1000),
             timeout_s: self.number("media.timeout_s", 1..=86_400),
+            max_lateness_ms: self.number("media.max_lateness_ms", 0..=1000),
             dscp: self.number("media.dscp", 0..=63),
         }
     }

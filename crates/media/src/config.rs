@@ -22,6 +22,9 @@ pub struct MediaConfig {
     pub max_delay: Duration,
     /// Silence on RTP and RTCP after which [`MediaEvent::MediaTimeout`](crate::MediaEvent::MediaTimeout) is raised. Default: 60 s.
     pub timeout: Duration,
+    /// New legs are refused while the 99th percentile of turn lateness over 5 s is above this; `None` sets no bound.
+    /// Default: 5 ms.
+    pub max_lateness: Option<Duration>,
     /// Differentiated services code point of all media, 0..=63. Default: 46 (expedited forwarding).
     pub dscp: u8,
     /// Networks (address, prefix length) that may be sent to although they are private or loopback. Default: none.
@@ -37,6 +40,7 @@ impl Default for MediaConfig {
             latch: Latch::Signalling,
             max_delay: Duration::from_millis(200),
             timeout: Duration::from_secs(60),
+            max_lateness: Some(Duration::from_millis(5)),
             dscp: 46,
             local_nets: Vec::new(),
         }

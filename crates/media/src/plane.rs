@@ -46,9 +46,6 @@ const EVENT_QUEUE: usize = 16_384;
 /// Conferences that a shard has places for.
 const MAX_CONFERENCES: u32 = 8192;
 
-/// New legs are refused while the 99th percentile of turn lateness is above this.
-const MAX_LATENESS_US: u32 = 5000;
-
 /// New legs are refused while a shard works more than this share of the time, in 1/1000.
 const MAX_LOAD_PERMILLE: u32 = 700;
 
@@ -58,6 +55,7 @@ pub struct MediaPlane {
     threads: Vec<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
     stop_keeper: Arc<AtomicBool>,
+    max_lateness_us: u32,
 }
 
 impl MediaPlane {
@@ -108,6 +106,9 @@ impl MediaPlane {
             threads: Vec::new(),
             keeper: None,
             stop_keeper: Arc::new(AtomicBool::new(false)),
+            max_lateness_us: config.max_lateness.map_or(u32::MAX, |bound| {
+                u32::try_from(bound.as_micros()).unwrap_or(u32::MAX)
+            }),
         };
         for (number, shard) in cores.into_iter().enumerate() {
             plane.threads.push(spawn_shard(number, shard, &plane.shared)?);
@@ -174,14 +175,14 @@ impl MediaPlane {
         ))
     }
 
-    /// Returns whether another leg can be taken in without harm to those that run: no shard may start its turns more than
-    /// 5 ms late (99th percentile over 5 s) or work more than 70 % of the time.
+    /// Returns whether another leg can be taken in without harm to those that run: no shard may start its turns later
+    /// than [`MediaConfig::max_lateness`] (99th percentile over 5 s) or work more than 70 % of the time.
     pub fn admission(&self) -> MediaAdmission {
         let overload = self.shared.shards.iter().find_map(|shard| {
             let counters = &shard.queues.counters;
             let p99_us = counters.lateness_p99_us.load(Relaxed);
             let permille = counters.load_permille.load(Relaxed);
-            if p99_us > MAX_LATENESS_US {
+            if p99_us > self.max_lateness_us {
                 Some(OverloadReason::Lateness { p99_us })
             } else if permille > MAX_LOAD_PERMILLE {
                 Some(OverloadReason::Load { permille })
@@ -316,7 +317,7 @@ mod tests {
         let counters = &plane.shared.shards[0].queues.counters;
         let rows = [
             (0, 0, MediaAdmission::Open),
-            (MAX_LATENESS_US, MAX_LOAD_PERMILLE, MediaAdmission::Open),
+            (5000, MAX_LOAD_PERMILLE, MediaAdmission::Open),
             (
                 7500,
                 0,
@@ -337,5 +338,19 @@ mod tests {
             counters.load_permille.store(permille, Relaxed);
             assert_eq!(plane.admission(), expected);
         }
+    }
+
+    #[test]
+    fn lateness_without_a_bound_refuses_nobody() {
+        let config = MediaConfig {
+            bind: vec![[127, 0, 0, 1].into()],
+            ports: 21_920..=21_939,
+            max_lateness: None,
+            ..MediaConfig::default()
+        };
+        let (plane, _events) = MediaPlane::start(config).unwrap();
+        let counters = &plane.shared.shards[0].queues.counters;
+        counters.lateness_p99_us.store(u32::MAX, Relaxed);
+        assert_eq!(plane.admission(), MediaAdmission::Open);
     }
 }

@@ -1,0 +1,108 @@
+//! The common mix at each rate that listeners have: converted once per rate, however many hear it. Knows no codec.
+
+use confab_dsp::{Resampler, ResamplerTable};
+use confab_mixer::MixFormat;
+
+/// Rates of the codecs that listeners may have, in Hz.
+pub(crate) const LISTENER_RATES: [u32; 4] = [8000, 16_000, 44_100, 48_000];
+
+/// The common mix at one rate.
+pub(crate) struct RateBus {
+    rate_hz: u32,
+    /// Groups that take from it.
+    pub(crate) users: u32,
+    resampler: Resampler,
+    /// The resampler as it was before this block: where a listener who hears something else goes on from.
+    before: Resampler,
+    block: Box<[i16]>,
+    /// Samples of this block.
+    filled: usize,
+    /// The last block was digital silence.
+    silent: bool,
+}
+
+impl RateBus {
+    fn new(rate_hz: u32, format: MixFormat) -> Self {
+        let samples = samples_in(rate_hz, format.interval_ms());
+        let mut bus = RateBus {
+            rate_hz,
+            users: 0,
+            resampler: Resampler::new(),
+            before: Resampler::new(),
+            block: vec![0; samples].into_boxed_slice(),
+            filled: 0,
+            silent: true,
+        };
+        bus.set_mix_rate(format.rate_hz());
+        bus
+    }
+
+    /// Makes the buses of a conference, one for each rate in [`LISTENER_RATES`].
+    pub(crate) fn all(format: MixFormat) -> Vec<RateBus> {
+        LISTENER_RATES
+            .into_iter()
+            .map(|rate_hz| RateBus::new(rate_hz, format))
+            .collect()
+    }
+
+    pub(crate) fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
+    /// Follows the mix to another rate. What was heard so far is forgotten: see [`prime`](Self::prime).
+    pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
+        set_rates(&mut self.resampler, mix_rate_hz, self.rate_hz);
+        set_rates(&mut self.before, mix_rate_hz, self.rate_hz);
+    }
+
+    /// Takes a block as already heard: the next one is joined to it.
+    pub(crate) fn prime(&mut self, block: &[i16]) {
+        self.resampler.skip(block);
+        self.silent = false;
+    }
+
+    /// Converts a block of the common mix of `block_ms`; `silent` tells that it is all zero.
+    pub(crate) fn take(&mut self, common: &[i16], block_ms: u16, silent: bool) {
+        self.filled = samples_in(self.rate_hz, block_ms).min(self.block.len());
+        let out = &mut self.block[..self.filled];
+        if silent && self.silent {
+            out.fill(0);
+            return;
+        }
+        self.before.copy_from(&self.resampler);
+        let written = self.resampler.process(common, out);
+        out[written..].fill(0);
+        self.silent = silent;
+    }
+
+    /// Returns the block at this bus's rate.
+    pub(crate) fn block(&self) -> &[i16] {
+        &self.block[..self.filled]
+    }
+
+    /// Returns the resampler as it was before this block.
+    pub(crate) fn before(&self) -> &Resampler {
+        &self.before
+    }
+}
+
+/// Returns the samples in a span of milliseconds.
+pub(crate) fn samples_in(rate_hz: u32, milliseconds: u16) -> usize {
+    rate_hz as usize * usize::from(milliseconds) / 1000
+}
+
+/// Gives a resampler its table. Tables are built by [`prepare_rates`] beforehand, outside the shard.
+pub(crate) fn set_rates(resampler: &mut Resampler, from_hz: u32, to_hz: u32) {
+    if let Some(table) = ResamplerTable::built(from_hz, to_hz) {
+        resampler.set(table);
+    }
+}
+
+/// Builds the tables that a mix of this rate needs, and those that lead to it from a lower one. Allocates at first use of a
+/// rate: not for a shard.
+pub(crate) fn prepare_rates(mix_rate_hz: u32) {
+    for rate_hz in LISTENER_RATES {
+        ResamplerTable::get(rate_hz, mix_rate_hz);
+        ResamplerTable::get(mix_rate_hz, rate_hz);
+    }
+}

@@ -347,6 +347,8 @@ impl ConferenceAudio {
             Signal::Own => None,
             // Where nobody speaks the common mix is silence too, and shared by more.
             Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
+            // Nobody waits in this version: see the options that `join` gives.
+            Signal::Waiting => Some(Shared::Silence),
             Signal::Silence | Signal::Common => Some(Shared::Common),
         };
         output.packing = match (output.packing, heard) {

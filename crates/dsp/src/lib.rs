@@ -24,12 +24,18 @@
 //! assert!(voice[0] < 50 && voice[159] == 500);
 //! ```
 
+mod gain;
 mod gate;
 mod level;
 mod limiter;
+mod noise;
+mod resampler;
 mod talking;
 
+pub use gain::{GAIN_RAMP_MS, GAIN_RANGE_DB, Gain, volume_level_db};
 pub use gate::{CLOSE_AFTER_MS, FADE_MS, GateFrame, TalkGate};
 pub use level::{LevelMeter, SILENCE_DBFS, peak, score};
 pub use limiter::{CEILING, Limiter, RECOVERY_DB_PER_S};
+pub use noise::{ComfortNoise, NoiseLevel};
+pub use resampler::{RESAMPLER_DELAY, RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
 pub use talking::{LOUD_MS, QUIET_MS, STRONG_EXCESS, TalkingState};

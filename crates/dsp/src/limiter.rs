@@ -31,6 +31,11 @@ impl Limiter {
         Limiter { rate_hz, gain: 1.0 }
     }
 
+    /// Goes on at another rate with the gain it has.
+    pub fn set_rate_hz(&mut self, rate_hz: u32) {
+        self.rate_hz = rate_hz;
+    }
+
     /// Returns the gain at the end of the last block, 0.0..=1.0.
     pub fn gain(&self) -> f32 {
         self.gain

@@ -2,6 +2,8 @@
 
 use confab_dsp::{GateFrame, Limiter, TalkGate, TalkingState};
 
+use crate::gain::GainStage;
+
 /// Largest number of places: with 65,535 full-scale voices the 32-bit sum cannot overflow.
 pub const MAX_SLOTS: usize = 65_535;
 
@@ -23,6 +25,27 @@ impl SlotId {
     }
 }
 
+/// How a participant enters the mix. The default is heard, hears everybody, and is amplified by nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MemberOptions {
+    /// Nobody hears him.
+    pub muted: bool,
+    /// He hears nothing but playback addressed to him alone.
+    pub deaf: bool,
+    /// Nobody hears him because his call is on hold.
+    pub held: bool,
+    /// He is mixed like everybody but never has the floor.
+    pub ghost: bool,
+    /// He is not part of the mix: neither heard nor hearing it.
+    pub waiting: bool,
+    /// The score above which his gate opens, when not the mixer's.
+    pub energy_level: Option<u16>,
+    /// Gain of what comes from him, in dB.
+    pub input_gain_db: f32,
+    /// Gain of what goes to him, in dB.
+    pub output_gain_db: f32,
+}
+
 /// What one block of a participant amounted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputReport {
@@ -32,11 +55,28 @@ pub struct InputReport {
     pub talking_changed: Option<bool>,
 }
 
-/// A participant's state between ticks.
+impl InputReport {
+    /// The report of a block that changed nothing.
+    pub(crate) const fn unchanged(score: u16) -> Self {
+        InputReport {
+            score,
+            talking_changed: None,
+        }
+    }
+}
+
+/// A participant's state between ticks, as far as every participant needs it in every tick.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
+    pub(crate) held: bool,
+    pub(crate) waiting: bool,
+    pub(crate) ghost: bool,
+    /// His input gain is to be applied.
+    pub(crate) amplified: bool,
+    /// Something in his [`Exceptions`] decides on what he hears.
+    pub(crate) exceptional: bool,
     pub(crate) gate: TalkGate,
     pub(crate) talking: TalkingState,
     /// The contribution of this tick is in the mixer's storage.
@@ -49,12 +89,44 @@ pub(crate) struct Slot {
     pub(crate) score: u16,
 }
 
+/// What few participants have, kept apart so that the others' state stays small.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exceptions {
+    pub(crate) input: GainStage,
+    pub(crate) output: GainStage,
+    /// Talkers whom he does not hear.
+    pub(crate) relations: u32,
+    /// Sources that play to him alone in this tick.
+    pub(crate) private: u32,
+}
+
+impl Exceptions {
+    pub(crate) fn new(rate_hz: u32, options: &MemberOptions) -> Self {
+        Exceptions {
+            input: GainStage::new(options.input_gain_db, rate_hz),
+            output: GainStage::new(options.output_gain_db, rate_hz),
+            relations: 0,
+            private: 0,
+        }
+    }
+
+    /// Returns whether he hears anything but the mix without himself.
+    pub(crate) fn decide(&self) -> bool {
+        self.relations > 0 || self.private > 0 || !self.output.is_idle()
+    }
+}
+
 impl Slot {
-    pub(crate) fn new(energy_level: u16, rate_hz: u32, muted: bool, deaf: bool) -> Self {
+    pub(crate) fn new(energy_level: u16, rate_hz: u32, options: &MemberOptions) -> Self {
         Slot {
-            muted,
-            deaf,
-            gate: TalkGate::new(energy_level),
+            muted: options.muted,
+            deaf: options.deaf,
+            held: options.held,
+            waiting: options.waiting,
+            ghost: options.ghost,
+            amplified: false,
+            exceptional: false,
+            gate: TalkGate::new(options.energy_level.unwrap_or(energy_level)),
             talking: TalkingState::new(),
             contributes: false,
             limiter: Limiter::new(rate_hz),
@@ -64,17 +136,21 @@ impl Slot {
         }
     }
 
+    /// Returns whether nobody may hear him.
+    pub(crate) fn is_silenced(&self) -> bool {
+        self.muted || self.held || self.waiting
+    }
+
+    /// Returns whether he may hear the mix.
+    pub(crate) fn hears_mix(&self) -> bool {
+        !self.deaf && !self.waiting
+    }
+
     /// Takes in the score of one block; tells what becomes of the block and whether the talking state changed.
     pub(crate) fn judge(&mut self, score: u16, duration_ms: u32) -> (GateFrame, InputReport) {
         self.score = score;
-        if self.muted {
-            return (
-                GateFrame::Closed,
-                InputReport {
-                    score,
-                    talking_changed: None,
-                },
-            );
+        if self.is_silenced() {
+            return (GateFrame::Closed, InputReport::unchanged(score));
         }
         let duration = duration_ms as f32;
         self.loudness += (f32::from(score) - self.loudness) * duration / (duration + LOUDNESS_MS);
@@ -89,12 +165,13 @@ impl Slot {
         )
     }
 
-    /// Mutes or unmutes; returns whether that ended the participant's talking.
-    pub(crate) fn set_muted(&mut self, muted: bool) -> bool {
-        if muted == self.muted {
+    /// Changes what may silence him; returns whether that ended his talking.
+    pub(crate) fn control(&mut self, change: impl FnOnce(&mut Slot)) -> bool {
+        let before = self.is_silenced();
+        change(self);
+        if self.is_silenced() == before {
             return false;
         }
-        self.muted = muted;
         self.gate.shut();
         self.loudness = 0.0;
         self.talking.stop()

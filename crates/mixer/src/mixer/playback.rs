@@ -1,0 +1,197 @@
+//! What plays: sources as virtual inputs, addressed to all, to one, or to those who wait.
+
+use super::{Mixer, add, fit};
+use crate::gain::fade;
+use crate::slot::SlotId;
+use crate::source::{Audience, Source, SourceId};
+
+impl Mixer {
+    /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks;
+    /// talkers are not touched, and a source for those who wait is not lowered. `None` when there is no room, or for
+    /// the place of nobody.
+    pub fn add_source(&mut self, audience: Audience, gain_db: f32, duck_db: Option<f32>) -> Option<SourceId> {
+        if let Audience::One(slot) = audience
+            && self.slot(slot).is_none()
+        {
+            return None;
+        }
+        let rate_hz = self.format.rate_hz();
+        let index = self.storage.sources.iter().position(|place| place.is_free())?;
+        let source = Source::new(audience, gain_db, duck_db, rate_hz);
+        Some(self.storage.sources[index].fill(index, source))
+    }
+
+    /// Sets a source's gain in dB, reached within 5 ms.
+    pub fn set_source_gain(&mut self, id: SourceId, gain_db: f32) {
+        if let Some(source) = self
+            .storage
+            .sources
+            .get_mut(id.index())
+            .and_then(|p| p.get_mut(id))
+        {
+            source.gain.set(gain_db);
+        }
+    }
+
+    /// Removes a source, from the next tick on: its last block is its end, so fade it out. Returns whether it was there;
+    /// a source for one participant goes when he does.
+    pub fn remove_source(&mut self, id: SourceId) -> bool {
+        let Some(place) = self.storage.sources.get_mut(id.index()) else {
+            return false;
+        };
+        let there = place.get_mut(id).is_some();
+        if there {
+            self.stop_source(id.index());
+        }
+        there
+    }
+
+    /// Takes one block of a source; samples beyond the block are ignored, missing ones are silence. A source that gives
+    /// nothing in a tick is not there for this tick. Returns whether there is such a source that had not given yet.
+    pub fn source_input(&mut self, id: SourceId, samples: &[i16]) -> bool {
+        let (rate_hz, full, block) = (
+            self.format.rate_hz(),
+            self.format.block_samples(),
+            self.block_samples(),
+        );
+        let talkers = self.talkers;
+        let storage = &mut self.storage;
+        let place = storage.sources.get_mut(id.index());
+        let Some(source) = place
+            .and_then(|place| place.get_mut(id))
+            .filter(|source| !source.plays)
+        else {
+            return false;
+        };
+        source.plays = true;
+        storage.playing.push(id.index() as u32); // as many as places
+        let stored = &mut storage.source_blocks[id.index() * full..][..block];
+        fit(samples, stored);
+        source.gain.apply(stored, &mut storage.rest, rate_hz);
+        let ducked_by = match source.audience {
+            Audience::All => Some(None),
+            Audience::One(slot) => Some(Some(slot)),
+            Audience::Waiting => None,
+        };
+        if let (Some(duck), Some(listener)) = (&mut source.duck, ducked_by) {
+            let (from, to) = duck.advance(talkers.beside(listener), self.block_ms);
+            fade(stored, from, to);
+        }
+        match source.audience {
+            Audience::All => self.mixed_sources += 1,
+            Audience::Waiting => self.waiting_sources += 1,
+            Audience::One(slot) => {
+                storage.exceptions[slot.index()].private += 1;
+                if let Some(place) = &mut storage.slots[slot.index()] {
+                    place.exceptional = true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Returns the block of [`Signal::Waiting`](crate::Signal::Waiting), silence when nothing plays to those who wait.
+    pub fn waiting(&self) -> &[i16] {
+        &self.storage.waiting[..self.block_samples()]
+    }
+
+    /// Forgets what played in the last tick.
+    pub(super) fn forget_playback(&mut self) {
+        let storage = &mut self.storage;
+        for &index in &storage.playing {
+            let Some(source) = storage.sources[index as usize].source_mut() else {
+                continue;
+            };
+            source.plays = false;
+            if let Audience::One(slot) = source.audience {
+                let exceptions = &mut storage.exceptions[slot.index()];
+                exceptions.private = 0;
+                if let Some(place) = &mut storage.slots[slot.index()] {
+                    place.exceptional = exceptions.decide();
+                }
+            }
+        }
+        storage.playing.clear();
+        (self.mixed_sources, self.waiting_sources) = (0, 0);
+    }
+
+    /// Removes the sources that played to one participant alone.
+    pub(super) fn remove_sources_of(&mut self, slot: SlotId) {
+        for index in 0..self.storage.sources.len() {
+            let source = self.storage.sources[index].source();
+            if source.is_some_and(|source| source.audience == Audience::One(slot)) {
+                self.stop_source(index);
+            }
+        }
+    }
+
+    /// Makes a source's place free, as if it had given nothing in this tick.
+    fn stop_source(&mut self, index: usize) {
+        let storage = &mut self.storage;
+        if let Some(source) = storage.sources[index].source()
+            && source.plays
+        {
+            match source.audience {
+                Audience::All => self.mixed_sources -= 1,
+                Audience::Waiting => self.waiting_sources -= 1,
+                Audience::One(slot) => {
+                    let exceptions = &mut storage.exceptions[slot.index()];
+                    exceptions.private -= 1;
+                    if let Some(place) = &mut storage.slots[slot.index()] {
+                        place.exceptional = exceptions.decide();
+                    }
+                }
+            }
+            storage.playing.retain(|&playing| playing as usize != index);
+        }
+        storage.sources[index].clear();
+    }
+
+    /// Adds what plays to all to the sum of the mix.
+    pub(super) fn sum_mixed_sources(&mut self, block: usize) {
+        let full = self.format.block_samples();
+        let storage = &mut self.storage;
+        let total = &mut storage.total[..block];
+        for &index in &storage.playing {
+            let source = storage.sources[index as usize].source();
+            if source.is_some_and(|source| source.audience == Audience::All) {
+                add(&storage.source_blocks[index as usize * full..][..block], total);
+            }
+        }
+    }
+
+    /// Makes what those who wait hear.
+    pub(super) fn mix_waiting(&mut self, block: usize) {
+        if self.waiting_sources == 0 {
+            self.storage.waiting[..block].fill(0);
+            return;
+        }
+        self.sum_to(block, Audience::Waiting, true);
+        let storage = &mut self.storage;
+        self.waiting_limiter.process(
+            &storage.rest[..block],
+            self.waiting_sources,
+            &mut storage.waiting[..block],
+        );
+    }
+
+    /// Adds what plays to one audience to the working sum, or puts it there when `anew`. Returns how many sources those
+    /// were.
+    pub(super) fn sum_to(&mut self, block: usize, audience: Audience, anew: bool) -> usize {
+        let full = self.format.block_samples();
+        let storage = &mut self.storage;
+        let rest = &mut storage.rest[..block];
+        if anew {
+            rest.fill(0);
+        }
+        let mut count = 0;
+        for &index in &storage.playing {
+            let source = storage.sources[index as usize].source();
+            if source.is_some_and(|source| source.audience == audience) {
+                add(&storage.source_blocks[index as usize * full..][..block], rest);
+                count += 1;
+            }
+        }
+        count
+    }
+}

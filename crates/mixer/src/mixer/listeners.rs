@@ -93,6 +93,13 @@ impl Mixer {
             && (place.limiter.gain() - self.limiter_before.gain()).abs() > SAME_GAIN
     }
 
+    /// Returns the block that a participant contributed to the last tick, if he did.
+    pub fn contribution(&self, slot: SlotId) -> Option<&[i16]> {
+        self.slot(slot).filter(|place| place.contributes)?;
+        let full = self.format.block_samples();
+        self.storage.blocks[slot.index() * full..].get(..self.block_samples())
+    }
+
     /// Returns the block of [`Signal::Common`]: silence when nobody contributes and there is no comfort noise.
     pub fn common(&self) -> &[i16] {
         &self.storage.common[..self.block_samples()]

@@ -153,13 +153,18 @@ impl Mixer {
         self.take(larger)
     }
 
+    /// Returns whether [`adopt_format`](Self::adopt_format) would go on in this storage.
+    pub fn can_adopt_format(&self, storage: &MixerStorage) -> bool {
+        storage.format.rate_hz() > self.format.rate_hz()
+            && storage.format.interval_ms() == self.format.interval_ms()
+            && storage.holds(&self.storage)
+    }
+
     /// Goes on at a higher rate, in storage made for it; returns the old storage. To be called between two ticks: gates,
     /// loudness, floor and gains go on as they were. Storage of another interval, of no higher rate, or that does not
     /// hold what is here is returned unused.
     pub fn adopt_format(&mut self, storage: MixerStorage) -> MixerStorage {
-        let rises = storage.format.rate_hz() > self.format.rate_hz()
-            && storage.format.interval_ms() == self.format.interval_ms();
-        if !rises || !storage.holds(&self.storage) {
+        if !self.can_adopt_format(&storage) {
             return storage;
         }
         let old = self.take(storage);

@@ -29,7 +29,8 @@ impl ConferenceAudio {
             return false;
         }
         let heard = match self.mixer.signal(slot) {
-            Signal::Own => None,
+            // Those who wait are few as long as nothing plays to them; each is encoded for alone.
+            Signal::Own | Signal::Waiting => None,
             // Where nobody speaks the common mix is silence too, and shared by more.
             Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
             Signal::Silence | Signal::Common => Some(Shared::Common),

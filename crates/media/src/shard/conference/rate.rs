@@ -2,7 +2,7 @@
 //! that was heard.
 
 use confab_dsp::Resampler;
-use confab_mixer::{MixFormat, MixerFormat};
+use confab_mixer::{MixFormat, MixerStorage};
 
 use super::ConferenceAudio;
 use crate::leg::Leg;
@@ -12,7 +12,8 @@ use crate::shard::key::Tenants;
 /// What a mix of a higher rate needs, made outside the shard; afterwards what the lower one had.
 pub(crate) struct RateChange {
     format: MixFormat,
-    mixer: MixerFormat,
+    /// Taken by the mix; what comes back is to be freed elsewhere.
+    mixer: Option<MixerStorage>,
     block: Box<[i16]>,
     upward: Resampler,
 }
@@ -22,7 +23,7 @@ impl RateChange {
     pub(crate) fn new(format: MixFormat, capacity: usize) -> Self {
         RateChange {
             format,
-            mixer: MixerFormat::new(format, capacity),
+            mixer: Some(MixerStorage::new(format, capacity)),
             block: vec![0; format.block_samples()].into_boxed_slice(),
             upward: Resampler::new(),
         }
@@ -34,9 +35,9 @@ impl ConferenceAudio {
     /// nothing.
     pub(crate) fn raise_rate<S>(&mut self, change: &mut RateChange, legs: &mut Tenants<Leg<S>>) {
         let (from_hz, to_hz) = (self.rate_hz(), change.format.rate_hz());
-        if to_hz <= from_hz || !change.mixer.fits(&self.mixer) {
+        let Some(storage) = change.mixer.take_if(|storage| self.mixer.can_adopt_format(storage)) else {
             return;
-        }
+        };
         set_rates(&mut change.upward, from_hz, to_hz);
         for member in &self.members {
             let Some(session) = legs.at(member.leg).and_then(|leg| leg.session.as_mut()) else {
@@ -59,7 +60,7 @@ impl ConferenceAudio {
         for group in &mut self.groups {
             group.set_mix_rate(to_hz);
         }
-        self.mixer.adopt_format(&mut change.mixer);
+        change.mixer = Some(self.mixer.adopt_format(storage));
         std::mem::swap(&mut self.block, &mut change.block);
     }
 }

@@ -86,7 +86,7 @@ impl Input {
         playing: bool,
     ) -> Result<Option<DtmfEvent>, DropReason> {
         let content = content(session, packet)?;
-        if let Content::Audio { samples } = content {
+        if let Some(samples) = content.samples() {
             self.packet_ns = session.clock_rate().nanoseconds(u64::from(samples));
         }
         if content == Content::NoAudio {
@@ -101,7 +101,7 @@ impl Input {
         }
         let digit = match content {
             Content::NoAudio => self.digits.push(arrival_ns, packet),
-            Content::Audio { .. } | Content::ComfortNoise => None,
+            Content::Audio { .. } | Content::Dtx { .. } | Content::ComfortNoise => None,
         };
         self.digits_received += u64::from(digit.is_some());
         Ok(digit)
@@ -178,14 +178,14 @@ impl Input {
                     };
                     filled += self.rest.place(frame, adjust, clock, &mut out[filled..]);
                 }
-                Pull::Lost { samples } => {
+                Pull::Lost { samples, .. } => {
                     heard = true;
                     self.concealed += u64::from(samples);
                     let end = filled + clock.samples(samples).clamp(1, missing);
                     session.decoder.conceal(&mut out[filled..end]);
                     filled = end;
                 }
-                Pull::Quiet { samples } => {
+                Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
                     session.decoder.reset();
                     let end = filled + clock.samples(samples).clamp(1, missing);
                     out[filled..end].fill(0);

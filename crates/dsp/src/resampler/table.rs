@@ -14,6 +14,9 @@ pub const RESAMPLER_DELAY: usize = HALF_LENGTH as usize;
 /// 8 kHz the last. Multiples of [`PIECE`].
 const TAPS: [usize; 5] = [32, 64, 96, 128, MAX_TAPS];
 
+/// Outputs that are narrowed to 16 bits at a time.
+const BLOCK: usize = 16;
+
 /// Products that are added up at a time: four vector instructions (SSE2 `pmaddwd`).
 const PIECE: usize = 32;
 
@@ -131,19 +134,27 @@ impl ResamplerTable {
         let filters = self.coefficients.as_chunks::<TAPS>().0;
         let (whole, part) = (self.down / self.up, self.down % self.up);
         let (mut sample, mut phase) = at;
-        for (written, out) in out.iter_mut().enumerate() {
-            let Some(window) = samples.get(sample..).and_then(<[i16]>::first_chunk) else {
-                return (written, (sample, phase));
-            };
-            *out = narrow(dot::<TAPS>(window, &filters[phase]), self.shift);
-            sample += whole;
-            phase += part;
-            if phase >= self.up {
-                phase -= self.up;
-                sample += 1;
+        let mut written = 0;
+        for block in out.chunks_mut(BLOCK) {
+            let mut sums = [0; BLOCK];
+            for sum in &mut sums[..block.len()] {
+                let Some(window) = samples.get(sample..).and_then(<[i16]>::first_chunk) else {
+                    break;
+                };
+                *sum = dot::<TAPS>(window, &filters[phase]);
+                written += 1;
+                sample += whole;
+                phase += part;
+                if phase >= self.up {
+                    phase -= self.up;
+                    sample += 1;
+                }
+            }
+            for (out, &sum) in block.iter_mut().zip(&sums) {
+                *out = narrow(sum, self.shift);
             }
         }
-        (out.len(), (sample, phase))
+        (written, (sample, phase))
     }
 
     fn build(from_hz: u32, to_hz: u32) -> ResamplerTable {

@@ -16,7 +16,7 @@ pub(crate) struct Session {
     pub(crate) codec: CodecKind,
     pub(crate) decoder: Box<dyn Decoder>,
     /// For packets that no other listener shares.
-    pub(crate) encoder: Box<dyn Encoder>,
+    pub(crate) encoder: Encoder,
     pub(crate) send_pt: PayloadType,
     pub(crate) receive_pts: PayloadTypes,
     pub(crate) telephone_event_pt: Option<PayloadType>,

@@ -16,7 +16,7 @@ const PTIMES: usize = (MAX_PTIME_MS / MIN_PTIME_MS) as usize;
 
 /// One signal in one codec: the packet being filled and, when complete, its payload.
 struct Stream {
-    encoder: Box<dyn Encoder>,
+    encoder: Encoder,
     pcm: Box<[i16]>,
     payload: Box<[u8]>,
     payload_len: usize,

@@ -50,7 +50,7 @@ fn pull(playout: &mut Playout, at_ns: u64) -> u32 {
         SAMPLES,
     ) {
         Pull::Frame(frame) => frame.payload.iter().map(|&octet| u32::from(octet)).sum(),
-        Pull::Lost { samples } | Pull::Quiet { samples } => samples,
+        Pull::Lost { samples, .. } | Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => samples,
         Pull::Idle => 0,
     }
 }

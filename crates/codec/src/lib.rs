@@ -18,7 +18,7 @@
 //! ```
 //! use confab_codec::CodecKind;
 //!
-//! let kind = CodecKind::by_name("pcmu", 8000).expect("a codec of this server");
+//! let kind = CodecKind::by_name("pcmu", 8000, 1).expect("a codec of this server");
 //! let (mut encoder, mut decoder) = (kind.encoder(), kind.decoder());
 //!
 //! let speech = [1000_i16; 160];
@@ -39,6 +39,13 @@
 //! (concealment); RFC 3551 §4.5.14 (payload format, names, rates).
 
 mod codec;
+mod coding;
+mod concealment;
 pub mod g711;
+pub mod g722;
+pub mod l16;
+pub mod opus;
 
-pub use codec::{CodecKind, DecodeError, Decoder, Encoder};
+pub use codec::{CodecKind, DecodeError, Decoder};
+pub use coding::{Coding, Encoder};
+pub use opus::OpusSettings;

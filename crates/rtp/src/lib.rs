@@ -47,6 +47,7 @@
 //! (marker); RFC 4733 (telephone-event, receiving); RFC 5506 (reduced-size RTCP, receiving); RFC 5761 §4 (RTP and RTCP on one
 //! port); RFC 8285 (header extensions, reading).
 
+pub mod burst;
 pub mod ids;
 pub mod jitter;
 pub mod packet;
@@ -57,10 +58,13 @@ pub mod source_guard;
 pub mod statistics;
 pub mod telephone_event;
 
+pub use burst::{BurstMeter, BurstReport};
 pub use ids::{
     ClockRate, ExtendedSequenceNumber, PayloadType, PayloadTypes, RtpTimestamp, SequenceNumber, Ssrc,
 };
-pub use jitter::{Adjust, Content, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Rejected, Tick};
+pub use jitter::{
+    Adjust, Content, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Rejected, SpeechAdjust, Tick,
+};
 pub use packet::{RtpError, RtpHeader, RtpPacket, is_rtcp};
 pub use sender::RtpSender;
 pub use source_guard::{IpNet, Latch, RejectReason, SendBlocked, SourceGuard, SourceRules, Verdict};

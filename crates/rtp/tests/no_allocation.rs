@@ -118,7 +118,9 @@ fn pull_tick(playout: &mut Playout, at_ns: u64) -> u64 {
                 frames += 1;
                 frame.samples - frame.skip
             }
-            Pull::Lost { samples } | Pull::Quiet { samples } => samples,
+            Pull::Lost { samples, .. } | Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
+                samples
+            }
             Pull::Idle => missing,
         };
         missing = missing.saturating_sub(got);

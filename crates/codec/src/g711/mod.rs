@@ -3,14 +3,15 @@
 //! Decoding looks each octet up in a table of 256 samples (512 octets); encoding looks each sample up in a table of
 //! 65,536 octets, made at compile time. Both directions are exact over their whole input.
 
-mod concealment;
 mod table;
 
 pub use table::Law;
 
-use concealment::Concealment;
+use crate::codec::{DecodeError, Decoder};
+use crate::concealment::Concealment;
 
-use crate::codec::{DecodeError, Decoder, Encoder};
+/// Rate of the samples.
+const RATE_HZ: u32 = 8000;
 
 /// Decoder for one incoming G.711 stream, about 4.5 KB with its history.
 #[derive(Debug, Clone)]
@@ -25,12 +26,16 @@ impl G711Decoder {
     pub fn new(law: Law) -> Self {
         Self {
             law,
-            concealment: Concealment::new(),
+            concealment: Concealment::new(RATE_HZ),
         }
     }
 }
 
 impl Decoder for G711Decoder {
+    fn sample_rate_hz(&self) -> u32 {
+        RATE_HZ
+    }
+
     fn samples(&self, payload: &[u8]) -> Result<usize, DecodeError> {
         if payload.is_empty() {
             Err(DecodeError::Empty)
@@ -56,25 +61,5 @@ impl Decoder for G711Decoder {
 
     fn reset(&mut self) {
         self.concealment.reset();
-    }
-}
-
-/// Encoder for G.711; it has no state beyond its law.
-#[derive(Debug, Clone)]
-pub struct G711Encoder {
-    law: Law,
-}
-
-impl G711Encoder {
-    /// Makes an encoder.
-    #[must_use]
-    pub const fn new(law: Law) -> Self {
-        Self { law }
-    }
-}
-
-impl Encoder for G711Encoder {
-    fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> usize {
-        self.law.encode(pcm, out)
     }
 }

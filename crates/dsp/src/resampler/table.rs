@@ -10,14 +10,18 @@ pub const RESAMPLER_RATES_HZ: [u32; 7] = [8000, 12_000, 16_000, 24_000, 32_000, 
 /// Delay of every conversion between different rates, in samples of the lower of the two rates.
 pub const RESAMPLER_DELAY: usize = HALF_LENGTH as usize;
 
-/// Length of the longest filter, 48 to 8 kHz, in input samples.
+/// Lengths that filters have, in input samples: each is padded to the next of these. Interpolation takes the first, 48 to
+/// 8 kHz the last. Multiples of [`PIECE`].
+const TAPS: [usize; 5] = [32, 64, 96, 128, MAX_TAPS];
+
+/// Outputs that are narrowed to 16 bits at a time.
+const BLOCK: usize = 16;
+
+/// Products that are added up at a time: four vector instructions (SSE2 `pmaddwd`).
+const PIECE: usize = 32;
+
+/// Length of the longest filter, in input samples.
 pub(super) const MAX_TAPS: usize = 192;
-
-/// Filters are padded to whole multiples of this, the number of products of one vector instruction (SSE2 `pmaddwd`).
-const LANES: usize = 8;
-
-/// Filters of interpolation all have this length: the lower rate is that of the input.
-const INTERPOLATION_TAPS: usize = 32;
 
 /// Coefficients are in units of 2⁻¹⁵ where the magnitudes of each filter add up to less than 2, of 2⁻¹⁴ otherwise: 32
 /// bits hold any result then.
@@ -111,40 +115,46 @@ impl ResamplerTable {
         at: (usize, usize),
         out: &mut [i16],
     ) -> (usize, (usize, usize)) {
-        if self.taps == INTERPOLATION_TAPS {
-            self.run::<true>(samples, at, out)
-        } else {
-            self.run::<false>(samples, at, out)
+        match self.taps {
+            32 => self.run::<32>(samples, at, out),
+            64 => self.run::<64>(samples, at, out),
+            96 => self.run::<96>(samples, at, out),
+            128 => self.run::<128>(samples, at, out),
+            _ => self.run::<MAX_TAPS>(samples, at, out),
         }
     }
 
-    fn run<const INTERPOLATES: bool>(
+    /// [`ResamplerTable::filter`] for filters of a length that the compiler knows: it unrolls the sum of products.
+    fn run<const TAPS: usize>(
         &self,
         samples: &[i16],
         at: (usize, usize),
         out: &mut [i16],
     ) -> (usize, (usize, usize)) {
-        let taps = if INTERPOLATES {
-            INTERPOLATION_TAPS
-        } else {
-            self.taps
-        };
+        let filters = self.coefficients.as_chunks::<TAPS>().0;
         let (whole, part) = (self.down / self.up, self.down % self.up);
         let (mut sample, mut phase) = at;
-        for (written, out) in out.iter_mut().enumerate() {
-            let Some(window) = samples.get(sample..sample + taps) else {
-                return (written, (sample, phase));
-            };
-            let filter = &self.coefficients[phase * taps..][..taps];
-            *out = narrow(dot(window, filter), self.shift);
-            sample += whole;
-            phase += part;
-            if phase >= self.up {
-                phase -= self.up;
-                sample += 1;
+        let mut written = 0;
+        for block in out.chunks_mut(BLOCK) {
+            let mut sums = [0; BLOCK];
+            for sum in &mut sums[..block.len()] {
+                let Some(window) = samples.get(sample..).and_then(<[i16]>::first_chunk) else {
+                    break;
+                };
+                *sum = dot::<TAPS>(window, &filters[phase]);
+                written += 1;
+                sample += whole;
+                phase += part;
+                if phase >= self.up {
+                    phase -= self.up;
+                    sample += 1;
+                }
+            }
+            for (out, &sum) in block.iter_mut().zip(&sums) {
+                *out = narrow(sum, self.shift);
             }
         }
-        (out.len(), (sample, phase))
+        (written, (sample, phase))
     }
 
     fn build(from_hz: u32, to_hz: u32) -> ResamplerTable {
@@ -164,7 +174,8 @@ impl ResamplerTable {
         }
         // One sample of the lower rate, in input samples.
         let lower = (down as f64 / up as f64).max(1.0);
-        table.taps = ((2.0 * HALF_LENGTH * lower).ceil() as usize).next_multiple_of(LANES);
+        let needed = (2.0 * HALF_LENGTH * lower).ceil() as usize;
+        table.taps = TAPS.into_iter().find(|&taps| taps >= needed).unwrap_or(MAX_TAPS);
         let filters: Vec<Vec<f64>> = (0..up)
             .map(|phase| {
                 let after = phase as f64 / up as f64;
@@ -212,8 +223,15 @@ fn quantised(filter: &[f64], shift: u32) -> Vec<i16> {
     rounded
 }
 
-fn dot(samples: &[i16], filter: &[i16]) -> i32 {
-    samples
+/// Adds up the products of a window and a filter, in pieces of a length that compiles to full vectors.
+fn dot<const TAPS: usize>(window: &[i16; TAPS], filter: &[i16; TAPS]) -> i32 {
+    let windows = window.as_chunks::<PIECE>().0;
+    let filters = filter.as_chunks::<PIECE>().0;
+    windows.iter().zip(filters).map(|(w, f)| piece(w, f)).sum()
+}
+
+fn piece(window: &[i16; PIECE], filter: &[i16; PIECE]) -> i32 {
+    window
         .iter()
         .zip(filter)
         .map(|(&sample, &coefficient)| i32::from(sample) * i32::from(coefficient))

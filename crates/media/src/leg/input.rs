@@ -70,7 +70,7 @@ impl Input {
     ) -> Result<Option<DtmfEvent>, DropReason> {
         let content = self.content(session, packet)?;
         let receiving = &mut session.receiving;
-        if let Content::Audio { samples } = content {
+        if let Some(samples) = content.samples() {
             self.packet_ns = receiving.clock_rate().nanoseconds(u64::from(samples));
         }
         if content == Content::NoAudio {
@@ -86,7 +86,7 @@ impl Input {
         }
         let digit = match content {
             Content::NoAudio => self.digits.push(arrival_ns, packet),
-            Content::Audio { .. } | Content::ComfortNoise => None,
+            Content::Audio { .. } | Content::Dtx { .. } | Content::ComfortNoise => None,
         };
         self.digits_received += u64::from(digit.is_some());
         Ok(digit)
@@ -210,7 +210,7 @@ impl Input {
                         Adjust::Insert { samples } => rest.place_after(clock.samples(samples), frame, out),
                     };
                 }
-                Pull::Lost { samples } => {
+                Pull::Lost { samples, .. } => {
                     heard = true;
                     let end = filled + clock.samples(samples).clamp(1, missing);
                     decoder.conceal(&mut out[filled..end]);
@@ -218,7 +218,7 @@ impl Input {
                     self.concealed_ns += (end - filled) as u64 * 1_000_000_000 / rate_hz.max(1);
                     filled = end;
                 }
-                Pull::Quiet { samples } => {
+                Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
                     decoder.reset();
                     let end = filled + clock.samples(samples).clamp(1, missing);
                     out[filled..end].fill(0);

@@ -60,10 +60,27 @@ pub enum Content {
         /// Duration in units of the RTP clock.
         samples: u32,
     },
-    /// Comfort noise (RFC 3389): what follows until the next audio is silence.
+    /// Coded audio after which the sender may leave out packets until it has more to say: an Opus frame without sound
+    /// (RFC 7587 §3.1.3). Of this many samples, at least 1; the gap behind it is no loss.
+    Dtx {
+        /// Duration in units of the RTP clock.
+        samples: u32,
+    },
+    /// Comfort noise (RFC 3389): what follows until the next audio is silence that sounds as the payload says.
     ComfortNoise,
     /// No audio at all, such as telephone-event: takes a sequence number, so that it is not taken for a loss.
     NoAudio,
+}
+
+impl Content {
+    /// Duration of the audio in units of the RTP clock; `None` when there is none.
+    #[must_use]
+    pub const fn samples(self) -> Option<u32> {
+        match self {
+            Self::Audio { samples } | Self::Dtx { samples } => Some(samples),
+            Self::ComfortNoise | Self::NoAudio => None,
+        }
+    }
 }
 
 /// Everything about a stored packet but its payload.
@@ -190,6 +207,13 @@ impl JitterBuffer {
         self.front_slot().map(|slot| &self.slots[slot].info)
     }
 
+    /// The front packet with its payload.
+    #[must_use]
+    pub fn front_packet(&self) -> Option<(&PacketInfo, &[u8])> {
+        let slot = self.front_slot()?;
+        Some((&self.slots[slot].info, self.payload(slot)))
+    }
+
     /// How many packets are missing between the last one handed out and the front one; 0 when empty.
     #[must_use]
     pub fn missing_before_front(&self) -> u64 {
@@ -202,12 +226,11 @@ impl JitterBuffer {
     /// Removes the front packet and gives up those missing before it. Its payload stays readable until the next insertion.
     pub fn pop_front(&mut self) -> Option<(PacketInfo, &[u8])> {
         let slot = self.front_slot()?;
-        let Slot { info, len } = self.slots[slot];
+        let info = self.slots[slot].info;
         self.occupied &= !(1 << slot);
         self.advance_read(ExtendedSequenceNumber(info.sequence.0 + 1), true);
         self.given_up = 0;
-        let start = slot * self.payload_capacity;
-        Some((info, &self.payloads[start..start + len]))
+        Some((info, self.payload(slot)))
     }
 
     /// Gives up what is missing before the front packet, once its stream begins to play.
@@ -258,6 +281,11 @@ impl JitterBuffer {
             .unwrap_or(0);
         self.handed_out = shifted | u64::from(last_heard);
         self.read = Some(to);
+    }
+
+    fn payload(&self, slot: usize) -> &[u8] {
+        let start = slot * self.payload_capacity;
+        &self.payloads[start..start + self.slots[slot].len]
     }
 
     fn slot_of(&self, sequence: ExtendedSequenceNumber) -> usize {

@@ -119,7 +119,15 @@ impl World {
                     let left = frame.samples - frame.skip;
                     Self::adjust(playout, left)
                 }
-                Pull::Lost { samples } | Pull::Quiet { samples } => {
+                Pull::Lost { samples, next } => {
+                    let whole = next.map_or(0, |next| next.samples);
+                    assert!(
+                        samples > 0 && samples <= asked.max(whole),
+                        "{samples} lost samples where {asked} were asked for"
+                    );
+                    samples
+                }
+                Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
                     assert!(
                         samples > 0 && samples <= asked,
                         "{samples} samples where {asked} were asked for"

@@ -52,12 +52,14 @@
 //!                 }
 //!                 fifo.extend(pcm);
 //!             }
-//!             Pull::Lost { samples } => {
+//!             Pull::Lost { samples, .. } => {
 //!                 let lost = &mut scratch[..samples as usize];
 //!                 conceal(lost);
 //!                 fifo.extend(&*lost);
 //!             }
-//!             Pull::Quiet { samples } => fifo.extend((0..samples).map(|_| 0)),
+//!             Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
+//!                 fifo.extend((0..samples).map(|_| 0));
+//!             }
 //!             Pull::Idle => fifo.resize(n, 0),
 //!         }
 //!     }
@@ -85,6 +87,7 @@
 //! this border. The FIFO needs room for one tick, one packet and one inserted tick.
 
 pub mod buffer;
+mod drift;
 mod fuzz;
 mod histogram;
 pub mod playout;
@@ -93,6 +96,6 @@ pub mod timeline;
 
 pub use buffer::{Content, JitterBuffer, PacketInfo, Rejected};
 pub use fuzz::fuzz_jitter_buffer;
-pub use playout::{Adjust, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Tick};
+pub use playout::{Adjust, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, SpeechAdjust, Tick};
 pub use policy::{Due, PlayoutPolicy, PolicyConfig, Wish};
 pub use timeline::{MediaPosition, Timeline};

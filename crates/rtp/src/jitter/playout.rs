@@ -1,20 +1,29 @@
 //! Composition of timeline, storage and policy into what a leg uses: packets in at any time (`place`), media out per tick
 //! (`read`). Owns the read position in media time and the decision what fills a gap; decodes nothing.
 
-use super::buffer::{Content, JitterBuffer, Rejected};
+use super::buffer::{Content, JitterBuffer, PacketInfo, Rejected};
+use super::drift::DriftEstimator;
 use super::policy::{PlayoutPolicy, PolicyConfig};
 use super::timeline::{MediaPosition, Timeline};
+use crate::burst::BurstMeter;
 use crate::ids::{ClockRate, PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
 use crate::packet::RtpPacket;
 use crate::sequence::SequenceExtender;
 
+mod noise;
 mod place;
 mod read;
 
+use noise::NoiseParameters;
 use read::{Filler, Reader, Step};
 
 /// The first position; far enough up that reordered packets before it have one as well.
 const ORIGIN: MediaPosition = MediaPosition(1 << 40);
+
+/// Least time between two shortenings of speech. A pitch period is mostly 3 to 12 ms, so speech is 5 to 20 % fast.
+const SHORTEN_EVERY_NS: u64 = 60_000_000;
+/// Least time between two lengthenings of speech.
+const LENGTHEN_EVERY_NS: u64 = 20_000_000;
 
 /// Sizes and bounds of one [`Playout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,18 +83,45 @@ pub struct FrameRef<'a> {
     pub skip: u32,
 }
 
+impl<'a> FrameRef<'a> {
+    fn new(info: &PacketInfo, payload: &'a [u8], samples: u32, skip: u32) -> Self {
+        Self {
+            payload,
+            payload_type: info.payload_type,
+            marker: info.marker,
+            sequence_number: info.sequence.low(),
+            timestamp: info.timestamp,
+            samples,
+            skip,
+        }
+    }
+}
+
 /// What the stream has for the leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pull<'a> {
     /// Decode this packet whole; it may be longer or shorter than what was missing.
     Frame(FrameRef<'a>),
-    /// Conceal this many samples (1 to `missing`).
+    /// Make up this many samples for what was lost or is late.
     Lost {
+        /// Units of the RTP clock: 1 to `missing`. With [`set_fec`](Playout::set_fec) it may be more, when that makes a whole
+        /// packet for `next` to repair.
+        samples: u32,
+        /// The packet right behind the lost stretch, when it is here already and the stretch ends where it begins. It is still
+        /// handed out as a [`Frame`](Self::Frame) afterwards. Its payload may repair what was lost if `samples` is not less
+        /// than its own.
+        next: Option<FrameRef<'a>>,
+    },
+    /// The sender is silent on purpose and says nothing of its background (DTX, a long pause): this many samples of silence
+    /// (1 to `missing`).
+    Quiet {
         /// Units of the RTP clock.
         samples: u32,
     },
-    /// The sender is silent on purpose (DTX, comfort noise, a long pause): this many samples of silence (1 to `missing`).
-    Quiet {
+    /// The sender is silent on purpose and says how that sounds: this many samples of noise (1 to `missing`).
+    ComfortNoise {
+        /// The last comfort noise payload (RFC 3389 §3): level and reflection coefficients, at most 32 octets.
+        payload: &'a [u8],
         /// Units of the RTP clock.
         samples: u32,
     },
@@ -110,6 +146,23 @@ pub enum Adjust {
     },
 }
 
+/// What the delay needs while there is no silence to change it in; see [`Playout::adjust_in_speech`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpeechAdjust {
+    /// Use the frame as it is.
+    Keep,
+    /// Take out up to this many samples, a pitch period or two.
+    Shorten {
+        /// Units of the RTP clock.
+        samples: u32,
+    },
+    /// Put in about this many samples, a pitch period or two; up to one period more does no harm.
+    Lengthen {
+        /// Units of the RTP clock.
+        samples: u32,
+    },
+}
+
 /// What happened since construction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlayoutCounters {
@@ -121,10 +174,12 @@ pub struct PlayoutCounters {
     pub lost_samples: u64,
     /// Samples of intended silence.
     pub quiet_samples: u64,
-    /// Samples of delay added by adaptation.
+    /// Samples of delay added by adaptation, in silence, in speech and in concealment.
     pub inserted_samples: u64,
-    /// Samples of delay taken away by adaptation.
+    /// Samples of delay taken away by adaptation, in silence and in speech.
     pub dropped_samples: u64,
+    /// Changes of the delay made in speech by the leg's time-scale modification.
+    pub speech_adjustments: u64,
     /// Samples left out because ticks were skipped.
     pub skipped_samples: u64,
     /// Streams begun: the first, after a pause, a change of SSRC, a restart of numbering.
@@ -146,7 +201,7 @@ impl PlayoutCounters {
 /// Jitter buffer and playout by media time for one incoming stream. See the [module](super) for the leg's loop.
 ///
 /// `push` and `pull` neither allocate nor fail on any input; memory is fixed at construction: `slots × payload_capacity`
-/// octets and about 4 KB.
+/// octets and about 5 KB.
 #[derive(Debug)]
 pub struct Playout {
     config: PlayoutConfig,
@@ -159,6 +214,15 @@ pub struct Playout {
     reader: Reader,
     /// Arrival of the first and number of packets in a row that were too late for any adaptation.
     off_line: Option<(u64, u32)>,
+    noise: NoiseParameters,
+    drift: DriftEstimator,
+    bursts: BurstMeter,
+    /// The stream carries forward error correction.
+    fec: bool,
+    /// Tick in which a loss was last noticed.
+    last_loss_ns: Option<u64>,
+    /// Before this tick speech is left alone.
+    speech_rests_until_ns: u64,
     counters: PlayoutCounters,
 }
 
@@ -191,6 +255,12 @@ impl Playout {
             phase: Phase::Idle,
             reader: Reader::at(ORIGIN),
             off_line: None,
+            noise: NoiseParameters::default(),
+            drift: DriftEstimator::new(),
+            bursts: BurstMeter::new(),
+            fec: false,
+            last_loss_ns: None,
+            speech_rests_until_ns: 0,
             counters: PlayoutCounters::default(),
         }
     }
@@ -239,11 +309,17 @@ impl Playout {
             Step::Frame => self.pop_frame(),
             Step::Fill(Filler::Concealment, samples) => {
                 self.counters.lost_samples += u64::from(samples);
-                Pull::Lost { samples }
+                Pull::Lost {
+                    samples,
+                    next: self.next_frame(),
+                }
             }
-            Step::Fill(Filler::Silence, samples) => {
+            Step::Fill(filler, samples) => {
                 self.counters.quiet_samples += u64::from(samples);
-                Pull::Quiet { samples }
+                match self.noise.payload().filter(|_| filler == Filler::Noise) {
+                    Some(payload) => Pull::ComfortNoise { payload, samples },
+                    None => Pull::Quiet { samples },
+                }
             }
             Step::Idle => Pull::Idle,
         }
@@ -252,8 +328,9 @@ impl Playout {
     /// Told that the frame just pulled decoded to silence of `samples` (after `skip`): the moment to correct the delay unheard.
     pub fn adjust_in_silence(&mut self, samples: u32) -> Adjust {
         let wish = self.policy.wish();
-        if wish.grow > 0 {
-            let samples = wish.grow.min(self.policy.tick_samples());
+        let grow = wish.grow.max(wish.grow_in_silence);
+        if grow > 0 {
+            let samples = grow.min(self.policy.tick_samples());
             self.delay_by(i64::from(samples));
             return Adjust::Insert { samples };
         }
@@ -265,12 +342,75 @@ impl Playout {
         Adjust::Drop { samples: wanted }
     }
 
+    /// Asked about a frame just pulled that is not silence: what its time scale should be. Whatever the leg then does to it, also
+    /// when that is nothing, it tells [`adjusted_in_speech`](Self::adjusted_in_speech).
+    ///
+    /// Almost always [`SpeechAdjust::Keep`]: without loss, delay to get rid of, or clock drift that ate up the margin, speech is
+    /// left alone. Between two requests to shorten lie at least 60 ms, between two to lengthen 20 ms.
+    #[must_use]
+    pub fn adjust_in_speech(&self) -> SpeechAdjust {
+        let wish = self.policy.wish();
+        let rests = self
+            .policy
+            .last_tick_ns()
+            .is_none_or(|tick_ns| tick_ns < self.speech_rests_until_ns);
+        if !wish.in_speech || rests {
+            SpeechAdjust::Keep
+        } else if wish.grow > 0 {
+            SpeechAdjust::Lengthen { samples: wish.grow }
+        } else if wish.shrink > 0 && self.goes_on_at_once() {
+            SpeechAdjust::Shorten { samples: wish.shrink }
+        } else {
+            SpeechAdjust::Keep
+        }
+    }
+
+    /// Told how many samples the leg's time-scale modification added to (removed from, when negative) the frame just pulled.
+    pub fn adjusted_in_speech(&mut self, samples: i32) {
+        let Some(tick_ns) = self.policy.last_tick_ns() else {
+            return;
+        };
+        // Lengthening is urgent: packets are about to be late.
+        let rest_ns = if self.policy.wish().grow > 0 {
+            LENGTHEN_EVERY_NS
+        } else {
+            SHORTEN_EVERY_NS
+        };
+        self.speech_rests_until_ns = tick_ns.saturating_add(rest_ns);
+        if samples != 0 {
+            self.counters.speech_adjustments += 1;
+            self.delay_by(i64::from(samples));
+        }
+    }
+
+    /// Tells whether packets may carry what is needed to repair the packet before them (Opus in-band FEC).
+    ///
+    /// With it, and while a loss was noticed in the last ten seconds, the delay is kept a packet longer, so that the packet behind
+    /// a lost one is here when the lost one is due.
+    pub fn set_fec(&mut self, carried: bool) {
+        self.fec = carried;
+    }
+
     /// Forgets the stream, for a new codec or clock; counters and what was learnt of the network stay.
     pub fn restart(&mut self, clock_rate: ClockRate) {
         self.config.clock_rate = clock_rate;
         self.ssrc = None;
         self.extender = SequenceExtender::new();
+        self.drift.forget();
         self.end_stream();
+    }
+
+    /// Speed of the sender's clock against ours in parts per million, positive when it is fast; `None` for the first minute or so
+    /// of a source. Good to a few ppm once it was measured for five minutes.
+    #[must_use]
+    pub const fn skew_ppm(&self) -> Option<i32> {
+        self.drift.skew_ppm()
+    }
+
+    /// Packets lost or too late for playout, and how they cluster, since construction.
+    #[must_use]
+    pub const fn bursts(&self) -> &BurstMeter {
+        &self.bursts
     }
 
     /// What happened since construction.
@@ -296,6 +436,22 @@ impl Playout {
         self.config.clock_rate.nanoseconds(units.max(0).cast_unsigned())
     }
 
+    /// The packet that begins where the reader stands, if that is here.
+    fn next_frame(&self) -> Option<FrameRef<'_>> {
+        let (info, payload) = self.buffer.front_packet()?;
+        let samples = info.content.samples()?;
+        (info.position == self.reader.position && self.reader.insert == 0)
+            .then(|| FrameRef::new(info, payload, samples, 0))
+    }
+
+    /// Tells whether the stream goes on where the last frame ended, with a packet that is here.
+    fn goes_on_at_once(&self) -> bool {
+        self.reader.insert == 0
+            && self.buffer.front().is_some_and(|front| {
+                front.content.samples().is_some() && front.position <= self.reader.position
+            })
+    }
+
     /// Counts a change of the delay and tells the policy.
     fn delay_by(&mut self, samples: i64) {
         if samples > 0 {
@@ -312,8 +468,12 @@ impl Playout {
         self.buffer.clear();
         self.timeline.clear();
         self.policy.end_stream();
+        self.drift.break_off();
         self.phase = Phase::Idle;
         self.off_line = None;
+        self.noise = NoiseParameters::default();
+        self.last_loss_ns = None;
+        self.speech_rests_until_ns = 0;
         // Positions go on upwards, clear of all before.
         let next = self.reader.position.plus(i64::from(self.config.clock_rate.hz()));
         self.reader = Reader::at(next);

@@ -1,10 +1,11 @@
 //! When media is due, and by how much the delay should change. Owns the line between media time and ticks and what was
 //! learnt of arrivals; stores no packets.
 //!
-//! The line is fixed by the stream's first packet and from then on moves only by whole ticks' worth of samples, when the
-//! owner of this policy carries out one of its wishes and says so. A packet that starts within a tick's span must be
-//! there when the tick begins, so its deadline is the start of that tick; a shift by less than a tick would add delay
-//! without moving any deadline.
+//! The line is fixed by the stream's first packet and from then on moves only when the owner of this policy carries out one of
+//! its wishes and says so. A packet that starts within a tick's span must be there when the tick begins, so its deadline is the
+//! start of that tick: deadlines move by whole ticks. So wishes are for whole ticks' worth of samples; a shift by less adds
+//! delay without moving any deadline. Such slack stems from changes in speech, which take the length that the voice gives
+//! them, and is counted against the next wish.
 
 use super::histogram::LatenessHistogram;
 use super::timeline::MediaPosition;
@@ -18,6 +19,13 @@ const SHRINK_AFTER_PACKETS: u32 = 50;
 const REVIEW_PACKETS: u32 = 25;
 /// Time to spare below which the latest packets count as about to be late, in ms.
 const GUARD_MS: i64 = 1;
+/// Clock skew below which nothing is done about it, in parts per million.
+const SKEW_PPM: i32 = 10;
+/// How far ahead of need a slow clock is made up for when there is silence to do it in, and how much more than a tick must be
+/// spare before speech is shortened for it, unless a fast clock is known to go on adding to it.
+const FORESIGHT_NS: i64 = 3 * MS;
+/// Nanoseconds in a millisecond.
+const MS: i64 = 1_000_000;
 /// Media time per histogram window.
 const WINDOW_NS: u64 = 5_000_000_000;
 
@@ -30,14 +38,20 @@ pub struct PolicyConfig {
     pub max_delay_ns: u64,
 }
 
-/// What the policy wants to happen to the delay, in samples (whole ticks' worth); at most one of the two is not 0.
+/// What the policy wants to happen to the delay, in samples; it grows or shrinks, never both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wish {
-    /// Samples to add: packets are late or about to be.
+    /// Samples to add: packets are late or about to be, or there must be time for repair.
     pub grow: u32,
+    /// The part of `grow` that late packets need: worth adding even as concealment.
+    pub urgent: u32,
+    /// Samples to add if there is silence to add: the sender's slow clock will make packets late before long.
+    pub grow_in_silence: u32,
     /// Samples to take away: even the latest packets wait longer than needed.
     pub shrink: u32,
-    /// The delay is beyond its bound: shrink even in speech.
+    /// It is enough to change the time scale of speech for.
+    pub in_speech: bool,
+    /// The delay is beyond its bound: leave audio out, even speech.
     pub at_once: bool,
 }
 
@@ -75,6 +89,11 @@ pub struct PlayoutPolicy {
     since_review: u32,
     wish: Wish,
     learnt_margin_ns: u64,
+    /// Samples, less than a tick, by which everything is heard later than its deadlines need.
+    slack: u32,
+    /// Time that packets should wait beyond what their lateness asks for.
+    reserve_ns: u64,
+    skew_ppm: i32,
     /// Arrival of the packet before, if that was late.
     last_late_ns: Option<u64>,
 }
@@ -91,6 +110,9 @@ impl PlayoutPolicy {
             since_review: 0,
             wish: Wish::default(),
             learnt_margin_ns: 0,
+            slack: 0,
+            reserve_ns: 0,
+            skew_ppm: 0,
             last_late_ns: None,
         }
     }
@@ -104,6 +126,7 @@ impl PlayoutPolicy {
 
     /// Says what is heard at the start of a tick: the line for all positions.
     pub fn set_anchor(&mut self, at_ns: u64, position: MediaPosition, tick_samples: u32, tick_ns: u64) {
+        self.slack %= tick_samples.max(1);
         self.anchor = Some(Anchor {
             at_ns: at_ns.cast_signed(),
             position,
@@ -198,6 +221,19 @@ impl PlayoutPolicy {
         }
     }
 
+    /// Sets how long packets should wait beyond what their lateness asks for, so that a lost one can be repaired.
+    pub fn set_reserve(&mut self, reserve_ns: u64) {
+        let reserve_ns = reserve_ns.min(self.config.max_delay_ns);
+        if std::mem::replace(&mut self.reserve_ns, reserve_ns) != reserve_ns {
+            self.review();
+        }
+    }
+
+    /// Sets how fast the sender's clock is known to be, in parts per million; 0 while it is not known.
+    pub fn set_skew(&mut self, skew_ppm: i32) {
+        self.skew_ppm = skew_ppm;
+    }
+
     /// What should happen to the delay.
     #[must_use]
     pub const fn wish(&self) -> Wish {
@@ -218,22 +254,31 @@ impl PlayoutPolicy {
     pub fn delayed_by(&mut self, samples: i64) {
         let Some(anchor) = &mut self.anchor else { return };
         anchor.position = anchor.position.plus(-samples);
-        let shift_ns = samples * anchor.tick_ns / anchor.tick_samples;
-        self.lateness.shift(-shift_ns / 1_000_000);
+        // Deadlines move by whole ticks; what is left of one is slack.
+        let beyond = i64::from(self.slack).saturating_add(samples);
+        let ticks = beyond.div_euclid(anchor.tick_samples);
+        self.slack = u32::try_from(beyond.rem_euclid(anchor.tick_samples)).unwrap_or(0);
+        self.lateness
+            .shift(-ticks.saturating_mul(anchor.tick_ns) / 1_000_000);
         let done = u32::try_from(samples.unsigned_abs()).unwrap_or(u32::MAX);
-        if samples > 0 {
-            self.wish = Wish {
-                grow: self.wish.grow.saturating_sub(done),
+        let wish = self.wish;
+        self.wish = if samples > 0 {
+            Wish {
+                grow: wish.grow.saturating_sub(done),
+                urgent: wish.urgent.saturating_sub(done),
+                grow_in_silence: wish.grow_in_silence.saturating_sub(done),
+                in_speech: wish.in_speech,
                 ..Wish::default()
-            };
+            }
         } else {
-            let shrink = self.wish.shrink.saturating_sub(done);
-            self.wish = Wish {
+            let shrink = wish.shrink.saturating_sub(done);
+            Wish {
                 shrink,
-                at_once: self.wish.at_once && shrink > 0,
-                grow: 0,
-            };
-        }
+                in_speech: wish.in_speech,
+                at_once: wish.at_once && shrink > 0,
+                ..Wish::default()
+            }
+        };
     }
 
     /// Told that ticks come `later_ns` later (earlier when negative) against the clock than before: all deadlines moved.
@@ -254,28 +299,66 @@ impl PlayoutPolicy {
         self.window_ns = 0;
         self.since_review = 0;
         self.wish = Wish::default();
+        self.slack = 0;
         self.last_late_ns = None;
     }
 
     fn review(&mut self) {
         self.since_review = 0;
         self.wish = Wish::default();
-        let (Some(anchor), Some(latest_ms)) = (self.anchor, self.lateness.latest_ms(MAY_BE_LATE)) else {
+        let (Some(anchor), Some(latest_ms), Some(earliest_ms)) = (
+            self.anchor,
+            self.lateness.latest_ms(MAY_BE_LATE),
+            self.lateness.earliest_ms(MAY_BE_LATE),
+        ) else {
             return;
         };
         // Bins are rounded down: the latest packets lie below the next millisecond.
-        let latest_ns = (latest_ms + 1) * 1_000_000;
-        let needed_ns = latest_ns + GUARD_MS * 1_000_000;
+        let latest_ns = (latest_ms + 1) * MS;
+        let late_ns = latest_ns + GUARD_MS * MS;
+        let needed_ns = late_ns + self.reserve_ns.cast_signed();
         if needed_ns > 0 {
-            let wanted = anchor.samples_in((needed_ns + anchor.tick_ns - 1) / anchor.tick_ns);
-            self.wish.grow = wanted.min(self.room_to_grow());
+            // Few packets do not show the whole spread: of n that lie anywhere in it, the last is the n-th part short of its end.
+            let unseen_ns = (latest_ms - earliest_ms).max(0) * MS / i64::from(self.lateness.len().max(2) - 1);
+            self.wish.grow = self.samples_to_grow(&anchor, needed_ns + unseen_ns);
+            self.wish.urgent = if late_ns > 0 {
+                self.samples_to_grow(&anchor, late_ns + unseen_ns)
+            } else {
+                0
+            };
+            self.wish.in_speech = true;
             return;
         }
-        let spare_ns = -latest_ns - self.config.margin_ns.cast_signed();
-        if spare_ns >= anchor.tick_ns && self.lateness.len() >= SHRINK_AFTER_PACKETS {
-            self.wish.shrink = anchor.samples_in(spare_ns / anchor.tick_ns);
+        if self.skew_ppm <= -SKEW_PPM && needed_ns + FORESIGHT_NS > 0 {
+            self.wish.grow_in_silence = self.samples_to_grow(&anchor, needed_ns + FORESIGHT_NS);
+            return;
+        }
+        // What a slow clock will use up soon is not spare.
+        let soon_ns = if self.skew_ppm <= -SKEW_PPM {
+            FORESIGHT_NS
+        } else {
+            0
+        };
+        let kept_ns = self.reserve_ns.cast_signed() + self.config.margin_ns.cast_signed() + soon_ns;
+        let spare_ns = -latest_ns - kept_ns;
+        let ticks = spare_ns.div_euclid(anchor.tick_ns).max(0);
+        if ticks == 0 || self.lateness.len() >= SHRINK_AFTER_PACKETS {
+            self.wish.shrink = anchor.samples_in(ticks).saturating_add(self.slack);
+        }
+        if ticks > 0 && self.wish.shrink > 0 {
+            let sure = self.skew_ppm >= SKEW_PPM || spare_ns >= anchor.tick_ns + FORESIGHT_NS;
+            self.wish.in_speech = sure;
             self.wish.at_once = -latest_ns > self.config.max_delay_ns.cast_signed();
         }
+    }
+
+    /// Samples that make packets wait longer by `needed_ns` or more, as far as there is room for them.
+    fn samples_to_grow(&self, anchor: &Anchor, needed_ns: i64) -> u32 {
+        let ticks = (needed_ns + anchor.tick_ns - 1) / anchor.tick_ns;
+        anchor
+            .samples_in(ticks)
+            .min(self.room_to_grow())
+            .saturating_sub(self.slack)
     }
 }
 
@@ -284,7 +367,6 @@ mod tests {
     use super::*;
 
     const TICK_NS: u64 = 20_000_000;
-    const MS: i64 = 1_000_000;
 
     fn policy() -> PlayoutPolicy {
         let mut policy = PlayoutPolicy::new(PolicyConfig {

@@ -163,11 +163,11 @@ impl Listener {
                     let pcm = frame.payload[frame.skip as usize..].to_vec();
                     self.take_frame(&pcm);
                 }
-                Pull::Lost { samples } => {
+                Pull::Lost { samples, .. } => {
                     assert!((1..=missing).contains(&samples));
                     self.fifo.extend((0..samples).map(|_| Heard::Concealed));
                 }
-                Pull::Quiet { samples } => {
+                Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
                     assert!((1..=missing).contains(&samples));
                     self.fifo.extend((0..samples).map(|_| Heard::Silence));
                 }

@@ -20,10 +20,11 @@ impl Playout {
         packet: &RtpPacket<'_>,
         content: Content,
     ) -> Result<(), Rejected> {
-        if content == (Content::Audio { samples: 0 }) {
+        if content.samples() == Some(0) {
             return Err(Rejected::Empty);
         }
         if self.ssrc.replace(packet.ssrc()) != Some(packet.ssrc()) {
+            self.drift.forget();
             self.extender = SequenceExtender::new();
             self.end_stream();
         } else if self.is_unheard(arrival_ns) {
@@ -44,8 +45,8 @@ impl Playout {
         {
             return Err(reason);
         }
-        let position = match content {
-            Content::Audio { samples } => {
+        let position = match content.samples() {
+            Some(samples) => {
                 let place = Newest {
                     sequence,
                     position: self.reader.position,
@@ -53,13 +54,11 @@ impl Playout {
                 };
                 self.place_audio(arrival_ns, place, packet)?
             }
-            Content::ComfortNoise | Content::NoAudio => {
-                match self.place_other(arrival_ns, sequence, packet, content) {
-                    Some(position) => position,
-                    // Nothing is playing: there is no audio whose place this could take.
-                    None => return Ok(()),
-                }
-            }
+            None => match self.place_other(arrival_ns, sequence, packet, content) {
+                Some(position) => position,
+                // Nothing is playing: there is no audio whose place this could take.
+                None => return Ok(()),
+            },
         };
         let info = PacketInfo {
             sequence,
@@ -69,15 +68,15 @@ impl Playout {
             marker: packet.marker(),
             timestamp: packet.timestamp(),
         };
+        if let Some(samples) = content.samples() {
+            self.bound_depth(position.plus(i64::from(samples)), samples);
+        }
         let payload = match content {
-            Content::Audio { samples } => {
-                self.bound_depth(position.plus(i64::from(samples)), samples);
-                packet.payload()
-            }
-            Content::ComfortNoise | Content::NoAudio => &[],
+            Content::NoAudio => &[],
+            _ => packet.payload(),
         };
         self.buffer.insert(info, payload)?;
-        if let (Phase::Idle, Content::Audio { samples }) = (self.phase, content) {
+        if let (Phase::Idle, Some(samples)) = (self.phase, content.samples()) {
             self.counters.streams += 1;
             let start_ns = arrival_ns.saturating_add(self.policy.start_margin_ns());
             self.phase = Phase::Waiting { start_ns, samples };
@@ -208,7 +207,10 @@ impl Playout {
         let Some(lateness_ns) = self.policy.lateness_ns(place.position, arrival_ns) else {
             return Ok(place.position);
         };
-        let duration_ns = self.config.clock_rate.nanoseconds(u64::from(place.samples));
+        let clock_rate = self.config.clock_rate;
+        let media_ns = clock_rate.nanoseconds(place.position.0.max(0).cast_unsigned());
+        self.drift.record(arrival_ns, media_ns);
+        let duration_ns = clock_rate.nanoseconds(u64::from(place.samples));
         self.policy.record(arrival_ns, lateness_ns, duration_ns);
         if self.reader.position.since(place.position) > 0 {
             self.grow_for(place.position, after_pause);
@@ -225,8 +227,8 @@ impl Playout {
         let behind = self.reader.position.since(position).max(0).cast_unsigned();
         let to_cover = behind.next_multiple_of(u64::from(self.policy.tick_samples()));
         let in_silence =
-            after_pause && self.reader.filler == Filler::Silence && position >= self.reader.last_end;
-        let wanted = self.policy.wish().grow;
+            after_pause && self.reader.filler != Filler::Concealment && position >= self.reader.last_end;
+        let wanted = self.policy.wish().urgent;
         let samples = i64::from(if in_silence {
             u32::try_from(to_cover)
                 .unwrap_or(u32::MAX)
@@ -245,6 +247,7 @@ impl Playout {
     /// Timestamps broke off: the packet follows on what was received if that is in time, else it is due as a first packet is.
     fn bridge(&mut self, arrival_ns: u64, place: Newest, timestamp: RtpTimestamp) -> MediaPosition {
         self.counters.breaks += 1;
+        self.drift.break_off();
         self.off_line = None;
         let newest_end = self
             .timeline

@@ -1,11 +1,15 @@
 //! Media out: what a tick hears next, and what fills a gap.
 
-use super::super::buffer::Content;
+use super::super::buffer::{Content, PacketInfo};
 use super::super::timeline::MediaPosition;
 use super::{FrameRef, Phase, Playout, Pull, Tick};
 
 /// Nothing received for this long: the next packet begins a new stream.
 const IDLE_AFTER_NS: u64 = 1_000_000_000;
+/// The same while the sender is known to be silent: comfort noise need not be repeated (RFC 3389 §5).
+const QUIET_IDLE_AFTER_NS: u64 = 60_000_000_000;
+/// How long after a loss the delay leaves room for its repair.
+const LOSS_REMEMBERED_NS: u64 = 10_000_000_000;
 /// Concealment has faded to silence well before; what follows is called silence.
 const CONCEAL_AT_MOST_NS: u64 = 100_000_000;
 
@@ -30,6 +34,8 @@ pub(super) struct Reader {
 pub(super) enum Filler {
     Concealment,
     Silence,
+    /// Silence with a sound of its own: the noise parameters say which.
+    Noise,
 }
 
 /// What the next pull gives.
@@ -86,11 +92,26 @@ impl Playout {
             return;
         };
         self.policy.ticks_moved(due.phase_ns);
+        self.policy.set_reserve(self.repair_reserve_ns(tick));
+        self.policy.set_skew(self.drift.skew_ppm().unwrap_or(0));
         // What the leg still has decoded is heard first.
         let heard_before = i64::from(tick.samples) - i64::from(missing) + i64::from(self.reader.insert);
         let behind = due.position.since(self.reader.position.plus(-heard_before));
         self.skip(behind.clamp(0, 1 << 40));
         self.set_anchor(tick, missing);
+    }
+
+    /// How long a packet should wait so that the one behind it is there in time to repair it.
+    fn repair_reserve_ns(&self, tick: Tick) -> u64 {
+        let lossy = self
+            .last_loss_ns
+            .is_some_and(|loss_ns| tick.at_ns.saturating_sub(loss_ns) < LOSS_REMEMBERED_NS);
+        if self.fec && lossy {
+            let samples = self.timeline.newest().map_or(0, |newest| newest.samples);
+            self.config.clock_rate.nanoseconds(u64::from(samples))
+        } else {
+            0
+        }
     }
 
     fn skip(&mut self, samples: i64) {
@@ -128,23 +149,53 @@ impl Playout {
             let missing_packets = self.buffer.missing_before_front();
             let in_order = missing_packets == 0;
             match front.content {
-                Content::Audio { samples } if ahead + i64::from(samples) <= 0 => {
+                Content::Audio { samples } | Content::Dtx { samples } if ahead + i64::from(samples) <= 0 => {
+                    self.count_packets(tick, missing_packets);
                     self.buffer.pop_front();
                     self.counters.overtaken += 1;
                 }
-                Content::Audio { .. } if ahead <= 0 => return Step::Frame,
-                Content::NoAudio if in_order || ahead <= 0 => self.pass_over(),
-                Content::ComfortNoise if ahead <= 0 => self.pass_over(),
-                _ => return self.fill_gap(tick, missing, ahead, missing_packets),
+                Content::Audio { .. } | Content::Dtx { .. } if ahead <= 0 => {
+                    self.count_packets(tick, missing_packets);
+                    return Step::Frame;
+                }
+                Content::NoAudio if in_order || ahead <= 0 => {
+                    self.count_packets(tick, missing_packets);
+                    self.pass_over_event();
+                }
+                Content::ComfortNoise if ahead <= 0 => {
+                    self.count_packets(tick, missing_packets);
+                    self.pass_over_noise();
+                }
+                _ => return self.fill_gap(tick, missing, ahead, &front),
             }
         }
         self.fill_underrun(tick, missing)
     }
 
+    /// Takes note of the front packet and of those missing before it.
+    fn count_packets(&mut self, tick: Tick, missing: u64) {
+        if missing > 0 {
+            self.last_loss_ns = Some(tick.at_ns);
+        }
+        self.bursts.missing(missing);
+        self.bursts.received();
+    }
+
     /// Takes a packet without audio off the front: what follows it is silence until there is audio again.
-    fn pass_over(&mut self) {
+    fn pass_over_event(&mut self) {
         self.buffer.pop_front();
-        self.reader.filler = Filler::Silence;
+        if self.reader.filler == Filler::Concealment {
+            self.reader.filler = Filler::Silence;
+        }
+    }
+
+    /// Takes comfort noise off the front: it sounds until there is audio again.
+    fn pass_over_noise(&mut self) {
+        if let Some((_, payload)) = self.buffer.front_packet() {
+            self.noise.set(payload);
+        }
+        self.buffer.pop_front();
+        self.reader.filler = Filler::Noise;
     }
 
     pub(super) fn pop_frame(&mut self) -> Pull<'_> {
@@ -152,65 +203,78 @@ impl Playout {
         let Some((info, payload)) = self.buffer.pop_front() else {
             return Pull::Idle;
         };
-        let Content::Audio { samples } = info.content else {
+        let Some(samples) = info.content.samples() else {
             return Pull::Idle;
         };
         let end = info.position.plus(i64::from(samples));
         let skip = u32::try_from(at.since(info.position)).unwrap_or(0);
         self.reader = Reader {
             last_samples: samples,
-            filler: Filler::Concealment,
+            filler: match info.content {
+                Content::Dtx { .. } => Filler::Silence,
+                _ => Filler::Concealment,
+            },
             ..Reader::at(end)
         };
         self.counters.frames += 1;
-        Pull::Frame(FrameRef {
-            payload,
-            payload_type: info.payload_type,
-            marker: info.marker,
-            sequence_number: info.sequence.low(),
-            timestamp: info.timestamp,
-            samples,
-            skip,
-        })
+        Pull::Frame(FrameRef::new(&info, payload, samples, skip))
     }
 
     /// The next packet is not due for `ahead` samples. As many packets as are missing before it were lost; what is beyond their
     /// duration the sender left out on purpose.
-    fn fill_gap(&mut self, tick: Tick, missing: u32, ahead: i64, missing_packets: u64) -> Step {
+    fn fill_gap(&mut self, tick: Tick, missing: u32, ahead: i64, front: &PacketInfo) -> Step {
         self.reader.underrun = 0;
-        let lost_packets = missing_packets.min(u64::from(u16::MAX)).cast_signed();
+        let lost_packets = self
+            .buffer
+            .missing_before_front()
+            .min(u64::from(u16::MAX))
+            .cast_signed();
         let lost_until = self
             .reader
             .last_end
             .plus(lost_packets * i64::from(self.reader.last_samples));
         let lost = lost_until.since(self.reader.position).min(ahead);
-        let (filler, gap) = if self.reader.filler == Filler::Concealment && lost > 0 {
-            (Filler::Concealment, lost)
-        } else {
-            (Filler::Silence, ahead)
-        };
-        let gap = u32::try_from(gap).unwrap_or(u32::MAX);
-        if filler == Filler::Silence {
+        if self.reader.filler != Filler::Concealment || lost <= 0 {
+            if self.reader.filler == Filler::Concealment {
+                self.reader.filler = Filler::Silence;
+            }
+            let gap = u32::try_from(ahead).unwrap_or(u32::MAX);
             return self.fill_silence(tick, gap, missing);
         }
-        let samples = gap.min(missing);
+        let lost = u32::try_from(lost).unwrap_or(u32::MAX);
+        let repairable = front
+            .content
+            .samples()
+            .filter(|_| self.fec && ahead == i64::from(lost));
+        let samples = match repairable {
+            // The last packet lost is left whole for the next one to repair.
+            Some(whole) if lost > whole => missing.min(lost - whole),
+            Some(whole) if lost == whole => lost,
+            _ => lost.min(missing),
+        };
         self.reader.position = self.reader.position.plus(i64::from(samples));
-        Step::Fill(filler, samples)
+        Step::Fill(Filler::Concealment, samples)
     }
 
     /// Nothing is stored: lost, late, or the sender is silent without saying so.
     fn fill_underrun(&mut self, tick: Tick, missing: u32) -> Step {
         let clock_rate = self.config.clock_rate;
+        let idle_after_ns = if self.reader.filler == Filler::Noise {
+            QUIET_IDLE_AFTER_NS
+        } else {
+            IDLE_AFTER_NS
+        };
         self.reader.underrun += u64::from(missing);
-        if self.reader.underrun > clock_rate.units(IDLE_AFTER_NS) {
+        if self.reader.underrun > clock_rate.units(idle_after_ns) {
             self.end_stream();
             return Step::Idle;
         }
         let filled = self.reader.position.since(self.reader.last_end);
-        if filled >= clock_rate.units(CONCEAL_AT_MOST_NS).cast_signed() {
+        let conceals = self.reader.filler == Filler::Concealment;
+        if conceals && filled >= clock_rate.units(CONCEAL_AT_MOST_NS).cast_signed() {
             self.reader.filler = Filler::Silence;
         }
-        if self.reader.filler == Filler::Silence {
+        if self.reader.filler != Filler::Concealment {
             return self.fill_silence(tick, u32::MAX, missing);
         }
         self.reader.position = self.reader.position.plus(i64::from(missing));
@@ -220,22 +284,24 @@ impl Playout {
     /// Up to `gap` samples of silence, in which the delay may change unheard.
     fn fill_silence(&mut self, tick: Tick, gap: u32, missing: u32) -> Step {
         let wish = self.policy.wish();
-        if wish.grow > 0 {
-            self.reader.insert = tick.samples;
-            self.delay_by(i64::from(tick.samples));
-            let samples = tick.samples.min(missing);
+        let grow = wish.grow.max(wish.grow_in_silence).min(tick.samples);
+        if grow > 0 {
+            self.reader.insert = grow;
+            self.delay_by(i64::from(grow));
+            let samples = grow.min(missing);
             self.reader.insert -= samples;
-            return Step::Fill(Filler::Silence, samples);
+            return Step::Fill(self.reader.filler, samples);
         }
         let mut gap = gap;
-        if wish.shrink > 0 && gap > tick.samples {
-            gap -= tick.samples;
-            self.reader.position = self.reader.position.plus(i64::from(tick.samples));
-            self.delay_by(-i64::from(tick.samples));
+        let shrink = wish.shrink.min(tick.samples);
+        if shrink > 0 && gap > shrink {
+            gap -= shrink;
+            self.reader.position = self.reader.position.plus(i64::from(shrink));
+            self.delay_by(-i64::from(shrink));
         }
         let samples = gap.min(missing);
         self.reader.position = self.reader.position.plus(i64::from(samples));
-        Step::Fill(Filler::Silence, samples)
+        Step::Fill(self.reader.filler, samples)
     }
 }
 

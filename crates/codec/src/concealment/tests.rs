@@ -15,7 +15,7 @@ fn rms(samples: &[i16]) -> f32 {
 fn a_periodic_signal_goes_on_as_if_nothing_were_lost() {
     for hz in [70.0, 100.0, 133.3, 180.0, 200.0, 440.0, 1000.0] {
         let signal = sine(hz, 1040);
-        let mut concealment = Concealment::new();
+        let mut concealment = Concealment::new(8000);
         concealment.good(&mut signal[..800].to_vec());
         let mut out = [0; 80];
         concealment.lost(&mut out);
@@ -27,7 +27,7 @@ fn a_periodic_signal_goes_on_as_if_nothing_were_lost() {
 
 #[test]
 fn concealment_keeps_its_level_for_10_ms_and_is_silent_from_60_ms_on() {
-    let mut concealment = Concealment::new();
+    let mut concealment = Concealment::new(8000);
     let mut signal = sine(200.0, 800);
     concealment.good(&mut signal);
     let mut out = [0; 640];
@@ -52,7 +52,7 @@ fn no_seam_jumps_more_than_the_signal_itself() {
         let signal = sine(hz, 2000);
         let steepest = signal.windows(2).map(|w| (w[1] - w[0]).abs()).max().unwrap();
         for lost in [80, 160, 240, 480] {
-            let mut concealment = Concealment::new();
+            let mut concealment = Concealment::new(8000);
             let mut heard = signal[..800].to_vec();
             concealment.good(&mut heard);
             let mut gap = vec![0; lost];
@@ -73,7 +73,7 @@ fn no_seam_jumps_more_than_the_signal_itself() {
 #[test]
 fn a_good_frame_is_left_alone_after_a_good_one_and_beyond_its_blend() {
     let signal = sine(150.0, 1280);
-    let mut concealment = Concealment::new();
+    let mut concealment = Concealment::new(8000);
     let mut frame = signal[..160].to_vec();
     concealment.good(&mut frame);
     assert_eq!(frame, signal[..160]);
@@ -89,7 +89,7 @@ fn a_good_frame_is_left_alone_after_a_good_one_and_beyond_its_blend() {
 
 #[test]
 fn after_a_reset_nothing_of_the_past_is_heard() {
-    let mut concealment = Concealment::new();
+    let mut concealment = Concealment::new(8000);
     concealment.good(&mut sine(150.0, 640));
     concealment.lost(&mut [0; 40]);
     concealment.reset();
@@ -105,7 +105,7 @@ fn after_a_reset_nothing_of_the_past_is_heard() {
 #[test]
 fn any_history_and_any_lengths_are_taken() {
     let extremes = [i16::MIN, i16::MAX, 0, -1];
-    let mut concealment = Concealment::new();
+    let mut concealment = Concealment::new(8000);
     for round in 0..200_usize {
         let len = round * 7 % 600;
         let mut frame: Vec<i16> = (0..len).map(|n| extremes[(n * n + round) % 4]).collect();

@@ -49,16 +49,29 @@ impl RateBus {
         self.rate_hz
     }
 
-    /// Follows the mix to another rate. What was heard so far is forgotten: see [`prime`](Self::prime).
-    pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
+    fn set_mix_rate(&mut self, mix_rate_hz: u32) {
         set_rates(&mut self.resampler, mix_rate_hz, self.rate_hz);
         set_rates(&mut self.before, mix_rate_hz, self.rate_hz);
     }
 
-    /// Takes a block as already heard: the next one is joined to it.
-    pub(crate) fn prime(&mut self, block: &[i16]) {
-        self.resampler.skip(block);
+    /// Follows the mix to another rate, at which the block before is `previous`.
+    pub(crate) fn join(&mut self, mix_rate_hz: u32, previous: &[i16]) {
+        self.set_mix_rate(mix_rate_hz);
+        self.resampler.skip(previous);
         self.silent = false;
+    }
+
+    /// Goes over, with the block just taken, from the conversion of before to that of the new rate, at which the block is
+    /// `raised`: their delays differ. `scratch` is working memory.
+    pub(crate) fn cross_over(&mut self, raised: &[i16], scratch: &mut [i16]) {
+        let raised_block = &mut scratch[..self.filled];
+        let written = self.resampler.process(raised, raised_block);
+        raised_block[written..].fill(0);
+        let steps = self.filled.max(1) as i32;
+        for ((step, old), &new) in (0..).zip(&mut self.block[..self.filled]).zip(&*raised_block) {
+            let sum = i32::from(*old) * (steps - step) + i32::from(new) * step;
+            *old = (sum / steps) as i16; // between two samples
+        }
     }
 
     /// Converts a block of the common mix of `block_ms`; `silent` tells that it is all zero.

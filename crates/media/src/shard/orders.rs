@@ -81,12 +81,10 @@ impl<I: ShardIo> Shard<I> {
                     None => storage,
                 }))
             }
-            Command::RaiseRate { at, mut change } => {
-                if let Some(conference) = self.conferences.get(at.index, at.generation) {
-                    conference.raise_rate(&mut change, &mut self.legs);
-                }
-                Some(garbage(change))
-            }
+            Command::RaiseRate { at, change } => match self.conferences.get(at.index, at.generation) {
+                Some(conference) => conference.raise_rate(change, &mut self.legs).map(garbage),
+                None => Some(garbage(change)),
+            },
             Command::SetEnergyLevel {
                 conference: at,
                 energy_level,

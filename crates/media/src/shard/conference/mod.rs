@@ -75,6 +75,7 @@ pub(crate) struct ConferenceAudio {
     floor_told: Option<LegId>,
     /// One block of whoever is being decoded or mixed for, at the rate of the mix.
     block: Box<[i16]>,
+    rate_change: Option<Box<RateChange>>,
 }
 
 impl ConferenceAudio {
@@ -92,6 +93,7 @@ impl ConferenceAudio {
             floor: None,
             floor_told: None,
             block: vec![0; format.block_samples()].into_boxed_slice(),
+            rate_change: None,
         }
     }
 
@@ -319,6 +321,10 @@ impl ConferenceAudio {
             bench.send_packed(legs);
         }
         self.position_ms += u64::from(self.mixer.block_ms());
+        if self.rate_change.is_some() {
+            self.end_change(legs);
+            bench.outbox.give_back(&mut self.rate_change);
+        }
     }
 
     /// Starts loading a leg that is worked on next: between its ticks everybody else's packets were in the cache.
@@ -345,6 +351,9 @@ impl ConferenceAudio {
         }
         for bus in self.buses.iter_mut().filter(|bus| bus.users > 0) {
             bus.take(self.mixer.common(), self.mixer.block_ms(), mixed.contributions == 0);
+        }
+        if self.rate_change.is_some() {
+            self.change_rate();
         }
         for group in self.groups.iter_mut().filter(|group| group.members > 0) {
             group.take_block(self.position_ms, self.buses[group.bus].block());

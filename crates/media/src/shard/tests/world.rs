@@ -14,7 +14,7 @@ use confab_rtp::RtpPacket;
 use tokio::sync::oneshot;
 
 use crate::arrival::ClockPair;
-use crate::config::{CodecKind, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia};
+use crate::config::{CodecKind, Coding, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia};
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::{Channel, Destination, ShardIo};
 use crate::leg::session::{Session, SessionRules, fit_ptime};
@@ -106,7 +106,7 @@ impl ShardIo for SimIo {
 }
 
 /// The far end of one leg: where it is, and the numbering of what it sends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Phone {
     pub(super) leg: LegKey,
     pub(super) socket: usize,
@@ -115,7 +115,8 @@ pub(super) struct Phone {
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
     pub(super) payload_type: u8,
-    pub(super) media: LegMedia,
+    coding: Coding,
+    ptime_ms: u16,
 }
 
 /// A shard, its world, and the control side of both.
@@ -165,7 +166,7 @@ pub(super) fn session(media: &LegMedia) -> Session {
 pub(super) fn renegotiate(leg: LegKey, media: &LegMedia) -> Command<usize> {
     let new = Renegotiation {
         session: session(media),
-        group: group_for(media, 8000),
+        group: group_for(media.coding, media.ptime_ms),
     };
     Command::Renegotiate {
         at: leg,
@@ -173,9 +174,9 @@ pub(super) fn renegotiate(leg: LegKey, media: &LegMedia) -> Command<usize> {
     }
 }
 
-fn group_for(media: &LegMedia, mix_rate_hz: u32) -> Option<Box<EncodeGroup>> {
-    let ptime_ms = fit_ptime(media.coding.kind, media.ptime_ms);
-    Some(Box::new(EncodeGroup::new(media.coding, ptime_ms, mix_rate_hz)))
+fn group_for(coding: Coding, ptime_ms: u16) -> Option<Box<EncodeGroup>> {
+    let ptime_ms = fit_ptime(coding.kind, ptime_ms);
+    Some(Box::new(EncodeGroup::new(coding, ptime_ms, 48_000)))
 }
 
 impl World {
@@ -259,7 +260,8 @@ impl World {
             sequence: 65_000,
             timestamp: 7,
             payload_type: media.recv_pts.first().copied().unwrap_or(0),
-            media: media.clone(),
+            coding: media.coding,
+            ptime_ms: media.ptime_ms,
         }
     }
 
@@ -325,7 +327,7 @@ impl World {
             leg: phone.leg,
             conference,
             options,
-            group: group_for(&phone.media, 8000),
+            group: group_for(phone.coding, phone.ptime_ms),
         });
     }
 

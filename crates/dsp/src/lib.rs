@@ -31,6 +31,7 @@ mod limiter;
 mod noise;
 mod resampler;
 mod talking;
+mod timescale;
 
 pub use gain::{GAIN_RAMP_MS, GAIN_RANGE_DB, Gain, volume_level_db};
 pub use gate::{CLOSE_AFTER_MS, FADE_MS, GateFrame, TalkGate};
@@ -39,3 +40,4 @@ pub use limiter::{CEILING, Limiter, RECOVERY_DB_PER_S};
 pub use noise::{ComfortNoise, NoiseLevel};
 pub use resampler::{RESAMPLER_DELAY, RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
 pub use talking::{LOUD_MS, QUIET_MS, STRONG_EXCESS, TalkingState};
+pub use timescale::TimeScale;

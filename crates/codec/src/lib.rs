@@ -40,6 +40,7 @@
 
 mod codec;
 mod coding;
+pub mod comfort_noise;
 mod concealment;
 pub mod g711;
 pub mod g722;
@@ -48,4 +49,5 @@ pub mod opus;
 
 pub use codec::{CodecKind, DecodeError, Decoder};
 pub use coding::{Coding, Encoder};
+pub use comfort_noise::{ComfortNoise, NoiseDescription};
 pub use opus::OpusSettings;

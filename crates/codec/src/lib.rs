@@ -40,7 +40,9 @@
 
 mod codec;
 mod coding;
+pub mod comfort_noise;
 mod concealment;
+mod fuzz;
 pub mod g711;
 pub mod g722;
 pub mod l16;
@@ -48,4 +50,6 @@ pub mod opus;
 
 pub use codec::{CodecKind, DecodeError, Decoder};
 pub use coding::{Coding, Encoder};
+pub use comfort_noise::{ComfortNoise, NoiseDescription};
+pub use fuzz::fuzz_decoders;
 pub use opus::OpusSettings;

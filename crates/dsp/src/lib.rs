@@ -24,6 +24,7 @@
 //! assert!(voice[0] < 50 && voice[159] == 500);
 //! ```
 
+mod dtmf;
 mod gain;
 mod gate;
 mod level;
@@ -31,7 +32,10 @@ mod limiter;
 mod noise;
 mod resampler;
 mod talking;
+mod timescale;
+pub mod tone;
 
+pub use dtmf::{DTMF_COLUMNS_HZ, DTMF_ROWS_HZ, DtmfSymbol};
 pub use gain::{GAIN_RAMP_MS, GAIN_RANGE_DB, Gain, volume_level_db};
 pub use gate::{CLOSE_AFTER_MS, FADE_MS, GateFrame, TalkGate};
 pub use level::{LevelMeter, SILENCE_DBFS, peak, score};
@@ -39,3 +43,5 @@ pub use limiter::{CEILING, Limiter, RECOVERY_DB_PER_S};
 pub use noise::{ComfortNoise, NoiseLevel};
 pub use resampler::{RESAMPLER_DELAY, RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
 pub use talking::{LOUD_MS, QUIET_MS, STRONG_EXCESS, TalkingState};
+pub use timescale::TimeScale;
+pub use tone::{ToneError, ToneGenerator, ToneProblem, ToneScript};

@@ -6,8 +6,8 @@ pub const CEILING: f32 = 29_203.0;
 /// How fast the gain comes back, in dB per second, at most.
 pub const RECOVERY_DB_PER_S: f32 = 20.0;
 
-/// Shortest ramp down to a lower gain, in milliseconds. A peak that comes even earlier in its block may use the 1 dB
-/// between the ceiling and full scale, and is clipped there for less than this time.
+/// Shortest ramp down to a lower gain, in milliseconds. A peak that comes even earlier in its block is clipped at the
+/// ceiling for less than this time.
 const ATTACK_MS: f32 = 1.0;
 
 /// Above this the gain counts as 1 and samples pass untouched.
@@ -15,9 +15,9 @@ const UNITY: f32 = 0.999_9;
 
 /// The limiter of one mix.
 ///
-/// It acts when two or more contributions are summed and the sum exceeds [`CEILING`]; the gain falls along a ramp that
-/// reaches its value before the first peak, and rises by no more than [`RECOVERY_DB_PER_S`]. At unity gain the output is
-/// the input, sample by sample.
+/// It acts when two or more contributions are summed and the sum exceeds [`CEILING`], which no sample of such a sum
+/// passes; the gain falls along a ramp that reaches its value before the first peak, and rises by no more than
+/// [`RECOVERY_DB_PER_S`]. At unity gain the output is the input, sample by sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Limiter {
     rate_hz: u32,
@@ -66,6 +66,12 @@ impl Limiter {
         };
         scale(sum, out, self.gain, target, ramp);
         self.gain = target;
+        if contributions >= 2 {
+            const HIGHEST: i16 = CEILING as i16;
+            for sample in out {
+                *sample = (*sample).clamp(-HIGHEST, HIGHEST);
+            }
+        }
     }
 
     /// Returns the gain that the fastest allowed recovery reaches after `samples`.
@@ -160,6 +166,20 @@ mod tests {
             out.windows(2).take(90).all(|w| w[0] - w[1] <= 12),
             "no step on the way down"
         );
+    }
+
+    #[test]
+    fn no_peak_passes_the_ceiling_however_early_it_comes() {
+        for early in [0, 1, 7, 8, 20] {
+            let mut limiter = Limiter::new(8000);
+            let mut sum = [1000; 160];
+            sum[early] = -250_000;
+            let out = run(&mut limiter, &sum, 8);
+            assert!(
+                out.iter().all(|&s| f32::from(s).abs() <= CEILING),
+                "peak at {early}: {out:?}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use confab_mixer::{MixFormat, Mixer, MixerStorage, Signal};
+use confab_mixer::{Audience, MixFormat, Mixer, MixerStorage, Room, Signal};
 
 struct Counting;
 
@@ -41,8 +41,17 @@ fn a_thousand_ticks_allocate_nothing() {
             let voice: Vec<i16> = (0..format.block_samples())
                 .map(|i| (i as i16 % 97) * 300)
                 .collect();
-            let mut out = vec![0; format.block_samples()];
-            let mut larger = Some(MixerStorage::new(format, participants + 1));
+            let mut out = vec![0; 2 * format.block_samples()];
+            let room = Room {
+                participants: participants + 1,
+                relations: 100,
+                sources: 20,
+            };
+            let mut larger = Some(MixerStorage::with_room(format, room));
+            let higher = MixFormat::new(format.rate_hz() * 2, interval_ms);
+            let mut faster = higher.map(|format| MixerStorage::with_room(format, room));
+            let to_all = mixer.add_source(Audience::All, -6.0, Some(12.0)).unwrap();
+            let to_waiting = mixer.add_source(Audience::Waiting, 0.0, None).unwrap();
             let mut old = None;
             let before = CALLS.load(Relaxed);
             for tick in 0..1000usize {
@@ -53,6 +62,14 @@ fn a_thousand_ticks_allocate_nothing() {
                         _ => mixer.input(slot, &voice),
                     };
                 }
+                mixer.source_input(to_all, &voice);
+                mixer.source_input(to_waiting, &voice);
+                let chosen = slots[tick % participants];
+                let private = mixer.add_source(Audience::One(chosen), 3.0, Some(6.0)).unwrap();
+                mixer.source_input(private, &voice);
+                if mixer.wants_noise() {
+                    mixer.noise_input(&voice);
+                }
                 mixer.mix();
                 for &slot in &slots {
                     if mixer.signal(slot) == Signal::Own {
@@ -60,11 +77,20 @@ fn a_thousand_ticks_allocate_nothing() {
                     }
                 }
                 mixer.set_muted(slots[tick % participants], tick % 7 == 0);
-                mixer.set_deaf(slots[tick % participants], tick % 5 == 0);
+                mixer.set_deaf(chosen, tick % 5 == 0);
+                mixer.set_held(chosen, tick % 11 == 0);
+                mixer.set_waiting(chosen, tick % 13 == 0);
+                mixer.set_input_gain(chosen, (tick % 20) as f32 - 10.0);
+                mixer.set_output_gain(chosen, (tick % 3) as f32);
+                mixer.set_relation(chosen, slots[(tick * 7 + 1) % participants], tick % 3 == 0);
+                mixer.remove_source(private);
                 if tick == 500 {
                     old = larger.take().map(|storage| mixer.adopt_storage(storage));
                     let newcomer = mixer.add(true, false).unwrap();
                     mixer.remove(newcomer);
+                }
+                if tick == 700 {
+                    faster = faster.map(|storage| mixer.adopt_format(storage));
                 }
             }
             assert_eq!(
@@ -73,6 +99,7 @@ fn a_thousand_ticks_allocate_nothing() {
                 "{participants} participants at {rate_hz} Hz"
             );
             assert_eq!(old.map(|storage| storage.capacity()), Some(participants));
+            assert_eq!(faster.is_some(), mixer.format() != format, "the rate rose");
         }
     }
 }

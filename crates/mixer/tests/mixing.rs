@@ -1,8 +1,8 @@
-//! Gate, talking, limiter and floor as the mixer joins them.
+//! Gate, talking, limiter, floor, controls and relations as the mixer joins them.
 
 #![allow(clippy::unwrap_used)]
 
-use confab_mixer::{MixFormat, Mixer, MixerStorage, Signal, SlotId};
+use confab_mixer::{Audience, MixFormat, Mixer, MixerStorage, Room, Signal, SlotId};
 
 fn mixer(energy_level: u16, participants: usize) -> (Mixer, Vec<SlotId>) {
     let mut mixer = Mixer::new(MixFormat::new(8000, 20).unwrap(), participants, energy_level);
@@ -145,4 +145,253 @@ fn strangers_change_nothing() {
         0,
         "storage that is too small comes back"
     );
+}
+
+#[test]
+fn what_silences_a_talker_ends_his_contribution_at_once_and_gives_it_back() {
+    type Control = fn(&mut Mixer, SlotId, bool) -> bool;
+    let controls: [(&str, Control); 3] = [
+        ("mute", Mixer::set_muted),
+        ("hold", Mixer::set_held),
+        ("wait", Mixer::set_waiting),
+    ];
+    for (name, control) in controls {
+        let (mut mixer, slots) = mixer(20, 2);
+        tick(&mut mixer, &[(slots[0], 1000)]);
+        assert_eq!(mixer.floor(), Some(slots[0]), "{name}");
+        assert!(control(&mut mixer, slots[0], true), "{name} ends the talking");
+        assert!(!control(&mut mixer, slots[0], true), "{name}, but once");
+        assert_eq!(mixer.unheard_up_to(slots[0]), u16::MAX);
+        tick(&mut mixer, &[(slots[0], 1000)]);
+        assert_eq!(
+            (mixer.signal(slots[1]), mixer.floor()),
+            (Signal::Silence, None),
+            "{name}"
+        );
+        assert!(!control(&mut mixer, slots[0], false));
+        assert_eq!(tick(&mut mixer, &[(slots[0], 1000)]), [Some(true)], "{name}");
+        assert_eq!(mixer.signal(slots[1]), Signal::Common, "{name}");
+    }
+}
+
+#[test]
+fn one_reason_to_be_silent_is_enough() {
+    let (mut mixer, slots) = mixer(20, 2);
+    tick(&mut mixer, &[(slots[0], 1000)]);
+    assert!(mixer.set_held(slots[0], true));
+    assert!(!mixer.set_muted(slots[0], true), "he talked no more");
+    assert!(!mixer.set_held(slots[0], false));
+    tick(&mut mixer, &[(slots[0], 1000)]);
+    assert_eq!(mixer.signal(slots[1]), Signal::Silence);
+}
+
+#[test]
+fn relations_are_directional() {
+    let (mut mixer, slots) = mixer(0, 3);
+    let [a, b, c] = slots[..] else { unreachable!() };
+    assert!(mixer.set_relation(a, b, false));
+    tick(&mut mixer, &[(a, 100), (b, 10), (c, 1)]);
+    assert_eq!(own(&mut mixer, a), [11; 160]);
+    assert_eq!(own(&mut mixer, b), [1; 160], "without A");
+    assert_eq!(own(&mut mixer, c), [110; 160], "C hears both");
+    tick(&mut mixer, &[(a, 100)]);
+    assert_eq!(mixer.signal(b), Signal::Silence);
+    tick(&mut mixer, &[(c, 1)]);
+    assert_eq!(
+        mixer.signal(b),
+        Signal::Common,
+        "a relation to somebody silent costs nothing"
+    );
+    assert!(mixer.set_relation(a, b, true) && mixer.set_relation(a, b, true));
+    tick(&mut mixer, &[(a, 100), (c, 1)]);
+    assert_eq!(mixer.signal(b), Signal::Common);
+}
+
+#[test]
+fn relations_have_bounds_and_end_with_either() {
+    let (mut mixer, slots) = mixer(0, 3);
+    let [a, b, c] = slots[..] else { unreachable!() };
+    assert!(!mixer.set_relation(a, a, false), "nobody is related to himself");
+    assert_eq!(mixer.room().relations, 6, "every pair of three");
+    for (talker, listener) in [(a, b), (b, a), (b, c), (c, b)] {
+        assert!(mixer.set_relation(talker, listener, false));
+    }
+    mixer.remove(b);
+    assert_eq!(mixer.relations(), 0);
+    assert!(!mixer.set_relation(a, b, false), "he is not there");
+    let b = mixer.add(false, false).unwrap();
+    assert!(mixer.is_related_heard(a, b) && mixer.is_related_heard(b, c));
+    tick(&mut mixer, &[(a, 100), (c, 1)]);
+    assert_eq!(mixer.signal(b), Signal::Common);
+    let room = Room {
+        participants: 3,
+        relations: 1,
+        sources: 0,
+    };
+    let mut tight = Mixer::with_storage(MixerStorage::with_room(mixer.format(), room), 0);
+    let slots: Vec<_> = (0..3).map(|_| tight.add(false, false).unwrap()).collect();
+    assert!(tight.set_relation(slots[0], slots[1], false));
+    assert!(!tight.set_relation(slots[0], slots[2], false), "no room");
+    let larger = Room { relations: 2, ..room };
+    tight.adopt_storage(MixerStorage::with_room(tight.format(), larger));
+    assert!(tight.set_relation(slots[0], slots[2], false));
+}
+
+#[test]
+fn a_ghost_is_mixed_but_has_no_floor() {
+    let (mut mixer, slots) = mixer(20, 2);
+    mixer.set_ghost(slots[0], true);
+    assert_eq!(
+        tick(&mut mixer, &[(slots[0], 5000), (slots[1], 0)]),
+        [Some(true), None]
+    );
+    assert_eq!((mixer.signal(slots[1]), mixer.floor()), (Signal::Common, None));
+    tick(&mut mixer, &[(slots[0], 5000), (slots[1], 800)]);
+    assert_eq!(mixer.floor(), Some(slots[1]));
+}
+
+fn sine(frequency: f32, rate_hz: u32, from: usize, length: usize) -> Vec<i16> {
+    (from..from + length)
+        .map(|n| (n as f32 * frequency * std::f32::consts::TAU / rate_hz as f32).sin() * 32_767.0)
+        .map(|sample| sample.round() as i16)
+        .collect()
+}
+
+#[test]
+fn eight_full_scale_talkers_stay_below_the_ceiling_and_the_gain_comes_back_slowly() {
+    for rate_hz in [8000, 48_000] {
+        let format = MixFormat::new(rate_hz, 20).unwrap();
+        for energy_level in [0, 20] {
+            let mut mixer = Mixer::new(format, 9, energy_level);
+            let slots: Vec<_> = (0..9).map(|_| mixer.add(false, false).unwrap()).collect();
+            let block = format.block_samples();
+            let mut out = vec![0; block];
+            let mut peaks = Vec::new();
+            for n in 0..100 {
+                mixer.begin();
+                for (talker, &slot) in slots[..8].iter().enumerate() {
+                    // From the 50th block on one of them alone, at a quarter.
+                    if n < 50 || talker == 0 {
+                        let mut voice = sine(300.0 + 77.0 * talker as f32, rate_hz, n * block, block);
+                        if n >= 50 {
+                            voice.iter_mut().for_each(|sample| *sample /= 4);
+                        }
+                        mixer.input(slot, &voice);
+                    }
+                }
+                mixer.mix();
+                assert!(
+                    mixer.common().iter().all(|s| s.unsigned_abs() <= 29_203),
+                    "block {n}"
+                );
+                peaks.push(mixer.common().iter().map(|s| s.unsigned_abs()).max().unwrap());
+                for &slot in &slots {
+                    if mixer.signal(slot) == Signal::Own {
+                        mixer.render_own(slot, &mut out);
+                        assert!(out.iter().all(|s| s.unsigned_abs() <= 29_203), "block {n}");
+                    }
+                }
+            }
+            let rises = peaks[51..]
+                .windows(2)
+                .map(|w| 20.0 * (f32::from(w[1]) / f32::from(w[0])).log10());
+            let steepest = rises.fold(f32::MIN, f32::max);
+            assert!((0.1..0.45).contains(&steepest), "{steepest} dB in 20 ms");
+            assert_eq!(peaks[99], 8191, "and it is all back after a second");
+        }
+    }
+}
+
+#[test]
+fn one_talker_alone_passes_bit_exactly_at_any_level() {
+    let (mut mixer, slots) = mixer(0, 2);
+    let mut voice: Vec<i16> = (0..160).map(|n| (n * 409 - 32_768) as i16).collect();
+    voice[0] = i16::MIN;
+    voice[1] = i16::MAX;
+    for _ in 0..3 {
+        mixer.begin();
+        mixer.input(slots[0], &voice);
+        mixer.mix();
+        assert_eq!(mixer.signal(slots[1]), Signal::Common);
+        assert_eq!(mixer.common(), voice);
+    }
+}
+
+#[test]
+fn who_stops_talking_changes_to_the_common_mix_without_a_step() {
+    let (mut mixer, slots) = mixer(0, 3);
+    let inputs = [(slots[0], 20_000), (slots[1], 20_000)];
+    for _ in 0..3 {
+        tick(&mut mixer, &inputs); // the common gain is down by 2.7 dB, that of the two is not
+        assert_eq!(own(&mut mixer, slots[1]), [20_000; 160]);
+    }
+    let mut alone = 0;
+    let mut last = 20_000;
+    for _ in 0..20 {
+        tick(&mut mixer, &[(slots[0], 20_000)]);
+        let mut out = [0; 160];
+        if mixer.signal(slots[1]) == Signal::Own {
+            mixer.render_own(slots[1], &mut out);
+            alone += 1;
+        } else {
+            assert_eq!(mixer.signal(slots[1]), Signal::Common);
+            out.copy_from_slice(mixer.common());
+        }
+        for sample in out {
+            assert!(sample.abs_diff(last) <= 200, "{last} then {sample}");
+            last = sample;
+        }
+    }
+    assert!((5..10).contains(&alone), "{alone} blocks for 2.7 dB at 20 dB/s");
+}
+
+#[test]
+fn a_higher_rate_takes_over_within_a_word() {
+    let (mut mixer, slots) = mixer(20, 3);
+    mixer.set_relation(slots[0], slots[2], false);
+    mixer.set_output_gain(slots[1], -6.0206);
+    let source = mixer.add_source(Audience::All, 0.0, None).unwrap();
+    for _ in 0..3 {
+        tick(&mut mixer, &[(slots[0], 30_000), (slots[1], 25_000)]);
+        own(&mut mixer, slots[1]);
+    }
+    let floor = mixer.floor();
+    let higher = MixFormat::new(48_000, 20).unwrap();
+    let refused = [
+        MixFormat::new(8000, 20).unwrap(),
+        MixFormat::new(16_000, 30).unwrap(),
+    ];
+    for format in refused {
+        mixer.adopt_format(MixerStorage::new(format, 8));
+        assert_eq!(mixer.format().rate_hz(), 8000, "{format:?} is no higher rate");
+    }
+    mixer.adopt_format(MixerStorage::new(higher, 2));
+    assert_eq!(mixer.format().rate_hz(), 8000, "too small");
+    mixer.adopt_storage(MixerStorage::new(higher, 8));
+    assert_eq!(mixer.format().rate_hz(), 8000, "not the same format");
+    let old = mixer.adopt_format(MixerStorage::new(higher, 3));
+    assert_eq!((old.capacity(), mixer.block_samples()), (3, 960));
+    assert_eq!(
+        mixer.signal(slots[0]),
+        Signal::Silence,
+        "the tick of before is gone"
+    );
+    let changes = tick(&mut mixer, &[(slots[0], 30_000), (slots[1], 25_000)]);
+    assert_eq!(changes, [None, None], "talking goes on");
+    assert_eq!(mixer.floor(), floor);
+    let common = mixer.common();
+    assert!(
+        common.iter().all(|&s| (29_202..=29_203).contains(&s)),
+        "no fade, and the limiter's gain goes on: {:?}",
+        &common[..100]
+    );
+    assert_eq!(
+        own(&mut mixer, slots[1]),
+        [15_000; 960],
+        "nor does the gain ramp anew"
+    );
+    assert!(!mixer.is_related_heard(slots[0], slots[2]));
+    assert!(mixer.remove_source(source));
+    mixer.adopt_format(old);
+    assert_eq!(mixer.format().rate_hz(), 48_000, "and it never falls");
 }

@@ -61,7 +61,8 @@ impl Analysis {
     pub(super) fn split(&mut self, pair: [i16; 2]) -> (i16, i16) {
         self.take(pair);
         let [newer, older] = self.0.filter();
-        let band = |sum: i32| limit((sum >> 14).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16);
+        // The sum of the coefficients bounds both to 25,928.
+        let band = |sum: i32| limit((sum >> 14) as i16);
         (band(newer + older), band(newer - older))
     }
 

@@ -21,3 +21,6 @@ const TEN_MS: usize = 480;
 /// The most octets that an encoder puts into one payload: with its headers that fits an Ethernet frame. Only bitrates that a
 /// conference has no use for reach it; the encoder then lowers its quality.
 pub(crate) const MAX_PAYLOAD: usize = 1400;
+
+#[cfg(test)]
+mod tests;

@@ -221,6 +221,8 @@ pub struct Playout {
     fec: bool,
     /// Tick in which a loss was last noticed.
     last_loss_ns: Option<u64>,
+    /// The leg can change the time scale of speech.
+    scales_speech: bool,
     /// Before this tick speech is left alone.
     speech_rests_until_ns: u64,
     counters: PlayoutCounters,
@@ -260,6 +262,7 @@ impl Playout {
             bursts: BurstMeter::new(),
             fec: false,
             last_loss_ns: None,
+            scales_speech: false,
             speech_rests_until_ns: 0,
             counters: PlayoutCounters::default(),
         }
@@ -306,7 +309,7 @@ impl Playout {
             Phase::Playing => self.begin_tick(tick, missing),
         }
         match self.next_step(tick, missing) {
-            Step::Frame => self.pop_frame(),
+            Step::Frame => self.pop_frame(missing),
             Step::Fill(Filler::Concealment, samples) => {
                 self.counters.lost_samples += u64::from(samples);
                 Pull::Lost {
@@ -334,8 +337,13 @@ impl Playout {
             self.delay_by(i64::from(samples));
             return Adjust::Insert { samples };
         }
-        let wanted = wish.shrink.min(samples);
-        if wanted == 0 || self.buffer.is_empty() {
+        let spare = if self.buffer.is_empty() {
+            self.reader.beyond
+        } else {
+            u32::MAX
+        };
+        let wanted = wish.shrink.min(samples).min(spare);
+        if wanted == 0 {
             return Adjust::Keep;
         }
         self.delay_by(-i64::from(wanted));
@@ -347,21 +355,26 @@ impl Playout {
     ///
     /// Almost always [`SpeechAdjust::Keep`]: without loss, delay to get rid of, or clock drift that ate up the margin, speech is
     /// left alone. Between two requests to shorten lie at least 60 ms, between two to lengthen 20 ms.
+    /// A leg that asks here is taken to be able to: delay that can wait is then not added as concealment.
     #[must_use]
-    pub fn adjust_in_speech(&self) -> SpeechAdjust {
+    pub fn adjust_in_speech(&mut self) -> SpeechAdjust {
+        self.scales_speech = true;
         let wish = self.policy.wish();
         let rests = self
             .policy
             .last_tick_ns()
             .is_none_or(|tick_ns| tick_ns < self.speech_rests_until_ns);
-        if !wish.in_speech || rests {
-            SpeechAdjust::Keep
-        } else if wish.grow > 0 {
-            SpeechAdjust::Lengthen { samples: wish.grow }
-        } else if wish.shrink > 0 && self.goes_on_at_once() {
-            SpeechAdjust::Shorten { samples: wish.shrink }
+        // What is taken out of a frame that its tick needs must be there in the next.
+        let spare = if self.goes_on_at_once() {
+            u32::MAX
         } else {
-            SpeechAdjust::Keep
+            self.reader.beyond
+        };
+        match (wish.grow, wish.shrink.min(spare)) {
+            _ if rests || !wish.in_speech => SpeechAdjust::Keep,
+            (0, 0) => SpeechAdjust::Keep,
+            (0, samples) => SpeechAdjust::Shorten { samples },
+            (samples, _) => SpeechAdjust::Lengthen { samples },
         }
     }
 
@@ -377,7 +390,9 @@ impl Playout {
             SHORTEN_EVERY_NS
         };
         self.speech_rests_until_ns = tick_ns.saturating_add(rest_ns);
-        if samples != 0 {
+        if samples == 0 {
+            self.policy.not_shortened();
+        } else {
             self.counters.speech_adjustments += 1;
             self.delay_by(i64::from(samples));
         }

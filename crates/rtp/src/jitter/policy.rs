@@ -22,8 +22,10 @@ const GUARD_MS: i64 = 1;
 /// Clock skew below which nothing is done about it, in parts per million.
 const SKEW_PPM: i32 = 10;
 /// How far ahead of need a slow clock is made up for when there is silence to do it in, and how much more than a tick must be
-/// spare before speech is shortened for it, unless a fast clock is known to go on adding to it.
-const FORESIGHT_NS: i64 = 3 * MS;
+/// spare before speech is shortened for it: time for a pause to come.
+const FORESIGHT_NS: i64 = 2 * MS;
+/// Slack that is worth a change in speech: about a pitch period.
+const MUCH_SLACK_NS: i64 = 5 * MS;
 /// Nanoseconds in a millisecond.
 const MS: i64 = 1_000_000;
 /// Media time per histogram window.
@@ -74,6 +76,10 @@ struct Anchor {
 }
 
 impl Anchor {
+    fn ns_in(&self, samples: u32) -> i64 {
+        i64::from(samples).saturating_mul(self.tick_ns) / self.tick_samples
+    }
+
     fn samples_in(&self, ticks: i64) -> u32 {
         u32::try_from(ticks.saturating_mul(self.tick_samples)).unwrap_or(u32::MAX)
     }
@@ -91,6 +97,8 @@ pub struct PlayoutPolicy {
     learnt_margin_ns: u64,
     /// Samples, less than a tick, by which everything is heard later than its deadlines need.
     slack: u32,
+    /// Speech is being shortened: slack goes with it.
+    shortening: bool,
     /// Time that packets should wait beyond what their lateness asks for.
     reserve_ns: u64,
     skew_ppm: i32,
@@ -111,6 +119,7 @@ impl PlayoutPolicy {
             wish: Wish::default(),
             learnt_margin_ns: 0,
             slack: 0,
+            shortening: false,
             reserve_ns: 0,
             skew_ppm: 0,
             last_late_ns: None,
@@ -263,6 +272,7 @@ impl PlayoutPolicy {
         let done = u32::try_from(samples.unsigned_abs()).unwrap_or(u32::MAX);
         let wish = self.wish;
         self.wish = if samples > 0 {
+            self.shortening = false;
             Wish {
                 grow: wish.grow.saturating_sub(done),
                 urgent: wish.urgent.saturating_sub(done),
@@ -300,6 +310,7 @@ impl PlayoutPolicy {
         self.since_review = 0;
         self.wish = Wish::default();
         self.slack = 0;
+        self.shortening = false;
         self.last_late_ns = None;
     }
 
@@ -318,8 +329,8 @@ impl PlayoutPolicy {
         let late_ns = latest_ns + GUARD_MS * MS;
         let needed_ns = late_ns + self.reserve_ns.cast_signed();
         if needed_ns > 0 {
-            // Few packets do not show the whole spread: of n that lie anywhere in it, the last is the n-th part short of its end.
-            let unseen_ns = (latest_ms - earliest_ms).max(0) * MS / i64::from(self.lateness.len().max(2) - 1);
+            // Few packets do not show the whole spread: of n spread evenly, the last is about the n-th part short of its end.
+            let unseen_ns = (latest_ms - earliest_ms).max(0) * MS / i64::from(self.lateness.len().max(1));
             self.wish.grow = self.samples_to_grow(&anchor, needed_ns + unseen_ns);
             self.wish.urgent = if late_ns > 0 {
                 self.samples_to_grow(&anchor, late_ns + unseen_ns)
@@ -345,10 +356,22 @@ impl PlayoutPolicy {
         if ticks == 0 || self.lateness.len() >= SHRINK_AFTER_PACKETS {
             self.wish.shrink = anchor.samples_in(ticks).saturating_add(self.slack);
         }
-        if ticks > 0 && self.wish.shrink > 0 {
-            let sure = self.skew_ppm >= SKEW_PPM || spare_ns >= anchor.tick_ns + FORESIGHT_NS;
-            self.wish.in_speech = sure;
-            self.wish.at_once = -latest_ns > self.config.max_delay_ns.cast_signed();
+        // Slack of its own is worth touching speech for when the clocks have put it there and will do so again.
+        let drifts = self.skew_ppm.abs() >= SKEW_PPM;
+        self.shortening = if ticks > 0 {
+            self.shortening || (self.wish.shrink > 0 && spare_ns >= anchor.tick_ns + FORESIGHT_NS)
+        } else {
+            self.slack > 0 && (self.shortening || (drifts && anchor.ns_in(self.slack) >= MUCH_SLACK_NS))
+        };
+        self.wish.in_speech = self.shortening;
+        self.wish.at_once = ticks > 0 && -latest_ns > self.config.max_delay_ns.cast_signed();
+    }
+
+    /// Told that no part of the voice was short enough to take out: what is left of the wish waits for silence.
+    pub fn not_shortened(&mut self) {
+        if self.wish.shrink <= self.slack {
+            self.shortening = false;
+            self.wish.in_speech = false;
         }
     }
 

@@ -229,11 +229,12 @@ impl Playout {
         let in_silence =
             after_pause && self.reader.filler != Filler::Concealment && position >= self.reader.last_end;
         let wanted = self.policy.wish().urgent;
+        let to_cover = u32::try_from(to_cover).unwrap_or(u32::MAX);
         let samples = i64::from(if in_silence {
-            u32::try_from(to_cover)
-                .unwrap_or(u32::MAX)
-                .max(wanted)
-                .min(self.policy.room_to_grow())
+            to_cover.max(wanted).min(self.policy.room_to_grow())
+        } else if self.scales_speech {
+            // What this packet needs has been heard already; the rest sounds better stretched than made up.
+            to_cover.min(wanted)
         } else {
             wanted
         });

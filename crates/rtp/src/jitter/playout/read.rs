@@ -22,6 +22,8 @@ pub(super) struct Reader {
     pub(super) last_end: MediaPosition,
     /// Duration of the last packet handed out.
     pub(super) last_samples: u32,
+    /// How much of it is beyond what its tick needs.
+    pub(super) beyond: u32,
     /// What fills the place after it.
     pub(super) filler: Filler,
     /// Samples to be filled without media time passing: delay being added.
@@ -51,6 +53,7 @@ impl Reader {
             position,
             last_end: position,
             last_samples: 0,
+            beyond: 0,
             filler: Filler::Silence,
             insert: 0,
             underrun: 0,
@@ -198,7 +201,7 @@ impl Playout {
         self.reader.filler = Filler::Noise;
     }
 
-    pub(super) fn pop_frame(&mut self) -> Pull<'_> {
+    pub(super) fn pop_frame(&mut self, missing: u32) -> Pull<'_> {
         let at = self.reader.position;
         let Some((info, payload)) = self.buffer.pop_front() else {
             return Pull::Idle;
@@ -210,6 +213,7 @@ impl Playout {
         let skip = u32::try_from(at.since(info.position)).unwrap_or(0);
         self.reader = Reader {
             last_samples: samples,
+            beyond: (samples - skip).saturating_sub(missing),
             filler: match info.content {
                 Content::Dtx { .. } => Filler::Silence,
                 _ => Filler::Concealment,

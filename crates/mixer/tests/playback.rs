@@ -1,0 +1,258 @@
+//! Playback into the mix, ducking, the comfort noise.
+
+#![allow(clippy::unwrap_used)]
+
+use confab_mixer::{Audience, MixFormat, Mixer, Signal, SlotId, SourceId};
+
+const BLOCK: usize = 160;
+
+/// What plays in a tick.
+type Played = [(SourceId, i16)];
+
+fn mixer(participants: usize) -> (Mixer, Vec<SlotId>) {
+    let mut mixer = Mixer::new(MixFormat::new(8000, 20).unwrap(), participants, 20);
+    let slots = (0..participants)
+        .map(|_| mixer.add(false, false).unwrap())
+        .collect();
+    (mixer, slots)
+}
+
+fn tick(mixer: &mut Mixer, inputs: &[(SlotId, i16)], played: &Played, noise: Option<i16>) {
+    mixer.begin();
+    for &(slot, value) in inputs {
+        mixer.input(slot, &[value; BLOCK]);
+    }
+    for &(source, value) in played {
+        assert!(mixer.source_input(source, &[value; BLOCK]));
+    }
+    if let Some(noise) = noise {
+        mixer.noise_input(&[noise; BLOCK]);
+    }
+    mixer.mix();
+}
+
+fn heard(mixer: &mut Mixer, slot: SlotId) -> Vec<i16> {
+    let mut out = vec![0; BLOCK];
+    match mixer.signal(slot) {
+        Signal::Silence => {}
+        Signal::Common => out.copy_from_slice(mixer.common()),
+        Signal::Waiting => out.copy_from_slice(mixer.waiting()),
+        Signal::Own => mixer.render_own(slot, &mut out),
+    }
+    out
+}
+
+#[test]
+fn each_audience_hears_its_own() {
+    let (mut mixer, slots) = mixer(5);
+    let [talker, _, deaf, waiting, deaf_waiting] = slots[..] else {
+        unreachable!()
+    };
+    mixer.set_deaf(deaf, true);
+    mixer.set_waiting(waiting, true);
+    mixer.set_deaf(deaf_waiting, true);
+    mixer.set_waiting(deaf_waiting, true);
+    let add = |mixer: &mut Mixer, audience| mixer.add_source(audience, 0.0, None).unwrap();
+    let to_all = add(&mut mixer, Audience::All);
+    let to_waiting = add(&mut mixer, Audience::Waiting);
+    let private: Vec<_> = slots
+        .iter()
+        .map(|&slot| add(&mut mixer, Audience::One(slot)))
+        .collect();
+    let rows: [(&Played, [i16; 5]); 5] = [
+        (&[], [0, 1000, 0, 0, 0]),
+        (&[(to_all, 100)], [100, 1100, 0, 0, 0]),
+        (&[(to_waiting, 10)], [0, 1000, 0, 10, 0]),
+        (&[(to_all, 100), (to_waiting, 10)], [100, 1100, 0, 10, 0]),
+        (
+            &[
+                (to_all, 100),
+                (to_waiting, 10),
+                (private[0], 1),
+                (private[1], 2),
+                (private[2], 3),
+                (private[3], 4),
+                (private[4], 5),
+            ],
+            [101, 1102, 3, 14, 5],
+        ),
+    ];
+    tick(&mut mixer, &[(talker, 1000)], &[], None); // the gate is open from here on
+    for (played, expected) in rows {
+        tick(
+            &mut mixer,
+            &[(talker, 1000), (waiting, 5000), (deaf_waiting, 5000)],
+            played,
+            None,
+        );
+        for (&slot, expected) in slots.iter().zip(expected) {
+            assert_eq!(
+                heard(&mut mixer, slot),
+                [expected; BLOCK],
+                "{slot:?} with {played:?}"
+            );
+        }
+    }
+    assert_eq!(mixer.signal(talker), Signal::Own);
+    tick(&mut mixer, &[], &[(to_all, 100), (to_waiting, 10)], None);
+    let signals: Vec<_> = slots.iter().map(|&slot| mixer.signal(slot)).collect();
+    use Signal::{Common, Silence, Waiting};
+    assert_eq!(
+        signals,
+        [Common, Common, Silence, Waiting, Silence],
+        "playback is shared"
+    );
+}
+
+#[test]
+fn sources_are_bounded_and_end_with_their_listener() {
+    let (mut mixer, slots) = mixer(2);
+    let room = mixer.room().sources;
+    let sources: Vec<_> = (0..room)
+        .map(|_| mixer.add_source(Audience::One(slots[0]), 0.0, None).unwrap())
+        .collect();
+    assert_eq!(mixer.add_source(Audience::All, 0.0, None), None);
+    mixer.begin();
+    assert!(mixer.source_input(sources[0], &[7; BLOCK]));
+    mixer.remove(slots[0]);
+    assert_eq!(mixer.add_source(Audience::One(slots[0]), 0.0, None), None);
+    let newcomer = mixer.add(false, false).unwrap();
+    assert_eq!(newcomer, slots[0]);
+    assert!(
+        sources
+            .iter()
+            .all(|&source| !mixer.source_input(source, &[7; BLOCK]) && !mixer.remove_source(source))
+    );
+    mixer.mix();
+    assert_eq!(
+        mixer.signal(newcomer),
+        Signal::Silence,
+        "not what played to the one before"
+    );
+    assert!(mixer.add_source(Audience::All, 0.0, None).is_some());
+}
+
+#[test]
+fn a_source_has_its_gain_and_short_blocks_end_in_silence() {
+    let (mut mixer, slots) = mixer(1);
+    let source = mixer.add_source(Audience::All, -6.0206, None).unwrap();
+    mixer.begin();
+    mixer.source_input(source, &[1000; 3]);
+    mixer.mix();
+    assert_eq!(mixer.common()[..5], [500, 500, 500, 0, 0]);
+    mixer.set_source_gain(source, 0.0);
+    tick(&mut mixer, &[], &[(source, 1000)], None);
+    assert_eq!(heard(&mut mixer, slots[0])[40..], [1000; 120]);
+    tick(&mut mixer, &[], &[(source, 32_767)], None);
+    assert_eq!(
+        heard(&mut mixer, slots[0]),
+        [32_767; BLOCK],
+        "alone it passes bit-exactly"
+    );
+    assert!(mixer.remove_source(source));
+    mixer.mix();
+    assert_eq!(heard(&mut mixer, slots[0]), [0; BLOCK]);
+}
+
+#[test]
+fn speech_lowers_what_plays_and_is_not_touched_itself() {
+    // audience of the source, who speaks, whether that lowers it
+    let rows = [
+        ("all", 0, true),
+        ("one", 0, true),
+        ("one", 1, false), // his own voice does not take his prompt from him
+        ("waiting", 0, false),
+    ];
+    for (audience, speaker, lowered) in rows {
+        let (mut mixer, slots) = mixer(3);
+        mixer.set_waiting(slots[2], true);
+        let (audience, listener) = match audience {
+            "all" => (Audience::All, slots[1]),
+            "one" => (Audience::One(slots[1]), slots[1]),
+            _ => (Audience::Waiting, slots[2]),
+        };
+        let source = mixer.add_source(audience, 0.0, Some(12.0412)).unwrap();
+        tick(&mut mixer, &[], &[(source, 4000)], None);
+        assert_eq!(heard(&mut mixer, listener), [4000; BLOCK]);
+        let speaks = [(slots[speaker], 1000)];
+        for _ in 0..7 {
+            tick(&mut mixer, &speaks, &[(source, 4000)], None);
+            heard(&mut mixer, listener);
+        }
+        let speech = if speaker == 0 && listener == slots[1] {
+            1000
+        } else {
+            0
+        };
+        let expected = speech + if lowered { 1000 } else { 4000 };
+        let out = heard_again(&mut mixer, &speaks, source, listener);
+        assert!(
+            out.iter().all(|s| s.abs_diff(expected) <= 1),
+            "{audience:?}: {out:?}"
+        );
+        // The talking ends 800 ms after the last word; a second later all is as before.
+        for _ in 0..92 {
+            tick(&mut mixer, &[(slots[speaker], 0)], &[(source, 4000)], None);
+            heard(&mut mixer, listener);
+        }
+        assert_eq!(
+            heard_again(&mut mixer, &[], source, listener),
+            [4000; BLOCK],
+            "{audience:?}"
+        );
+    }
+}
+
+fn heard_again(mixer: &mut Mixer, inputs: &[(SlotId, i16)], source: SourceId, listener: SlotId) -> Vec<i16> {
+    tick(mixer, inputs, &[(source, 4000)], None);
+    heard(mixer, listener)
+}
+
+#[test]
+fn ducking_makes_no_steps() {
+    let (mut mixer, slots) = mixer(2);
+    let source = mixer.add_source(Audience::All, 0.0, Some(30.0)).unwrap();
+    let mut last = 10_000;
+    for step in 0..160 {
+        let speaks = (20..40).contains(&step);
+        // The talker's own mix is the music alone.
+        let inputs = [(slots[0], if speaks { 1000 } else { 0 })];
+        tick(&mut mixer, &inputs, &[(source, 10_000)], None);
+        for sample in heard(&mut mixer, slots[0]) {
+            assert!(sample.abs_diff(last) <= 40, "step of {}", sample.abs_diff(last));
+            last = sample;
+        }
+    }
+    assert_eq!(last, 10_000);
+}
+
+#[test]
+fn comfort_noise_is_heard_by_whom_nobody_speaks_to() {
+    let (mut mixer, slots) = mixer(4);
+    let [talker, listener, deaf, related] = slots[..] else {
+        unreachable!()
+    };
+    mixer.set_deaf(deaf, true);
+    mixer.set_relation(talker, related, false);
+    mixer.begin();
+    assert!(mixer.wants_noise());
+    mixer.noise_input(&[5; BLOCK]);
+    assert_eq!(mixer.mix().contributions, 1, "the common mix is not silence");
+    use Signal::{Common, Own, Silence};
+    let signals: Vec<_> = slots.iter().map(|&slot| mixer.signal(slot)).collect();
+    assert_eq!(signals, [Common, Common, Silence, Common]);
+    assert_eq!(mixer.common(), [5; BLOCK]);
+    for _ in 0..2 {
+        tick(&mut mixer, &[(talker, 1000)], &[], Some(5));
+    }
+    let signals: Vec<_> = slots.iter().map(|&slot| mixer.signal(slot)).collect();
+    assert_eq!(signals, [Own, Common, Silence, Own]);
+    let values: Vec<_> = slots.iter().map(|&slot| heard(&mut mixer, slot)[159]).collect();
+    assert_eq!(values, [5, 1000, 0, 5], "speech is not mixed with noise");
+    mixer.set_relation(talker, related, true);
+    mixer.begin();
+    mixer.input(talker, &[1000; BLOCK]);
+    assert!(mixer.wants_noise(), "the talker hears nobody");
+    mixer.input(listener, &[1000; BLOCK]);
+    assert!(!mixer.wants_noise());
+}

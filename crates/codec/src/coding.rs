@@ -109,6 +109,17 @@ impl Encoder {
         true
     }
 
+    /// Returns whether the far decoder may be led over from this encoder's stream to the other's, now that both have encoded
+    /// the same for a while: for G.722 when their states are equal, which they become within some syllables; for Opus, whose
+    /// states never do but whose decoder forgets within a packet or two, at any time.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        match (&self.state, &other.state) {
+            (State::G722(mine), State::G722(theirs)) => mine.agrees_with(theirs),
+            _ => self.coding == other.coding,
+        }
+    }
+
     /// Told the highest rate in Hz that the encoded signal has content for, so that a narrowband mix is not coded as fullband;
     /// makes a difference to Opus only.
     pub fn set_mix_rate(&mut self, rate_hz: u32) {

@@ -77,7 +77,7 @@ const POWERS: [i32; 32] = [
 const ZEROS: usize = 6;
 
 /// Adaptive quantiser and predictor of one sub-band.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Band {
     /// Logarithm of the scale factor (NBL, NBH).
     log_scale: i16,

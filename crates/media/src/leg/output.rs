@@ -9,8 +9,12 @@ use super::session::Session;
 /// codecs with a memory: by then they agree (architecture: own → group).
 const AGREE_MS: u32 = 300;
 
-/// A leg looks for a quiet packet to go over at for this long; then any will do.
-const SEARCH_MS: u32 = 2000;
+/// Packets up to this score are quiet enough to go over at: about −66 dBFS.
+const QUIET_SCORE: u16 = 8;
+
+/// So are those that are quieter than the loudest by this factor, 30 dB: what the decoder then makes of the change stays
+/// 40 dB below the speech (measured with Opus, whose decoders forget fastest in silence).
+const QUIET_FACTOR: u32 = 32;
 
 /// A stream of audio that several listeners hear alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +43,11 @@ pub(crate) enum Following {
     Nobody,
     /// That of a group's signal.
     Group(Shared),
-    /// The leg's own, which for `agreed_ms` has encoded what `signal` is.
+    /// The leg's own, which for `agreed_ms` has encoded what `signal` is, whose loudest packet had the score `loudest`.
     Own {
         signal: Option<Shared>,
         agreed_ms: u32,
+        loudest: u16,
     },
 }
 
@@ -101,36 +106,40 @@ impl Output {
 }
 
 impl Following {
-    /// Notes a packet of the leg's own encoder that carried `signal`, or something else.
-    pub(crate) fn sent_own(self, signal: Option<Shared>, ptime_ms: u16) -> Following {
-        let agreed_ms = match self {
+    /// Notes a packet of the leg's own encoder that carried `signal`, or something else, at this score.
+    pub(crate) fn sent_own(self, signal: Option<Shared>, ptime_ms: u16, score: u16) -> Following {
+        let (agreed_ms, loudest) = match self {
             Following::Own {
                 signal: before,
                 agreed_ms,
-            } if before == signal && signal.is_some() => agreed_ms.saturating_add(u32::from(ptime_ms)),
-            _ if signal.is_some() => u32::from(ptime_ms),
-            _ => 0,
+                loudest,
+            } if before == signal && signal.is_some() => (agreed_ms, loudest),
+            _ => (0, 0),
         };
-        Following::Own { signal, agreed_ms }
+        Following::Own {
+            signal,
+            agreed_ms: match signal {
+                Some(_) => agreed_ms.saturating_add(u32::from(ptime_ms)),
+                None => 0,
+            },
+            loudest: loudest.max(score),
+        }
     }
 
     /// Returns whether the leg may go over to the group's encoder of `signal`, which has run for `running_ms`, with a packet
-    /// of this score. The longer it waits for a quiet one, the louder it may be.
+    /// of this score.
     pub(crate) fn may_join(self, signal: Shared, running_ms: u32, score: u16) -> bool {
         let Following::Own {
             signal: Some(before),
             agreed_ms,
+            loudest,
         } = self
         else {
             return false;
         };
-        let both_ms = agreed_ms.min(running_ms);
-        if before != signal || both_ms < AGREE_MS {
-            return false;
-        }
-        let searched_ms = both_ms - AGREE_MS;
-        // From digital silence to any score in equal steps of level: 15 doublings in SEARCH_MS.
-        searched_ms >= SEARCH_MS || u32::from(score) < 1 << (searched_ms * 15 / SEARCH_MS)
+        before == signal
+            && agreed_ms.min(running_ms) >= AGREE_MS
+            && (score <= QUIET_SCORE || u32::from(score) * QUIET_FACTOR <= u32::from(loudest))
     }
 }
 
@@ -140,7 +149,11 @@ mod tests {
 
     #[test]
     fn a_leg_joins_a_group_once_both_encoders_agree_and_the_packet_is_quiet() {
-        let own = |signal, agreed_ms| Following::Own { signal, agreed_ms };
+        let own = |signal, agreed_ms| Following::Own {
+            signal,
+            agreed_ms,
+            loudest: 3200,
+        };
         let common = Shared::Common;
         let rows = [
             (Following::Nobody, 1000, 0, false),
@@ -149,10 +162,8 @@ mod tests {
             (own(Some(common), 280), 1000, 0, false),
             (own(Some(common), 1000), 280, 0, false),
             (own(Some(common), 300), 300, 0, true),
-            (own(Some(common), 300), 300, 1, false),
-            (own(Some(common), 1300), 5000, 127, true),
-            (own(Some(common), 1300), 5000, 128, false),
-            (own(Some(common), 2300), 2300, 32_767, true),
+            (own(Some(common), 300), 300, 100, true),
+            (own(Some(common), 9000), 9000, 101, false),
         ];
         for (following, running_ms, score, joins) in rows {
             assert_eq!(
@@ -166,16 +177,22 @@ mod tests {
     #[test]
     fn agreement_is_counted_in_whole_packets_of_one_signal() {
         let mut following = Following::Group(Shared::Common);
-        for (signal, agreed_ms) in [
-            (None, 0),
-            (Some(Shared::Common), 20),
-            (Some(Shared::Common), 40),
-            (Some(Shared::Silence), 20),
-            (None, 0),
-            (Some(Shared::Silence), 20),
+        for (signal, score, agreed_ms, loudest) in [
+            (None, 700, 0, 700),
+            (Some(Shared::Common), 5, 20, 5),
+            (Some(Shared::Common), 90, 40, 90),
+            (Some(Shared::Common), 3, 60, 90),
+            (Some(Shared::Silence), 0, 20, 0),
+            (None, 700, 0, 700),
+            (Some(Shared::Silence), 0, 20, 0),
         ] {
-            following = following.sent_own(signal, 20);
-            assert_eq!(following, Following::Own { signal, agreed_ms });
+            following = following.sent_own(signal, 20, score);
+            let expected = Following::Own {
+                signal,
+                agreed_ms,
+                loudest,
+            };
+            assert_eq!(following, expected);
         }
     }
 }

@@ -119,7 +119,10 @@ impl ConferenceAudio {
                     group.adopt(signal, &session.encoder);
                     true
                 }
-                following => following.may_join(signal, running_ms, confab_dsp::score(group.pcm(signal))),
+                following => {
+                    following.may_join(signal, running_ms, confab_dsp::score(group.pcm(signal)))
+                        && session.encoder.agrees_with(group.encoder_before(signal))
+                }
             };
             if joins {
                 output.following = Following::Group(signal);
@@ -132,7 +135,9 @@ impl ConferenceAudio {
         if let Following::Group(followed) = output.following {
             session.encoder.copy_state_from(group.encoder_before(followed));
         }
-        output.following = output.following.sent_own(shared, session.ptime_ms);
+        output.following = output
+            .following
+            .sent_own(shared, session.ptime_ms, confab_dsp::score(&session.own));
         encode_own(session, &mut output.payload_len);
         if let Some(signal) = shared {
             group.encode(signal);

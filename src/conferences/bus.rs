@@ -98,7 +98,14 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::MuteMember
             | EventKind::UnmuteMember
             | EventKind::DeafMember
-            | EventKind::UndeafMember => {
+            | EventKind::UndeafMember
+            | EventKind::HoldMember
+            | EventKind::UnholdMember
+            | EventKind::VolumeInMember
+            | EventKind::VolumeOutMember
+            | EventKind::EnergyLevelMember
+            | EventKind::AgcMember
+            | EventKind::DenoiseMember => {
                 tracing::debug!(%conference, %instance, sequence, participant, "{name}");
             }
         }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Caller, Conference, Control, Effect, Entry, Event, GregorianSeconds, Identity, LeaveCause, Output,
-    ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+    Caller, Conference, Control, Effect, Entry, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
+    Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
-use super::media::MixPlane;
+use super::media::{LegSetting, MixPlane};
 use super::registry::Shared;
 use super::seat::{HangUp, Seat};
 
@@ -411,14 +411,34 @@ impl<M: MixPlane> Task<M> {
     /// Returns the work that the effect means for a leg, if it means any.
     fn prepare(&mut self, effect: Effect) -> Option<Work<M>> {
         match effect {
-            Effect::SetMuted { participant, muted } => self
-                .members
-                .get(&participant)
-                .map(|member| Work::SetMuted(Arc::clone(&member.leg), muted)),
-            Effect::SetDeaf { participant, deaf } => self
-                .members
-                .get(&participant)
-                .map(|member| Work::SetDeaf(Arc::clone(&member.leg), deaf)),
+            Effect::SetMuted { participant, muted } => {
+                self.leg(participant).map(|leg| Work::SetMuted(leg, muted))
+            }
+            Effect::SetDeaf { participant, deaf } => {
+                self.leg(participant).map(|leg| Work::SetDeaf(leg, deaf))
+            }
+            Effect::SetHeld { participant, held } => self.setting(participant, LegSetting::Held(held)),
+            Effect::SetVolumeIn { participant, volume } => {
+                self.setting(participant, LegSetting::VolumeIn(volume))
+            }
+            Effect::SetVolumeOut { participant, volume } => {
+                self.setting(participant, LegSetting::VolumeOut(volume))
+            }
+            Effect::SetEnergyLevel { participant, level } => {
+                self.setting(participant, LegSetting::EnergyLevel(level))
+            }
+            Effect::SetAgc { participant, on } => self.setting(participant, LegSetting::Agc(on)),
+            Effect::SetDenoise { participant, on } => self.setting(participant, LegSetting::Denoise(on)),
+            Effect::SetHeard(Hearing {
+                talker,
+                listener,
+                heard,
+            }) => Some(Work::SetHeard {
+                mix: Arc::clone(&self.mix),
+                talker: self.leg(talker)?,
+                listener: self.leg(listener)?,
+                heard,
+            }),
             Effect::HangUp { participant, cause } => self
                 .members
                 .remove(&participant)
@@ -427,12 +447,28 @@ impl<M: MixPlane> Task<M> {
             Effect::Destroy => None,
         }
     }
+
+    fn setting(&self, participant: ParticipantId, setting: LegSetting) -> Option<Work<M>> {
+        self.leg(participant).map(|leg| Work::Set(leg, setting))
+    }
+
+    fn leg(&self, participant: ParticipantId) -> Option<Arc<M::Leg>> {
+        let member = self.members.get(&participant)?;
+        Some(Arc::clone(&member.leg))
+    }
 }
 
 /// What is to be done to one leg.
 enum Work<M: MixPlane> {
     SetMuted(Arc<M::Leg>, bool),
     SetDeaf(Arc<M::Leg>, bool),
+    Set(Arc<M::Leg>, LegSetting),
+    SetHeard {
+        mix: Arc<M::Mix>,
+        talker: Arc<M::Leg>,
+        listener: Arc<M::Leg>,
+        heard: bool,
+    },
     HangUp(Member<M>, LeaveCause),
 }
 
@@ -441,6 +477,13 @@ impl<M: MixPlane> Work<M> {
         match self {
             Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
             Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
+            Work::Set(leg, setting) => note(M::set(&leg, setting).await),
+            Work::SetHeard {
+                mix,
+                talker,
+                listener,
+                heard,
+            } => note(M::set_heard(&mix, &talker, &listener, heard).await),
             Work::HangUp(member, cause) => {
                 note(M::leave(&member.leg).await);
                 // Full or closed: the call is ending already.

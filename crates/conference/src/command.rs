@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{Caller, Entry, ParticipantId, ParticipantState, Role, Settings, Snapshot};
+use crate::{Caller, Entry, ParticipantId, ParticipantState, Relationship, Role, Settings, Snapshot, Volume};
 
 /// Everything a conference can be asked or told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,29 @@ pub enum Control {
     Undeaf(ParticipantId),
     /// Removes the participant and hangs up his call.
     Kick(ParticipantId),
+    /// Takes the participant out of the mix, neither heard nor hearing it. Repeating it repeats the event.
+    Hold(ParticipantId),
+    /// Lets the participant into the mix again. Repeating it repeats the event.
+    Unhold(ParticipantId),
+    /// Sets the gain of what comes from the participant. Repeating it repeats the event.
+    SetVolumeIn(ParticipantId, Volume),
+    /// Sets the gain of what goes to the participant. Repeating it repeats the event.
+    SetVolumeOut(ParticipantId, Volume),
+    /// Sets the threshold of the participant's talk gate, 0..=1800. Repeating it repeats the event.
+    SetEnergy(ParticipantId, u16),
+    /// Switches the automatic gain of what comes from the participant. Repeating it repeats the event.
+    SetAgc(ParticipantId, bool),
+    /// Switches the noise suppression of what comes from the participant. Repeating it repeats the event.
+    SetDenoise(ParticipantId, bool),
+    /// Replaces the participant's record about another one. No event tells it; both records end when either leaves.
+    Relate {
+        /// Whose record.
+        participant: ParticipantId,
+        /// About whom.
+        other: ParticipantId,
+        /// What it says from here on.
+        relationship: Relationship,
+    },
     /// Mutes every member who is not muted; moderators are left alone.
     MuteAll,
     /// Unmutes every muted member; moderators are left alone.
@@ -157,6 +180,9 @@ pub enum Refusal {
     /// No participant of this id is on the roster (or, for a join, no reservation).
     #[error("no participant {0}")]
     UnknownParticipant(ParticipantId),
+    /// A participant was to be related to himself.
+    #[error("participant {0} cannot be related to himself")]
+    RelatedToSelf(ParticipantId),
     /// The server is going down and starts nothing new.
     #[error("the server is shutting down")]
     ShuttingDown,

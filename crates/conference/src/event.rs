@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AccountId, ConferenceId, GregorianSeconds, InstanceId, LeaveCause, ParticipantId, ParticipantState,
+    AccountId, ConferenceId, GregorianSeconds, Hearing, InstanceId, LeaveCause, ParticipantId,
+    ParticipantState, Volume,
 };
 
 /// What happened. The names are those of the outside contract.
@@ -36,6 +37,20 @@ pub enum EventKind {
     DeafMember,
     /// A participant can hear again.
     UndeafMember,
+    /// A participant was put on hold by an operator.
+    HoldMember,
+    /// A participant was let into the mix again.
+    UnholdMember,
+    /// The gain of what comes from a participant was set.
+    VolumeInMember,
+    /// The gain of what goes to a participant was set.
+    VolumeOutMember,
+    /// The threshold of a participant's talk gate was set.
+    EnergyLevelMember,
+    /// A participant's automatic gain was switched.
+    AgcMember,
+    /// A participant's noise suppression was switched.
+    DenoiseMember,
 }
 
 impl EventKind {
@@ -55,6 +70,13 @@ impl EventKind {
             EventKind::UnmuteMember => "unmute-member",
             EventKind::DeafMember => "deaf-member",
             EventKind::UndeafMember => "undeaf-member",
+            EventKind::HoldMember => "hold-member",
+            EventKind::UnholdMember => "unhold-member",
+            EventKind::VolumeInMember => "volume-in-member",
+            EventKind::VolumeOutMember => "volume-out-member",
+            EventKind::EnergyLevelMember => "energy-level-member",
+            EventKind::AgcMember => "agc-member",
+            EventKind::DenoiseMember => "denoise-member",
         }
     }
 
@@ -73,7 +95,14 @@ impl EventKind {
             | EventKind::MuteMember
             | EventKind::UnmuteMember
             | EventKind::DeafMember
-            | EventKind::UndeafMember => true,
+            | EventKind::UndeafMember
+            | EventKind::HoldMember
+            | EventKind::UnholdMember
+            | EventKind::VolumeInMember
+            | EventKind::VolumeOutMember
+            | EventKind::EnergyLevelMember
+            | EventKind::AgcMember
+            | EventKind::DenoiseMember => true,
         }
     }
 }
@@ -114,6 +143,50 @@ pub enum Effect {
         participant: ParticipantId,
         /// The new state.
         deaf: bool,
+    },
+    /// Take the leg out of the mix both ways without ending its call, or let it in again.
+    SetHeld {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new state.
+        held: bool,
+    },
+    /// Let one leg hear another, or not. Ends when either leg leaves the mix; that is not asked for.
+    SetHeard(Hearing),
+    /// Amplify what comes from the leg.
+    SetVolumeIn {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new gain.
+        volume: Volume,
+    },
+    /// Amplify what goes to the leg.
+    SetVolumeOut {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new gain.
+        volume: Volume,
+    },
+    /// Set the threshold of the leg's talk gate.
+    SetEnergyLevel {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new threshold, 0..=1800.
+        level: u16,
+    },
+    /// Switch the automatic gain of what comes from the leg.
+    SetAgc {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new state.
+        on: bool,
+    },
+    /// Switch the noise suppression of what comes from the leg.
+    SetDenoise {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The new state.
+        on: bool,
     },
     /// Take the leg out of the mix and end its call. The participant is off the roster already.
     HangUp {

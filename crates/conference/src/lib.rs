@@ -17,6 +17,8 @@
 //! # Main types
 //! - [`Conference`]: the state machine. [`Settings`]: what the conference document says about it.
 //! - [`Command`], [`Control`], [`Reply`], [`Refusal`]: the way in. [`Output`], [`Event`], [`Effect`]: the way out.
+//! - [`Relationship`]: the directional records of [`Control::Relate`]. Two participants hear each other as far as none
+//!   of their records says otherwise; what changes in that comes out as [`Effect::SetHeard`].
 //! - [`Snapshot`], [`ParticipantState`]: a reading of the state. [`Snapshot::follow`] advances a reading by events
 //!   alone; it equals a fresh reading at the same sequence (`current_energy` excepted).
 //!
@@ -60,9 +62,11 @@ mod command;
 mod conference;
 mod event;
 mod id;
+mod relation;
 mod settings;
 mod snapshot;
 mod time;
+mod volume;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +76,8 @@ pub use command::{Command, Control, LeaveCause, Refusal, Reply};
 pub use conference::{Conference, JoinFlags};
 pub use event::{Effect, Event, EventKind, Output};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
+pub use relation::{Hearing, Relationship};
 pub use settings::{RoleSettings, Settings};
 pub use snapshot::{Discontinuity, ParticipantState, Snapshot};
 pub use time::GregorianSeconds;
+pub use volume::Volume;

@@ -12,7 +12,7 @@ pub struct RoleSettings {
 /// The settings a conference runs with.
 ///
 /// The defaults are those of an empty conference document: members join muted, moderators do not, nobody joins deaf,
-/// no limit on participants.
+/// no limit on participants, a little comfort noise, nothing done to what talkers send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The display name, empty when the document has none.
@@ -29,6 +29,14 @@ pub struct Settings {
     pub rate_hz: Option<u32>,
     /// The mixing interval in milliseconds, 10..=120.
     pub interval_ms: u16,
+    /// The comfort noise as the profile tells it, 0..=10000: 0 for none, else the larger the quieter.
+    pub comfort_noise: u16,
+    /// How far speech lowers what plays to everybody, in dB, 0..=30.
+    pub duck_db: u8,
+    /// What joiners send is levelled out.
+    pub auto_gain: bool,
+    /// Steady noise is taken out of what joiners send.
+    pub denoise: bool,
 }
 
 impl Settings {
@@ -61,6 +69,10 @@ impl Default for Settings {
             energy_level: 20,
             rate_hz: None,
             interval_ms: 20,
+            comfort_noise: 1000,
+            duck_db: 0,
+            auto_gain: false,
+            denoise: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::{
     AccountId, Caller, ConferenceId, Event, EventKind, GregorianSeconds, InstanceId, ParticipantId, Role,
+    Volume,
 };
 
 /// One participant as seen from outside.
@@ -21,7 +22,7 @@ pub struct ParticipantState {
     pub muted: bool,
     /// He does not hear (`hear: false` outside).
     pub deaf: bool,
-    /// He is talking; never together with `muted`.
+    /// He is talking; never together with `muted`, `held` or `waiting`.
     pub talking: bool,
     /// He has the floor; at most one participant has.
     pub floor: bool,
@@ -33,12 +34,32 @@ pub struct ParticipantState {
     pub ghost: bool,
     /// Held until a moderator comes.
     pub waiting: bool,
+    /// Put on hold by an operator: neither heard nor hearing the mix.
+    pub held: bool,
+    /// Gain of what comes from him.
+    pub volume_in: Volume,
+    /// Gain of what goes to him.
+    pub volume_out: Volume,
+    /// What comes from him is levelled out.
+    pub agc: bool,
+    /// Steady noise is taken out of what comes from him.
+    pub denoise: bool,
 }
 
 impl ParticipantState {
     /// Returns the SIP Call-ID of the participant's leg.
     pub fn call_id(&self) -> &str {
         &self.caller.call_id
+    }
+
+    /// Returns whether nobody may hear him.
+    pub fn is_silenced(&self) -> bool {
+        self.muted || self.held || self.waiting
+    }
+
+    /// Returns whether the floor may be his.
+    pub(crate) fn may_have_floor(&self) -> bool {
+        !self.is_silenced() && !self.ghost
     }
 }
 
@@ -135,7 +156,14 @@ impl Snapshot {
             | EventKind::MuteMember
             | EventKind::UnmuteMember
             | EventKind::DeafMember
-            | EventKind::UndeafMember => {
+            | EventKind::UndeafMember
+            | EventKind::HoldMember
+            | EventKind::UnholdMember
+            | EventKind::VolumeInMember
+            | EventKind::VolumeOutMember
+            | EventKind::EnergyLevelMember
+            | EventKind::AgcMember
+            | EventKind::DenoiseMember => {
                 if let Some(state) = &event.participant {
                     self.put(state.clone());
                 }

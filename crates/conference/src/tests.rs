@@ -1,5 +1,7 @@
 //! What one conference does, told as examples. The random sequences are in `tests/model.rs`.
 
+mod controls;
+
 use crate::*;
 
 struct Room {
@@ -318,7 +320,8 @@ fn a_changed_document_meets_later_joiners_only() {
         room.conference.join_flags(held),
         Ok(JoinFlags {
             muted: true,
-            deaf: false
+            deaf: false,
+            ghost: false
         })
     );
     let changed = Settings {
@@ -331,7 +334,8 @@ fn a_changed_document_meets_later_joiners_only() {
         room.conference.join_flags(held),
         Ok(JoinFlags {
             muted: false,
-            deaf: false
+            deaf: false,
+            ghost: false
         })
     );
     room.apply(Command::Join { participant: held }).unwrap();

@@ -16,6 +16,8 @@ enum Step {
     Release(usize),
     Leave(usize),
     Single(u8, usize),
+    Set(u8, usize, u8),
+    Relate(usize, usize, Relationship),
     Bulk(u8),
     Talking(usize, bool),
     Energy(usize, u16),
@@ -23,6 +25,7 @@ enum Step {
         limit: Option<u32>,
         join_muted: bool,
         join_deaf: bool,
+        improved: bool,
     },
     Floor(Option<usize>),
     End,
@@ -35,17 +38,25 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
     ];
+    let relationship = prop_oneof![
+        Just(Relationship::Mute),
+        Just(Relationship::Deaf),
+        Just(Relationship::Clear)
+    ];
     prop_oneof![
         6 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Reserve { moderator, entry }),
         8 => who.clone().prop_map(Step::Join),
         1 => who.clone().prop_map(Step::Release),
         3 => who.clone().prop_map(Step::Leave),
-        6 => (0..5u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
+        6 => (0..7u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
+        4 => (0..5u8, who.clone(), 0..4u8).prop_map(|(control, who, value)| Step::Set(control, who, value)),
+        8 => (who.clone(), who.clone(), relationship).prop_map(|(one, other, r)| Step::Relate(one, other, r)),
         2 => (0..8u8).prop_map(Step::Bulk),
         6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
         4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
-        1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>())
-            .prop_map(|(limit, join_muted, join_deaf)| Step::Update { limit, join_muted, join_deaf }),
+        1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }
+        ),
         4 => proptest::option::of(0..12usize).prop_map(Step::Floor),
         1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
     ]
@@ -61,6 +72,54 @@ struct Flags {
     talking: bool,
     floor: bool,
     energy: u16,
+    controls: Controls,
+}
+
+/// What operators set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Controls {
+    held: bool,
+    volume_in: Volume,
+    volume_out: Volume,
+    energy_level: u16,
+    agc: bool,
+    denoise: bool,
+}
+
+impl Controls {
+    fn of(settings: &Settings) -> Controls {
+        Controls {
+            held: false,
+            volume_in: Volume::default(),
+            volume_out: Volume::default(),
+            energy_level: settings.energy_level,
+            agc: settings.auto_gain,
+            denoise: settings.denoise,
+        }
+    }
+
+    fn shown(state: &ParticipantState) -> Controls {
+        Controls {
+            held: state.held,
+            volume_in: state.volume_in,
+            volume_out: state.volume_out,
+            energy_level: state.energy_level,
+            agc: state.agc,
+            denoise: state.denoise,
+        }
+    }
+}
+
+/// A control that sets a value, as a step names it.
+fn setting(which: u8, id: ParticipantId, value: u8) -> Control {
+    let volume = Volume::from_level(i64::from(value)).expect("a level");
+    match which {
+        0 => Control::SetVolumeIn(id, volume),
+        1 => Control::SetVolumeOut(id, volume),
+        2 => Control::SetEnergy(id, u16::from(value)),
+        3 => Control::SetAgc(id, value > 1),
+        _ => Control::SetDenoise(id, value > 1),
+    }
 }
 
 /// The reference: a plain account of the rules, without events and effects.
@@ -69,9 +128,25 @@ struct Model {
     settings: Settings,
     held: BTreeMap<ParticipantId, (bool, Entry)>,
     present: BTreeMap<ParticipantId, Flags>,
+    records: BTreeMap<(ParticipantId, ParticipantId), Relationship>,
     locked: bool,
     started: bool,
     ended: bool,
+}
+
+impl Leg {
+    /// A leg in the mix before any effect: neither levelled nor denoised.
+    fn joined(settings: &Settings) -> Leg {
+        Leg {
+            muted: false,
+            deaf: false,
+            controls: Controls {
+                agc: false,
+                denoise: false,
+                ..Controls::of(settings)
+            },
+        }
+    }
 }
 
 impl Model {
@@ -105,6 +180,7 @@ impl Model {
             Entry::DialOut { muted, deaf, .. } => (muted, deaf),
         };
         let ghost = entry.is_ghost();
+        let controls = Controls::of(&self.settings);
         self.present.insert(
             id,
             Flags {
@@ -115,6 +191,7 @@ impl Model {
                 talking: false,
                 floor: false,
                 energy: 0,
+                controls,
             },
         );
         self.started = true;
@@ -143,6 +220,7 @@ impl Model {
 
     fn leave(&mut self, id: ParticipantId) -> Result<(), Refusal> {
         let known = self.present.remove(&id).is_some();
+        self.records.retain(|&(one, other), _| one != id && other != id);
         self.gone(known, id)
     }
 
@@ -158,10 +236,13 @@ impl Model {
         if !self.started {
             return Err(Refusal::NotRunning);
         }
-        let mute = |flags: &mut Flags| {
-            flags.muted = true;
+        let quieten = |flags: &mut Flags| {
             flags.talking = false;
             flags.floor = false;
+        };
+        let mute = |flags: &mut Flags| {
+            flags.muted = true;
+            quieten(flags);
         };
         match control {
             Control::Mute(id) => self.with(id, mute),
@@ -169,12 +250,28 @@ impl Model {
             Control::Deaf(id) => self.with(id, |flags| flags.deaf = true),
             Control::Undeaf(id) => self.with(id, |flags| flags.deaf = false),
             Control::Kick(id) => self.leave(id),
+            Control::Hold(id) => self.with(id, |flags| {
+                flags.controls.held = true;
+                quieten(flags);
+            }),
+            Control::Unhold(id) => self.with(id, |flags| flags.controls.held = false),
+            Control::SetVolumeIn(id, volume) => self.with(id, |flags| flags.controls.volume_in = volume),
+            Control::SetVolumeOut(id, volume) => self.with(id, |flags| flags.controls.volume_out = volume),
+            Control::SetEnergy(id, level) => self.with(id, |flags| flags.controls.energy_level = level),
+            Control::SetAgc(id, on) => self.with(id, |flags| flags.controls.agc = on),
+            Control::SetDenoise(id, on) => self.with(id, |flags| flags.controls.denoise = on),
+            Control::Relate {
+                participant,
+                other,
+                relationship,
+            } => self.relate(participant, other, relationship),
             Control::MuteAll => self.members(mute),
             Control::UnmuteAll => self.members(|flags| flags.muted = false),
             Control::DeafAll => self.members(|flags| flags.deaf = true),
             Control::UndeafAll => self.members(|flags| flags.deaf = false),
             Control::KickAll => {
                 self.present.clear();
+                self.records.clear();
                 self.ended = self.held.is_empty();
                 Ok(())
             }
@@ -187,6 +284,34 @@ impl Model {
                 Ok(())
             }
         }
+    }
+
+    fn relate(
+        &mut self,
+        one: ParticipantId,
+        other: ParticipantId,
+        relationship: Relationship,
+    ) -> Result<(), Refusal> {
+        self.with(other, |_| ())?;
+        self.with(one, |_| ())?;
+        if one == other {
+            return Err(Refusal::RelatedToSelf(one));
+        }
+        self.records.insert((one, other), relationship);
+        Ok(())
+    }
+
+    /// Returns every ordered pair of which the listener, second, does not hear the talker.
+    fn unheard(&self) -> BTreeSet<(ParticipantId, ParticipantId)> {
+        let pairs = self
+            .records
+            .iter()
+            .filter_map(|(&(one, other), record)| match record {
+                Relationship::Mute => Some((one, other)),
+                Relationship::Deaf => Some((other, one)),
+                Relationship::Clear => None,
+            });
+        pairs.collect()
     }
 
     fn members(&mut self, change: impl Fn(&mut Flags)) -> Result<(), Refusal> {
@@ -205,7 +330,7 @@ impl Model {
             return Err(Refusal::UnknownParticipant(id));
         }
         for (&id, flags) in &mut self.present {
-            flags.floor = Some(id) == holder && !flags.muted;
+            flags.floor = Some(id) == holder && !flags.muted && !flags.controls.held && !flags.ghost;
         }
         Ok(())
     }
@@ -221,6 +346,14 @@ impl Model {
     }
 }
 
+/// What the media plane does with one leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leg {
+    muted: bool,
+    deaf: bool,
+    controls: Controls,
+}
+
 /// The conference under test, the model, and what an observer made of the outputs.
 struct Trial {
     conference: Conference,
@@ -228,8 +361,10 @@ struct Trial {
     given: Vec<ParticipantId>,
     seconds: u64,
     reading: Option<Snapshot>,
-    /// Mute and deaf as the performed effects left them.
-    performed: BTreeMap<ParticipantId, (bool, bool)>,
+    /// The legs as the performed effects left them.
+    performed: BTreeMap<ParticipantId, Leg>,
+    /// (talker, listener), as the performed effects left it.
+    unheard: BTreeSet<(ParticipantId, ParticipantId)>,
     added: BTreeSet<ParticipantId>,
     deleted: BTreeSet<ParticipantId>,
     destroyed: bool,
@@ -250,6 +385,7 @@ impl Trial {
                 settings: Settings::default(),
                 held: BTreeMap::new(),
                 present: BTreeMap::new(),
+                records: BTreeMap::new(),
                 locked: false,
                 started: false,
                 ended: false,
@@ -258,6 +394,7 @@ impl Trial {
             seconds: 0,
             reading: None,
             performed: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             added: BTreeSet::new(),
             deleted: BTreeSet::new(),
             destroyed: false,
@@ -306,7 +443,21 @@ impl Trial {
                     Control::Deaf(id),
                     Control::Undeaf(id),
                     Control::Kick(id),
+                    Control::Hold(id),
+                    Control::Unhold(id),
                 ][usize::from(which)];
+                (Command::Control(control), self.model.control(control))
+            }
+            Step::Set(which, who, value) => {
+                let control = setting(which, self.id(who), value);
+                (Command::Control(control), self.model.control(control))
+            }
+            Step::Relate(one, other, relationship) => {
+                let control = Control::Relate {
+                    participant: self.id(one),
+                    other: self.id(other),
+                    relationship,
+                };
                 (Command::Control(control), self.model.control(control))
             }
             Step::Bulk(which) => {
@@ -324,9 +475,9 @@ impl Trial {
             }
             Step::Talking(who, talking) => {
                 let participant = self.id(who);
-                let expected = self
-                    .model
-                    .with(participant, |flags| flags.talking = talking && !flags.muted);
+                let expected = self.model.with(participant, |flags| {
+                    flags.talking = talking && !flags.muted && !flags.controls.held;
+                });
                 (Command::Talking { participant, talking }, expected)
             }
             Step::Energy(who, score) => {
@@ -340,6 +491,7 @@ impl Trial {
                 limit,
                 join_muted,
                 join_deaf,
+                improved,
             } => {
                 let settings = Settings {
                     max_participants: limit,
@@ -347,6 +499,8 @@ impl Trial {
                         join_muted,
                         join_deaf,
                     },
+                    auto_gain: improved,
+                    denoise: improved,
                     ..Settings::default()
                 };
                 let expected = if self.model.ended {
@@ -404,15 +558,25 @@ impl Trial {
             Some(reading) => reading.follow(event).expect("events follow without gaps"),
         }
         if let Some(state) = &event.participant {
-            assert!(!(state.muted && state.talking), "muted and talking: {event:?}");
+            assert!(
+                !(state.is_silenced() && state.talking),
+                "silent and talking: {event:?}"
+            );
         }
         match (event.kind, &event.participant) {
             (EventKind::AddMember, Some(state)) => {
                 assert!(self.added.insert(state.id), "add-member twice");
-                self.performed.insert(state.id, (state.muted, state.deaf));
+                let leg = self
+                    .performed
+                    .entry(state.id)
+                    .or_insert_with(|| Leg::joined(&self.model.settings));
+                (leg.muted, leg.deaf) = (state.muted, state.deaf);
             }
             (EventKind::DelMember(_), Some(state)) => {
                 assert!(self.added.contains(&state.id) && self.deleted.insert(state.id));
+                self.performed.remove(&state.id);
+                self.unheard
+                    .retain(|&(talker, listener)| talker != state.id && listener != state.id);
             }
             (EventKind::ConferenceDestroy, None) => {
                 assert_eq!(self.added, self.deleted, "somebody was still in");
@@ -428,26 +592,73 @@ impl Trial {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::SetMuted { participant, muted } => {
-                let (known, _) = self.performed.get_mut(&participant).expect("a leg in the mix");
-                assert_ne!(
-                    std::mem::replace(known, muted),
-                    muted,
-                    "an effect that changes nothing"
-                );
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.muted, muted) != muted
+                });
             }
             Effect::SetDeaf { participant, deaf } => {
-                let (_, known) = self.performed.get_mut(&participant).expect("a leg in the mix");
-                assert_ne!(
-                    std::mem::replace(known, deaf),
-                    deaf,
-                    "an effect that changes nothing"
-                );
+                self.tell(participant, |leg| std::mem::replace(&mut leg.deaf, deaf) != deaf);
             }
+            Effect::SetHeld { participant, held } => {
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.controls.held, held) != held
+                });
+            }
+            Effect::SetVolumeIn { participant, volume } => {
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.controls.volume_in, volume) != volume
+                });
+            }
+            Effect::SetVolumeOut { participant, volume } => {
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.controls.volume_out, volume) != volume
+                });
+            }
+            Effect::SetEnergyLevel { participant, level } => {
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.controls.energy_level, level) != level
+                });
+            }
+            Effect::SetAgc { participant, on } => {
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.controls.agc, on) != on
+                });
+            }
+            Effect::SetDenoise { participant, on } => {
+                self.tell(participant, |leg| {
+                    std::mem::replace(&mut leg.controls.denoise, on) != on
+                });
+            }
+            Effect::SetHeard(hearing) => self.set_heard(hearing),
             Effect::HangUp { participant, .. } => {
-                assert!(self.performed.remove(&participant).is_some(), "hung up twice");
+                assert!(self.performed.contains_key(&participant), "hung up twice");
             }
             Effect::Destroy => assert!(self.conference.is_ended()),
         }
+    }
+
+    /// Changes a leg, which is in the mix or about to be announced.
+    fn tell(&mut self, participant: ParticipantId, change: impl FnOnce(&mut Leg) -> bool) {
+        let leg = self
+            .performed
+            .entry(participant)
+            .or_insert_with(|| Leg::joined(&self.model.settings));
+        assert!(change(leg), "an effect that changes nothing");
+    }
+
+    fn set_heard(&mut self, hearing: Hearing) {
+        let Hearing {
+            talker,
+            listener,
+            heard,
+        } = hearing;
+        assert!(self.performed.contains_key(&talker) && self.performed.contains_key(&listener));
+        let changed = if heard {
+            self.unheard.remove(&(talker, listener))
+        } else {
+            self.unheard.insert((talker, listener))
+        };
+        assert!(changed, "an effect that changes nothing");
     }
 
     fn compare(&self) {
@@ -470,17 +681,28 @@ impl Trial {
                     talking: state.talking,
                     floor: state.floor,
                     energy: state.current_energy,
+                    controls: Controls::shown(state),
                 };
                 (state.id, flags)
             })
             .collect();
         assert_eq!(flags, self.model.present);
         for state in &fresh.participants {
-            assert_eq!(
-                self.performed[&state.id],
-                (state.muted, state.deaf),
-                "the legs do what is shown"
-            );
+            let shown = Leg {
+                muted: state.muted,
+                deaf: state.deaf,
+                controls: Controls::shown(state),
+            };
+            assert_eq!(self.performed[&state.id], shown, "the legs do what is shown");
+        }
+        assert_eq!(self.unheard, self.model.unheard(), "who does not hear whom");
+        for talker in &fresh.participants {
+            for listener in &fresh.participants {
+                assert_eq!(
+                    self.conference.hears(listener.id, talker.id),
+                    !self.unheard.contains(&(talker.id, listener.id))
+                );
+            }
         }
         let mut reading = self
             .reading

@@ -120,6 +120,10 @@ pub fn settings(document: &Document) -> Settings {
             .integer("interval")
             .filter(|interval: &u16| interval.is_multiple_of(10))
             .unwrap_or(defaults.interval_ms),
+        comfort_noise: profile.integer("comfort-noise").unwrap_or(defaults.comfort_noise),
+        duck_db: profile.integer("duck-db").unwrap_or(defaults.duck_db),
+        auto_gain: profile.flag("auto-gain").unwrap_or(defaults.auto_gain),
+        denoise: profile.flag("denoise").unwrap_or(defaults.denoise),
     }
 }
 
@@ -160,6 +164,10 @@ impl<'a> Profile<'a> {
 
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.inline?.get(key)
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        self.get(key).and_then(Value::as_bool)
     }
 
     fn integer<T: TryFrom<i64>>(&self, key: &str) -> Option<T> {
@@ -333,7 +341,10 @@ mod tests {
         let full = of(json!({
             "name": "Board", "max_participants": 5,
             "member": {"join_muted": false, "join_deaf": true}, "moderator": {"join_muted": true},
-            "profile": {"max-members": 9, "rate": 16000, "interval": 30, "energy-level": 0}
+            "profile": {
+                "max-members": 9, "rate": 16000, "interval": 30, "energy-level": 0, "comfort-noise": 0, "duck-db": 12,
+                "auto-gain": true, "denoise": true
+            }
         }));
         assert_eq!(full.name, "Board");
         assert_eq!(full.max_participants, Some(5));
@@ -355,6 +366,8 @@ mod tests {
             (full.rate_hz, full.interval_ms, full.energy_level),
             (Some(16000), 30, 0)
         );
+        assert_eq!((full.comfort_noise, full.duck_db), (0, 12));
+        assert!(full.auto_gain && full.denoise);
         let table = [
             (json!({"profile": {"max-members": 9}}), Some(9)),
             (

@@ -24,6 +24,7 @@
 //! assert!(voice[0] < 50 && voice[159] == 500);
 //! ```
 
+mod detector;
 mod dtmf;
 mod gain;
 mod gate;
@@ -35,6 +36,7 @@ mod talking;
 mod timescale;
 pub mod tone;
 
+pub use detector::{DtmfDetector, DtmfSound};
 pub use dtmf::{DTMF_COLUMNS_HZ, DTMF_ROWS_HZ, DtmfSymbol};
 pub use gain::{GAIN_RAMP_MS, GAIN_RANGE_DB, Gain, volume_level_db};
 pub use gate::{CLOSE_AFTER_MS, FADE_MS, GateFrame, TalkGate};

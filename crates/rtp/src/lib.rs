@@ -7,7 +7,8 @@
 //! - [`SourceGuard`] decides which addresses are listened to and sent to: no takeover of audio, no reflector.
 //! - [`Playout`] holds packets until they are due, by media time; see [`jitter`] for its rules and for the loop of a leg.
 //! - [`ReceptionStatistics`] counts loss, jitter, duplicates and reordering as RTCP reports them.
-//! - [`TelephoneEventReceiver`] assembles DTMF digits.
+//! - [`TelephoneEventReceiver`] assembles DTMF digits, [`TelephoneEventSender`] sends them, [`DtmfMerger`] lets a press through once
+//!   that comes in several ways.
 //! - [`rtcp`] reads and writes reports.
 //!
 //! # What it does not do
@@ -44,10 +45,11 @@
 //!
 //! # Standards
 //! RFC 3550 §5.1 (packets), §6 (RTCP, without the bandwidth rules of large sessions), A.1, A.3, A.8 (statistics); RFC 3551 §4.1
-//! (marker); RFC 4733 (telephone-event, receiving); RFC 5506 (reduced-size RTCP, receiving); RFC 5761 §4 (RTP and RTCP on one
+//! (marker); RFC 4733 (telephone-event); RFC 5506 (reduced-size RTCP, receiving); RFC 5761 §4 (RTP and RTCP on one
 //! port); RFC 8285 (header extensions, reading).
 
 pub mod burst;
+pub mod dtmf;
 pub mod ids;
 pub mod jitter;
 pub mod packet;
@@ -59,6 +61,7 @@ pub mod statistics;
 pub mod telephone_event;
 
 pub use burst::{BurstMeter, BurstReport};
+pub use dtmf::{DtmfMerger, DtmfSource};
 pub use ids::{
     ClockRate, ExtendedSequenceNumber, PayloadType, PayloadTypes, RtpTimestamp, SequenceNumber, Ssrc,
 };
@@ -69,4 +72,4 @@ pub use packet::{RtpError, RtpHeader, RtpPacket, is_rtcp};
 pub use sender::RtpSender;
 pub use source_guard::{IpNet, Latch, RejectReason, SendBlocked, SourceGuard, SourceRules, Verdict};
 pub use statistics::{Reception, ReceptionStatistics, ReceptionTotals};
-pub use telephone_event::{DtmfDigit, DtmfEnd, DtmfEvent, TelephoneEventReceiver};
+pub use telephone_event::{DtmfDigit, DtmfEnd, DtmfEvent, TelephoneEventReceiver, TelephoneEventSender};

@@ -43,12 +43,28 @@ impl RtpSender {
             timestamp: self.timestamp,
             ssrc: self.ssrc,
         };
-        self.sequence_number = self.sequence_number.next();
         self.timestamp = self.timestamp.wrapping_add(samples);
-        self.packets = self.packets.wrapping_add(1);
-        self.octets = self
-            .octets
-            .wrapping_add(u32::try_from(payload_len).unwrap_or(u32::MAX));
+        self.count(payload_len);
+        header
+    }
+
+    /// Returns the header of a packet whose `timestamp` is not the media time: a telephone-event (RFC 4733 §2.1 keeps it in this
+    /// stream's sequence). Media time does not move.
+    pub fn event_packet(
+        &mut self,
+        payload_type: PayloadType,
+        timestamp: RtpTimestamp,
+        marker: bool,
+        payload_len: usize,
+    ) -> RtpHeader {
+        let header = RtpHeader {
+            marker,
+            payload_type,
+            sequence_number: self.sequence_number,
+            timestamp,
+            ssrc: self.ssrc,
+        };
+        self.count(payload_len);
         header
     }
 
@@ -86,6 +102,14 @@ impl RtpSender {
     #[must_use]
     pub const fn octets(&self) -> u32 {
         self.octets
+    }
+
+    fn count(&mut self, payload_len: usize) {
+        self.sequence_number = self.sequence_number.next();
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self
+            .octets
+            .wrapping_add(u32::try_from(payload_len).unwrap_or(u32::MAX));
     }
 }
 

@@ -1,4 +1,4 @@
-//! DTMF digits in RTP (RFC 4733, receiving side). Owns the assembly of one event from its packets; knows no dial plan.
+//! DTMF digits in RTP (RFC 4733). Owns the assembly of one event from its packets; sending stands in `send`. Knows no dial plan.
 //!
 //! All packets of one event carry the timestamp of its start, so the timestamp is the event's key: start packets,
 //! updates, the usual three end packets and any duplicate or reordered copy are one digit. A digit is reported once, when
@@ -9,8 +9,12 @@ use crate::ids::{ClockRate, RtpTimestamp, Ssrc};
 use crate::packet::RtpPacket;
 
 mod fuzz;
+mod send;
 
 pub use fuzz::fuzz_telephone_event;
+pub use send::{
+    EventPacket, EventSlot, MAX_DIGIT_MS, MAX_QUEUED_DIGITS, MIN_DIGIT_MS, QueueFull, TelephoneEventSender,
+};
 
 /// Silence after which an event without an end packet is taken as ended: four updates at the usual 50 ms.
 pub const END_TIMEOUT_NS: u64 = 200_000_000;
@@ -197,6 +201,23 @@ impl TelephoneEventReceiver {
                 Some(event.report(self.clock_rate, DtmfEnd::Timeout))
             }
         }
+    }
+
+    /// The digit that sounds at `now_ns` as far as is known: its audio is not for the mix. From the first packet of an event until
+    /// one says that it ended, or until [`END_TIMEOUT_NS`] after the last.
+    #[must_use]
+    pub fn sounding(&self, now_ns: u64) -> Option<DtmfDigit> {
+        self.event
+            .filter(|event| event.progress == Progress::Sounding)
+            .filter(|event| now_ns.saturating_sub(event.last_arrival_ns) < END_TIMEOUT_NS)
+            .map(|event| event.digit)
+    }
+
+    /// Forgets the event being assembled, for a new clock; counters stay.
+    pub fn restart(&mut self, clock_rate: ClockRate) {
+        self.clock_rate = clock_rate;
+        self.ssrc = None;
+        self.event = None;
     }
 
     /// Packets by kind since construction.

@@ -6,17 +6,28 @@ use std::sync::{Arc, Mutex};
 use confab_media::{ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId};
 use tokio::sync::Semaphore;
 
-use crate::conferences::media::MixPlane;
+use crate::conferences::media::{LegSetting, MixPlane};
 
 /// What was done to the plane, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Created(ConferenceAudioId),
     Closed(ConferenceAudioId),
-    Joined { leg: LegId, muted: bool, deaf: bool },
+    Joined {
+        leg: LegId,
+        muted: bool,
+        deaf: bool,
+    },
     Left(LegId),
     Muted(LegId, bool),
     Deaf(LegId, bool),
+    Set(LegId, LegSetting),
+    Heard {
+        mix: ConferenceAudioId,
+        talker: LegId,
+        listener: LegId,
+        heard: bool,
+    },
 }
 
 #[derive(Clone, Default)]
@@ -141,5 +152,24 @@ impl MixPlane for FakePlane {
 
     async fn set_deaf(leg: &FakeLeg, deaf: bool) -> Result<(), ControlError> {
         leg.told(Act::Deaf(leg.id, deaf)).await
+    }
+
+    async fn set(leg: &FakeLeg, setting: LegSetting) -> Result<(), ControlError> {
+        leg.told(Act::Set(leg.id, setting)).await
+    }
+
+    async fn set_heard(
+        mix: &FakeMix,
+        talker: &FakeLeg,
+        listener: &FakeLeg,
+        heard: bool,
+    ) -> Result<(), ControlError> {
+        let act = Act::Heard {
+            mix: mix.id,
+            talker: talker.id,
+            listener: listener.id,
+            heard,
+        };
+        listener.told(act).await
     }
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use confab_conference::{
     AccountId, Caller, ConferenceId, Control, Entry, Event, EventKind, LeaveCause, ParticipantId, Refusal,
-    Role, RoleSettings, Settings, Snapshot,
+    Relationship, Role, RoleSettings, Settings, Snapshot, Volume,
 };
 use tokio::sync::mpsc;
 
 use self::fake::{Act, FakeLeg, FakePlane};
 use super::bus::Subscription;
+use super::media::LegSetting;
 use super::{EventBus, HangUp, MediaDispatch, Participant, Registry, Seat};
 
 /// A registry over the fake plane, with a subscriber on its bus.
@@ -209,6 +210,7 @@ async fn a_control_is_done_and_published_before_it_is_answered() {
     let (id, leg) = (guest.id(), guest.leg.id);
     house.events_to("add-member").await;
     house.media.log.take();
+    let quiet = Volume::from_level(-4).expect("a level");
     let rows = [
         (Control::Mute(id), Act::Muted(leg, true), EventKind::MuteMember),
         (
@@ -222,6 +224,36 @@ async fn a_control_is_done_and_published_before_it_is_answered() {
             Act::Deaf(leg, false),
             EventKind::UndeafMember,
         ),
+        (
+            Control::Hold(id),
+            Act::Set(leg, LegSetting::Held(true)),
+            EventKind::HoldMember,
+        ),
+        (
+            Control::SetVolumeIn(id, quiet),
+            Act::Set(leg, LegSetting::VolumeIn(quiet)),
+            EventKind::VolumeInMember,
+        ),
+        (
+            Control::SetVolumeOut(id, quiet),
+            Act::Set(leg, LegSetting::VolumeOut(quiet)),
+            EventKind::VolumeOutMember,
+        ),
+        (
+            Control::SetEnergy(id, 500),
+            Act::Set(leg, LegSetting::EnergyLevel(500)),
+            EventKind::EnergyLevelMember,
+        ),
+        (
+            Control::SetAgc(id, true),
+            Act::Set(leg, LegSetting::Agc(true)),
+            EventKind::AgcMember,
+        ),
+        (
+            Control::SetDenoise(id, true),
+            Act::Set(leg, LegSetting::Denoise(true)),
+            EventKind::DenoiseMember,
+        ),
     ];
     for (control, act, kind) in rows {
         assert_eq!(house.control(control).await, Ok(()));
@@ -233,6 +265,44 @@ async fn a_control_is_done_and_published_before_it_is_answered() {
         house.control(Control::Mute(stranger)).await,
         Err(Refusal::UnknownParticipant(stranger))
     );
+}
+
+#[tokio::test]
+async fn relations_reach_the_mix_and_nobody_else() {
+    let mut house = House::new();
+    let (a, b) = (house.guest().await, house.guest().await);
+    let Some(Act::Created(mix)) = house.media.log.take().first().copied() else {
+        panic!("no mix")
+    };
+    let relate = |relationship| Control::Relate {
+        participant: a.id(),
+        other: b.id(),
+        relationship,
+    };
+    let heard = |talker: &Guest, listener: &Guest, heard| Act::Heard {
+        mix,
+        talker: talker.leg.id,
+        listener: listener.leg.id,
+        heard,
+    };
+    let rows = [
+        (Relationship::Clear, vec![]),
+        (Relationship::Mute, vec![heard(&a, &b, false)]),
+        (
+            Relationship::Deaf,
+            vec![heard(&a, &b, true), heard(&b, &a, false)],
+        ),
+        (Relationship::Clear, vec![heard(&b, &a, true)]),
+    ];
+    for (relationship, acts) in rows {
+        assert_eq!(house.control(relate(relationship)).await, Ok(()));
+        let mut done = house.media.log.take();
+        done.sort_by_key(|act| matches!(act, Act::Heard { heard: false, .. }));
+        assert_eq!(done, acts, "{relationship:?}");
+    }
+    house.control(Control::Lock).await.expect("it runs");
+    house.events_to("add-member").await;
+    assert_eq!(house.events_to("lock").await, ["add-member", "lock"]);
 }
 
 #[tokio::test]

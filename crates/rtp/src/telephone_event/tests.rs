@@ -230,3 +230,31 @@ fn keys_and_codes_agree() {
     assert_eq!(DtmfDigit::from_key('x'), None);
     assert_eq!(DtmfDigit::from_key('é'), None);
 }
+
+#[test]
+fn a_digit_sounds_from_its_first_packet_to_its_end() {
+    let mut phone = Phone::new();
+    assert_eq!(phone.receiver.sounding(0), None);
+    phone.event('8', 500, 160, false);
+    assert_eq!(
+        phone.receiver.sounding(phone.now_ns).map(DtmfDigit::key),
+        Some('8')
+    );
+    assert_eq!(
+        phone.receiver.sounding(phone.now_ns + END_TIMEOUT_NS),
+        None,
+        "its end was lost"
+    );
+    phone.event('8', 500, 320, true);
+    assert_eq!(phone.receiver.sounding(phone.now_ns), None);
+}
+
+#[test]
+fn durations_are_in_units_of_the_event_clock() {
+    for (hz, duration, expected_ms) in [(8000, 800, 100), (16_000, 1600, 100), (48_000, 4800, 100)] {
+        let mut phone = Phone::new();
+        phone.receiver.restart(ClockRate::new(hz).unwrap());
+        phone.event('4', 500, duration, true);
+        assert_eq!(phone.heard[0].duration_ms, expected_ms, "{hz} Hz");
+    }
+}

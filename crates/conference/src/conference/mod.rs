@@ -1,13 +1,16 @@
 //! Owns one running conference: its roster, its reservations, its lock and its event sequence. Never performs the
 //! effects it asks for.
 
+mod control;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::relation::Relations;
 use crate::{
-    Caller, Command, Control, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
-    Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot,
+    Caller, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause, Output,
+    ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot, Volume,
 };
 
 /// Where an instance stands in its life.
@@ -36,6 +39,8 @@ pub struct JoinFlags {
     pub muted: bool,
     /// He hears silence from his first frame on.
     pub deaf: bool,
+    /// He never has the floor.
+    pub ghost: bool,
 }
 
 /// One instance of a conference.
@@ -50,6 +55,7 @@ pub struct Conference {
     sequence: u64,
     reservations: BTreeMap<ParticipantId, Reservation>,
     roster: BTreeMap<ParticipantId, ParticipantState>,
+    relations: Relations,
     outputs: VecDeque<Output>,
 }
 
@@ -65,6 +71,7 @@ impl Conference {
             sequence: 0,
             reservations: BTreeMap::new(),
             roster: BTreeMap::new(),
+            relations: Relations::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -91,7 +98,13 @@ impl Conference {
         self.roster.keys().copied()
     }
 
-    /// Returns the mute and deaf flags with which the reservation `id` would join, so that its leg can be put into the
+    /// Returns whether the listener's relations and the talker's let him hear the talker. Mute, deaf and hold are not
+    /// asked.
+    pub fn hears(&self, listener: ParticipantId, talker: ParticipantId) -> bool {
+        self.relations.hears(listener, talker)
+    }
+
+    /// Returns the flags with which the reservation `id` would join, so that its leg can be put into the
     /// mix before the join is announced.
     pub fn join_flags(&self, id: ParticipantId) -> Result<JoinFlags, Refusal> {
         self.alive()?;
@@ -179,6 +192,18 @@ impl Conference {
         }
         let state = self.entering(id, reservation, wall);
         self.roster.insert(id, state.clone());
+        if state.agc {
+            self.ask(Effect::SetAgc {
+                participant: id,
+                on: true,
+            });
+        }
+        if state.denoise {
+            self.ask(Effect::SetDenoise {
+                participant: id,
+                on: true,
+            });
+        }
         self.publish(wall, EventKind::AddMember, Some(state.clone()));
         Ok(state)
     }
@@ -206,51 +231,8 @@ impl Conference {
         Ok(())
     }
 
-    /// Performs an operator's control.
-    pub fn control(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
-        self.running()?;
-        match control {
-            Control::Mute(id) => self.set_muted(wall, id, true)?,
-            Control::Unmute(id) => self.set_muted(wall, id, false)?,
-            Control::Deaf(id) => self.set_deaf(wall, id, true)?,
-            Control::Undeaf(id) => self.set_deaf(wall, id, false)?,
-            Control::Kick(id) => self.expel(wall, id, LeaveCause::Kicked)?,
-            Control::MuteAll => {
-                for id in self.members_with(|state| !state.muted) {
-                    self.set_muted(wall, id, true)?;
-                }
-            }
-            Control::UnmuteAll => {
-                for id in self.members_with(|state| state.muted) {
-                    self.set_muted(wall, id, false)?;
-                }
-            }
-            Control::DeafAll => {
-                for id in self.members_with(|state| !state.deaf) {
-                    self.set_deaf(wall, id, true)?;
-                }
-            }
-            Control::UndeafAll => {
-                for id in self.members_with(|state| state.deaf) {
-                    self.set_deaf(wall, id, false)?;
-                }
-            }
-            Control::KickAll => self.expel_all(wall, LeaveCause::Kicked),
-            Control::Lock => {
-                self.locked = true;
-                self.publish(wall, EventKind::Lock, None);
-            }
-            Control::Unlock => {
-                self.locked = false;
-                self.publish(wall, EventKind::Unlock, None);
-            }
-        }
-        self.end_if_empty(wall);
-        Ok(())
-    }
-
-    /// Takes note that a participant started or stopped talking. Reports about a muted participant, and reports of
-    /// what is known, change nothing.
+    /// Takes note that a participant started or stopped talking. Reports about a participant who is muted or held, and
+    /// reports of what is known, change nothing.
     pub fn talking(
         &mut self,
         wall: GregorianSeconds,
@@ -259,7 +241,7 @@ impl Conference {
     ) -> Result<(), Refusal> {
         self.alive()?;
         let participant = self.find(id)?;
-        if participant.talking == talking || (talking && participant.muted) {
+        if participant.talking == talking || (talking && participant.is_silenced()) {
             return Ok(());
         }
         participant.talking = talking;
@@ -280,36 +262,40 @@ impl Conference {
         Ok(())
     }
 
-    /// Takes note that the floor has passed, by the mixer's judgement, to `holder`. A muted participant cannot have it:
-    /// reported for him, the floor is free.
+    /// Takes note that the floor has passed, by the mixer's judgement, to `holder`. Neither somebody muted or held nor a
+    /// ghost can have it: reported for him, the floor is free.
     pub fn pass_floor(
         &mut self,
         wall: GregorianSeconds,
         holder: Option<ParticipantId>,
     ) -> Result<(), Refusal> {
         self.alive()?;
-        let muted = holder
-            .map(|id| self.find(id).map(|participant| participant.muted))
+        let fit = holder
+            .map(|id| self.find(id).map(|participant| participant.may_have_floor()))
             .transpose()?;
-        let holder = holder.filter(|_| muted == Some(false));
+        let holder = holder.filter(|_| fit == Some(true));
         self.show_floor(wall, holder);
         Ok(())
     }
 
     /// Replaces the settings. Join states apply to later joiners, the limit to later reservations; nobody who is in is
-    /// touched. What the running mix was made with (rate, interval, energy level) stays for this instance.
+    /// touched. What the running mix was made with (rate, interval, energy level, noise, ducking) stays for this instance.
     pub fn update(&mut self, settings: Settings) -> Result<(), Refusal> {
         self.alive()?;
         let Settings {
             energy_level,
             rate_hz,
             interval_ms,
+            comfort_noise,
+            duck_db,
             ..
         } = self.settings;
         self.settings = Settings {
             energy_level,
             rate_hz,
             interval_ms,
+            comfort_noise,
+            duck_db,
             ..settings
         };
         Ok(())
@@ -370,9 +356,10 @@ impl Conference {
                 JoinFlags {
                     muted: role.join_muted,
                     deaf: role.join_deaf,
+                    ghost: false,
                 }
             }
-            Entry::DialOut { muted, deaf, .. } => JoinFlags { muted, deaf },
+            Entry::DialOut { muted, deaf, ghost } => JoinFlags { muted, deaf, ghost },
         }
     }
 
@@ -382,8 +369,8 @@ impl Conference {
         reservation: Reservation,
         wall: GregorianSeconds,
     ) -> ParticipantState {
-        let JoinFlags { muted, deaf } = self.flags(&reservation);
-        let Reservation { caller, role, entry } = reservation;
+        let JoinFlags { muted, deaf, ghost } = self.flags(&reservation);
+        let Reservation { caller, role, .. } = reservation;
         ParticipantState {
             id,
             caller,
@@ -395,72 +382,18 @@ impl Conference {
             floor: false,
             energy_level: self.settings.energy_level,
             current_energy: 0,
-            ghost: entry.is_ghost(),
+            ghost,
             waiting: false,
+            held: false,
+            volume_in: Volume::default(),
+            volume_out: Volume::default(),
+            agc: self.settings.auto_gain,
+            denoise: self.settings.denoise,
         }
     }
 
     fn find(&mut self, id: ParticipantId) -> Result<&mut ParticipantState, Refusal> {
         self.roster.get_mut(&id).ok_or(Refusal::UnknownParticipant(id))
-    }
-
-    fn members_with(&self, wanted: impl Fn(&ParticipantState) -> bool) -> Vec<ParticipantId> {
-        self.roster
-            .values()
-            .filter(|state| state.role == Role::Member && wanted(state))
-            .map(|state| state.id)
-            .collect()
-    }
-
-    fn set_muted(&mut self, wall: GregorianSeconds, id: ParticipantId, muted: bool) -> Result<(), Refusal> {
-        let participant = self.find(id)?;
-        let changed = participant.muted != muted;
-        participant.muted = muted;
-        let silenced = muted && participant.talking;
-        let had_floor = participant.floor;
-        if silenced {
-            participant.talking = false;
-        }
-        let state = participant.clone();
-        if changed {
-            self.ask(Effect::SetMuted {
-                participant: id,
-                muted,
-            });
-        }
-        let kind = if muted {
-            EventKind::MuteMember
-        } else {
-            EventKind::UnmuteMember
-        };
-        self.publish(wall, kind, Some(state.clone()));
-        if silenced {
-            self.publish(wall, EventKind::StopTalking, Some(state));
-        }
-        if muted && had_floor {
-            self.show_floor(wall, None);
-        }
-        Ok(())
-    }
-
-    fn set_deaf(&mut self, wall: GregorianSeconds, id: ParticipantId, deaf: bool) -> Result<(), Refusal> {
-        let participant = self.find(id)?;
-        let changed = participant.deaf != deaf;
-        participant.deaf = deaf;
-        let state = participant.clone();
-        if changed {
-            self.ask(Effect::SetDeaf {
-                participant: id,
-                deaf,
-            });
-        }
-        let kind = if deaf {
-            EventKind::DeafMember
-        } else {
-            EventKind::UndeafMember
-        };
-        self.publish(wall, kind, Some(state));
-        Ok(())
     }
 
     fn remove(
@@ -470,6 +403,7 @@ impl Conference {
         cause: LeaveCause,
     ) -> Result<(), Refusal> {
         let gone = self.roster.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
+        self.relations.forget(id);
         self.publish(wall, EventKind::DelMember(cause), Some(gone));
         Ok(())
     }

@@ -1,0 +1,92 @@
+//! Nothing after construction allocates: a counting allocator watches a minute of every codec with losses, redundancy, silences
+//! and changes of encoder. libopus works in memory that we give it and on the stack, so it has no part in this.
+#![allow(unsafe_code, reason = "the global allocator trait is unsafe")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use confab_codec::{CodecKind, Coding, ComfortNoise, NoiseDescription, OpusSettings};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn codings() -> Vec<Coding> {
+    let opus = OpusSettings::from_fmtp("useinbandfec=1;usedtx=1");
+    let kinds = [
+        CodecKind::Pcmu,
+        CodecKind::Pcma,
+        CodecKind::G722,
+        CodecKind::L16 {
+            rate_hz: 44_100,
+            channels: 2,
+        },
+        CodecKind::Opus,
+    ];
+    kinds.into_iter().map(|kind| Coding::new(kind, opus)).collect()
+}
+
+#[test]
+fn the_allocator_counts() {
+    let before = ALLOCATIONS.get();
+    drop(Box::new([0_u8; 100]));
+    assert_eq!(ALLOCATIONS.get(), before + 1);
+}
+
+#[test]
+fn a_minute_of_every_codec_allocates_nothing() {
+    for coding in codings() {
+        let kind = coding.kind;
+        let ten_ms = kind.sample_rate_hz() as usize / 100;
+        let pcm: Vec<i16> = (0..6 * ten_ms)
+            .map(|n| (n * n * 31 % 20_011) as i16 - 10_000)
+            .collect();
+        let mut payload = vec![0; kind.max_payload(pcm.len())];
+        let mut heard = vec![0; kind.max_frame_samples()];
+        let (mut encoder, mut other, mut decoder) = (coding.encoder(), coding.encoder(), kind.decoder());
+        let mut noise = ComfortNoise::new(1);
+        let before = ALLOCATIONS.get();
+        for n in 0..1000_usize {
+            let samples = ten_ms * (n % 6 + 1);
+            encoder.set_mix_rate(if n % 200 < 100 { 8000 } else { 48_000 });
+            encoder.set_loss((n / 10 % 20) as u8);
+            let octets = encoder.encode(&pcm[..samples], &mut payload);
+            assert!(octets > 0);
+            let payload = &payload[..octets];
+            match n % 7 {
+                3 => decoder.conceal(&mut heard[..samples]),
+                4 if decoder.decode_fec(payload, &mut heard[..samples]) => {}
+                5 => {
+                    decoder.reset();
+                    noise.describe(NoiseDescription::measure(&heard[..samples], 10));
+                    noise.fill(&mut heard[..samples]);
+                }
+                _ => assert_eq!(decoder.decode(payload, &mut heard), Ok(samples)),
+            }
+            if n % 50 == 0 {
+                assert!(other.copy_state_from(&encoder));
+                std::mem::swap(&mut encoder, &mut other);
+            }
+        }
+        assert_eq!(ALLOCATIONS.get(), before, "{coding:?}");
+    }
+}

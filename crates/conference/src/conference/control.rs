@@ -1,0 +1,234 @@
+//! Owns what operators can do to a running conference. Judges no rights.
+
+use super::Conference;
+use crate::{
+    Control, Effect, EventKind, GregorianSeconds, LeaveCause, ParticipantId, ParticipantState, Refusal,
+    Relationship, Role, Volume,
+};
+
+impl Conference {
+    /// Performs an operator's control.
+    pub fn control(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+        self.running()?;
+        match control {
+            Control::Mute(id) => self.set_muted(wall, id, true)?,
+            Control::Unmute(id) => self.set_muted(wall, id, false)?,
+            Control::Deaf(id) => self.set_deaf(wall, id, true)?,
+            Control::Undeaf(id) => self.set_deaf(wall, id, false)?,
+            Control::Kick(id) => self.expel(wall, id, LeaveCause::Kicked)?,
+            Control::Hold(id) => self.set_held(wall, id, true)?,
+            Control::Unhold(id) => self.set_held(wall, id, false)?,
+            Control::SetVolumeIn(id, volume) => self.set_volume_in(wall, id, volume)?,
+            Control::SetVolumeOut(id, volume) => self.set_volume_out(wall, id, volume)?,
+            Control::SetEnergy(id, level) => self.set_energy(wall, id, level)?,
+            Control::SetAgc(id, on) => self.set_agc(wall, id, on)?,
+            Control::SetDenoise(id, on) => self.set_denoise(wall, id, on)?,
+            Control::Relate {
+                participant,
+                other,
+                relationship,
+            } => self.relate(participant, other, relationship)?,
+            Control::MuteAll
+            | Control::UnmuteAll
+            | Control::DeafAll
+            | Control::UndeafAll
+            | Control::KickAll
+            | Control::Lock
+            | Control::Unlock => self.control_all(wall, control)?,
+        }
+        self.end_if_empty(wall);
+        Ok(())
+    }
+
+    /// Performs a control that names no participant.
+    fn control_all(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+        match control {
+            Control::MuteAll => {
+                for id in self.members_with(|state| !state.muted) {
+                    self.set_muted(wall, id, true)?;
+                }
+            }
+            Control::UnmuteAll => {
+                for id in self.members_with(|state| state.muted) {
+                    self.set_muted(wall, id, false)?;
+                }
+            }
+            Control::DeafAll => {
+                for id in self.members_with(|state| !state.deaf) {
+                    self.set_deaf(wall, id, true)?;
+                }
+            }
+            Control::UndeafAll => {
+                for id in self.members_with(|state| state.deaf) {
+                    self.set_deaf(wall, id, false)?;
+                }
+            }
+            Control::KickAll => self.expel_all(wall, LeaveCause::Kicked),
+            Control::Lock => {
+                self.locked = true;
+                self.publish(wall, EventKind::Lock, None);
+            }
+            Control::Unlock => {
+                self.locked = false;
+                self.publish(wall, EventKind::Unlock, None);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn members_with(&self, wanted: impl Fn(&ParticipantState) -> bool) -> Vec<ParticipantId> {
+        self.roster
+            .values()
+            .filter(|state| state.role == Role::Member && wanted(state))
+            .map(|state| state.id)
+            .collect()
+    }
+
+    fn set_muted(&mut self, wall: GregorianSeconds, id: ParticipantId, muted: bool) -> Result<(), Refusal> {
+        let kind = if muted {
+            EventKind::MuteMember
+        } else {
+            EventKind::UnmuteMember
+        };
+        let effect = Effect::SetMuted {
+            participant: id,
+            muted,
+        };
+        self.change(wall, id, kind, effect, |state| {
+            std::mem::replace(&mut state.muted, muted) != muted
+        })
+    }
+
+    fn set_held(&mut self, wall: GregorianSeconds, id: ParticipantId, held: bool) -> Result<(), Refusal> {
+        let kind = if held {
+            EventKind::HoldMember
+        } else {
+            EventKind::UnholdMember
+        };
+        let effect = Effect::SetHeld {
+            participant: id,
+            held,
+        };
+        self.change(wall, id, kind, effect, |state| {
+            std::mem::replace(&mut state.held, held) != held
+        })
+    }
+
+    fn set_deaf(&mut self, wall: GregorianSeconds, id: ParticipantId, deaf: bool) -> Result<(), Refusal> {
+        let kind = if deaf {
+            EventKind::DeafMember
+        } else {
+            EventKind::UndeafMember
+        };
+        let effect = Effect::SetDeaf {
+            participant: id,
+            deaf,
+        };
+        self.change(wall, id, kind, effect, |state| {
+            std::mem::replace(&mut state.deaf, deaf) != deaf
+        })
+    }
+
+    fn set_volume_in(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        volume: Volume,
+    ) -> Result<(), Refusal> {
+        let effect = Effect::SetVolumeIn {
+            participant: id,
+            volume,
+        };
+        self.change(wall, id, EventKind::VolumeInMember, effect, |state| {
+            std::mem::replace(&mut state.volume_in, volume) != volume
+        })
+    }
+
+    fn set_volume_out(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        volume: Volume,
+    ) -> Result<(), Refusal> {
+        let effect = Effect::SetVolumeOut {
+            participant: id,
+            volume,
+        };
+        self.change(wall, id, EventKind::VolumeOutMember, effect, |state| {
+            std::mem::replace(&mut state.volume_out, volume) != volume
+        })
+    }
+
+    fn set_energy(&mut self, wall: GregorianSeconds, id: ParticipantId, level: u16) -> Result<(), Refusal> {
+        let effect = Effect::SetEnergyLevel {
+            participant: id,
+            level,
+        };
+        self.change(wall, id, EventKind::EnergyLevelMember, effect, |state| {
+            std::mem::replace(&mut state.energy_level, level) != level
+        })
+    }
+
+    fn set_agc(&mut self, wall: GregorianSeconds, id: ParticipantId, on: bool) -> Result<(), Refusal> {
+        let effect = Effect::SetAgc { participant: id, on };
+        self.change(wall, id, EventKind::AgcMember, effect, |state| {
+            std::mem::replace(&mut state.agc, on) != on
+        })
+    }
+
+    fn set_denoise(&mut self, wall: GregorianSeconds, id: ParticipantId, on: bool) -> Result<(), Refusal> {
+        let effect = Effect::SetDenoise { participant: id, on };
+        self.change(wall, id, EventKind::DenoiseMember, effect, |state| {
+            std::mem::replace(&mut state.denoise, on) != on
+        })
+    }
+
+    /// Performs a `change` and announces it, and what follows when it silenced a talker. Asks for its effect when it
+    /// returned that something changed.
+    fn change(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        kind: EventKind,
+        effect: Effect,
+        change: impl FnOnce(&mut ParticipantState) -> bool,
+    ) -> Result<(), Refusal> {
+        let participant = self.find(id)?;
+        let changed = change(participant);
+        let silenced = participant.is_silenced();
+        let stops = silenced && std::mem::replace(&mut participant.talking, false);
+        let state = participant.clone();
+        if changed {
+            self.ask(effect);
+        }
+        self.publish(wall, kind, Some(state.clone()));
+        if stops {
+            self.publish(wall, EventKind::StopTalking, Some(state.clone()));
+        }
+        if silenced && state.floor {
+            self.show_floor(wall, None);
+        }
+        Ok(())
+    }
+
+    /// Replaces one participant's record about another. No event tells it, and no flag of theirs shows it.
+    fn relate(
+        &mut self,
+        participant: ParticipantId,
+        other: ParticipantId,
+        relationship: Relationship,
+    ) -> Result<(), Refusal> {
+        // When both are unknown the other one is told of.
+        for id in [other, participant] {
+            self.find(id)?;
+        }
+        if participant == other {
+            return Err(Refusal::RelatedToSelf(participant));
+        }
+        for hearing in self.relations.set(participant, other, relationship) {
+            self.ask(Effect::SetHeard(hearing));
+        }
+        Ok(())
+    }
+}

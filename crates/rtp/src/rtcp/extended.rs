@@ -222,8 +222,8 @@ pub(super) fn read_blocks(mut body: &[u8], ours: Ssrc) -> ExtendedReport {
                 report.reference_time = reference.map(NtpTimestamp).or(report.reference_time);
             }
             DELAY_SINCE_REFERENCE => {
-                let answer = block.chunks_exact(12).filter_map(read_answer);
-                let about_us = answer.filter(|answer| answer.ssrc == ours).last();
+                let mut answers = block.chunks_exact(12).filter_map(read_answer);
+                let about_us = answers.rfind(|answer| answer.ssrc == ours);
                 report.delay_since_reference = about_us.or(report.delay_since_reference);
             }
             VOIP_METRICS => {

@@ -12,20 +12,25 @@ use crate::query::Query;
 pub(crate) struct Actions<T: 'static> {
     /// Those that this version carries out.
     pub(crate) built: &'static [(&'static str, T)],
+    /// Those that this version refuses because running conferences do not carry them out yet, though it knows what they
+    /// mean.
+    pub(crate) prepared: &'static [(&'static str, T)],
     /// Those that clients may ask for and that this version refuses.
     pub(crate) refused: &'static [&'static str],
 }
 
 impl<T: Copy> Actions<T> {
     fn knows(&self, name: &str) -> bool {
-        self.refused.contains(&name) || self.meaning(name).is_some()
+        self.refuses(name) || self.meaning(name).is_some()
     }
 
-    fn meaning(&self, name: &str) -> Option<T> {
-        self.built
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, meaning)| *meaning)
+    fn refuses(&self, name: &str) -> bool {
+        self.refused.contains(&name) || self.prepared.iter().any(|(known, _)| *known == name)
+    }
+
+    /// Returns the action's name and what it means.
+    fn meaning(&self, name: &str) -> Option<(&'static str, T)> {
+        self.built.iter().find(|(known, _)| *known == name).copied()
     }
 
     /// Returns the names of what this version carries out.
@@ -39,6 +44,8 @@ impl<T: Copy> Actions<T> {
 pub(crate) struct Requested<T> {
     /// What it means.
     pub(crate) action: T,
+    /// Its name.
+    pub(crate) name: &'static str,
     /// Its arguments; `None` when the request has no place for them.
     pub(crate) arguments: Option<Map<String, Value>>,
 }
@@ -75,18 +82,19 @@ pub(crate) fn resolve<T: Copy>(
     let Some((place, value)) = known.or_else(|| named.next()) else {
         return Err(Violation::required("action").into());
     };
-    let Some(action) = value.as_str().and_then(|name| actions.meaning(name)) else {
+    let Some((name, action)) = value.as_str().and_then(|name| actions.meaning(name)) else {
         return Err(refusal(value, actions));
     };
     Ok(Requested {
         action,
+        name,
         arguments: arguments(data, place),
     })
 }
 
 fn refusal<T: Copy>(value: &Value, actions: &Actions<T>) -> ApiError {
     let mut violation = Violation::not_in_list("action", actions.names(), value);
-    if value.as_str().is_some_and(|name| actions.refused.contains(&name)) {
+    if value.as_str().is_some_and(|name| actions.refuses(name)) {
         violation = violation.with_cause("not in this version".into());
     }
     violation.into()
@@ -121,6 +129,7 @@ mod tests {
             ("record", "record"),
             ("dial", "dial"),
         ],
+        prepared: &[("hold", "hold")],
         refused: &["relate"],
     };
 
@@ -241,10 +250,12 @@ mod tests {
             let expected = json!({"action": {"enum": {"message": message, "target": built, "value": value}}});
             assert_eq!(detail(body), expected);
         }
-        assert_eq!(
-            detail(json!({"action": "relate"}))["action"]["enum"]["cause"],
-            "not in this version"
-        );
+        for later in ["relate", "hold"] {
+            assert_eq!(
+                detail(json!({"action": later}))["action"]["enum"]["cause"],
+                "not in this version"
+            );
+        }
         assert!(detail(json!({"data": {}}))["action"]["required"].is_object());
         assert!(detail(json!({}))["data"]["required"].is_object());
     }

@@ -24,6 +24,8 @@ pub(crate) enum ApiError {
     MalformedAccountId(String),
     /// No document, participant or account of this id.
     UnknownId(String),
+    /// A participant named in the arguments of an action is not in the conference.
+    UnknownParticipant(i64),
     /// No account has this API key.
     UnknownApiKey(String),
     /// No route of this path.
@@ -78,6 +80,11 @@ impl ApiError {
                 StatusCode::NOT_FOUND,
                 "bad_identifier",
                 json!({ "message": "bad identifier", "cause": id }),
+            ),
+            ApiError::UnknownParticipant(id) => (
+                StatusCode::NOT_FOUND,
+                "bad_identifier",
+                json!({ "message": "bad identifier", "id": id }),
             ),
             ApiError::UnknownApiKey(key) => (StatusCode::NOT_FOUND, "bad identifier", json!([key])),
             ApiError::UnknownPath => (StatusCode::NOT_FOUND, "not_found", message("not found")),

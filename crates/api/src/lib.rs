@@ -62,6 +62,7 @@
 
 mod action;
 mod answer;
+mod arguments;
 mod body;
 mod dispatch;
 mod error;

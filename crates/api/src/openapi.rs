@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
+use crate::arguments;
 use crate::resource::{conference, participant};
 use crate::route::{Operation, ROUTES, Verb};
 
@@ -129,8 +130,16 @@ fn array(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
+/// Returns the schema of a request for one of these actions, with the arguments of those that take any.
 fn action(names: Value) -> Value {
-    let properties = json!({ "action": { "type": "string", "enum": names } });
+    let mut taken: Vec<&Value> = Vec::new();
+    for name in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
+        taken.extend(arguments::schema_of(name).filter(|schema| !taken.contains(schema)));
+    }
+    let mut properties = json!({ "action": { "type": "string", "enum": names } });
+    if !taken.is_empty() {
+        properties["data"] = json!({ "description": "The action's arguments.", "anyOf": taken });
+    }
     json!({ "type": "object", "required": ["action"], "properties": properties })
 }
 
@@ -405,6 +414,13 @@ fn participant_schema() -> Value {
         "custom_application_vars",
     ];
     properties.extend(typed(&objects, "object"));
+    for (key, what) in [("volume_in", "comes from"), ("volume_out", "goes to")] {
+        let description = format!("Gain of what {what} the participant, in dB.");
+        properties.insert(
+            key.into(),
+            json!({ "type": "number", "description": description, "x-extension": true }),
+        );
+    }
     json!({ "type": "object", "properties": properties })
 }
 

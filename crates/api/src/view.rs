@@ -1,6 +1,6 @@
 //! Owns how live conferences and documents look in JSON: the names of the contract. Never asks anybody for state.
 
-use confab_conference::{GregorianSeconds, ParticipantState, Role, Snapshot};
+use confab_conference::{GregorianSeconds, ParticipantState, Role, Snapshot, Volume};
 use confab_documents::Document;
 use serde_json::{Map, Value, json};
 
@@ -117,6 +117,8 @@ impl Viewpoint<'_> {
         );
         let mut channel = flags(state);
         view.extend(channel.clone());
+        view.insert("volume_in".into(), decibels(state.volume_in));
+        view.insert("volume_out".into(), decibels(state.volume_out));
         channel.insert("see".into(), false.into());
         channel.insert("member_id".into(), state.id.get().into());
         channel.insert("member_ghost".into(), state.ghost.into());
@@ -134,6 +136,10 @@ impl Viewpoint<'_> {
         );
         Value::Object(view)
     }
+}
+
+fn decibels(volume: Volume) -> Value {
+    (f64::from(volume.tenths_db()) / 10.0).into()
 }
 
 fn flags(state: &ParticipantState) -> Map<String, Value> {

@@ -131,8 +131,8 @@ fn digits_are_heard_in_noise_and_after_g711() {
     let mut noise = Noise(5);
     for (snr_db, level) in [(15.0, -10.0), (20.0, -20.0)] {
         let mut samples = dialled(&SYMBOLS.repeat(10), 60, 60, level, 8000);
-        // Both sines together have 3 dB more than one of them; even noise has a power of a third of its peak's.
-        let power = 10f64.powf((f64::from(level) - 3.14 + 3.0 - snr_db) / 10.0) * 32_767f64.powi(2) / 2.0;
+        // Both sines together have 3 dB more than one, and 0 dBm0 is 3 dB below full scale; even noise has a power of a third of its peak's.
+        let power = 10f64.powf((f64::from(level) - 0.1 - snr_db) / 10.0) * 32_767f64.powi(2) / 2.0;
         let peak = (3.0 * power).sqrt();
         for sample in &mut samples {
             *sample = (f64::from(*sample) + peak * noise.next()) as i16;

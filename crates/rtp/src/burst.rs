@@ -134,12 +134,25 @@ impl BurstMeter {
         (mean_run * (1.0 - self.loss())).max(1.0)
     }
 
-    /// Bursts and gaps of what was counted since `earlier`, a copy of this meter kept from the last report.
+    /// What was counted since `earlier`, a copy of this meter kept from then.
     #[must_use]
-    pub fn report_since(&self, earlier: &Self) -> BurstReport {
+    pub fn since(&self, earlier: &Self) -> Self {
         let now = self.counts.with_tail(self.since_missing);
         let before = earlier.counts.with_tail(earlier.since_missing);
-        let c = now.minus(&before);
+        Self {
+            received: self.received.saturating_sub(earlier.received),
+            missing: self.missing.saturating_sub(earlier.missing),
+            runs: self.runs.saturating_sub(earlier.runs),
+            since_missing: 0,
+            in_burst: self.in_burst,
+            counts: now.minus(&before),
+        }
+    }
+
+    /// Bursts and gaps of everything counted.
+    #[must_use]
+    pub fn report(&self) -> BurstReport {
+        let c = self.counts.with_tail(self.since_missing);
         let total = c.c11 + c.c14 + 2 * c.c13 + c.c22 + 2 * c.c23 + c.c33;
         let gaps = c.c11 + c.c14 + c.c13;
         let in_burst = c.c13 + c.c23 + c.c33;
@@ -216,7 +229,7 @@ mod tests {
         }
         pattern.push((99, true));
         let meter = meter(&pattern);
-        let report = meter.report_since(&BurstMeter::new());
+        let report = meter.report();
         assert_eq!(report.burst_density, 0, "{report:?}");
         assert_eq!(report.gap_density, 2, "1 in 100 is 2.56 in 256: {report:?}");
         assert!((meter.loss() - 20.0 / 2099.0).abs() < 1e-9);
@@ -233,7 +246,7 @@ mod tests {
             pattern.push((180, true));
         }
         let meter = meter(&pattern);
-        let report = meter.report_since(&BurstMeter::new());
+        let report = meter.report();
         assert!((110..=145).contains(&report.burst_density), "{report:?}");
         assert!((17..=20).contains(&report.burst_packets), "{report:?}");
         assert!((175..=205).contains(&report.gap_packets), "{report:?}");
@@ -244,15 +257,15 @@ mod tests {
     #[test]
     fn a_clean_stream_is_one_gap_and_a_later_report_sees_its_own_time_only() {
         let mut meter = meter(&[(1000, true)]);
-        let clean = meter.report_since(&BurstMeter::new());
+        let clean = meter.report();
         assert_eq!((clean.burst_density, clean.gap_density), (0, 0));
         assert_eq!((clean.burst_packets, clean.gap_packets), (0, 1000));
         let before = meter;
         meter.missing(3);
         (0..500).for_each(|_| meter.received());
-        let report = meter.report_since(&before);
+        let report = meter.since(&before).report();
         assert!(report.gap_packets <= 501, "{report:?}");
-        assert_eq!(BurstMeter::new().report_since(&before), BurstReport::default());
+        assert_eq!(BurstMeter::new().since(&before).report(), BurstReport::default());
         assert!((BurstMeter::new().burst_ratio() - 1.0).abs() < f64::EPSILON);
     }
 }

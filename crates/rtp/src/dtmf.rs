@@ -105,8 +105,11 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Reports (time in ms, source, key, duration in ms); returns the keys let through.
-    fn merge(reports: &[(u64, DtmfSource, char, u32)]) -> String {
+    /// Time in ms, source, key, duration in ms.
+    type Report = (u64, DtmfSource, char, u32);
+
+    /// Returns the keys let through.
+    fn merge(reports: &[Report]) -> String {
         let mut merger = DtmfMerger::new();
         reports
             .iter()
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn each_press_counts_once() {
-        let rows: [(&str, &[(u64, DtmfSource, char, u32)], &str); 9] = [
+        let rows: [(&str, &[Report], &str); 9] = [
             ("one source", &[(0, Rtp, '1', 100), (200, Rtp, '1', 100)], "11"),
             ("two sources", &[(0, Rtp, '1', 100), (90, Info, '1', 160)], "1"),
             (

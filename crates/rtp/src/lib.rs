@@ -9,7 +9,7 @@
 //! - [`ReceptionStatistics`] counts loss, jitter, duplicates and reordering as RTCP reports them.
 //! - [`TelephoneEventReceiver`] assembles DTMF digits, [`TelephoneEventSender`] sends them, [`DtmfMerger`] lets a press through once
 //!   that comes in several ways.
-//! - [`rtcp`] reads and writes reports.
+//! - [`rtcp`] reads and writes reports; [`QualityMeter`] makes a rating of what a leg receives.
 //!
 //! # What it does not do
 //! It opens no socket, reads no clock, draws no random number, decodes no audio and logs nothing. It does not encrypt.
@@ -44,15 +44,18 @@
 //! ```
 //!
 //! # Standards
-//! RFC 3550 §5.1 (packets), §6 (RTCP, without the bandwidth rules of large sessions), A.1, A.3, A.8 (statistics); RFC 3551 §4.1
-//! (marker); RFC 4733 (telephone-event); RFC 5506 (reduced-size RTCP, receiving); RFC 5761 §4 (RTP and RTCP on one
-//! port); RFC 8285 (header extensions, reading).
+//! RFC 3550 §5.1 (packets), §6 (RTCP, without the bandwidth rules of large sessions), A.1, A.3, A.8 (statistics); RFC 3389 (comfort noise, as a kind of
+//! packet); RFC 3551 §4.1
+//! (marker); RFC 3611 (extended reports: reference time, its answer, VoIP metrics); RFC 4733 (telephone-event); RFC 5506 (reduced-size RTCP, receiving); RFC 5761 §4 (RTP and RTCP on one
+//! port); RFC 8285 (header extensions, reading);
+//! ITU-T G.107 (E-model, reduced to delay, loss and codec).
 
 pub mod burst;
 pub mod dtmf;
 pub mod ids;
 pub mod jitter;
 pub mod packet;
+pub mod quality;
 pub mod rtcp;
 pub mod sender;
 pub mod sequence;
@@ -69,6 +72,7 @@ pub use jitter::{
     Adjust, Content, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Rejected, SpeechAdjust, Tick,
 };
 pub use packet::{RtpError, RtpHeader, RtpPacket, is_rtcp};
+pub use quality::{CodecImpairment, QualityMeter, Rating, StreamSnapshot, Transmission};
 pub use sender::RtpSender;
 pub use source_guard::{IpNet, Latch, RejectReason, SendBlocked, SourceGuard, SourceRules, Verdict};
 pub use statistics::{Reception, ReceptionStatistics, ReceptionTotals};

@@ -8,10 +8,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use confab_rtp::rtcp::{ReceivedRtcp, RtcpWriter};
+use confab_rtp::rtcp::{ExtendedReport, ReceivedRtcp, RtcpWriter};
 use confab_rtp::{
-    ClockRate, Content, IpNet, Latch, PayloadType, Playout, PlayoutConfig, Pull, ReceptionStatistics,
-    RtpPacket, SourceGuard, SourceRules, Ssrc, TelephoneEventReceiver, Tick, Verdict,
+    ClockRate, CodecImpairment, Content, DtmfDigit, DtmfMerger, DtmfSource, IpNet, Latch, PayloadType,
+    Playout, PlayoutConfig, Pull, QualityMeter, ReceptionStatistics, RtpPacket, RtpTimestamp, SourceGuard,
+    SourceRules, SpeechAdjust, Ssrc, TelephoneEventReceiver, TelephoneEventSender, Tick, Verdict,
 };
 use listener::{MS, Speaker};
 
@@ -71,14 +72,24 @@ fn a_minute_of_call_allocates_nothing() {
     let mut playout = Playout::new(PlayoutConfig::new(ClockRate::HZ_8000));
     let mut statistics = ReceptionStatistics::new(ClockRate::HZ_8000, 0);
     let mut digits = TelephoneEventReceiver::new(ClockRate::HZ_8000);
+    let mut quality = QualityMeter::new(CodecImpairment::G711);
+    let mut dialling = TelephoneEventSender::new(ClockRate::HZ_8000);
+    let mut merger = DtmfMerger::new();
     let mut rtcp = [0; 256];
+    playout.set_fec(true);
 
     let before = ALLOCATIONS.get();
-    let (mut next_tick_ns, mut frames) = (0, 0_u64);
+    let (mut next_tick_ns, mut frames, mut waiting) = (0, 0_u64, 0_u32);
     for (arrival_ns, (bytes, content)) in &packets {
         while next_tick_ns < *arrival_ns {
-            frames += pull_tick(&mut playout, next_tick_ns);
+            frames += pull_tick(&mut playout, next_tick_ns, &mut waiting);
             digits.tick(next_tick_ns);
+            quality.update(next_tick_ns, &playout, None);
+            if let Some(digit) = DtmfDigit::from_event((next_tick_ns % 16) as u8) {
+                let _ = dialling.send(digit, 100, 10);
+                merger.report(next_tick_ns, DtmfSource::Rtp, digit, 100);
+            }
+            dialling.slot(RtpTimestamp(next_tick_ns as u32), 20);
             next_tick_ns += 20 * MS;
         }
         let Ok(packet) = RtpPacket::parse(bytes) else {
@@ -101,7 +112,15 @@ fn a_minute_of_call_allocates_nothing() {
             let mut writer = RtcpWriter::new(&mut rtcp);
             let written = writer
                 .receiver_report(Ssrc(7), &[report])
-                .and_then(|writer| writer.cname(Ssrc(7), "a@b"));
+                .and_then(|writer| writer.cname(Ssrc(7), "a@b"))
+                .and_then(|writer| {
+                    let metrics = quality.voip_metrics(Ssrc(1), &playout, None);
+                    let report = ExtendedReport {
+                        voip_metrics: Some(metrics),
+                        ..ExtendedReport::default()
+                    };
+                    writer.extended_report(Ssrc(7), &report)
+                });
             assert!(written.is_ok());
             assert!(ReceivedRtcp::parse(writer.finish(), Ssrc(1)).is_ok());
         }
@@ -110,20 +129,34 @@ fn a_minute_of_call_allocates_nothing() {
     assert!(frames > 2000, "{frames} frames: the call did not take place");
 }
 
-fn pull_tick(playout: &mut Playout, at_ns: u64) -> u64 {
-    let (mut missing, mut frames) = (160_u32, 0);
-    while missing > 0 {
+/// `waiting` samples are decoded and not played yet.
+fn pull_tick(playout: &mut Playout, at_ns: u64, waiting: &mut u32) -> u64 {
+    let mut frames = 0;
+    while *waiting < 160 {
+        let missing = 160 - *waiting;
         let got = match playout.pull(Tick { at_ns, samples: 160 }, missing) {
             Pull::Frame(frame) => {
                 frames += 1;
-                frame.samples - frame.skip
+                let samples = frame.samples - frame.skip;
+                match playout.adjust_in_speech() {
+                    SpeechAdjust::Keep => samples,
+                    SpeechAdjust::Shorten { samples: at_most } => {
+                        playout.adjusted_in_speech(-(at_most.min(50).cast_signed()));
+                        samples - at_most.min(50)
+                    }
+                    SpeechAdjust::Lengthen { .. } => {
+                        playout.adjusted_in_speech(50);
+                        samples + 50
+                    }
+                }
             }
             Pull::Lost { samples, .. } | Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
                 samples
             }
             Pull::Idle => missing,
         };
-        missing = missing.saturating_sub(got);
+        *waiting += got;
     }
+    *waiting -= 160;
     frames
 }

@@ -17,6 +17,7 @@ use crate::view::Viewpoint;
 /// What can be done to a conference.
 pub(crate) const ACTIONS: Actions<Control> = Actions {
     built: &[("lock", Control::Lock), ("unlock", Control::Unlock)],
+    prepared: &[],
     refused: &["play", "dial", "record", "vars", "stop_play", "end"],
 };
 

@@ -1,49 +1,69 @@
 //! Owns the participants of a running conference as resources, and the actions on them. Never keeps one.
 
+use axum::http::StatusCode;
 use confab_conference::{Control, ParticipantId, ParticipantState, Snapshot};
 
 use crate::action::{self, Actions};
 use crate::answer::{Answer, PageInfo, TagBuilder};
+use crate::arguments::{Arguments, Related};
 use crate::dispatch::Call;
 use crate::error::ApiError;
 use crate::live::ControlError;
 
+/// What an action makes of the participant's id and its arguments.
+type OnOne = fn(ParticipantId, Arguments) -> Result<Control, ApiError>;
+
 /// What can be done to one participant.
-pub(crate) const ACTIONS: Actions<fn(ParticipantId) -> Control> = Actions {
+pub(crate) const ACTIONS: Actions<OnOne> = Actions {
     built: &[
-        ("mute", Control::Mute),
-        ("unmute", Control::Unmute),
-        ("deaf", Control::Deaf),
-        ("undeaf", Control::Undeaf),
-        ("kick", Control::Kick),
+        ("mute", |id, _| Ok(Control::Mute(id))),
+        ("unmute", |id, _| Ok(Control::Unmute(id))),
+        ("deaf", |id, _| Ok(Control::Deaf(id))),
+        ("undeaf", |id, _| Ok(Control::Undeaf(id))),
+        ("kick", |id, _| Ok(Control::Kick(id))),
     ],
-    refused: &[
-        "play",
-        "volume_in",
-        "volume_out",
-        "energy",
-        "agc",
-        "denoise",
-        "stop_play",
-        "hold",
-        "unhold",
-        "move",
-        "raise_hand",
-        "lower_hand",
-        "dtmf",
+    prepared: &[
+        ("volume_in", |id, arguments| {
+            Ok(Control::SetVolumeIn(id, arguments.volume()?))
+        }),
+        ("volume_out", |id, arguments| {
+            Ok(Control::SetVolumeOut(id, arguments.volume()?))
+        }),
+        ("energy", |id, arguments| {
+            Ok(Control::SetEnergy(id, arguments.energy_level()?))
+        }),
+        ("agc", |id, arguments| {
+            Ok(Control::SetAgc(id, arguments.enabled()?))
+        }),
+        ("denoise", |id, arguments| {
+            Ok(Control::SetDenoise(id, arguments.enabled()?))
+        }),
+        ("hold", |id, _| Ok(Control::Hold(id))),
+        ("unhold", |id, _| Ok(Control::Unhold(id))),
     ],
+    refused: &["play", "stop_play", "move", "raise_hand", "lower_hand", "dtmf"],
 };
 
-/// What can be done to all participants at once.
-pub(crate) const BULK_ACTIONS: Actions<Control> = Actions {
+/// What an action on the participants means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OnMany {
+    /// A control of everybody it applies to.
+    All(Control),
+    /// A record of one about another.
+    Relate,
+}
+
+/// What can be done to all participants at once, or to more than one.
+pub(crate) const BULK_ACTIONS: Actions<OnMany> = Actions {
     built: &[
-        ("mute", Control::MuteAll),
-        ("unmute", Control::UnmuteAll),
-        ("deaf", Control::DeafAll),
-        ("undeaf", Control::UndeafAll),
-        ("kick", Control::KickAll),
+        ("mute", OnMany::All(Control::MuteAll)),
+        ("unmute", OnMany::All(Control::UnmuteAll)),
+        ("deaf", OnMany::All(Control::DeafAll)),
+        ("undeaf", OnMany::All(Control::UndeafAll)),
+        ("kick", OnMany::All(Control::KickAll)),
     ],
-    refused: &["play", "relate"],
+    prepared: &[("relate", OnMany::Relate)],
+    refused: &["play"],
 };
 
 /// `GET …/participants`: empty while the conference is not running.
@@ -80,7 +100,8 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn control_one(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (_, snapshot) = call.conference().await?;
     let id = participant(call, snapshot.as_ref())?.1.id;
-    let control = (action::resolve(call.envelope, call.query, &ACTIONS)?.action)(id);
+    let requested = action::resolve(call.envelope, call.query, &ACTIONS)?;
+    let control = (requested.action)(id, Arguments::new(requested.name, requested.arguments))?;
     match call
         .state
         .conferences
@@ -94,19 +115,59 @@ pub(super) async fn control_one(call: &Call<'_>) -> Result<Answer, ApiError> {
     }
 }
 
-/// `PUT …/participants`: an action on everybody. Mute and deaf leave moderators alone; kick does not.
+/// `PUT …/participants`: an action on everybody, or a relation of two. Mute and deaf leave moderators alone; kick does
+/// not.
 pub(super) async fn control_all(call: &Call<'_>) -> Result<Answer, ApiError> {
-    call.conference().await?;
-    let control = action::resolve(call.envelope, call.query, &BULK_ACTIONS)?.action;
+    let (_, snapshot) = call.conference().await?;
+    let requested = action::resolve(call.envelope, call.query, &BULK_ACTIONS)?;
+    let (control, answer) = match requested.action {
+        OnMany::All(control) => (control, Answer::accepted()),
+        OnMany::Relate => {
+            let related = Arguments::new(requested.name, requested.arguments).related()?;
+            (
+                relate(related, snapshot.as_ref())?,
+                Answer::new(StatusCode::ACCEPTED, "relating participants".into()),
+            )
+        }
+    };
     match call
         .state
         .conferences
         .control(call.account()?, &call.conference_id(), control)
         .await
     {
-        Ok(()) | Err(ControlError::NotRunning) => Ok(Answer::accepted()),
+        Ok(()) => Ok(answer),
+        Err(ControlError::NotRunning) => match control {
+            // The conference ended since the look above, and its participants with it.
+            Control::Relate { other, .. } => Err(gone(other)),
+            _ => Ok(answer),
+        },
+        Err(ControlError::UnknownParticipant(id)) => Err(gone(id)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns the control that relates two participants who are in the conference; of two unknown the other one is told.
+fn relate(related: Related, snapshot: Option<&Snapshot>) -> Result<Control, ApiError> {
+    let find = |id: i64| {
+        let participant = u64::try_from(id).ok().and_then(ParticipantId::new);
+        snapshot
+            .zip(participant)
+            .and_then(|(snapshot, id)| Some(snapshot.participant(id)?.id))
+            .ok_or(ApiError::UnknownParticipant(id))
+    };
+    let other = find(related.other)?;
+    let participant = find(related.participant)?;
+    Ok(Control::Relate {
+        participant,
+        other,
+        relationship: related.relationship,
+    })
+}
+
+/// Returns the error of a participant who has just left.
+fn gone(id: ParticipantId) -> ApiError {
+    ApiError::UnknownParticipant(i64::try_from(id.get()).unwrap_or(i64::MAX))
 }
 
 /// Returns the participant that the path names.
@@ -125,4 +186,104 @@ fn participant<'a>(
         .zip(id)
         .and_then(|(snapshot, id)| Some((snapshot, snapshot.participant(id)?)))
         .ok_or_else(|| ApiError::UnknownId(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_conference::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn control(action: &str, arguments: &Value) -> Result<Control, ApiError> {
+        let id = ParticipantId::new(7).unwrap();
+        let (name, meaning) = ACTIONS
+            .prepared
+            .iter()
+            .chain(ACTIONS.built)
+            .find(|(name, _)| *name == action)
+            .copied()
+            .unwrap();
+        meaning(id, Arguments::new(name, arguments.as_object().cloned()))
+    }
+
+    #[test]
+    fn actions_become_controls() {
+        let id = ParticipantId::new(7).unwrap();
+        let volume = Volume::from_level(-2).unwrap();
+        let rows = [
+            ("mute", json!(null), Control::Mute(id)),
+            ("kick", json!({"level": 99}), Control::Kick(id)),
+            ("hold", json!(null), Control::Hold(id)),
+            ("unhold", json!({}), Control::Unhold(id)),
+            (
+                "volume_in",
+                json!({"level": -2}),
+                Control::SetVolumeIn(id, volume),
+            ),
+            (
+                "volume_out",
+                json!({"db": -4.4}),
+                Control::SetVolumeOut(id, volume),
+            ),
+            ("energy", json!({"level": 300}), Control::SetEnergy(id, 300)),
+            ("agc", json!({"enabled": true}), Control::SetAgc(id, true)),
+            (
+                "denoise",
+                json!({"enabled": false}),
+                Control::SetDenoise(id, false),
+            ),
+        ];
+        for (action, arguments, expected) in rows {
+            assert_eq!(control(action, &arguments).unwrap(), expected, "{action}");
+        }
+        for action in ["volume_in", "volume_out", "energy", "agc", "denoise"] {
+            assert!(
+                matches!(control(action, &json!(null)), Err(ApiError::Validation(_))),
+                "{action}"
+            );
+        }
+    }
+
+    #[test]
+    fn c150_only_participants_of_the_conference_are_related() {
+        let identity = Identity {
+            account_id: AccountId::from("a"),
+            conference_id: ConferenceId::from("c"),
+            instance_id: InstanceId::from("i"),
+        };
+        let mut conference =
+            Conference::new(identity, Settings::default(), Box::new(SequentialIds::default()));
+        let [one, other] = ["1", "2"].map(|call| {
+            let id = conference
+                .reserve(Caller::new(call), Role::Member, Entry::DialIn)
+                .unwrap();
+            conference.join(GregorianSeconds(0), id).unwrap().id
+        });
+        let snapshot = conference.snapshot().unwrap();
+        let related = |participant, other| Related {
+            participant,
+            other,
+            relationship: Relationship::Deaf,
+        };
+        assert_eq!(
+            relate(related(1, 2), Some(&snapshot)).unwrap(),
+            Control::Relate {
+                participant: one,
+                other,
+                relationship: Relationship::Deaf
+            }
+        );
+        for (participant, other, told) in [(1, 99, 99), (99, 1, 99), (98, 99, 99), (0, 1, 0), (1, -2, -2)] {
+            let error = relate(related(participant, other), Some(&snapshot));
+            assert!(
+                matches!(error, Err(ApiError::UnknownParticipant(id)) if id == told),
+                "{error:?}"
+            );
+        }
+        assert!(
+            matches!(relate(related(1, 2), None), Err(ApiError::UnknownParticipant(2))),
+            "nobody is in a conference that is not running"
+        );
+    }
 }

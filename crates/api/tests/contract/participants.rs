@@ -85,6 +85,8 @@ async fn c131_c132_a_participant_has_every_key_of_the_contract() {
             json!({"account_id": room.server.account.as_str(), "realm": "example.com"}),
         ),
         ("custom_application_vars", json!({"foo": "bar"})),
+        ("volume_in", json!(0.0)),
+        ("volume_out", json!(0.0)),
     ] {
         expected[key] = value;
     }
@@ -198,6 +200,8 @@ async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
     for (whom, action) in [
         (format!("/{id}"), "play"),
         (format!("/{id}"), "dance"),
+        (format!("/{id}"), "hold"),
+        (format!("/{id}"), "volume_in"),
         (String::new(), "relate"),
     ] {
         let reply = room.act(&whom, action).await;

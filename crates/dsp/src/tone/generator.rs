@@ -11,7 +11,8 @@ use crate::ComfortNoise;
 /// Length of the fade at both ends of a tone, in microseconds.
 const EDGE_US: u64 = 1000;
 
-/// Level of a full-scale sine, in dBm0 (ITU-T G.711).
+/// Level of a full-scale sine, in dBm0 (ITU-T G.711, A-law).
+#[expect(clippy::approx_constant, reason = "a level, not the circle's number")]
 const FULL_SCALE_DBM0: f32 = 3.14;
 
 /// Seed of the noise in a silence: every listener may hear the same.
@@ -259,7 +260,7 @@ impl Settings {
             Step::SymbolOn(on) => self.on = *on,
             Step::SymbolOff(off) => self.off = *off,
             Step::Ramp(ramp) => self.ramp = *ramp,
-            Step::RampStep(db) => self.ramp_step_db = *db,
+            Step::RampDb(db) => self.ramp_step_db = *db,
             Step::Repeat(times) => self.repeat = *times,
             Step::Tone(_) => {}
         }

@@ -84,7 +84,7 @@ enum Step {
     SymbolOn(Duration),
     SymbolOff(Duration),
     Ramp(Ramp),
-    RampStep(f32),
+    RampDb(f32),
     Repeat(Times),
     Tone(Tone),
 }
@@ -194,7 +194,7 @@ fn tones_duration(steps: &[Step], passes: u32) -> Option<Duration> {
                         Times::Forever => return None,
                     }
                 }
-                Step::Level(_) | Step::Ramp(_) | Step::RampStep(_) => {}
+                Step::Level(_) | Step::Ramp(_) | Step::RampDb(_) => {}
             }
         }
         let same = if before == (on, off, repeat) {

@@ -263,7 +263,7 @@ impl Cursor<'_> {
             'w' => Setting::Step(Step::SymbolOff(self.milliseconds()?)),
             '>' => every(self.milliseconds()?, |every| Ramp::Falling { every }),
             '<' => every(self.milliseconds()?, |every| Ramp::Rising { every }),
-            '+' => Setting::Step(Step::RampStep(self.number(0.0, 63.0)? as f32)),
+            '+' => Setting::Step(Step::RampDb(self.number(0.0, 63.0)? as f32)),
             'l' => Setting::Step(Step::Repeat(self.times()?)),
             'L' => Setting::Passes(match self.times()? {
                 Times::Count(count) => Some(count),

@@ -1,7 +1,7 @@
 //! Plays a sequence of operations, encoded in bytes, on a [`Playout`] and asserts what must always hold. Called by the fuzz
 //! target `jitter_buffer` and by the property tests.
 
-use super::{Adjust, Content, Playout, PlayoutConfig, Pull, Tick};
+use super::{Adjust, Content, Playout, PlayoutConfig, Pull, SpeechAdjust, Tick};
 use crate::ids::{ClockRate, PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
 use crate::packet::{RtpHeader, RtpPacket};
 
@@ -31,6 +31,10 @@ pub fn fuzz_jitter_buffer(data: &[u8]) {
         "handed out more than was stored"
     );
     assert!(playout.buffered_ns() <= 1 << 50, "buffered media is not bounded");
+    assert!(
+        playout.skew_ppm().is_none_or(|ppm| ppm.abs() <= 5_000),
+        "an absurd clock"
+    );
 }
 
 struct World {
@@ -61,6 +65,7 @@ impl World {
                 self.ssrc = self.ssrc.wrapping_add(u32::from(jump % 2));
                 self.push(playout, 160, u16::from(jump).wrapping_sub(128), 0);
             }
+            6 if jump == 1 => playout.set_fec(size % 2 == 1),
             _ => self.pull(playout, u32::from(size) + 1),
         }
     }
@@ -84,6 +89,7 @@ impl World {
         let content = match timestamp_step % 11 {
             3 => Content::ComfortNoise,
             4 => Content::NoAudio,
+            5 => Content::Dtx { samples },
             _ => Content::Audio { samples },
         };
         let Ok(packet) = RtpPacket::parse(&bytes[..len]) else {
@@ -144,10 +150,27 @@ impl World {
         panic!("a tick without end");
     }
 
+    /// Takes out or puts in up to 100 samples where that is wanted.
+    fn adjust_speech(playout: &mut Playout, samples: u32) -> u32 {
+        match playout.adjust_in_speech() {
+            SpeechAdjust::Keep => samples,
+            SpeechAdjust::Shorten { samples: at_most } => {
+                let period = at_most.min(samples).min(100);
+                playout.adjusted_in_speech(-period.cast_signed());
+                samples - period
+            }
+            SpeechAdjust::Lengthen { .. } => {
+                let period = samples.min(100);
+                playout.adjusted_in_speech(period.cast_signed());
+                samples + period
+            }
+        }
+    }
+
     /// Every third frame is called silent; returns what is left to play.
     fn adjust(playout: &mut Playout, samples: u32) -> u32 {
         if !playout.counters().frames.is_multiple_of(3) {
-            return samples;
+            return Self::adjust_speech(playout, samples);
         }
         match playout.adjust_in_silence(samples) {
             Adjust::Keep => samples,

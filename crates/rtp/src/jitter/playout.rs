@@ -422,6 +422,19 @@ impl Playout {
         self.drift.skew_ppm()
     }
 
+    /// Sizes and bounds, as they are.
+    #[must_use]
+    pub const fn config(&self) -> &PlayoutConfig {
+        &self.config
+    }
+
+    /// Duration of the newest audio packet in nanoseconds; 0 before the first.
+    #[must_use]
+    pub fn packet_ns(&self) -> u64 {
+        let samples = self.timeline.newest().map_or(0, |newest| newest.samples);
+        self.config.clock_rate.nanoseconds(u64::from(samples))
+    }
+
     /// Packets lost or too late for playout, and how they cluster, since construction.
     #[must_use]
     pub const fn bursts(&self) -> &BurstMeter {

@@ -1,6 +1,6 @@
 //! Arbitrary bytes as an RTCP datagram. Called by the fuzz target `rtcp` and by the property tests.
 
-use super::{ReceivedRtcp, RtcpWriter};
+use super::{NtpTimestamp, ReceivedRtcp, RtcpWriter};
 use crate::ids::Ssrc;
 use crate::packet::is_rtcp;
 
@@ -30,6 +30,8 @@ pub fn fuzz_rtcp(data: &[u8]) {
     if let Some((ssrc, text)) = cname {
         assert!(writer.cname(ssrc, text).is_ok(), "a CNAME that fits was refused");
     }
+    let reported = writer.extended_report(Ssrc(1), &received.extended);
+    assert!(reported.is_ok(), "an extended report that fits was refused");
     for &ssrc in received.byes() {
         assert!(writer.bye(ssrc, "").is_ok(), "a BYE that fits was refused");
     }
@@ -37,6 +39,14 @@ pub fn fuzz_rtcp(data: &[u8]) {
     let again = again.unwrap_or_else(|error| panic!("refused what was written: {error}"));
     assert_eq!(again.sender_report, received.sender_report);
     assert_eq!(again.report, received.report);
+    assert_eq!(again.extended, received.extended);
+    if let Some(answer) = received.extended.delay_since_reference {
+        let round_trip = answer.round_trip(NtpTimestamp(u64::from(answer.delay) << 16));
+        assert!(
+            round_trip.is_none_or(|time| time.as_secs() < 60),
+            "an absurd round trip"
+        );
+    }
     assert_eq!(
         again.cname.map(|(ssrc, text)| (ssrc, text.to_vec())),
         cname.map(|(ssrc, text)| (ssrc, text.into()))

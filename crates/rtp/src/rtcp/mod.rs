@@ -1,13 +1,15 @@
-//! RTCP (RFC 3550 §6): reading compound packets, writing reports, and how often to send them. Owns wire formats and the
+//! RTCP (RFC 3550 §6, extended reports of RFC 3611): reading compound packets, writing reports, and how often to send them. Owns wire formats and the
 //! two clocks' conversions; keeps no session state.
 //!
 //! Received packets are checked and read by the `rtcp-types` crate piece by piece; none of its types leave this module.
 
+mod extended;
 mod fuzz;
 mod interval;
 mod read;
 mod write;
 
+pub use extended::{DelaySinceReference, ExtendedReport, ReceiverConfig, VoipMetrics};
 pub use fuzz::fuzz_rtcp;
 pub use interval::report_interval_ns;
 pub use read::{MAX_BYES, ReceivedRtcp, RtcpError};
@@ -78,14 +80,22 @@ impl ReportBlock {
     /// `None` when the reporter had no sender report yet, or when its numbers give a negative or absurd (> 60 s) time.
     #[must_use]
     pub fn round_trip(&self, arrival: NtpTimestamp) -> Option<Duration> {
-        if self.last_sender_report == 0 {
-            return None;
-        }
-        let since_report = arrival.middle().wrapping_sub(self.last_sender_report);
-        let units = since_report.checked_sub(self.delay_since_last_sender_report)?;
-        let nanoseconds = u64::from(units) * 1_000_000_000 / 65_536;
-        (units < 60 * 65_536).then_some(Duration::from_nanos(nanoseconds))
+        round_trip(
+            arrival,
+            self.last_sender_report,
+            self.delay_since_last_sender_report,
+        )
     }
+}
+
+/// Time from our report to the arrival of its echo, less the time the peer kept it; all in 1/65536 s.
+fn round_trip(arrival: NtpTimestamp, report: u32, kept: u32) -> Option<Duration> {
+    if report == 0 {
+        return None;
+    }
+    let units = arrival.middle().wrapping_sub(report).checked_sub(kept)?;
+    let nanoseconds = u64::from(units) * 1_000_000_000 / 65_536;
+    (units < 60 * 65_536).then_some(Duration::from_nanos(nanoseconds))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use rtcp_types::{Bye, ReceiverReport, RtcpPacket, RtcpPacketParser, RtcpParseError, SenderReport};
 
-use super::{NtpTimestamp, ReportBlock, SenderInfo};
+use super::extended::{EXTENDED_REPORT, read_blocks};
+use super::{ExtendedReport, NtpTimestamp, ReportBlock, SenderInfo};
 use crate::ids::{RtpTimestamp, Ssrc};
 
 /// BYE sources kept per datagram; further ones are ignored. A leg has one peer with a handful of streams at most.
@@ -62,7 +63,9 @@ pub struct ReceivedRtcp<'a> {
     pub report_blocks: u16,
     /// The first CNAME (RFC 3550 §6.5.1), as received, 0 to 255 octets; not necessarily UTF-8.
     pub cname: Option<(Ssrc, &'a [u8])>,
-    /// Packets of other types: APP, feedback (RFC 4585), XR (RFC 3611).
+    /// Extended report (RFC 3611) of the peer: its reference time, and what it says about our own source.
+    pub extended: ExtendedReport,
+    /// Packets of other types: APP, feedback (RFC 4585).
     pub other_packets: u16,
     byes: [Ssrc; MAX_BYES],
     bye_count: usize,
@@ -82,6 +85,7 @@ impl<'a> ReceivedRtcp<'a> {
             report: None,
             report_blocks: 0,
             cname: None,
+            extended: ExtendedReport::default(),
             other_packets: 0,
             byes: [Ssrc(0); MAX_BYES],
             bye_count: 0,
@@ -117,6 +121,12 @@ impl<'a> ReceivedRtcp<'a> {
             SDES => self
                 .take_description(packet)
                 .ok_or(RtcpError::Malformed { offset, packet_type })?,
+            EXTENDED_REPORT => {
+                let body = packet.get(8..packet.len() - padding(packet));
+                let body = body.ok_or(RtcpError::Malformed { offset, packet_type })?;
+                self.take_extended(read_blocks(body, ours));
+                Some(word(&packet[4..8]))
+            }
             Bye::PACKET_TYPE => self.take_byes(&Bye::parse(packet).map_err(malformed)?),
             _ => {
                 self.other_packets += 1;
@@ -155,6 +165,13 @@ impl<'a> ReceivedRtcp<'a> {
                 });
             }
         }
+    }
+
+    fn take_extended(&mut self, report: ExtendedReport) {
+        let kept = &mut self.extended;
+        kept.reference_time = report.reference_time.or(kept.reference_time);
+        kept.delay_since_reference = report.delay_since_reference.or(kept.delay_since_reference);
+        kept.voip_metrics = report.voip_metrics.or(kept.voip_metrics);
     }
 
     fn take_byes(&mut self, bye: &Bye<'_>) -> Option<Ssrc> {

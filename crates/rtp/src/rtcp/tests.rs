@@ -257,3 +257,120 @@ fn reports_are_spread_around_five_seconds() {
     assert_eq!(report_interval_ns(false, u32::MAX) / 1_000_000, 6156);
     assert_eq!(report_interval_ns(true, 1 << 31) / 1_000_000, 2052);
 }
+
+fn metrics(ssrc: Ssrc) -> VoipMetrics {
+    VoipMetrics {
+        ssrc,
+        loss_rate: 1,
+        discard_rate: 2,
+        burst_density: 3,
+        gap_density: 4,
+        burst_ms: 0x0506,
+        gap_ms: 0x0708,
+        round_trip_ms: 0x090a,
+        end_system_delay_ms: 0x0b0c,
+        signal_dbm: Some(-20),
+        noise_dbm: None,
+        echo_return_loss_db: None,
+        gmin: 16,
+        r_factor: Some(93),
+        external_r_factor: None,
+        mos_lq_tenths: Some(44),
+        mos_cq_tenths: Some(41),
+        config: ReceiverConfig::ADAPTIVE_WITH_CONCEALMENT,
+        buffer_nominal_ms: 40,
+        buffer_max_ms: 200,
+        buffer_absolute_max_ms: 200,
+    }
+}
+
+#[test]
+fn voip_metrics_stand_where_rfc_3611_puts_them() {
+    let report = ExtendedReport {
+        voip_metrics: Some(metrics(Ssrc(0x0102_0304))),
+        ..ExtendedReport::default()
+    };
+    let bytes = compound(|writer| {
+        writer.extended_report(OURS, &report).unwrap();
+    });
+    let expected = [
+        0x80, 207, 0, 10, 0x0a, 0x0b, 0x0c, 0x0d, // header, length in words less one, who reports
+        7, 0, 0, 8, 1, 2, 3, 4, // block type, reserved, length, about whom
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, //
+        0xec, 127, 127, 16, 93, 127, 44, 41, 0xf1, 0, 0, 40, 0, 200, 0, 200,
+    ];
+    assert_eq!(bytes, expected);
+}
+
+#[test]
+fn extended_reports_are_read_as_written_and_by_another_implementation() {
+    let report = ExtendedReport {
+        reference_time: Some(NtpTimestamp(0x1122_3344_5566_7788)),
+        delay_since_reference: Some(DelaySinceReference {
+            ssrc: OURS,
+            last_reference: 77,
+            delay: 88,
+        }),
+        voip_metrics: Some(metrics(OURS)),
+    };
+    let bytes = compound(|writer| {
+        writer
+            .receiver_report(Ssrc(1), &[])
+            .unwrap()
+            .extended_report(Ssrc(1), &report)
+            .unwrap()
+            .extended_report(Ssrc(1), &ExtendedReport::default())
+            .unwrap();
+    });
+    let received = ReceivedRtcp::parse(&bytes, OURS).unwrap();
+    assert_eq!(received.extended, report);
+    assert_eq!(received.other_packets, 0);
+    let others = ReceivedRtcp::parse(&bytes, Ssrc(9)).unwrap().extended;
+    assert_eq!(
+        others,
+        ExtendedReport {
+            reference_time: report.reference_time,
+            ..ExtendedReport::default()
+        },
+        "what is about somebody else is not kept"
+    );
+    let xr = <rtcp_types::Xr<'_> as rtcp_types::RtcpPacketParser<'_>>::parse(&bytes[8..]).unwrap();
+    assert_eq!(xr.block_iter().count(), 3);
+}
+
+#[test]
+fn odd_extended_reports_do_not_hide_what_is_sound() {
+    // A block of an unknown type, a metrics block that is too short, a sound answer, a block that is cut off.
+    let packet = [
+        0x80, 207, 0, 9, 0, 0, 0, 1, //
+        99, 0, 0, 1, 1, 2, 3, 4, //
+        7, 0, 0, 1, 0x0a, 0x0b, 0x0c, 0x0d, //
+        5, 0, 0, 3, 0x0a, 0x0b, 0x0c, 0x0d, 0, 0, 0, 7,
+    ];
+    let mut packet = packet.to_vec();
+    packet.extend([0, 0, 0, 8]);
+    let received = ReceivedRtcp::parse(&packet, OURS).unwrap();
+    let answer = received.extended.delay_since_reference.unwrap();
+    assert_eq!((answer.last_reference, answer.delay), (7, 8));
+    packet.extend([7, 0, 0, 200]);
+    packet[3] = 10;
+    let received = ReceivedRtcp::parse(&packet, OURS).unwrap();
+    assert!(received.extended.delay_since_reference.is_some());
+    assert_eq!(received.sender, Some(Ssrc(1)));
+    let empty = [0x80, 207, 0, 0];
+    assert!(ReceivedRtcp::parse(&empty, OURS).is_err(), "no sender");
+}
+
+#[test]
+fn a_receiver_measures_the_round_trip_by_its_reference_time() {
+    let reference = NtpTimestamp(500 << 32);
+    let answer = DelaySinceReference::new(OURS, reference, 1_000_000_000, 1_250_000_000);
+    assert_eq!(answer.delay, 65_536 / 4);
+    let arrival = NtpTimestamp((500 << 32) + (1 << 32) / 2);
+    assert_eq!(answer.round_trip(arrival), Some(Duration::from_millis(250)));
+    let never = DelaySinceReference {
+        last_reference: 0,
+        ..answer
+    };
+    assert_eq!(never.round_trip(arrival), None);
+}

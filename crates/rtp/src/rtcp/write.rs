@@ -1,6 +1,7 @@
 //! Writing compound packets into a caller's buffer without allocation.
 
-use super::{ReportBlock, SenderInfo};
+use super::extended::EXTENDED_REPORT;
+use super::{ExtendedReport, ReportBlock, SenderInfo};
 use crate::ids::Ssrc;
 
 const SENDER_REPORT: u8 = 200;
@@ -114,6 +115,20 @@ impl<'a> RtcpWriter<'a> {
         if !reason.is_empty() {
             packet[8] = len;
             packet[9..9 + reason.len()].copy_from_slice(reason.as_bytes());
+        }
+        Ok(self)
+    }
+
+    /// Appends an extended report (RFC 3611 §2) of at most 72 octets; nothing when it has no block.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was appended.
+    pub fn extended_report(&mut self, ssrc: Ssrc, report: &ExtendedReport) -> Result<&mut Self, WriteError> {
+        let total = report.len();
+        if total > 0 {
+            let packet = self.packet(EXTENDED_REPORT, 0, total)?;
+            packet[4..8].copy_from_slice(&ssrc.0.to_be_bytes());
+            report.write(&mut packet[8..]);
         }
         Ok(self)
     }

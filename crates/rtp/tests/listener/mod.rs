@@ -19,7 +19,11 @@ pub(crate) const PAYLOAD: PayloadType = PayloadType::PCMU;
 pub(crate) enum Heard {
     Sample(u8),
     Concealed,
+    /// Made from the packet behind it.
+    Repaired,
     Silence,
+    /// Comfort noise of this level.
+    Noise(u8),
 }
 
 /// The sample that a speaker says at `position`; 0 is kept for silence.
@@ -96,6 +100,8 @@ impl Speaker {
 pub(crate) struct Listener {
     pub(crate) playout: Playout,
     pub(crate) heard: Vec<Heard>,
+    /// The codec repairs a lost packet from the one behind it.
+    pub(crate) repairs: bool,
     fifo: VecDeque<Heard>,
     tick_samples: u32,
     tick_ns: u64,
@@ -108,6 +114,7 @@ impl Listener {
         Self {
             playout: Playout::new(PlayoutConfig::new(ClockRate::HZ_8000)),
             heard: Vec::new(),
+            repairs: false,
             fifo: VecDeque::new(),
             tick_samples: (tick_ms * 8) as u32,
             tick_ns: tick_ms * MS,
@@ -163,13 +170,25 @@ impl Listener {
                     let pcm = frame.payload[frame.skip as usize..].to_vec();
                     self.take_frame(&pcm);
                 }
-                Pull::Lost { samples, .. } => {
-                    assert!((1..=missing).contains(&samples));
-                    self.fifo.extend((0..samples).map(|_| Heard::Concealed));
+                Pull::Lost { samples, next } => {
+                    let whole = next.map_or(0, |next| next.samples);
+                    assert!((1..=missing.max(whole)).contains(&samples));
+                    let repaired = self.repairs && next.is_some_and(|next| samples >= next.samples);
+                    let kind = if repaired {
+                        Heard::Repaired
+                    } else {
+                        Heard::Concealed
+                    };
+                    self.fifo.extend((0..samples).map(|_| kind));
                 }
-                Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
+                Pull::Quiet { samples } => {
                     assert!((1..=missing).contains(&samples));
                     self.fifo.extend((0..samples).map(|_| Heard::Silence));
+                }
+                Pull::ComfortNoise { payload, samples } => {
+                    assert!((1..=missing).contains(&samples));
+                    let noise = Heard::Noise(payload[0]);
+                    self.fifo.extend((0..samples).map(|_| noise));
                 }
                 Pull::Idle => self.fifo.resize(n, Heard::Silence),
             }
@@ -233,7 +252,9 @@ pub(crate) fn runs(heard: &[Heard]) -> Vec<(&'static str, usize)> {
         let kind = match sample {
             Heard::Sample(_) => "speech",
             Heard::Concealed => "lost",
+            Heard::Repaired => "repaired",
             Heard::Silence => "quiet",
+            Heard::Noise(_) => "noise",
         };
         match runs.last_mut() {
             Some((last, count)) if *last == kind => *count += 1,

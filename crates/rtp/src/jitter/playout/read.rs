@@ -109,12 +109,7 @@ impl Playout {
         let lossy = self
             .last_loss_ns
             .is_some_and(|loss_ns| tick.at_ns.saturating_sub(loss_ns) < LOSS_REMEMBERED_NS);
-        if self.fec && lossy {
-            let samples = self.timeline.newest().map_or(0, |newest| newest.samples);
-            self.config.clock_rate.nanoseconds(u64::from(samples))
-        } else {
-            0
-        }
+        if self.fec && lossy { self.packet_ns() } else { 0 }
     }
 
     fn skip(&mut self, samples: i64) {

@@ -1,0 +1,326 @@
+//! Owns the arguments of actions: their schemas and what they mean. Never finds them in a request, never acts on them.
+
+use std::sync::LazyLock;
+
+use confab_conference::{Relationship, Volume};
+use confab_documents::{Rule, Schema, Violation, Violations};
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+
+/// The schemas of all actions that take arguments.
+struct Schemas {
+    relate: Takes,
+    volume: Takes,
+    energy: Takes,
+    switch: Takes,
+}
+
+/// What an action takes.
+struct Takes {
+    schema: Schema,
+    json: Value,
+}
+
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
+    let mut all: Value = serde_json::from_str(include_str!("../schemas/arguments.json"))
+        .expect("the embedded schemas are JSON");
+    let mut takes = |name: &str| {
+        let json = all[name].take();
+        let schema = Schema::compile(&json).expect("the embedded schemas use known keywords only");
+        Takes { schema, json }
+    };
+    Schemas {
+        relate: takes("relate"),
+        volume: takes("volume"),
+        energy: takes("energy"),
+        switch: takes("switch"),
+    }
+});
+
+/// Returns the schema of what an action on participants takes; `None` when it takes nothing.
+pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
+    let takes = match action {
+        "relate" => &SCHEMAS.relate,
+        "volume_in" | "volume_out" => &SCHEMAS.volume,
+        "energy" => &SCHEMAS.energy,
+        "agc" | "denoise" => &SCHEMAS.switch,
+        _ => return None,
+    };
+    Some(&takes.json)
+}
+
+/// The arguments of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Arguments {
+    action: &'static str,
+    /// `None` when the request has no place for them.
+    values: Option<Map<String, Value>>,
+}
+
+/// What is to be related.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Related {
+    /// Whose record.
+    pub(crate) participant: i64,
+    /// About whom; never the same.
+    pub(crate) other: i64,
+    pub(crate) relationship: Relationship,
+}
+
+impl Arguments {
+    pub(crate) fn new(action: &'static str, values: Option<Map<String, Value>>) -> Arguments {
+        Arguments { action, values }
+    }
+
+    /// Returns the gain that `level` or `db` gives.
+    pub(crate) fn volume(self) -> Result<Volume, ApiError> {
+        let values = self.checked(&SCHEMAS.volume)?;
+        match (values.get("level"), values.get("db")) {
+            (Some(level), None) => whole(level).and_then(Volume::from_level),
+            (None, Some(db)) => db.as_f64().and_then(Volume::from_db),
+            (None, None) => return Err(Violation::required("level").into()),
+            (Some(_), Some(db)) => {
+                let message = "Only one of level and db can be given";
+                return Err(Violation::new("db", Rule::Invalid, message).with_value(db).into());
+            }
+        }
+        .ok_or(ApiError::Internal) // the schema has the same bounds
+    }
+
+    /// Returns the threshold that `level` gives.
+    pub(crate) fn energy_level(self) -> Result<u16, ApiError> {
+        let values = self.checked(&SCHEMAS.energy)?;
+        values
+            .get("level")
+            .and_then(whole)
+            .and_then(|level| u16::try_from(level).ok())
+            .ok_or(ApiError::Internal)
+    }
+
+    /// Returns what `enabled` says.
+    pub(crate) fn enabled(self) -> Result<bool, ApiError> {
+        let values = self.checked(&SCHEMAS.switch)?;
+        values
+            .get("enabled")
+            .and_then(Value::as_bool)
+            .ok_or(ApiError::Internal)
+    }
+
+    /// Returns who is to be related to whom and how.
+    pub(crate) fn related(mut self) -> Result<Related, ApiError> {
+        // What is missing is told key by key.
+        self.values.get_or_insert_default();
+        let values = self.checked(&SCHEMAS.relate)?;
+        let id = |key: &str| values.get(key).and_then(whole).ok_or(ApiError::Internal);
+        let (participant, other) = (id("participant_id")?, id("other_participant")?);
+        if participant == other {
+            let message = "A participant cannot be related to himself";
+            let violation = Violation::new("other_participant", Rule::Invalid, message);
+            return Err(violation.with_value(&other.into()).into());
+        }
+        let relationship = match values.get("relationship").and_then(Value::as_str) {
+            Some("mute") => Relationship::Mute,
+            Some("deaf") => Relationship::Deaf,
+            _ => Relationship::Clear,
+        };
+        Ok(Related {
+            participant,
+            other,
+            relationship,
+        })
+    }
+
+    /// Returns the values as they are meant, once they keep every rule.
+    fn checked(self, takes: &Takes) -> Result<Map<String, Value>, ApiError> {
+        let Some(values) = self.values else {
+            let message = format!("action '{}' requires a data object", self.action);
+            return Err(Violation::new("data", Rule::Required, message).into());
+        };
+        let mut values = Value::Object(values);
+        takes.schema.repair(&mut values);
+        let mut violations = Violations::default();
+        takes.schema.check(&values, &mut violations);
+        match values {
+            Value::Object(values) if violations.is_empty() => Ok(values),
+            _ => Err(ApiError::Validation(violations)),
+        }
+    }
+}
+
+/// Returns a whole number; `5.0` is one.
+fn whole(value: &Value) -> Option<i64> {
+    let from_float = || {
+        let number = value.as_f64()?;
+        // Ids and levels are far below where neighbouring floats are more than 1 apart.
+        (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
+    };
+    // What is too large for an id is nobody's.
+    value
+        .as_i64()
+        .or_else(from_float)
+        .or_else(|| value.is_number().then_some(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn arguments(values: &Value) -> Arguments {
+        Arguments::new("try", values.as_object().cloned())
+    }
+
+    /// Returns the field and the rule of the only violation.
+    fn broken<T: std::fmt::Debug>(result: Result<T, ApiError>) -> (String, &'static str) {
+        match result {
+            Err(ApiError::Validation(violations)) => {
+                let mut all = violations.iter();
+                let first = all.next().expect("a violation");
+                assert!(all.next().is_none(), "{violations:?}");
+                (first.field.clone(), first.rule.name())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn volumes_come_as_level_or_in_decibels() {
+        let good = [
+            (json!({"level": 4}), 127),
+            (json!({"level": "-4"}), -140),
+            (json!({"level": 0, "ui_metadata": {}}), 0),
+            (json!({"db": -40}), -400),
+            (json!({"db": 3.16}), 32),
+            (json!({"db": "20"}), 200),
+            (json!({"level": 2.0}), 72),
+        ];
+        for (values, tenths) in good {
+            let volume = arguments(&values)
+                .volume()
+                .unwrap_or_else(|e| panic!("{values}: {e:?}"));
+            assert_eq!(volume.tenths_db(), tenths, "{values}");
+        }
+        let bad = [
+            (json!({"level": 5}), "level", "maximum"),
+            (json!({"level": -5}), "level", "minimum"),
+            (json!({"level": 1.5}), "level", "type"),
+            (json!({"level": "loud"}), "level", "type"),
+            (json!({"level": null}), "level", "type"),
+            (json!({"db": 20.1}), "db", "maximum"),
+            (json!({"db": -41}), "db", "minimum"),
+            (json!({"db": true}), "db", "type"),
+            (json!({}), "level", "required"),
+            (json!({"level": 1, "db": 1}), "db", "invalid"),
+            (json!(null), "data", "required"),
+        ];
+        for (values, field, rule) in bad {
+            assert_eq!(
+                broken(arguments(&values).volume()),
+                (field.to_owned(), rule),
+                "{values}"
+            );
+        }
+    }
+
+    #[test]
+    fn thresholds_and_switches_have_their_ranges() {
+        for (values, level) in [(json!({"level": 0}), 0), (json!({"level": "1800"}), 1800)] {
+            assert_eq!(arguments(&values).energy_level().ok(), Some(level));
+        }
+        for (values, rule) in [
+            (json!({"level": 1801}), "maximum"),
+            (json!({"level": -1}), "minimum"),
+            (json!({"level": []}), "type"),
+            (json!({}), "required"),
+        ] {
+            assert_eq!(
+                broken(arguments(&values).energy_level()),
+                ("level".to_owned(), rule)
+            );
+        }
+        for (values, on) in [
+            (json!({"enabled": true}), true),
+            (json!({"enabled": "false"}), false),
+        ] {
+            assert_eq!(arguments(&values).enabled().ok(), Some(on));
+        }
+        for (values, rule) in [(json!({"enabled": 1}), "type"), (json!({}), "required")] {
+            assert_eq!(broken(arguments(&values).enabled()), ("enabled".to_owned(), rule));
+        }
+        assert_eq!(broken(arguments(&json!(null)).enabled()).0, "data");
+    }
+
+    #[test]
+    fn c149_c150_relations_name_two_participants() {
+        use Relationship::{Clear, Deaf, Mute};
+        let good = [
+            (
+                json!({"participant_id": 1, "other_participant": 2}),
+                (1, 2, Clear),
+            ),
+            (
+                json!({"participant_id": "23", "other_participant": 2, "relationship": "mute"}),
+                (23, 2, Mute),
+            ),
+            (
+                json!({"participant_id": 2, "other_participant": "1", "relationship": "deaf", "conference_id": "c"}),
+                (2, 1, Deaf),
+            ),
+            (
+                json!({"participant_id": 2.0, "other_participant": 1e300, "relationship": "clear"}),
+                (2, i64::MAX, Clear),
+            ),
+        ];
+        for (values, (participant, other, relationship)) in good {
+            let related = arguments(&values)
+                .related()
+                .unwrap_or_else(|e| panic!("{values}: {e:?}"));
+            assert_eq!(
+                related,
+                Related {
+                    participant,
+                    other,
+                    relationship
+                }
+            );
+        }
+        let bad = [
+            (json!({"participant_id": 1}), "other_participant", "required"),
+            (json!({"other_participant": 1}), "participant_id", "required"),
+            (
+                json!({"participant_id": 1, "other_participant": 2, "relationship": "love"}),
+                "relationship",
+                "enum",
+            ),
+            (
+                json!({"participant_id": "x", "other_participant": 2}),
+                "participant_id",
+                "type",
+            ),
+            (
+                json!({"participant_id": 1.5, "other_participant": 2}),
+                "participant_id",
+                "type",
+            ),
+            (
+                json!({"participant_id": 1, "other_participant": "1"}),
+                "other_participant",
+                "invalid",
+            ),
+        ];
+        for (values, field, rule) in bad {
+            assert_eq!(
+                broken(arguments(&values).related()),
+                (field.to_owned(), rule),
+                "{values}"
+            );
+        }
+        for nothing in [json!(null), json!({})] {
+            let Err(ApiError::Validation(violations)) = arguments(&nothing).related() else {
+                panic!("{nothing}")
+            };
+            assert_eq!(violations.iter().count(), 2, "both are told");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 # Two stages: the first compiles, the second holds nothing but the binary and what it links to.
 FROM rust:1.95-bookworm AS build
+# libopus is built from its source.
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN cargo build --profile dist --locked --bin confab

@@ -212,6 +212,8 @@ fn lost_packets_are_concealed_as_opusdec_conceals_them() {
             file.packets.len()
         );
         assert!(losses > 0);
-        assert!(likeness > 15.0, "{options:?}: {likeness:.1} dB");
+        // libopus 1.3 conceals CELT otherwise than 1.6 does.
+        let enough = if mode == CELT { 3.0 } else { 20.0 };
+        assert!(likeness > enough, "{options:?}: {likeness:.1} dB");
     }
 }

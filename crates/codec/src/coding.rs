@@ -37,13 +37,13 @@ impl Coding {
         }
     }
 
-    /// Makes an encoder; for Opus this allocates once, for the others not at all.
+    /// Makes an encoder; this is the only allocation of its life.
     #[must_use]
     pub fn encoder(self) -> Encoder {
         let state = match self.kind {
             CodecKind::Pcmu => State::G711(Law::Mu),
             CodecKind::Pcma => State::G711(Law::A),
-            CodecKind::G722 => State::G722(G722Encoder::new()),
+            CodecKind::G722 => State::G722(Box::new(G722Encoder::new())),
             CodecKind::L16 { channels, .. } => State::L16 { channels },
             CodecKind::Opus => State::Opus(OpusEncoder::new(self.opus)),
         };
@@ -68,7 +68,7 @@ pub struct Encoder {
 #[derive(Debug, Clone)]
 enum State {
     G711(Law),
-    G722(G722Encoder),
+    G722(Box<G722Encoder>),
     L16 { channels: u8 },
     Opus(OpusEncoder),
 }

@@ -1,6 +1,8 @@
 //! Opus against opusenc and opusdec (Debian's opus-tools, with libopus 1.3): packets of every configuration, mono and stereo,
 //! decode through our wrapper as they do there, and lost ones are concealed as there.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[path = "opus_reference/ogg.rs"]
 mod ogg;
 

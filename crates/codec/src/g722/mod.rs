@@ -52,7 +52,7 @@ impl G722Encoder {
             let high = self.high.quantise(HIGH, high);
             self.low.adapt(LOW, low);
             self.high.adapt(HIGH, high);
-            *octet = high << 6 | low;
+            *octet = (high << 6) | low;
         }
         pairs.len().min(out.len())
     }

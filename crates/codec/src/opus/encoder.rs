@@ -150,7 +150,7 @@ impl OpusEncoder {
 fn join(ends: &[usize], start: usize, first_octet: u8, out: &mut [u8]) -> usize {
     const CODE_3: u8 = 3;
     const OWN_SIZES: u8 = 0x80;
-    out[0] = first_octet & !3 | CODE_3;
+    out[0] = (first_octet & !3) | CODE_3;
     out[1] = OWN_SIZES | ends.len() as u8;
     let mut at = 2;
     let mut from = start;

@@ -240,9 +240,10 @@ impl Mixer {
         if place.contributes {
             return InputReport::unchanged(place.score);
         }
-        let stored = &mut storage.blocks[slot.index() * full..][..block];
+        let at = slot.index() * full..slot.index() * full + block;
         let amplified = place.amplified && !place.is_silenced();
         let score = if amplified {
+            let stored = &mut storage.blocks[at.clone()];
             let gain = &mut storage.exceptions[slot.index()].input;
             fit(samples, stored);
             gain.apply(stored, &mut storage.rest, rate_hz);
@@ -255,6 +256,7 @@ impl Mixer {
         if frame.is_mixed() {
             place.contributes = true;
             storage.contributors.push(slot.index() as u32); // as many places as capacity
+            let stored = &mut storage.blocks[at];
             if !amplified {
                 fit(samples, stored);
             }

@@ -327,9 +327,21 @@ fn values_out_of_range_say_what_is_allowed() {
         ("media", "shards = 5000", "not within 0 to 1024"),
         ("media", "codecs = []", "at least one codec"),
         ("media", "codecs = [\"PCMU\", \"pcmu\"]", "pcmu is there twice"),
-        ("media", "codecs = [\"L16\", \"L16/8000\"]", "L16/8000 is there twice"),
-        ("media", "codecs = [\"L16/22050\"]", "'L16/22050' is no codec of this server"),
-        ("media", "codec_order = \"theirs\"", "'theirs' is neither caller nor ours"),
+        (
+            "media",
+            "codecs = [\"L16\", \"L16/8000\"]",
+            "L16/8000 is there twice",
+        ),
+        (
+            "media",
+            "codecs = [\"L16/22050\"]",
+            "'L16/22050' is no codec of this server",
+        ),
+        (
+            "media",
+            "codec_order = \"theirs\"",
+            "'theirs' is neither caller nor ours",
+        ),
         (
             "media",
             "codecs = [\"G729\"]",

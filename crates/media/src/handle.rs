@@ -81,7 +81,11 @@ impl Encoding {
 
     /// Makes the encode group that serves the leg in a mix of this rate in Hz.
     fn group(self, mix_rate_hz: u32) -> Option<Box<EncodeGroup>> {
-        Some(Box::new(EncodeGroup::new(self.coding, self.ptime_ms, mix_rate_hz)))
+        Some(Box::new(EncodeGroup::new(
+            self.coding,
+            self.ptime_ms,
+            mix_rate_hz,
+        )))
     }
 }
 

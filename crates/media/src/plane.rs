@@ -155,12 +155,7 @@ impl MediaPlane {
             .find_map(|shard| Some((shard, shared.shards[shard].place_conference()?)));
         let (shard, at) = found.ok_or(ControlError::Full)?;
         shared.wake_keeper();
-        Ok(ConferenceMediaHandle::new(
-            Arc::clone(shared),
-            shard,
-            at,
-            media,
-        ))
+        Ok(ConferenceMediaHandle::new(Arc::clone(shared), shard, at, media))
     }
 
     /// Returns whether another leg can be taken in without harm to those that run: no shard may start its turns later

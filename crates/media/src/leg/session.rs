@@ -170,7 +170,11 @@ impl Session {
     /// Follows the mix to another rate in Hz.
     pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
         for receiving in std::iter::once(&mut self.receiving).chain(&mut self.alternatives) {
-            set_rates(&mut receiving.to_mix, receiving.kind.sample_rate_hz(), mix_rate_hz);
+            set_rates(
+                &mut receiving.to_mix,
+                receiving.kind.sample_rate_hz(),
+                mix_rate_hz,
+            );
         }
         let rate_hz = self.rate_hz();
         set_rates(&mut self.from_mix, mix_rate_hz, rate_hz);

@@ -144,7 +144,11 @@ impl EncodeGroup {
     /// Returns for how many milliseconds a shared signal was encoded without a break before this packet.
     pub(crate) fn running_ms(&self, signal: Shared) -> u32 {
         let stream = self.stream(signal);
-        let this = if stream.encoded { u32::from(self.ptime_ms) } else { 0 };
+        let this = if stream.encoded {
+            u32::from(self.ptime_ms)
+        } else {
+            0
+        };
         stream.running_ms.saturating_sub(this)
     }
 
@@ -169,7 +173,11 @@ impl EncodeGroup {
             Shared::Common => (&mut self.common, &self.silence),
             Shared::Silence => (&mut self.silence, &self.common),
         };
-        let from = if other.encoded { &other.before } else { &other.encoder };
+        let from = if other.encoded {
+            &other.before
+        } else {
+            &other.encoder
+        };
         stream.encoder.copy_state_from(from);
     }
 

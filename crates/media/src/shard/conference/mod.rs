@@ -36,6 +36,10 @@ pub(crate) struct ConferenceStorage {
     mixer: MixerStorage,
     members: Vec<Member>,
     /// Empty, with room for a group per leg.
+    #[expect(
+        clippy::vec_box,
+        reason = "a group comes and goes as one box, so that it is freed elsewhere"
+    )]
     groups: Vec<Box<EncodeGroup>>,
 }
 
@@ -64,6 +68,10 @@ pub(crate) struct ConferenceAudio {
     mixer: Mixer,
     members: Vec<Member>,
     buses: Vec<RateBus>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a group comes and goes as one box, so that it is freed elsewhere"
+    )]
     groups: Vec<Box<EncodeGroup>>,
     /// Media time of the next block.
     position_ms: u64,
@@ -121,7 +129,11 @@ impl ConferenceAudio {
         if storage.members.capacity() < self.members.len() || storage.groups.capacity() < self.groups.len() {
             return storage;
         }
-        let ConferenceStorage { mixer, members, groups } = *storage;
+        let ConferenceStorage {
+            mixer,
+            members,
+            groups,
+        } = *storage;
         let (mut members, mut groups) = (members, groups);
         members.clear();
         members.extend_from_slice(&self.members);
@@ -152,7 +164,9 @@ impl ConferenceAudio {
             return false;
         }
         let mix_rate_hz = self.rate_hz();
-        let Some(session) = &mut leg.session else { return false };
+        let Some(session) = &mut leg.session else {
+            return false;
+        };
         let Some(group) = self.enter_group(session, group) else {
             return false;
         };
@@ -246,7 +260,10 @@ impl ConferenceAudio {
         };
         let group = &mut self.groups[index];
         if group.members == 0 {
-            let bus = self.buses.iter().position(|bus| bus.rate_hz() == group.rate_hz())?;
+            let bus = self
+                .buses
+                .iter()
+                .position(|bus| bus.rate_hz() == group.rate_hz())?;
             group.bus = bus;
             self.buses[bus].users += 1;
         }
@@ -350,7 +367,11 @@ impl ConferenceAudio {
             self.floor_told = self.floor;
         }
         for bus in self.buses.iter_mut().filter(|bus| bus.users > 0) {
-            bus.take(self.mixer.common(), self.mixer.block_ms(), mixed.contributions == 0);
+            bus.take(
+                self.mixer.common(),
+                self.mixer.block_ms(),
+                mixed.contributions == 0,
+            );
         }
         if self.rate_change.is_some() {
             self.change_rate();

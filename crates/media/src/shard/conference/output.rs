@@ -135,9 +135,10 @@ impl ConferenceAudio {
         if let Following::Group(followed) = output.following {
             session.encoder.copy_state_from(group.encoder_before(followed));
         }
-        output.following = output
-            .following
-            .sent_own(shared, session.ptime_ms, confab_dsp::score(&session.own));
+        output.following =
+            output
+                .following
+                .sent_own(shared, session.ptime_ms, confab_dsp::score(&session.own));
         encode_own(session, &mut output.payload_len);
         if let Some(signal) = shared {
             group.encode(signal);
@@ -145,7 +146,12 @@ impl ConferenceAudio {
     }
 
     /// Puts a leg's completed packet among those to be sent.
-    pub(super) fn write_packet<I: ShardIo>(&self, index: u32, leg: &mut Leg<I::Sockets>, bench: &mut Workbench<I>) {
+    pub(super) fn write_packet<I: ShardIo>(
+        &self,
+        index: u32,
+        leg: &mut Leg<I::Sockets>,
+        bench: &mut Workbench<I>,
+    ) {
         let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
             return;
         };

@@ -99,7 +99,10 @@ impl ConferenceAudio {
     fn adopt<S>(&mut self, change: &mut RateChange, legs: &mut Tenants<Leg<S>>) {
         change.done = true;
         let (from_hz, to_hz) = (self.rate_hz(), change.format.rate_hz());
-        let Some(storage) = change.mixer.take_if(|storage| self.mixer.can_adopt_format(storage)) else {
+        let Some(storage) = change
+            .mixer
+            .take_if(|storage| self.mixer.can_adopt_format(storage))
+        else {
             return;
         };
         for member in &self.members {

@@ -78,7 +78,11 @@ impl Talker {
             .map(|n| {
                 let seconds = n as f64 / f64::from(rate_hz);
                 // Three syllables a second, with nothing between them.
-                let syllable = if self.speaks { (TAU * 1.5 * seconds).sin().powi(2) - 0.3 } else { 1.0 };
+                let syllable = if self.speaks {
+                    (TAU * 1.5 * seconds).sin().powi(2) - 0.3
+                } else {
+                    1.0
+                };
                 ((TAU * frequency * seconds).sin() * peak * syllable.max(0.0)) as i16
             })
             .collect();
@@ -158,7 +162,13 @@ fn everybody_hears_everybody_whatever_codec_rate_and_packet_time() {
         (L16_48K, 10),
         (CodecKind::Pcmu, 60),
         (CodecKind::G722, 30),
-        (CodecKind::L16 { rate_hz: 44_100, channels: 1 }, 10),
+        (
+            CodecKind::L16 {
+                rate_hz: 44_100,
+                channels: 1,
+            },
+            10,
+        ),
     ];
     for mix_rate_hz in [8000, 16_000, 48_000] {
         let mut world = World::new();
@@ -183,7 +193,11 @@ fn everybody_hears_everybody_whatever_codec_rate_and_packet_time() {
                     assert!(heard < LEVEL - 40.0, "{kind:?} hears itself at {heard:.1} dBFS");
                     continue;
                 }
-                let bound = if [kind, kinds[other].0].contains(&CodecKind::G722) { 1.5 } else { 1.0 };
+                let bound = if [kind, kinds[other].0].contains(&CodecKind::G722) {
+                    1.5
+                } else {
+                    1.0
+                };
                 assert!(
                     (heard - LEVEL).abs() < bound,
                     "mix at {mix_rate_hz} Hz: {kind:?} hears {:?} at {heard:.1} dBFS",
@@ -192,7 +206,10 @@ fn everybody_hears_everybody_whatever_codec_rate_and_packet_time() {
             }
             let units = u32::from(listener.ptime_ms) * kind.rtp_clock_hz() / 1000;
             assert!(
-                listener.timestamps.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == units),
+                listener
+                    .timestamps
+                    .windows(2)
+                    .all(|pair| pair[1].wrapping_sub(pair[0]) == units),
                 "{kind:?} {:?}",
                 &listener.timestamps[..4]
             );
@@ -229,7 +246,10 @@ fn opus_listeners_hear_one_talker_after_the_other() {
             if number == speaker {
                 assert!(heard < LEVEL - 40.0, "{speaker} hears itself at {heard:.1}");
             } else {
-                assert!((heard - LEVEL).abs() < 3.0, "{number} hears {speaker} at {heard:.1}");
+                assert!(
+                    (heard - LEVEL).abs() < 3.0,
+                    "{number} hears {speaker} at {heard:.1}"
+                );
             }
         }
     }
@@ -267,7 +287,11 @@ fn the_rate_rises_without_a_gap() {
         .iter()
         .enumerate()
         .map(|(number, &kind)| {
-            let tone = if number == 0 { (437.0, 8000.0) } else { (300.0, 0.0) };
+            let tone = if number == 0 {
+                (437.0, 8000.0)
+            } else {
+                (300.0, 0.0)
+            };
             Talker::new(&mut world, number, kind, 20, tone)
         })
         .collect();
@@ -295,7 +319,12 @@ fn the_rate_rises_without_a_gap() {
             .unwrap();
         assert!(weakest > 7000, "{:?}: {weakest}", listener.kind);
         let units = 20 * listener.kind.rtp_clock_hz() / 1000;
-        assert!(listener.timestamps.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == units));
+        assert!(
+            listener
+                .timestamps
+                .windows(2)
+                .all(|pair| pair[1].wrapping_sub(pair[0]) == units)
+        );
     }
 }
 
@@ -332,14 +361,25 @@ fn switching_error(kind: CodecKind) -> f64 {
         assert_eq!(packets, steady.payloads.len());
         let alone = (0..packets).rposition(|n| switched.payloads[n] != steady.payloads[n]);
         let shared_from = alone.expect("he had packets of his own") + 1;
-        assert!((1100 / 20..4000 / 20).contains(&shared_from), "{shared_from} packets");
+        assert!(
+            (1100 / 20..4000 / 20).contains(&shared_from),
+            "{shared_from} packets"
+        );
         let samples = kind.sample_rate_hz() as usize / 50;
-        let pairs: Vec<_> = switched.heard.iter().zip(&steady.heard).skip(shared_from * samples).collect();
+        let pairs: Vec<_> = switched
+            .heard
+            .iter()
+            .zip(&steady.heard)
+            .skip(shared_from * samples)
+            .collect();
         let mean = |sum: f64, count: usize| (sum / count as f64).max(1e-9);
         let power = pairs.iter().map(|&(_, &b)| f64::from(b).powi(2)).sum();
         let power = mean(power, pairs.len());
         for pairs in pairs.chunks(5 * samples) {
-            let error = pairs.iter().map(|&(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+            let error = pairs
+                .iter()
+                .map(|&(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+                .sum();
             worst = worst.max(10.0 * (mean(error, pairs.len()) / power).log10());
         }
     }
@@ -348,10 +388,8 @@ fn switching_error(kind: CodecKind) -> f64 {
 
 #[test]
 fn going_back_to_the_shared_encoder_is_not_heard() {
-    for kind in [CodecKind::Opus] {
-        let error = switching_error(kind);
-        assert!(error < -40.0, "{kind:?}: {error:.1} dB");
-    }
+    let error = switching_error(CodecKind::Opus);
+    assert!(error < -40.0, "{error:.1} dB");
 }
 
 #[test]
@@ -382,7 +420,10 @@ fn a_tone_of_ten_minutes_beside_fifty_others_loses_nothing() {
             // The first two milliseconds are faded in.
             let from = if compared == 0 { 16 } else { 0 };
             let mut said = [0; 160];
-            Law::Mu.decode(expected.front().expect("nothing is heard that was not said"), &mut said);
+            Law::Mu.decode(
+                expected.front().expect("nothing is heard that was not said"),
+                &mut said,
+            );
             if heard.samples[from..] == said[from..] {
                 expected.pop_front();
                 compared += 1;

@@ -412,8 +412,12 @@ fn a_change_of_codec_and_packet_time_goes_on_with_the_same_numbers() {
     let mut phones: Vec<_> = phones.into_iter().zip([0, B]).collect();
     let before = talk(&mut world, &mut phones, 5);
     let mut changed = media(0);
-    (changed.coding, changed.send_pt, changed.recv_pts, changed.ptime_ms) =
-        (CodecKind::Pcma.into(), 8, vec![8], 40);
+    (
+        changed.coding,
+        changed.send_pt,
+        changed.recv_pts,
+        changed.ptime_ms,
+    ) = (CodecKind::Pcma.into(), 8, vec![8], 40);
     world.command(renegotiate(phones[0].0.leg, &changed));
     phones[0].0.payload_type = 8;
     let after = talk(&mut world, &mut phones, 10);

@@ -14,7 +14,9 @@ use confab_rtp::RtpPacket;
 use tokio::sync::oneshot;
 
 use crate::arrival::ClockPair;
-use crate::config::{CodecKind, Coding, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia};
+use crate::config::{
+    CodecKind, Coding, ExtendedReports, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia,
+};
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::{Channel, Destination, ShardIo};
 use crate::leg::session::{Session, SessionRules, fit_ptime};
@@ -137,6 +139,7 @@ pub(super) fn media(number: usize) -> LegMedia {
         remote,
         remote_rtcp: SocketAddr::from((ip, 4001)),
         rtcp_mux: false,
+        extended_reports: ExtendedReports::default(),
         coding: CodecKind::Pcmu.into(),
         send_pt: 0,
         recv_pts: vec![0],

@@ -64,11 +64,11 @@ impl Digits {
         }
     }
 
-    /// Takes a telephone-event; `buffered_ns` of audio that came before it wait to be heard.
-    pub(super) fn event(&mut self, arrival_ns: u64, packet: &RtpPacket<'_>, buffered_ns: u64) {
+    /// Takes a telephone-event; the audio that came before it is heard until `heard_until_ns`.
+    pub(super) fn event(&mut self, arrival_ns: u64, packet: &RtpPacket<'_>, heard_until_ns: u64) {
         let ended = self.events.push(arrival_ns, packet);
         if ended.is_some() || self.events.sounding(arrival_ns).is_some() {
-            self.keep_out(arrival_ns, buffered_ns);
+            self.keep_out(arrival_ns, heard_until_ns);
         }
         if let Some(event) = ended {
             self.event_ended(arrival_ns, event);
@@ -125,7 +125,8 @@ impl Digits {
         block: Block,
     ) -> Block {
         if self.events.sounding(now_ns).is_some() {
-            self.keep_out(now_ns, receiving.playout.buffered_ns());
+            let buffered_ns = receiving.playout.buffered_ns();
+            self.keep_out(now_ns, now_ns.saturating_add(buffered_ns));
         }
         let detector = receiving.detector.as_ref();
         let sounding = detector.is_some_and(|detector| detector.sounding().is_some());
@@ -152,8 +153,8 @@ impl Digits {
         }
     }
 
-    fn keep_out(&mut self, now_ns: u64, buffered_ns: u64) {
-        let until_ns = now_ns.saturating_add(buffered_ns.min(LONGEST_TAIL_NS));
+    fn keep_out(&mut self, now_ns: u64, until_ns: u64) {
+        let until_ns = until_ns.min(now_ns.saturating_add(LONGEST_TAIL_NS));
         self.silent_until_ns = self.silent_until_ns.max(until_ns);
     }
 }

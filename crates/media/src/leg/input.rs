@@ -40,11 +40,11 @@ impl Input {
         self.reception.set_clock_rate(session.receiving.clock_rate());
     }
 
-    /// Takes an accepted packet; `playing` tells whether its audio is wanted.
+    /// Takes an accepted packet that is read at `now_ns`; `playing` tells whether its audio is wanted.
     pub(crate) fn push(
         &mut self,
         session: &mut Session,
-        arrival_ns: u64,
+        (arrival_ns, now_ns): (u64, u64),
         packet: &RtpPacket<'_>,
         playing: bool,
     ) -> Result<(), DropReason> {

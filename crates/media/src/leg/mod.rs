@@ -190,7 +190,8 @@ impl<S> Leg<S> {
         self.notices.heard(received.arrival_ns);
         let result = if session.receives {
             let playing = self.membership.is_some();
-            self.input.push(session, received.arrival_ns, &packet, playing)
+            let times = (received.arrival_ns, received.now.monotonic_ns);
+            self.input.push(session, times, &packet, playing)
         } else {
             Err(DropReason::Direction)
         };
@@ -278,16 +279,9 @@ impl<S> Leg<S> {
         };
         let mut buffer = [0; REPORT_ROOM];
         let reception = &mut self.input.reception;
-        let extended = self.reports.extended(session, reception.ssrc(), clocks);
-        let written = self.reports.write(
-            &mut buffer,
-            clocks,
-            session.clock_rate(),
-            &self.output,
-            reception,
-            &extended,
-            leaving,
-        );
+        let written = self
+            .reports
+            .write(&mut buffer, clocks, session, &self.output, reception, leaving);
         written.is_ok_and(|packet| io.send(&self.sockets, channel, packet, to))
     }
 

@@ -84,12 +84,7 @@ impl Reports {
     }
 
     /// Makes the extended report that was negotiated, about the peer's stream `source`.
-    pub(crate) fn extended(
-        &self,
-        session: &mut Session,
-        source: Option<Ssrc>,
-        clocks: ClockPair,
-    ) -> ExtendedReport {
+    fn extended(&self, session: &mut Session, source: Option<Ssrc>, clocks: ClockPair) -> ExtendedReport {
         let negotiated = session.extended_reports;
         let mut report = ExtendedReport::default();
         if let Some(ssrc) = source.filter(|_| negotiated.voip_metrics) {
@@ -139,24 +134,24 @@ impl Reports {
         &mut self,
         buffer: &'b mut [u8; REPORT_ROOM],
         clocks: ClockPair,
-        clock_rate: ClockRate,
+        session: &mut Session,
         output: &Output,
         reception: &mut ReceptionStatistics,
-        extended: &ExtendedReport,
         leaving: bool,
     ) -> Result<&'b [u8], WriteError> {
         let ssrc = output.sender.ssrc();
         let block = reception.report(clocks.monotonic_ns);
         let blocks = block.as_slice();
+        let extended = self.extended(session, reception.ssrc(), clocks);
         let mut writer = RtcpWriter::new(buffer);
         if output.sender.packets() == self.packets_reported {
             writer.receiver_report(ssrc, blocks)?;
         } else {
             self.packets_reported = output.sender.packets();
-            writer.sender_report(ssrc, &sender_info(output, clocks, clock_rate), blocks)?;
+            writer.sender_report(ssrc, &sender_info(output, clocks, session.clock_rate()), blocks)?;
         }
         writer.cname(ssrc, &self.cname)?;
-        writer.extended_report(ssrc, extended)?;
+        writer.extended_report(ssrc, &extended)?;
         if leaving {
             writer.bye(ssrc, "")?;
         }

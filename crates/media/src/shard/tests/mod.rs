@@ -3,6 +3,9 @@
 mod allocation;
 mod codecs;
 mod hearing;
+mod keys;
 mod protocol;
+mod speaker;
+mod streams;
 mod timing;
 mod world;

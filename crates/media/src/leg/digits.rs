@@ -124,13 +124,14 @@ impl Digits {
         out: &mut [i16],
         block: Block,
     ) -> Block {
-        if self.events.sounding(now_ns).is_some() {
+        let detector = receiving.detector.as_ref();
+        let heard = detector.is_some_and(|detector| detector.sounding().is_some());
+        let told = self.events.sounding(now_ns).is_some();
+        if told {
             let buffered_ns = receiving.playout.buffered_ns();
             self.keep_out(now_ns, now_ns.saturating_add(buffered_ns));
         }
-        let detector = receiving.detector.as_ref();
-        let sounding = detector.is_some_and(|detector| detector.sounding().is_some());
-        let silent = std::mem::take(&mut self.began) || sounding || now_ns < self.silent_until_ns;
+        let silent = std::mem::take(&mut self.began) || heard || told || now_ns < self.silent_until_ns;
         let before = std::mem::replace(&mut self.silent, silent);
         if block == Block::Quiet || (!before && !silent) {
             return block;

@@ -55,8 +55,8 @@ impl Input {
         }
         if content == Content::NoAudio {
             self.reception.received_untimed(packet);
-            self.digits
-                .event(arrival_ns, packet, receiving.playout.buffered_ns());
+            let heard_until_ns = now_ns.saturating_add(receiving.playout.buffered_ns());
+            self.digits.event(arrival_ns, packet, heard_until_ns);
         } else if self.reception.received(arrival_ns, packet) == Reception::Duplicate {
             return Err(DropReason::Duplicate);
         }

@@ -194,13 +194,6 @@ impl Line {
         }
     }
 
-    pub(super) fn playout(&mut self) -> String {
-        let leg = self.speaker.phone.leg;
-        let leg = self.world.shard.legs.get(leg.index, leg.generation).unwrap();
-        let playout = &leg.session.as_ref().unwrap().receiving.playout;
-        format!("{} ms {:?}", playout.buffered_ns() / MS, playout.counters())
-    }
-
     /// Returns the speaker's measurements.
     pub(super) fn stats(&mut self) -> LegStats {
         self.world.stats(&self.speaker.phone)

@@ -7,15 +7,15 @@ use super::speaker::{Dice, Fate, Line, Voice, l16, leg, on_time};
 use super::world::MS;
 use crate::shard::command::Command;
 
-/// Every third sample: enough to compare voices by.
+/// At 8 kHz, which is enough to compare voices by.
 fn thinned(samples: &[i16], rate_hz: u32) -> Vec<f32> {
     let factor = (rate_hz / 8000) as usize;
     let mean = |chunk: &[i16]| chunk.iter().map(|&s| f32::from(s)).sum::<f32>() / factor as f32;
     samples.chunks_exact(factor).map(mean).collect()
 }
 
-/// Returns by how many of 8000 samples a second `heard` lies behind the place that is most like it, and the energy of the
-/// difference there as a share of the energy.
+/// Returns where in what was said, around a place, is what is most like `heard`, and the energy of the difference as a share
+/// of the energy.
 fn match_with(said: &[f32], heard: &[f32], around: usize, reach: usize) -> (usize, f64) {
     let energy: f64 = heard.iter().map(|&s| f64::from(s).powi(2)).sum();
     let candidates = around.saturating_sub(reach)..=around + reach;
@@ -76,17 +76,6 @@ fn error_at_loss(opus: OpusSettings) -> (f64, f64) {
             .min(1.0);
         pieces += 1;
     }
-    let carrying = line
-        .speaker
-        .payloads
-        .iter()
-        .filter(|payload| CodecKind::Opus.decoder().carries_fec(payload));
-    println!(
-        "{} of {} carry FEC; {:?}",
-        carrying.count(),
-        line.speaker.payloads.len(),
-        line.playout()
-    );
     let stats = line.stats();
     let repaired = stats.repaired_ms as f64 / (stats.repaired_ms + stats.concealed_ms) as f64;
     println!(
@@ -229,8 +218,7 @@ fn rms(samples: &[i16]) -> f64 {
 
 #[test]
 fn the_peers_background_goes_on_in_its_pauses() {
-    let mut media = leg(0, CodecKind::Pcmu.into(), 20);
-    media.alternatives = Vec::new();
+    let media = leg(0, CodecKind::Pcmu.into(), 20);
     for (energy_level, sounds) in [(0, true), (300, false)] {
         let mut line = Line::new(&media, energy_level);
         let mut voice = Voice::new(8000);
@@ -294,8 +282,8 @@ fn opus_pauses_are_no_loss_and_sound_like_before() {
     assert!(late > 0.2 * early && late < 2.0 * early, "{early} and {late}");
     let stats = line.stats();
     assert_eq!((stats.concealed_ms, stats.packets_lost), (0, 0), "{stats:?}");
-    let ratio = stats.mos_hundredths.expect("rated");
-    assert!(ratio > 430, "{ratio}");
+    let mos = stats.mos_hundredths.expect("rated");
+    assert!(mos > 430, "{mos}");
 }
 
 #[test]

@@ -92,6 +92,8 @@ pub(crate) struct Media {
     pub(crate) shards: usize,
     /// Codecs in our order of preference, at least one.
     pub(crate) codecs: Vec<Codec>,
+    /// Whose order of codecs decides when a caller offers several.
+    pub(crate) codec_order: CodecOrder,
     /// Who may become the source of a leg's audio.
     pub(crate) latch: Latch,
     /// Upper bound of the jitter buffer, ms.
@@ -111,6 +113,21 @@ pub(crate) enum Codec {
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// G.722 at 64 kbit/s.
+    G722,
+    /// Opus.
+    Opus,
+    /// Uncompressed samples at the given rate in Hz: 8000, 16,000, 44,100 or 48,000.
+    L16(u32),
+}
+
+/// Whose order of codecs decides when a caller offers several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodecOrder {
+    /// The caller's.
+    Caller,
+    /// Ours.
+    Ours,
 }
 
 /// What the first start makes; empty texts are generated.

@@ -1,7 +1,8 @@
 //! One 20 ms tick of a conference at 8 kHz: everybody sends, three talk, everybody's signal is asked for and talkers' own
-//! mixes are rendered. Encoding and sending are not in it.
+//! mixes are rendered. Encoding and sending are not in it. With exceptions: each of the first hundred does not hear one
+//! of the talkers, ten listeners have a gain, something plays to all.
 
-use confab_mixer::{MixFormat, Mixer, Signal, SlotId};
+use confab_mixer::{Audience, MixFormat, Mixer, Signal, SlotId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const TALKERS: usize = 3;
@@ -14,14 +15,22 @@ fn tone(step: f32, peak: f32) -> Vec<i16> {
 
 fn tick(mixer: &mut Mixer, slots: &[SlotId], talk: &[Vec<i16>], hiss: &[i16], out: &mut [i16]) -> i64 {
     mixer.begin();
+    feed(mixer, slots, talk, hiss);
+    listen(mixer, slots, out)
+}
+
+fn feed(mixer: &mut Mixer, slots: &[SlotId], talk: &[Vec<i16>], hiss: &[i16]) {
     for (n, &slot) in slots.iter().enumerate() {
         mixer.input(slot, talk.get(n).map_or(hiss, Vec::as_slice));
     }
+}
+
+fn listen(mixer: &mut Mixer, slots: &[SlotId], out: &mut [i16]) -> i64 {
     mixer.mix();
     let mut heard = 0;
     for &slot in slots {
         heard += match mixer.signal(slot) {
-            Signal::Silence => 0,
+            Signal::Silence | Signal::Waiting => 0,
             Signal::Common => i64::from(mixer.common()[0]),
             Signal::Own => {
                 mixer.render_own(slot, out);
@@ -50,6 +59,27 @@ fn mix(criterion: &mut Criterion) {
             bencher.iter(|| tick(&mut mixer, &slots, &talk, &hiss, &mut out));
         });
     }
+    group.bench_function("1000 with exceptions", |bencher| {
+        let mut mixer = Mixer::new(format, 1000, 20);
+        let slots: Vec<_> = (0..1000).filter_map(|_| mixer.add(false, false)).collect();
+        let mut out = [0; 160];
+        for (n, &listener) in slots[TALKERS..][..100].iter().enumerate() {
+            mixer.set_relation(slots[n % TALKERS], listener, false);
+        }
+        for &listener in &slots[200..210] {
+            mixer.set_output_gain(listener, -6.0);
+        }
+        let music = mixer.add_source(Audience::All, -12.0, Some(12.0));
+        let block = tone(0.3, 9000.0);
+        bencher.iter(|| {
+            mixer.begin();
+            if let Some(music) = music {
+                mixer.source_input(music, &block);
+            }
+            feed(&mut mixer, &slots, &talk, &hiss);
+            listen(&mut mixer, &slots, &mut out)
+        });
+    });
     group.finish();
 }
 

@@ -4,10 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use confab_documents::BootstrapConfig;
 use confab_media::MediaConfig;
-use confab_sdp::{Capabilities, CodecCapability};
+use confab_sdp::{Capabilities, CodecCapability, CodecPreference};
 use confab_sip::{Host, HostPort};
 
-use super::{Codec, Config};
+use super::{Codec, CodecOrder, Config};
 
 impl Config {
     /// For the media plane.
@@ -31,9 +31,16 @@ impl Config {
         let codecs = self.media.codecs.iter().map(|codec| match codec {
             Codec::Pcmu => CodecCapability::pcmu(),
             Codec::Pcma => CodecCapability::pcma(),
+            Codec::G722 => CodecCapability::g722(),
+            Codec::Opus => CodecCapability::opus("useinbandfec=1"),
+            Codec::L16(rate_hz) => CodecCapability::l16(*rate_hz),
         });
         Capabilities {
             codecs: codecs.collect(),
+            preference: match self.media.codec_order {
+                CodecOrder::Caller => CodecPreference::Offerer,
+                CodecOrder::Ours => CodecPreference::Ours,
+            },
             ..Capabilities::default()
         }
     }

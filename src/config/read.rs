@@ -13,7 +13,7 @@ use std::{
 use confab_media::Latch;
 
 use super::{
-    Bootstrap, Codec, Config, Http, Log, LogFormat, Media, Secret, Sip,
+    Bootstrap, Codec, CodecOrder, Config, Http, Log, LogFormat, Media, Secret, Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -53,8 +53,8 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("store.url", &[]),
 ];
 
-/// Codecs that later versions have.
-const LATER_CODECS: &[&str] = &["opus", "G722", "L16"];
+/// Rates of uncompressed audio in Hz, in our order of preference.
+const L16_RATES: [u32; 4] = [48_000, 44_100, 16_000, 8000];
 
 /// Reads settings and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -143,16 +143,15 @@ impl<'a> Reader<'a> {
     }
 
     fn media(&mut self) -> Media {
-        let default_codecs = self.defaults.setting("media.codecs").value.clone();
         Media {
             bind: self.list("media.bind", local_addresses),
             ports: self.text("media.ports", ports),
             shards: self.number("media.shards", 0..=1024),
-            codecs: self.list("media.codecs", |items| {
-                if default_codecs == Value::List(items.to_vec()) {
-                    return Ok(vec![Codec::Pcmu, Codec::Pcma]);
-                }
-                codecs(items)
+            codecs: self.list("media.codecs", codecs),
+            codec_order: self.text("media.codec_order", |text| match text {
+                "caller" => Ok(CodecOrder::Caller),
+                "ours" => Ok(CodecOrder::Ours),
+                other => Err(format!("'{other}' is neither caller nor ours")),
             }),
             latch: self.text("media.latch", |text| match text {
                 "signalling" => Ok(Latch::Signalling),
@@ -357,22 +356,27 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 fn codecs(items: &[String]) -> Result<Vec<Codec>, String> {
     let mut codecs = Vec::new();
     for item in items {
-        let codec = match item.to_ascii_uppercase().as_str() {
-            "PCMU" => Codec::Pcmu,
-            "PCMA" => Codec::Pcma,
-            _ if LATER_CODECS.iter().any(|later| later.eq_ignore_ascii_case(item)) => {
-                return Err(format!("{item} is not in this version, which has PCMU and PCMA"));
-            }
-            _ => {
-                return Err(format!(
-                    "'{item}' is no codec of this server; it has PCMU and PCMA"
-                ));
+        let named = match item.to_ascii_uppercase().as_str() {
+            "PCMU" => vec![Codec::Pcmu],
+            "PCMA" => vec![Codec::Pcma],
+            "G722" => vec![Codec::G722],
+            "OPUS" => vec![Codec::Opus],
+            "L16" => L16_RATES.map(Codec::L16).to_vec(),
+            other => {
+                let rate = other.strip_prefix("L16/").and_then(|rate| rate.parse().ok());
+                let known = rate.filter(|rate| L16_RATES.contains(rate));
+                vec![known.map(Codec::L16).ok_or_else(|| {
+                    format!(
+                        "'{item}' is no codec of this server; it has opus, G722, PCMU, PCMA and L16, the last also with a rate \
+                         of 8000, 16000, 44100 or 48000 Hz, such as L16/16000"
+                    )
+                })?]
             }
         };
-        if codecs.contains(&codec) {
+        if named.iter().any(|codec| codecs.contains(codec)) {
             return Err(format!("{item} is there twice"));
         }
-        codecs.push(codec);
+        codecs.extend(named);
     }
     if codecs.is_empty() {
         Err("is empty: name at least one codec".to_owned())

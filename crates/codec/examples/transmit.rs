@@ -1,10 +1,11 @@
 //! Sends audio through a codec and a network that loses packets, and writes what is heard: for measuring speech quality.
 //!
 //! ```text
-//! transmit CODEC LOSS_PERCENT MEAN_BURST SEED [fec] < in.raw > out.raw
+//! transmit CODEC LOSS_PERCENT MEAN_BURST SEED [FEC_PERCENT [BITRATE]] < in.raw > out.raw
 //! ```
 //!
 //! CODEC is `pcmu`, `pcma`, `g722`, `l16` (16 kHz) or `opus`, with a rate in Hz behind a slash for the bandwidth of Opus (`opus/16000`).
+//! FEC_PERCENT is the loss that its FEC is made for, 0 for none; BITRATE in bit/s.
 //! Audio is mono, 16 bits, little-endian, at the codec's rate, in packets of 20 ms. Losses come in bursts of MEAN_BURST
 //! packets (the model of Gilbert); 1 makes them independent.
 
@@ -26,11 +27,12 @@ impl Random {
     }
 }
 
-fn coding(name: &str, fec: bool, loss_percent: u8) -> Option<(Coding, u32)> {
+fn coding(name: &str, loss_percent: u8, bitrate_bps: u32) -> Option<(Coding, u32)> {
     let (name, rate) = name.split_once('/').unwrap_or((name, "48000"));
     let opus = OpusSettings {
-        inband_fec: fec,
+        inband_fec: loss_percent > 0,
         loss_percent,
+        bitrate_bps,
         ..OpusSettings::default()
     };
     let kind = match name {
@@ -50,11 +52,15 @@ fn coding(name: &str, fec: bool, loss_percent: u8) -> Option<(Coding, u32)> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, loss, burst, seed, rest @ ..] = &arguments[..] else {
-        return Err("transmit CODEC LOSS_PERCENT MEAN_BURST SEED [fec] < in.raw > out.raw".into());
+        return Err(
+            "transmit CODEC LOSS_PERCENT MEAN_BURST SEED [FEC_PERCENT [BITRATE]] < in.raw > out.raw".into(),
+        );
     };
     let (loss, burst, seed): (f64, f64, u64) = (loss.parse()?, burst.parse()?, seed.parse()?);
-    let fec = rest.first().is_some_and(|word| word == "fec");
-    let (coding, rate_hz) = coding(name, fec, loss as u8).ok_or("no such codec")?;
+    let fec_percent = rest.first().map_or(Ok(0), |percent| percent.parse())?;
+    let bitrate_bps = rest.get(1).map_or(Ok(0), |bitrate| bitrate.parse())?;
+    let fec = fec_percent > 0;
+    let (coding, rate_hz) = coding(name, fec_percent, bitrate_bps).ok_or("no such codec")?;
     let mut octets = Vec::new();
     std::io::stdin().read_to_end(&mut octets)?;
     let pcm: Vec<i16> = octets

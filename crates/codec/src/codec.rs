@@ -195,6 +195,13 @@ impl CodecKind {
         }
     }
 
+    /// Whether an encoder carries a state from packet to packet, so that a stream must not change to another encoder
+    /// without taking the state along.
+    #[must_use]
+    pub const fn has_memory(self) -> bool {
+        matches!(self, Self::G722 | Self::Opus)
+    }
+
     /// Upper bound of the octets that `samples` (mono, at [`sample_rate_hz`](Self::sample_rate_hz)) encode to.
     #[must_use]
     pub const fn max_payload(self, samples: usize) -> usize {

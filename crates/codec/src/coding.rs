@@ -28,13 +28,22 @@ impl Coding {
         Self { kind, opus }
     }
 
-    /// Makes an encoder; for Opus this allocates once, for the others not at all.
+    /// The rate in Hz that holds all the listener can hear, and by all likelihood all it sends: what a mix should have for it.
+    #[must_use]
+    pub const fn bandwidth_rate_hz(self) -> u32 {
+        match self.kind {
+            CodecKind::Opus if self.opus.max_playback_rate_hz != 0 => self.opus.max_playback_rate_hz,
+            kind => kind.sample_rate_hz(),
+        }
+    }
+
+    /// Makes an encoder; this is the only allocation of its life.
     #[must_use]
     pub fn encoder(self) -> Encoder {
         let state = match self.kind {
             CodecKind::Pcmu => State::G711(Law::Mu),
             CodecKind::Pcma => State::G711(Law::A),
-            CodecKind::G722 => State::G722(G722Encoder::new()),
+            CodecKind::G722 => State::G722(Box::new(G722Encoder::new())),
             CodecKind::L16 { channels, .. } => State::L16 { channels },
             CodecKind::Opus => State::Opus(OpusEncoder::new(self.opus)),
         };
@@ -59,7 +68,7 @@ pub struct Encoder {
 #[derive(Debug, Clone)]
 enum State {
     G711(Law),
-    G722(G722Encoder),
+    G722(Box<G722Encoder>),
     L16 { channels: u8 },
     Opus(OpusEncoder),
 }
@@ -98,6 +107,17 @@ impl Encoder {
             _ => {}
         }
         true
+    }
+
+    /// Returns whether the far decoder may be led over from this encoder's stream to the other's, now that both have encoded
+    /// the same for a while: for G.722 when their states are equal, which they become within some syllables; for Opus, whose
+    /// states never do but whose decoder forgets within a packet or two, at any time.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        match (&self.state, &other.state) {
+            (State::G722(mine), State::G722(theirs)) => mine.agrees_with(theirs),
+            _ => self.coding == other.coding,
+        }
     }
 
     /// Told the highest rate in Hz that the encoded signal has content for, so that a narrowband mix is not coded as fullband;

@@ -1,13 +1,14 @@
-//! Concealment of lost stretches of speech by repeating its last pitch periods, at any sample rate. Owns the history it draws
+//! Concealment of lost stretches of speech by repeating its last pitch period, at any sample rate. Owns the history it draws
 //! from and the synthesis; knows no codec.
 //!
-//! The method is that of ITU-T G.711 Appendix I: the pitch is the lag of the best normalised correlation of the last 20 ms;
-//! the last period is repeated, from 10 ms on the last two, from 20 ms on the last three, each joined to itself over a
-//! quarter period; after 10 ms it fades by a fifth each 10 ms and is silent from 60 ms on; the first good frame is faded in
-//! over the synthesis. It differs in four things. No delay is added: where the appendix holds back 3.75 ms to blend the
-//! signal before the loss, here the step between the last sample and its copy one period earlier is faded out. Lost
-//! stretches may have any length. The history goes on through a loss with what was heard. The appendix knows 8 kHz only;
-//! here all its times are kept at every rate.
+//! The method comes from ITU-T G.711 Appendix I: the pitch is the lag of the best normalised correlation, and the last period
+//! is repeated, joined to itself over a quarter period, and faded. What the appendix says else was tried by PESQ on speech
+//! with 5 % loss, and kept where it helps. The newest 10 ms are compared at each lag, not 20. Only the last period is
+//! repeated: taking further ones in costs 0.1. It fades by a fifth each 10 ms from 5 ms on and is silent from 55 ms on. The
+//! first good frame is faded in over a quarter period, not 10 ms: 0.1. No delay is added: where the appendix holds back 3.75 ms
+//! to blend the signal before the loss, the step between the last sample and its copy one period earlier is faded out.
+//! Lost stretches may have any length. The history goes on through a loss with what was heard. The appendix knows 8 kHz
+//! only; here all times are kept at every rate.
 
 mod pitch;
 mod synthesis;
@@ -21,30 +22,26 @@ struct Times {
     min_pitch: usize,
     /// Longest pitch period: 15 ms, 66 Hz.
     max_pitch: usize,
-    /// Samples that are compared at each lag: 20 ms.
+    /// Samples that are compared at each lag: 10 ms.
     window: usize,
-    /// 10 ms: a further period joins at each, and fading starts after the first.
-    stage: usize,
-    /// Added to the blend for each 10 ms of loss: 4 ms.
-    blend_per_stage: usize,
+    /// Where fading begins: 5 ms.
+    fading_from: usize,
+    /// Where it ends in silence: 55 ms.
+    silent_from: usize,
 }
 
-/// Most periods that are repeated in turn.
-const MAX_PERIODS: usize = 3;
-/// Stages after which the synthesis is silent: 60 ms.
-const SILENT_AFTER: usize = 6;
 /// The lowest rate in Hz that the method is made for.
 const LOWEST_RATE_HZ: u32 = 8000;
 
 impl Times {
     const fn new(rate_hz: u32) -> Self {
-        let ms = rate_hz as usize;
+        let second = rate_hz as usize;
         Self {
-            min_pitch: 5 * ms / 1000,
-            max_pitch: 15 * ms / 1000,
-            window: 20 * ms / 1000,
-            stage: 10 * ms / 1000,
-            blend_per_stage: 4 * ms / 1000,
+            min_pitch: second * 5 / 1000,
+            max_pitch: second * 15 / 1000,
+            window: second * 10 / 1000,
+            fading_from: second * 5 / 1000,
+            silent_from: second * 55 / 1000,
         }
     }
 
@@ -53,18 +50,9 @@ impl Times {
         self.max_pitch / 4
     }
 
-    /// Three periods and the quarter before them; longer than the longest lag and the window.
+    /// The longest lag and the window behind it; longer than a period and the quarter before it.
     const fn history(self) -> usize {
-        MAX_PERIODS * self.max_pitch + self.max_quarter()
-    }
-
-    /// Longest blend into the first good frame: 10 ms.
-    const fn max_blend(self) -> usize {
-        self.stage
-    }
-
-    const fn silent_from(self) -> usize {
-        SILENT_AFTER * self.stage
+        self.max_pitch + self.window
     }
 }
 

@@ -37,9 +37,9 @@ fn resonant() -> Vec<i16> {
         .enumerate()
         .map(|(n, sample)| {
             let level = (n % 4000).min(4000 - n % 4000) as i64;
-            let input = i64::from(sample) * level >> 15;
+            let input = (i64::from(sample) * level) >> 15;
             for (past, feedback) in [(&mut first, 31_000), (&mut second, 8000)] {
-                let output = input + (feedback * past[0] - 15_700 * past[1] >> 14);
+                let output = input + ((feedback * past[0] - 15_700 * past[1]) >> 14);
                 *past = [output, past[0]];
             }
             ((first[0] + second[0]) / 2).clamp(-20_000, 20_000) as i16
@@ -103,7 +103,8 @@ fn checksum(bytes: &[u8]) -> String {
 
 fn write(name: &str, extension: &str, contents: &[u8]) {
     if let Some(folder) = std::env::var_os("CONFAB_G722_DIR") {
-        std::fs::write(Path::new(&folder).join(name).with_extension(extension), contents).unwrap();
+        std::fs::write(Path::new(&folder).join(name).with_extension(extension), contents)
+            .expect("the folder can be written");
     }
 }
 

@@ -135,6 +135,12 @@ fn problems_are_named_with_their_place() {
     let long = "1;".repeat(2049);
     let error = ToneScript::parse(&long).expect_err("too long");
     assert_eq!(error.problem, ToneProblem::TooLong);
+    let across = format!("{}é", "1".repeat(4095));
+    let error = ToneScript::parse(&across).expect_err("too long by half a character");
+    assert_eq!(
+        error.offset, 4095,
+        "the place is one at which the text can be cut"
+    );
     assert!(ToneScript::parse(&"1;".repeat(2048)).is_ok());
     assert!(ToneScript::parse(&format!("%(1,1{})", ",1".repeat(18))).is_ok());
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub use confab_codec::CodecKind;
+pub use confab_codec::{CodecKind, Coding, OpusSettings};
 pub use confab_rtp::Latch;
 
 /// Start-up settings of the whole media plane.
@@ -82,15 +82,18 @@ pub struct LegMedia {
     pub remote_rtcp: SocketAddr,
     /// RTP and RTCP share one port (RFC 5761).
     pub rtcp_mux: bool,
-    /// The codec of both directions.
-    pub codec: CodecKind,
+    /// The codec of both directions, and how the peer wants to be sent to.
+    pub coding: Coding,
     /// Payload type that we write, 0..=127.
     pub send_pt: u8,
-    /// Payload types under which the peer sends `codec`.
+    /// Payload types under which the peer sends that codec.
     pub recv_pts: Vec<u8>,
-    /// Payload type under which the peer sends telephone-events (RFC 4733), when negotiated.
-    pub telephone_event_pt: Option<u8>,
-    /// Milliseconds of audio per packet that the peer asked for; taken down to a multiple of 10 within 10..=60.
+    /// Further codecs that the peer may change to (RFC 3264 §7), each with its payload types.
+    pub alternatives: Vec<(CodecKind, Vec<u8>)>,
+    /// Telephone-events (RFC 4733), when negotiated.
+    pub telephone_event: Option<TelephoneEventMedia>,
+    /// Milliseconds of audio per packet that the peer asked for; taken down to a multiple of 10 within 10..=60, and for
+    /// uncompressed audio to what fits into an Ethernet packet.
     pub ptime_ms: u16,
     /// Who sends, seen from our side.
     pub direction: MediaDirection,
@@ -100,11 +103,22 @@ pub struct LegMedia {
     pub trusted_ips: Vec<IpAddr>,
 }
 
+/// What was negotiated about telephone-events (RFC 4733).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelephoneEventMedia {
+    /// Payload type under which the peer takes them, 0..=127.
+    pub send_pt: u8,
+    /// Payload type under which the peer sends them, 0..=127.
+    pub recv_pt: u8,
+    /// Clock of their timestamps and durations in Hz.
+    pub clock_rate_hz: u32,
+}
+
 /// How the audio of one conference is mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConferenceMedia {
-    /// Asked mixing rate in Hz (`None`: no wish). All codecs of this version are narrowband, so every conference
-    /// mixes at 8000 Hz and the wish has no effect yet.
+    /// Mixing rate in Hz, a multiple of 100 within 8000..=48,000 that then stays. `None`, or any other value: the rate of
+    /// the first leg, raised when a leg of a higher rate joins, never lowered.
     pub rate_hz: Option<u32>,
     /// Mixing interval in milliseconds: a multiple of 10 within 10..=120, anything else means 20.
     pub interval_ms: u16,

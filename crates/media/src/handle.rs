@@ -5,25 +5,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use confab_codec::Coding;
 use confab_mixer::MixFormat;
 use tokio::sync::{Mutex, oneshot};
 
-use crate::config::{JoinOptions, LegMedia};
+use crate::config::{ConferenceMedia, JoinOptions, LegMedia};
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
 use crate::keeper::Task;
 use crate::leg::Leg;
-use crate::leg::session::Session;
+use crate::leg::session::{Session, SessionRules};
 use crate::ports::LegSockets;
-use crate::shard::command::Command;
-use crate::shard::conference::{ConferenceAudio, ConferenceStorage};
+use crate::shard::bus::prepare_rates;
+use crate::shard::command::{Command, Renegotiation};
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
+use crate::shard::group::EncodeGroup;
 use crate::shard::key::{ConferenceKey, LegKey};
 use crate::stats::{LegReport, LegStats, StatsCell};
 use crate::sys;
 
 /// Legs that a conference has room for at first; doubled when more come.
 pub(crate) const INITIAL_LEGS: usize = 8;
+
+/// Mixing interval in place of one that cannot be mixed, in milliseconds.
+const DEFAULT_INTERVAL_MS: u16 = 20;
 
 /// Stale datagrams thrown away at most when a leg begins.
 const MAX_STALE: usize = 256;
@@ -54,7 +60,33 @@ enum LegState {
 struct Placed {
     shard: usize,
     at: LegKey,
+    encoding: Encoding,
     conference: Option<Attendance>,
+}
+
+/// How a leg is sent to.
+#[derive(Debug, Clone, Copy)]
+struct Encoding {
+    coding: Coding,
+    ptime_ms: u16,
+}
+
+impl Encoding {
+    fn of(session: &Session) -> Self {
+        Encoding {
+            coding: session.coding,
+            ptime_ms: session.ptime_ms,
+        }
+    }
+
+    /// Makes the encode group that serves the leg in a mix of this rate in Hz.
+    fn group(self, mix_rate_hz: u32) -> Option<Box<EncodeGroup>> {
+        Some(Box::new(EncodeGroup::new(
+            self.coding,
+            self.ptime_ms,
+            mix_rate_hz,
+        )))
+    }
 }
 
 /// A leg's being counted in its conference.
@@ -106,18 +138,28 @@ impl LegHandle {
     /// # Errors
     /// [`ControlError::LegClosed`], [`ControlError::Full`] when no shard has room, [`ControlError::Stopped`].
     pub async fn start(&self, media: LegMedia) -> Result<(), ControlError> {
-        let session = Session::new(&media, self.plane.latch, &self.plane.local_nets);
+        let shared = SessionRules {
+            latch: self.plane.latch,
+            local_nets: &self.plane.local_nets,
+            max_delay: self.plane.max_delay,
+        };
+        let session = Session::new(&media, shared);
         let mut state = self.state.lock().await;
-        match &*state {
+        match &mut *state {
             LegState::Closed(_) => Err(ControlError::LegClosed),
             LegState::Placed(placed) => {
-                let at = placed.at;
-                self.plane.shards[placed.shard]
-                    .command(Command::Renegotiate {
-                        at,
-                        session: Box::new(session),
-                    })
-                    .await
+                let encoding = Encoding::of(&session);
+                let group = match &placed.conference {
+                    Some(attendance) => encoding.group(attendance.0.suit(encoding.coding).await?),
+                    None => None,
+                };
+                let command = Command::Renegotiate {
+                    at: placed.at,
+                    new: Box::new(Renegotiation { session, group }),
+                };
+                self.plane.shards[placed.shard].command(command).await?;
+                placed.encoding = encoding;
+                Ok(())
             }
             LegState::Opened(_) => self.place(&mut state, session).await,
         }
@@ -139,6 +181,7 @@ impl LegHandle {
             return Err(ControlError::LegClosed);
         };
         drop_stale_datagrams(&leg.sockets);
+        let encoding = Encoding::of(&session);
         leg.begin(session, sys::monotonic_ns());
         self.plane.shards[shard]
             .command(Command::AddLeg { at, leg })
@@ -146,6 +189,7 @@ impl LegHandle {
         *state = LegState::Placed(Placed {
             shard,
             at,
+            encoding,
             conference: None,
         });
         Ok(())
@@ -164,13 +208,13 @@ impl LegHandle {
         options: JoinOptions,
     ) -> Result<(), ControlError> {
         let mut state = self.state.lock().await;
-        match &*state {
+        let encoding = match &*state {
             LegState::Opened(_) => return Err(ControlError::NotStarted),
             LegState::Closed(_) => return Err(ControlError::LegClosed),
-            LegState::Placed(_) => {}
-        }
+            LegState::Placed(placed) => placed.encoding,
+        };
         let control = &conference.control;
-        let attendance = control.attend().await?;
+        let (attendance, mix_rate_hz) = control.attend(encoding.coding).await?;
         self.move_to(&mut state, control.shard).await?;
         let LegState::Placed(placed) = &mut *state else {
             return Err(ControlError::LegClosed);
@@ -179,6 +223,7 @@ impl LegHandle {
             leg: placed.at,
             conference: control.at,
             options,
+            group: encoding.group(mix_rate_hz),
         };
         self.plane.shards[placed.shard].command(command).await?;
         placed.conference = Some(attendance);
@@ -195,7 +240,7 @@ impl LegHandle {
         }
         let (from, to) = (&self.plane.shards[placed.shard], &self.plane.shards[shard]);
         let at = to.place_leg().ok_or(ControlError::Full)?;
-        let before = placed.at;
+        let (before, encoding) = (placed.at, placed.encoding);
         let waiting = request_leg(from, before, false).await?;
         *state = LegState::Closed(LegReport::default());
         let leg = waiting.await.map_err(|_| ControlError::Stopped)?;
@@ -203,6 +248,7 @@ impl LegHandle {
         *state = LegState::Placed(Placed {
             shard,
             at,
+            encoding,
             conference: None,
         });
         Ok(())
@@ -330,7 +376,9 @@ struct ConferenceControl {
     id: ConferenceAudioId,
     shard: usize,
     at: ConferenceKey,
-    format: MixFormat,
+    interval_ms: u16,
+    /// The rate that was asked for, in Hz; without one it follows the legs.
+    fixed_rate_hz: Option<u32>,
     plane: Arc<PlaneShared>,
     /// Legs in the conference or about to join.
     legs: AtomicUsize,
@@ -339,10 +387,11 @@ struct ConferenceControl {
 }
 
 struct ConferenceState {
-    /// The conference, before its first leg joins.
-    unsent: Option<Box<ConferenceAudio>>,
+    /// What it mixes in since its first leg joined.
+    format: Option<MixFormat>,
     /// Legs that it has room for.
     capacity: usize,
+    energy_level: u16,
 }
 
 impl ConferenceControl {
@@ -350,13 +399,14 @@ impl ConferenceControl {
         &self.plane.shards[self.shard]
     }
 
-    /// Makes sure that the conference runs and has room for one more leg.
-    async fn attend(self: &Arc<Self>) -> Result<Attendance, ControlError> {
+    /// Makes sure that the conference runs, at a rate that suits one more leg of this coding, and has room for it. Returns
+    /// the rate of the mix in Hz as well.
+    async fn attend(self: &Arc<Self>, coding: Coding) -> Result<(Attendance, u32), ControlError> {
         if self.closed.load(Relaxed) {
             return Err(ControlError::ConferenceClosed);
         }
         let mut state = self.state.lock().await;
-        self.run(&mut state).await?;
+        let format = self.run(&mut state, coding.bandwidth_rate_hz()).await?;
         let legs = self.legs.fetch_add(1, Relaxed) + 1;
         let attendance = Attendance(Arc::clone(self));
         if legs > state.capacity {
@@ -364,27 +414,45 @@ impl ConferenceControl {
             if legs > capacity {
                 return Err(ControlError::Full);
             }
-            let storage = Box::new(ConferenceStorage::new(self.format, capacity));
+            let storage = Box::new(ConferenceStorage::new(format, capacity));
             self.shard()
                 .command(Command::Grow { at: self.at, storage })
                 .await?;
             state.capacity = capacity;
         }
-        Ok(attendance)
+        Ok((attendance, format.rate_hz()))
     }
 
-    async fn run(&self, state: &mut ConferenceState) -> Result<(), ControlError> {
-        match state.unsent.take() {
-            Some(conference) => {
-                self.shard()
-                    .command(Command::AddConference {
-                        at: self.at,
-                        conference,
-                    })
-                    .await
-            }
-            None => Ok(()),
+    /// Raises the rate when a leg that is in it changes to a coding that deserves more. Returns the rate of the mix in Hz.
+    async fn suit(&self, coding: Coding) -> Result<u32, ControlError> {
+        let mut state = self.state.lock().await;
+        let format = self.run(&mut state, coding.bandwidth_rate_hz()).await?;
+        Ok(format.rate_hz())
+    }
+
+    /// Starts the conference, or raises its rate, when that has to be.
+    async fn run(&self, state: &mut ConferenceState, rate_hz: u32) -> Result<MixFormat, ControlError> {
+        let rate_hz = self.fixed_rate_hz.unwrap_or(rate_hz);
+        if let Some(format) = state.format.filter(|format| format.rate_hz() >= rate_hz) {
+            return Ok(format);
         }
+        let format = MixFormat::new(rate_hz, self.interval_ms).ok_or(ControlError::Full)?;
+        prepare_rates(rate_hz);
+        let command = if state.format.is_none() {
+            let conference = ConferenceAudio::new(self.id, format, state.energy_level, state.capacity);
+            Command::AddConference {
+                at: self.at,
+                conference: Box::new(conference),
+            }
+        } else {
+            Command::RaiseRate {
+                at: self.at,
+                change: Box::new(RateChange::new(format, state.capacity)),
+            }
+        };
+        self.shard().command(command).await?;
+        state.format = Some(format);
+        Ok(format)
     }
 }
 
@@ -393,24 +461,27 @@ impl ConferenceMediaHandle {
         plane: Arc<PlaneShared>,
         shard: usize,
         at: ConferenceKey,
-        format: MixFormat,
-        energy_level: u16,
+        media: ConferenceMedia,
     ) -> Self {
-        let id = ConferenceAudioId(plane.next_id());
-        let conference = Box::new(ConferenceAudio::new(id, format, energy_level, INITIAL_LEGS));
-        let state = ConferenceState {
-            unsent: Some(conference),
-            capacity: INITIAL_LEGS,
-        };
+        let mixes = |rate_hz: u32, interval_ms| MixFormat::new(rate_hz, interval_ms).is_some();
         let control = ConferenceControl {
-            id,
+            id: ConferenceAudioId(plane.next_id()),
             shard,
             at,
-            format,
+            interval_ms: Some(media.interval_ms)
+                .filter(|&interval_ms| mixes(8000, interval_ms))
+                .unwrap_or(DEFAULT_INTERVAL_MS),
+            fixed_rate_hz: media
+                .rate_hz
+                .filter(|&rate_hz| mixes(rate_hz, DEFAULT_INTERVAL_MS)),
             plane,
             legs: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            state: Mutex::new(state),
+            state: Mutex::new(ConferenceState {
+                format: None,
+                capacity: INITIAL_LEGS,
+                energy_level: media.energy_level,
+            }),
         };
         ConferenceMediaHandle {
             control: Arc::new(control),
@@ -428,8 +499,8 @@ impl ConferenceMediaHandle {
     /// [`ControlError::Stopped`].
     pub async fn set_energy_level(&self, energy_level: u16) -> Result<(), ControlError> {
         let mut state = self.control.state.lock().await;
-        if let Some(conference) = &mut state.unsent {
-            conference.set_energy_level(energy_level);
+        state.energy_level = energy_level;
+        if state.format.is_none() {
             return Ok(());
         }
         let command = Command::SetEnergyLevel {
@@ -447,11 +518,8 @@ impl Drop for ConferenceMediaHandle {
     fn drop(&mut self) {
         let control = &self.control;
         control.closed.store(true, Relaxed);
-        let unsent = control
-            .state
-            .try_lock()
-            .is_ok_and(|mut state| state.unsent.take().is_some());
-        if unsent {
+        let never_ran = control.state.try_lock().is_ok_and(|state| state.format.is_none());
+        if never_ran {
             control.shard().conference_left(control.at);
         } else {
             control.plane.leave_to_keeper(Task::RemoveConference {

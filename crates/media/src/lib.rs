@@ -91,7 +91,10 @@ mod shard;
 mod stats;
 mod sys;
 
-pub use config::{CodecKind, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaConfig, MediaDirection};
+pub use config::{
+    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaConfig, MediaDirection,
+    OpusSettings, TelephoneEventMedia,
+};
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};
 pub use handle::{ConferenceMediaHandle, LegHandle};

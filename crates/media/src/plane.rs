@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
-use confab_mixer::MixFormat;
 use tokio::sync::mpsc as async_mpsc;
 
 use crate::config::{ConferenceMedia, MediaConfig};
@@ -24,12 +23,6 @@ use crate::shard::queues::{Outbox, ShardQueues};
 use crate::shard::thread::{self, ThreadSignals};
 use crate::shard::{Capacity, Shard};
 use crate::stats::StatsCell;
-
-/// Rate of every mix as long as all codecs are narrowband.
-const MIX_RATE_HZ: u32 = 8000;
-
-/// Interval used in place of one that cannot be mixed.
-const DEFAULT_INTERVAL_MS: u16 = 20;
 
 /// Commands that may wait for a shard; it empties the ring every 5 ms.
 const COMMAND_RING: usize = 4096;
@@ -140,7 +133,6 @@ impl MediaPlane {
             first_timestamp: rand::random(),
             cname: format!("{:024x}", rand::random::<u128>() >> 32).into(), // RFC 7022 §4.2: 96 random bits
             report_seed: rand::random(),
-            max_delay: shared.max_delay,
             timeout: shared.timeout,
         };
         let leg = Leg::new(id, sockets, Arc::new(StatsCell::default()), seed);
@@ -154,9 +146,6 @@ impl MediaPlane {
     /// [`ControlError::Full`] when no shard has room, [`ControlError::Stopped`] when none runs.
     pub fn create_conference(&self, media: ConferenceMedia) -> Result<ConferenceMediaHandle, ControlError> {
         let shared = &self.shared;
-        let format = MixFormat::new(MIX_RATE_HZ, media.interval_ms)
-            .or_else(|| MixFormat::new(MIX_RATE_HZ, DEFAULT_INTERVAL_MS))
-            .ok_or(ControlError::Full)?;
         let candidates = shared.least_busy();
         if candidates.is_empty() {
             return Err(ControlError::Stopped);
@@ -166,13 +155,7 @@ impl MediaPlane {
             .find_map(|shard| Some((shard, shared.shards[shard].place_conference()?)));
         let (shard, at) = found.ok_or(ControlError::Full)?;
         shared.wake_keeper();
-        Ok(ConferenceMediaHandle::new(
-            Arc::clone(shared),
-            shard,
-            at,
-            format,
-            media.energy_level,
-        ))
+        Ok(ConferenceMediaHandle::new(Arc::clone(shared), shard, at, media))
     }
 
     /// Returns whether another leg can be taken in without harm to those that run: no shard may start its turns later

@@ -110,10 +110,8 @@ fn an_input_gain_comes_before_the_gate_and_the_score() {
         (-40.0, 0, 10_000, 100, 100),
     ];
     for (input_gain_db, level, spoken, expected, score) in rows {
-        let (mut mixer, slots) = mixer(level, 1);
-        mixer.add(false, false); // no room: one place only
-        let larger = confab_mixer::MixerStorage::new(mixer.format(), 2);
-        mixer.adopt_storage(larger);
+        let (mut mixer, slots) = mixer(level, 2);
+        mixer.remove(slots[1]);
         let options = MemberOptions {
             input_gain_db,
             ..MemberOptions::default()

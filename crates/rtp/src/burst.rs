@@ -69,13 +69,13 @@ impl BurstMeter {
         self.since_missing += 1;
     }
 
-    /// Counts this many missing packets in a row.
+    /// Counts this many missing packets in a row, behind those counted before.
     pub fn missing(&mut self, packets: u64) {
         if packets == 0 {
             return;
         }
+        self.runs += u64::from(self.since_missing > 0 || self.missing == 0);
         self.missing += packets;
-        self.runs += 1;
         self.first_missing();
         self.in_burst += packets - 1;
         self.counts.c33 += packets - 1;

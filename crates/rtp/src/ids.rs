@@ -64,6 +64,12 @@ impl PayloadTypes {
         self.0 |= 1 << payload_type.value();
     }
 
+    /// Returns the members of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Tells whether the set has this payload type.
     #[must_use]
     pub const fn contains(self, payload_type: PayloadType) -> bool {

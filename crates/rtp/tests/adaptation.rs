@@ -17,8 +17,6 @@ use confab_testkit::netem::{Loss, NetworkPath, PathConfig};
 use listener::{MS, PAYLOAD};
 
 const T0: u64 = 10_000 * MS;
-const TICK_NS: u64 = 20 * MS;
-const TICK_SAMPLES: u32 = 160;
 
 /// A packet on its way: when it was sent, its number, and whether it carries speech.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +29,8 @@ struct Sent {
 /// A leg that hears: it keeps figures, not samples.
 struct Ear {
     playout: Playout,
+    tick_ms: u64,
+    packet_ms: u64,
     next_tick_ns: u64,
     fifo: u32,
     /// Samples concealed, and stretches of concealment.
@@ -48,9 +48,11 @@ struct Ear {
 }
 
 impl Ear {
-    fn new() -> Self {
+    fn new(tick_ms: u64, packet_ms: u64) -> Self {
         Self {
             playout: Playout::new(PlayoutConfig::new(ClockRate::HZ_8000)),
+            tick_ms,
+            packet_ms,
             next_tick_ns: T0,
             fifo: 0,
             concealed: 0,
@@ -68,29 +70,28 @@ impl Ear {
             self.tick();
         }
         let number = sent.number as u16;
+        let samples = self.packet_ms as u32 * 8;
         self.sent_ns[usize::from(number)] = sent.sent_ns;
         let header = RtpHeader {
             marker: sent.number == 0,
             payload_type: PAYLOAD,
             sequence_number: SequenceNumber(number),
-            timestamp: RtpTimestamp((sent.number as u32).wrapping_mul(160)),
+            timestamp: RtpTimestamp((sent.number as u32).wrapping_mul(samples)),
             ssrc: Ssrc(7),
         };
-        let mut bytes = [u8::from(sent.speech); 12 + 160];
+        let mut bytes = [u8::from(sent.speech); 12 + 480];
         header.write(bytes.first_chunk_mut().unwrap());
-        let packet = RtpPacket::parse(&bytes).unwrap();
-        let _ = self
-            .playout
-            .push(arrival_ns, &packet, Content::Audio { samples: 160 });
+        let packet = RtpPacket::parse(&bytes[..12 + samples as usize]).unwrap();
+        let _ = self.playout.push(arrival_ns, &packet, Content::Audio { samples });
     }
 
     fn tick(&mut self) {
         let tick = Tick {
             at_ns: self.next_tick_ns,
-            samples: TICK_SAMPLES,
+            samples: self.tick_ms as u32 * 8,
         };
-        while self.fifo < TICK_SAMPLES {
-            let missing = TICK_SAMPLES - self.fifo;
+        while self.fifo < tick.samples {
+            let missing = tick.samples - self.fifo;
             let mut heard = true;
             let samples = match self.playout.pull(tick, missing) {
                 Pull::Frame(frame) => {
@@ -119,8 +120,8 @@ impl Ear {
             self.in_gap = !heard;
             self.fifo += samples;
         }
-        self.fifo -= TICK_SAMPLES;
-        self.next_tick_ns += TICK_NS;
+        self.fifo -= tick.samples;
+        self.next_tick_ns += self.tick_ms * MS;
     }
 
     fn adjust(&mut self, samples: u32) -> u32 {
@@ -171,8 +172,12 @@ struct Call {
 
 impl Call {
     fn new(config: PathConfig, seed: u64) -> Self {
+        Self::of_shape(20, 20, config, seed)
+    }
+
+    fn of_shape(tick_ms: u64, packet_ms: u64, config: PathConfig, seed: u64) -> Self {
         Self {
-            ear: Ear::new(),
+            ear: Ear::new(tick_ms, packet_ms),
             path: NetworkPath::new(config, seed),
             epoch: VirtualClock::new().now(),
             skew_ppm: 0,
@@ -181,9 +186,10 @@ impl Call {
     }
 
     fn send(&mut self, duration_ms: u64, speech: bool) {
-        for _ in 0..duration_ms / 20 {
+        let packet_ms = self.ear.packet_ms;
+        for _ in 0..duration_ms / packet_ms {
             // A fast clock (positive skew) takes less time for each packet.
-            let since_ns = self.sent * (20 * MS.cast_signed() - 20 * self.skew_ppm).cast_unsigned();
+            let since_ns = self.sent * packet_ms * (1_000_000 - self.skew_ppm).cast_unsigned();
             let at = self.epoch + Duration::from_nanos(since_ns);
             self.deliver_until(at);
             let sent = Sent {
@@ -383,5 +389,67 @@ fn while_packets_are_lost_the_one_behind_comes_in_time_for_repair() {
         call.send(5_000, true);
         let after = call.ear.take_delay_ms();
         assert!(after.1 <= before.1 + 12.0, "{context}: {after:?}");
+    }
+}
+
+#[test]
+fn skew_is_made_up_for_at_every_size_of_tick_and_packet() {
+    for (tick_ms, packet_ms) in [
+        (10, 10),
+        (10, 20),
+        (20, 10),
+        (20, 30),
+        (20, 60),
+        (30, 20),
+        (60, 20),
+        (5, 60),
+    ] {
+        for (skew_ppm, pauses) in [(-200, true), (200, true), (-200, false), (200, false)] {
+            let mut call = Call::of_shape(tick_ms, packet_ms, jittered(1_000, false), 1);
+            call.skew_ppm = skew_ppm;
+            for _ in 0..2 * 3600 / 7 {
+                call.send(6_000, true);
+                call.send(1_000, !pauses);
+            }
+            let counters = call.ear.counters();
+            let (least, most) = call.ear.take_delay_ms();
+            let context = format!(
+                "{tick_ms} ms ticks, {packet_ms} ms packets, {skew_ppm} ppm: {least} to {most} ms, {counters:?}"
+            );
+            assert_eq!(call.ear.gaps, 0, "{context}");
+            // The places of packets within ticks differ by up to a tick by themselves.
+            let period_ms = if pauses { 3.0 } else { 15.0 };
+            assert!(most - least <= 2.0 * tick_ms as f64 + period_ms, "{context}");
+        }
+    }
+}
+
+#[test]
+fn jitter_is_learnt_at_every_size_of_tick_and_packet() {
+    for (tick_ms, packet_ms) in [
+        (10, 10),
+        (10, 20),
+        (20, 10),
+        (20, 30),
+        (20, 60),
+        (30, 20),
+        (60, 20),
+    ] {
+        for reorders in [false, true] {
+            let (mut early, mut later) = (0, 0);
+            for seed in 0..20 {
+                let mut call = Call::of_shape(tick_ms, packet_ms, jittered(40_000, reorders), seed);
+                call.send(2_000, true);
+                let learning = call.ear.gaps;
+                call.send(20_000, true);
+                early += learning;
+                later += call.ear.gaps - learning;
+            }
+            let context = format!(
+                "{tick_ms} ms ticks, {packet_ms} ms packets, reordering {reorders}: {early}, later {later}"
+            );
+            // In 20 calls.
+            assert!(early <= 40 && later <= 4, "{context}");
+        }
     }
 }

@@ -56,6 +56,33 @@ impl CodecCapability {
         CodecCapability::narrowband("PCMA", 8)
     }
 
+    /// G.722 at 64 kbit/s, payload type 9. It samples at 16 kHz and counts time at 8000 Hz (RFC 3551 §4.5.2).
+    pub fn g722() -> Self {
+        CodecCapability::narrowband("G722", 9)
+    }
+
+    /// Opus (RFC 7587), always written with two channels; `fmtp` says what we like to receive.
+    pub fn opus(fmtp: impl Into<String>) -> Self {
+        CodecCapability {
+            name: "opus".to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            static_pt: None,
+            fmtp: Some(fmtp.into()).filter(|fmtp| !fmtp.is_empty()),
+        }
+    }
+
+    /// Uncompressed 16-bit samples, one channel, at this rate in Hz (RFC 3551 §4.5.11); payload type 11 at 44,100 Hz.
+    pub fn l16(rate_hz: u32) -> Self {
+        CodecCapability {
+            name: "L16".to_owned(),
+            clock_rate: rate_hz,
+            channels: 1,
+            static_pt: (rate_hz == 44_100).then_some(11),
+            fmtp: None,
+        }
+    }
+
     fn narrowband(name: &str, static_pt: u8) -> Self {
         CodecCapability {
             name: name.to_owned(),

@@ -25,14 +25,20 @@ impl PayloadFormat {
     pub(crate) fn same_encoding(&self, other: &PayloadFormat) -> bool {
         self.name.eq_ignore_ascii_case(&other.name)
             && self.clock_rate == other.clock_rate
-            && self.channels == other.channels
+            && (self.channels == other.channels || self.is_opus())
     }
 
     /// Whether this is the encoding of `capability`.
     pub(crate) fn is(&self, capability: &CodecCapability) -> bool {
         self.name.eq_ignore_ascii_case(&capability.name)
             && self.clock_rate == capability.clock_rate
-            && self.channels == capability.channels
+            && (self.channels == capability.channels || self.is_opus())
+    }
+
+    /// Whether this is Opus. Its `rtpmap` must name two channels whatever is sent (RFC 7587 §7), so a peer that names
+    /// another number means the same.
+    fn is_opus(&self) -> bool {
+        self.name.eq_ignore_ascii_case("opus")
     }
 
     /// Whether this is telephone-event.

@@ -66,6 +66,9 @@ pub(crate) fn describe(
     }
 }
 
+/// Clock rates at which DTMF events are offered: others exist, but no peer has them.
+const EVENT_CLOCK_RATES: [u32; 3] = [8000, 16_000, 48_000];
+
 /// Our formats with their payload types: codecs, the one in use first, then one telephone-event per clock rate.
 fn numbered_formats(capabilities: &Capabilities, earlier: &Earlier) -> Vec<PayloadFormat> {
     let mut numbering = Numbering {
@@ -86,7 +89,7 @@ fn numbered_formats(capabilities: &Capabilities, earlier: &Earlier) -> Vec<Paylo
             fmtp: codec.fmtp.clone(),
         };
         formats.extend(numbering.assign(format, codec.static_pt));
-        if !clock_rates.contains(&codec.clock_rate) {
+        if EVENT_CLOCK_RATES.contains(&codec.clock_rate) && !clock_rates.contains(&codec.clock_rate) {
             clock_rates.push(codec.clock_rate);
         }
     }

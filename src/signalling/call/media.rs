@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use confab_media::{CodecKind, LegMedia, MediaDirection};
-use confab_sdp::{AudioStream, Direction};
+use confab_media::{CodecKind, Coding, LegMedia, MediaDirection, OpusSettings, TelephoneEventMedia};
+use confab_sdp::{AudioStream, CodecChoice, Direction};
 use confab_sip::Headers;
 
 /// Where the call's signalling comes from: media may come from there, and go there (RTP source rules).
@@ -56,10 +56,19 @@ impl Peer {
             remote: audio.remote,
             remote_rtcp: audio.remote_rtcp,
             rtcp_mux: audio.rtcp_mux,
-            codec: codec(&audio.codec.name)?,
+            coding: coding(&audio.codec)?,
             send_pt: audio.codec.send_pt,
             recv_pts: audio.codec.recv_pts.clone(),
-            telephone_event_pt: audio.telephone_event.map(|event| event.recv_pt),
+            alternatives: audio
+                .alternatives
+                .iter()
+                .filter_map(|choice| Some((kind(choice)?, choice.recv_pts.clone())))
+                .collect(),
+            telephone_event: audio.telephone_event.map(|event| TelephoneEventMedia {
+                send_pt: event.send_pt,
+                recv_pt: event.recv_pt,
+                clock_rate_hz: event.clock_rate,
+            }),
             ptime_ms: audio.ptime_ms,
             direction: direction(audio.direction),
             signalling_ip: self.signalling_ip,
@@ -68,12 +77,14 @@ impl Peer {
     }
 }
 
-fn codec(name: &str) -> Option<CodecKind> {
-    match name {
-        "PCMU" => Some(CodecKind::Pcmu),
-        "PCMA" => Some(CodecKind::Pcma),
-        _ => None,
-    }
+fn kind(choice: &CodecChoice) -> Option<CodecKind> {
+    CodecKind::by_name(&choice.name, choice.clock_rate, choice.channels)
+}
+
+/// The codec with what the peer likes to receive.
+fn coding(choice: &CodecChoice) -> Option<Coding> {
+    let opus = OpusSettings::from_fmtp(choice.fmtp.as_deref().unwrap_or_default());
+    Some(Coding::new(kind(choice)?, opus))
 }
 
 fn direction(direction: Direction) -> MediaDirection {

@@ -18,9 +18,12 @@ fn neighbours(samples: &[i16]) -> f32 {
     of(1) / of(0)
 }
 
+/// Level and number of coefficients.
+type Summary = Option<(u8, usize)>;
+
 #[test]
 fn payloads_are_read_leniently() {
-    let rows: [(&[u8], Option<(u8, usize)>); 6] = [
+    let rows: [(&[u8], Summary); 6] = [
         (&[], None),
         (&[60], Some((60, 0))),
         (&[0xff], Some((127, 0))),

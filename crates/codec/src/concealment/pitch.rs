@@ -10,7 +10,7 @@ const COARSE_HZ: usize = 4000;
 /// The lag, in samples, at which the newest [`Times::window`] samples look most like what came before. `scratch` is as long
 /// as `before`.
 pub(super) fn find_pitch(before: &[f32], times: Times, scratch: &mut [f32]) -> usize {
-    let factor = (times.stage * 100 / COARSE_HZ).max(1);
+    let factor = (times.window * 100 / COARSE_HZ).max(1);
     let coarse_len = before.len() / factor;
     // The newest samples make the last coarse one, so that lags of both searches agree. Averaging keeps what is above the
     // coarse search's band from posing as something else in it.

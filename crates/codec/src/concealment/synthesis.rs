@@ -1,7 +1,7 @@
-//! The synthesis of one lost stretch: periods of the past repeated, joined and faded. Knows no ring and no frame.
+//! The synthesis of one lost stretch: the last period repeated, joined and faded. Knows no ring and no frame.
 
+use super::Times;
 use super::pitch::find_pitch;
-use super::{MAX_PERIODS, Times};
 
 /// One lost stretch, frozen at its start.
 #[derive(Debug)]
@@ -11,10 +11,9 @@ pub(crate) struct Synthesis {
     /// Samples made in this loss.
     made: usize,
     pitch: usize,
-    periods: usize,
     /// The newest samples before the loss.
     before: Box<[f32]>,
-    /// The periods being repeated, `periods × pitch` of them.
+    /// The period being repeated, `pitch` samples of it.
     cycle: Box<[f32]>,
     /// Next sample of `cycle`.
     at: usize,
@@ -22,7 +21,7 @@ pub(crate) struct Synthesis {
     seam: Box<[f32]>,
     /// Samples of `seam` used up.
     seam_at: usize,
-    /// Room for the end of a cycle that is left, and for the pitch search.
+    /// Room for the pitch search.
     scratch: Box<[f32]>,
 }
 
@@ -42,9 +41,8 @@ impl Synthesis {
             running: false,
             made: 0,
             pitch: times.min_pitch,
-            periods: 1,
             before: zeros(times.history()),
-            cycle: zeros(MAX_PERIODS * times.max_pitch),
+            cycle: zeros(times.max_pitch),
             at: 0,
             seam: zeros(times.max_quarter()),
             seam_at: times.max_quarter(),
@@ -57,7 +55,6 @@ impl Synthesis {
         self.running = other.running;
         self.made = other.made;
         self.pitch = other.pitch;
-        self.periods = other.periods;
         self.before.copy_from_slice(&other.before);
         self.cycle.copy_from_slice(&other.cycle);
         self.at = other.at;
@@ -85,7 +82,7 @@ impl Synthesis {
         self.running = true;
         self.made = 0;
         self.pitch = find_pitch(&self.before, self.times, &mut self.scratch);
-        self.repeat(1);
+        self.repeat();
         self.at = 0;
         let newest = self.before.len() - 1;
         let step = self.before[newest] - self.before[newest - self.pitch];
@@ -98,25 +95,23 @@ impl Synthesis {
 
     /// The next sample, faded by its age; 0 once silent.
     pub(crate) fn next_sample(&mut self) -> f32 {
-        let Times { stage, .. } = self.times;
-        if self.made >= self.times.silent_from() {
+        let Times {
+            fading_from,
+            silent_from,
+            ..
+        } = self.times;
+        if self.made >= silent_from {
             return 0.0;
         }
-        if self.made > 0 && self.made.is_multiple_of(stage) && self.periods < MAX_PERIODS {
-            self.add_period();
-        }
-        let age = self.made.saturating_sub(stage);
-        let gain = 1.0 - age as f32 / (self.times.silent_from() - stage) as f32;
+        let age = self.made.saturating_sub(fading_from);
+        let gain = 1.0 - age as f32 / (silent_from - fading_from) as f32;
         self.made += 1;
         self.raw() * gain
     }
 
     /// Fades the synthesis out over the start of the first good frame.
     pub(super) fn blend_into(&mut self, frame: &mut [i16]) {
-        let stages = self.made.div_ceil(self.times.stage);
-        let len = (self.quarter() + self.times.blend_per_stage * stages)
-            .min(self.times.max_blend())
-            .min(frame.len());
+        let len = self.quarter().min(frame.len());
         let step = 1.0 / (len + 1) as f32;
         for (n, sample) in frame[..len].iter_mut().enumerate() {
             let rising = (n + 1) as f32 * step;
@@ -134,38 +129,20 @@ impl Synthesis {
         self.seam_at += 1;
         let sample = self.cycle[self.at];
         self.at += 1;
-        if self.at == self.periods * self.pitch {
+        if self.at == self.pitch {
             self.at = 0;
         }
         (sample + seam).clamp(f32::from(i16::MIN), f32::from(i16::MAX))
     }
 
-    /// Goes over to repeating one period more, at the same place in the pitch, fading from the old cycle to the new.
-    fn add_period(&mut self) {
-        let quarter = self.quarter();
-        let phase = self.at % self.pitch;
-        for n in 0..quarter {
-            self.scratch[n] = self.raw();
-        }
-        self.repeat(self.periods + 1);
-        self.at = phase;
-        for (n, sample) in self.scratch[..quarter].iter().enumerate() {
-            let fading = 1.0 - (n + 1) as f32 / (quarter + 1) as f32;
-            self.seam[n] = (sample - self.cycle[phase + n]) * fading;
-        }
-        self.seam_at = 0;
-    }
-
-    /// Fills the cycle with the last `periods` periods, the end of the last one fading into what stands before the first.
-    fn repeat(&mut self, periods: usize) {
-        self.periods = periods;
-        let len = periods * self.pitch;
-        let start = self.before.len() - len;
-        self.cycle[..len].copy_from_slice(&self.before[start..]);
+    /// Fills the cycle with the last period, its end fading into what stands before its start.
+    fn repeat(&mut self) {
+        let start = self.before.len() - self.pitch;
+        self.cycle[..self.pitch].copy_from_slice(&self.before[start..]);
         let quarter = self.quarter();
         for n in 0..quarter {
             let rising = (n + 1) as f32 / (quarter + 1) as f32;
-            let sample = &mut self.cycle[len - quarter + n];
+            let sample = &mut self.cycle[self.pitch - quarter + n];
             *sample = *sample * (1.0 - rising) + self.before[start - quarter + n] * rising;
         }
     }

@@ -77,7 +77,7 @@ const POWERS: [i32; 32] = [
 const ZEROS: usize = 6;
 
 /// Adaptive quantiser and predictor of one sub-band.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Band {
     /// Logarithm of the scale factor (NBL, NBH).
     log_scale: i16,
@@ -132,7 +132,7 @@ impl Band {
         let scale = i32::from(self.scale);
         let interval = quantiser
             .decisions
-            .partition_point(|decision| decision * scale >> 12 <= magnitude);
+            .partition_point(|decision| (decision * scale) >> 12 <= magnitude);
         if negative {
             quantiser.negative[interval]
         } else {
@@ -175,7 +175,7 @@ impl Band {
         let log = i32::from(scaled(self.log_scale, 32_512)) + i32::from(step);
         let log = log.clamp(0, quantiser.log_limit);
         self.log_scale = log as i16;
-        let power = POWERS[(log >> 6 & 31) as usize];
+        let power = POWERS[((log >> 6) & 31) as usize];
         let shift = quantiser.log_base - (log >> 11);
         let scale = if shift < 0 {
             power << -shift
@@ -232,7 +232,7 @@ impl Band {
 
 /// The product of two fractions of 15 bits, rounded down (MULT).
 fn scaled(a: i16, b: i16) -> i16 {
-    (i32::from(a) * i32::from(b) >> 15) as i16
+    ((i32::from(a) * i32::from(b)) >> 15) as i16
 }
 
 /// LIMIT.

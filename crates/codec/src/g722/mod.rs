@@ -38,6 +38,11 @@ impl G722Encoder {
         }
     }
 
+    /// Returns whether both have adapted to the same: encoding the same from now on, they write the same octets.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        self.low == other.low && self.high == other.high
+    }
+
     /// Encodes pairs of samples into an octet each; the shorter of the two slices decides how many. Returns that number.
     pub(crate) fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> usize {
         let (pairs, _) = pcm.as_chunks::<2>();
@@ -47,7 +52,7 @@ impl G722Encoder {
             let high = self.high.quantise(HIGH, high);
             self.low.adapt(LOW, low);
             self.high.adapt(HIGH, high);
-            *octet = high << 6 | low;
+            *octet = (high << 6) | low;
         }
         pairs.len().min(out.len())
     }

@@ -10,6 +10,10 @@ const MAX_PIECES: usize = 6;
 /// libopus's effort, 0 to 10: at 5 speech is hardly worse than at 10 and costs a third less.
 const COMPLEXITY: i32 = 5;
 
+/// The least loss that redundancy is made for, if at all: for less, libopus repeats too little and too coarsely to help (PESQ of
+/// wideband speech at 5 % loss: 2.2 when told 5 %, 2.8 when told 10 %, at 24 kbit/s).
+const LEAST_LOSS_PERCENT: u8 = 10;
+
 /// Encoder for one outgoing Opus stream.
 #[derive(Debug, Clone)]
 pub(crate) struct OpusEncoder {
@@ -33,8 +37,7 @@ impl OpusEncoder {
             bandwidth: Bandwidth::for_rate(settings.max_playback_rate_hz),
             loss_percent: settings.loss_percent.min(100),
         };
-        encoder.apply_loss();
-        encoder.apply_bandwidth();
+        encoder.apply();
         encoder
     }
 
@@ -46,7 +49,7 @@ impl OpusEncoder {
         );
         if bandwidth != self.bandwidth {
             self.bandwidth = bandwidth;
-            self.apply_bandwidth();
+            self.apply();
         }
     }
 
@@ -54,7 +57,7 @@ impl OpusEncoder {
         let percent = percent.min(100);
         if percent != self.loss_percent {
             self.loss_percent = percent;
-            self.apply_loss();
+            self.apply();
         }
     }
 
@@ -65,16 +68,20 @@ impl OpusEncoder {
         self.loss_percent = other.loss_percent;
     }
 
-    fn apply_loss(&mut self) {
-        self.raw.set(Setting::LossPercent, i32::from(self.loss_percent));
-    }
-
-    fn apply_bandwidth(&mut self) {
-        self.raw.set(Setting::MaxBandwidth, self.bandwidth.opus());
-        let bitrate_bps = match self.settings.bitrate_bps {
-            0 => self.bandwidth.usual_bitrate_bps(),
-            asked => asked,
+    fn apply(&mut self) {
+        let redundant = self.settings.inband_fec && self.loss_percent > 0;
+        let loss_percent = if redundant {
+            self.loss_percent.max(LEAST_LOSS_PERCENT)
+        } else {
+            0
         };
+        let bitrate_bps = match (self.settings.bitrate_bps, redundant) {
+            (0, false) => self.bandwidth.usual_bitrate_bps(),
+            (0, true) => self.bandwidth.usual_bitrate_bps() * 3 / 2,
+            (asked, _) => asked,
+        };
+        self.raw.set(Setting::LossPercent, i32::from(loss_percent));
+        self.raw.set(Setting::MaxBandwidth, self.bandwidth.opus());
         self.raw.set(Setting::BitrateBps, bitrate_bps.cast_signed());
     }
 
@@ -143,7 +150,7 @@ impl OpusEncoder {
 fn join(ends: &[usize], start: usize, first_octet: u8, out: &mut [u8]) -> usize {
     const CODE_3: u8 = 3;
     const OWN_SIZES: u8 = 0x80;
-    out[0] = first_octet & !3 | CODE_3;
+    out[0] = (first_octet & !3) | CODE_3;
     out[1] = OWN_SIZES | ends.len() as u8;
     let mut at = 2;
     let mut from = start;

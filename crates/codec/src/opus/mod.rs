@@ -1,7 +1,7 @@
 //! Opus by libopus: decoding of any stream to 48 kHz mono, encoding of mono, in-band FEC both ways.
 //!
 //! The library is linked statically; what the safe wrappers of it lack and this server needs (copying an encoder's state,
-//! memory owned by us) is done in one file, [`raw`], the only one with unsafe code.
+//! memory owned by us) is done in one file, `raw`, the only one with unsafe code.
 
 mod decoder;
 mod encoder;

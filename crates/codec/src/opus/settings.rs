@@ -156,8 +156,9 @@ impl Bandwidth {
         }
     }
 
-    /// The bitrate used when the peer asks for none: RFC 7587 §3.1.1 names 8 to 12 kbit/s for narrowband, 16 to 20 for wideband
-    /// and 28 to 40 for fullband speech at 20 ms; some is added for the redundancy.
+    /// The bitrate used when the peer asks for none: at the upper end of what RFC 7587 §3.1.1 names, 8 to 12 kbit/s for narrowband,
+    /// 16 to 20 for wideband and 28 to 40 for fullband speech, or above. Redundancy adds half of it, so that it does not cost
+    /// quality.
     pub(super) const fn usual_bitrate_bps(self) -> u32 {
         match self {
             Self::Narrow => 16_000,

@@ -343,7 +343,8 @@ impl Sound {
             // Counted from both ends, so that no tone is too short for its fades.
             let from_end = (self.done + 1).min(self.on - self.done);
             let fade = from_end.min(self.edge) as f64 / self.edge as f64;
-            *sample = (sum * self.amplitude * fade).round() as i16;
+            let exact = sum * self.amplitude * fade;
+            *sample = (exact + 0.5f64.copysign(exact)) as i16; // to the nearest; the cast cuts off
             self.done += 1;
         }
         length

@@ -76,7 +76,7 @@ type Parsed<T> = Result<T, ToneError>;
 pub(super) fn script(text: &str) -> Parsed<ToneScript> {
     if text.len() > MAX_TONE_TEXT {
         return Err(ToneError {
-            offset: MAX_TONE_TEXT,
+            offset: text.floor_char_boundary(MAX_TONE_TEXT),
             problem: ToneProblem::TooLong,
         });
     }

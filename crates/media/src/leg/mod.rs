@@ -5,6 +5,7 @@ pub(crate) mod input;
 pub(crate) mod notices;
 pub(crate) mod output;
 pub(crate) mod reports;
+pub(crate) mod rest;
 pub(crate) mod session;
 
 use std::net::SocketAddr;
@@ -15,8 +16,7 @@ use std::time::Duration;
 use confab_mixer::SlotId;
 use confab_rtp::rtcp::ReceivedRtcp;
 use confab_rtp::{
-    ClockRate, PlayoutConfig, RejectReason, RtpPacket, RtpSender, RtpTimestamp, SequenceNumber, SourceGuard,
-    Ssrc, Verdict, is_rtcp,
+    RejectReason, RtpPacket, RtpSender, RtpTimestamp, SequenceNumber, SourceGuard, Ssrc, Verdict, is_rtcp,
 };
 
 use crate::arrival::ClockPair;
@@ -39,7 +39,6 @@ pub(crate) struct LegSeed {
     pub(crate) first_timestamp: u32,
     pub(crate) cname: Box<str>,
     pub(crate) report_seed: u32,
-    pub(crate) max_delay: Duration,
     pub(crate) timeout: Duration,
 }
 
@@ -86,8 +85,6 @@ pub(crate) struct Received<'a> {
 impl<S> Leg<S> {
     /// Allocates everything that the leg will need but its session.
     pub(crate) fn new(id: LegId, sockets: S, stats: Arc<StatsCell>, seed: LegSeed) -> Self {
-        let mut playout = PlayoutConfig::new(ClockRate::HZ_8000);
-        playout.max_delay_ns = u64::try_from(seed.max_delay.as_nanos()).unwrap_or(u64::MAX);
         let sender = RtpSender::new(
             Ssrc(seed.ssrc),
             SequenceNumber(seed.first_sequence),
@@ -100,7 +97,7 @@ impl<S> Leg<S> {
             session: None,
             energy: 0,
             guard: None,
-            input: Input::new(playout),
+            input: Input::new(),
             output: Output::new(sender),
             reports: Reports::new(seed.cname, seed.report_seed),
             notices: Notices::new(id, seed.timeout),
@@ -114,7 +111,7 @@ impl<S> Leg<S> {
     /// Begins the first session. Frees and allocates, so it is for a leg that is not on a shard yet.
     pub(crate) fn begin(&mut self, mut session: Session, now_ns: u64) {
         self.guard = session.rules.take().map(|rules| SourceGuard::new(now_ns, rules));
-        self.input.restart(session.clock_rate());
+        self.input.begin(&mut session);
         self.session = Some(session);
         self.notices.heard(now_ns);
         self.refresh_destinations(now_ns);
@@ -128,12 +125,11 @@ impl<S> Leg<S> {
         session.rules = session.rules.take().map(|rules| guard.reset(now_ns, rules));
         std::mem::swap(before, session);
         let (now, before) = (before, session);
-        if now.codec == before.codec {
+        if now.receiving.kind == before.receiving.kind {
             // The stream goes on: so does what the codec remembers of it.
-            std::mem::swap(&mut now.decoder, &mut before.decoder);
-            std::mem::swap(&mut now.encoder, &mut before.encoder);
+            now.go_on_from(before);
         } else {
-            self.input.restart(now.clock_rate());
+            self.input.begin(now);
         }
         self.notices.heard(now_ns);
         self.refresh_destinations(now_ns);
@@ -158,7 +154,7 @@ impl<S> Leg<S> {
     }
 
     fn accept_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
-        let (Some(session), Some(guard)) = (&self.session, &mut self.guard) else {
+        let (Some(session), Some(guard)) = (&mut self.session, &mut self.guard) else {
             return Err(DropReason::NotStarted);
         };
         let packet = RtpPacket::parse(received.bytes).map_err(|_| DropReason::Malformed)?;
@@ -318,17 +314,16 @@ impl<S> Leg<S> {
             micros(Duration::from_nanos(self.input.reception.jitter_ns())),
             Relaxed,
         );
-        let delay = Duration::from_nanos(self.input.buffered_ns());
-        cell.playout_delay_us.store(micros(delay), Relaxed);
         cell.round_trip_us.store(
             self.reports.round_trip.map_or(0, |time| micros(time).max(1)),
             Relaxed,
         );
         cell.remote_fraction_lost
             .store(u16::from(self.reports.remote_fraction_lost), Relaxed);
+        cell.concealed_ms.store(self.input.concealed_ms(), Relaxed);
         if let Some(session) = &self.session {
-            cell.concealed_ms
-                .store(self.input.concealed_ms(session.clock_rate()), Relaxed);
+            let delay = Duration::from_nanos(session.receiving.playout.buffered_ns());
+            cell.playout_delay_us.store(micros(delay), Relaxed);
         }
     }
 }

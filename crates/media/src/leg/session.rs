@@ -1,25 +1,58 @@
-//! What one offer/answer exchange made of a leg: codec instances, payload types, direction, source rules. Built outside
-//! the shard and handed over whole.
+//! What one offer/answer exchange made of a leg: codec instances, payload types, direction, source rules, and the memory
+//! whose size the codec decides. Built outside the shard and handed over whole.
 
-use confab_codec::{CodecKind, Decoder, Encoder};
-use confab_rtp::{ClockRate, IpNet, PayloadType, PayloadTypes, SourceRules};
+use std::time::Duration;
 
+use confab_codec::{CodecKind, Coding, Decoder, Encoder};
+use confab_dsp::Resampler;
+use confab_rtp::{
+    ClockRate, IpNet, PayloadType, PayloadTypes, Playout, PlayoutConfig, SourceRules, TelephoneEventReceiver,
+};
+
+use super::rest::Rest;
 use crate::config::{Latch, LegMedia};
+use crate::shard::bus::set_rates;
 
 /// Payload per packet that we send, in milliseconds.
 pub(crate) const MIN_PTIME_MS: u16 = 10;
 /// The most that we put into a packet.
 pub(crate) const MAX_PTIME_MS: u16 = 60;
 
+/// Octets of payload that an Ethernet packet holds beside IPv6, UDP and RTP headers.
+const MAX_PAYLOAD: usize = 1440;
+
+/// Octets of payload that a slot of the jitter buffer holds at least: 120 ms of G.711, and any Opus frame.
+const MIN_PAYLOAD_CAPACITY: usize = 960;
+const OPUS_PAYLOAD_CAPACITY: usize = 1500;
+/// 20 ms of uncompressed audio at 48 kHz, which some peers send although it is more than an Ethernet packet holds.
+const L16_PAYLOAD_CAPACITY: usize = 1920;
+
+/// What all legs of a media plane share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionRules<'a> {
+    pub(crate) latch: Latch,
+    pub(crate) local_nets: &'a [IpNet],
+    /// Hard upper bound of the jitter buffer's depth.
+    pub(crate) max_delay: Duration,
+}
+
 /// The negotiated half of a leg.
 pub(crate) struct Session {
-    pub(crate) codec: CodecKind,
-    pub(crate) decoder: Box<dyn Decoder>,
+    pub(crate) coding: Coding,
+    pub(crate) receiving: Receiving,
+    /// Codecs that the peer may change to.
+    alternatives: Vec<Receiving>,
     /// For packets that no other listener shares.
     pub(crate) encoder: Encoder,
+    /// From the mix to the encoder's rate, for packets that no other listener shares.
+    pub(crate) from_mix: Box<Resampler>,
+    /// Audio of the current packet, when it is the leg's own.
+    pub(crate) own: Box<[i16]>,
+    pub(crate) payload: Box<[u8]>,
     pub(crate) send_pt: PayloadType,
-    pub(crate) receive_pts: PayloadTypes,
     pub(crate) telephone_event_pt: Option<PayloadType>,
+    /// Taken by the leg's input when the session begins.
+    pub(crate) digits: TelephoneEventReceiver,
     pub(crate) ptime_ms: u16,
     /// We send RTP: the direction allows it and there is an address.
     pub(crate) sends: bool,
@@ -30,23 +63,96 @@ pub(crate) struct Session {
     pub(crate) rules: Option<SourceRules>,
 }
 
+/// One codec that the peer may send: its decoder, and everything whose size depends on it.
+pub(crate) struct Receiving {
+    pub(crate) kind: CodecKind,
+    pub(crate) payload_types: PayloadTypes,
+    pub(crate) decoder: Box<dyn Decoder>,
+    pub(crate) playout: Playout,
+    pub(crate) rest: Rest,
+    /// From the decoder's rate to the mix.
+    pub(crate) to_mix: Box<Resampler>,
+}
+
+impl Receiving {
+    fn new(kind: CodecKind, payload_types: &[u8], max_delay: Duration) -> Self {
+        let mut playout = PlayoutConfig::new(clock_rate(kind));
+        playout.max_delay_ns = u64::try_from(max_delay.as_nanos()).unwrap_or(u64::MAX);
+        playout.payload_capacity = match kind {
+            CodecKind::Opus => OPUS_PAYLOAD_CAPACITY,
+            CodecKind::L16 { .. } => L16_PAYLOAD_CAPACITY,
+            _ => MIN_PAYLOAD_CAPACITY,
+        };
+        Receiving {
+            kind,
+            payload_types: payload_types
+                .iter()
+                .filter_map(|&pt| PayloadType::new(pt))
+                .collect(),
+            decoder: kind.decoder(),
+            playout: Playout::new(playout),
+            rest: Rest::new(2 * kind.max_frame_samples()),
+            to_mix: Box::new(Resampler::new()),
+        }
+    }
+
+    /// Returns the clock of the RTP timestamps.
+    pub(crate) fn clock_rate(&self) -> ClockRate {
+        clock_rate(self.kind)
+    }
+
+    /// Returns how the codec's samples relate to the RTP clock.
+    pub(crate) fn scale(&self) -> Scale {
+        scale(self.kind)
+    }
+}
+
 impl Session {
     /// Builds the session. Payload types above 127 cannot occur in RTP and are left out; a sending type above 127 is cut
     /// to its low bits.
-    pub(crate) fn new(media: &LegMedia, latch: Latch, local_nets: &[IpNet]) -> Self {
-        let receive_pts: PayloadTypes = media
-            .recv_pts
+    pub(crate) fn new(media: &LegMedia, shared: SessionRules<'_>) -> Self {
+        let kind = media.coding.kind;
+        let receiving = Receiving::new(kind, &media.recv_pts, shared.max_delay);
+        let alternatives: Vec<_> = media
+            .alternatives
             .iter()
-            .filter_map(|&pt| PayloadType::new(pt))
+            .map(|(kind, pts)| Receiving::new(*kind, pts, shared.max_delay))
             .collect();
-        let telephone_event_pt = media.telephone_event_pt.and_then(PayloadType::new);
-        let mut allowed = receive_pts;
+        let event = media.telephone_event;
+        let telephone_event_pt = event.and_then(|event| PayloadType::new(event.recv_pt));
+        let event_clock = event.and_then(|event| ClockRate::new(event.clock_rate_hz));
+        let ptime_ms = fit_ptime(kind, media.ptime_ms);
+        let samples = kind.sample_rate_hz() as usize * usize::from(ptime_ms) / 1000;
+        let has_address = !media.remote.ip().is_unspecified() && media.remote.port() != 0;
+        let mut session = Session {
+            coding: media.coding,
+            receiving,
+            alternatives,
+            encoder: media.coding.encoder(),
+            from_mix: Box::new(Resampler::new()),
+            own: vec![0; samples].into_boxed_slice(),
+            payload: vec![0; kind.max_payload(samples)].into_boxed_slice(),
+            send_pt: PayloadType::from_low_bits(media.send_pt),
+            telephone_event_pt,
+            digits: TelephoneEventReceiver::new(event_clock.unwrap_or(ClockRate::HZ_8000)),
+            ptime_ms,
+            sends: media.direction.sends() && has_address,
+            receives: media.direction.receives(),
+            rtcp_mux: media.rtcp_mux,
+            rules: None,
+        };
+        session.rules = Some(session.source_rules(media, shared));
+        session
+    }
+
+    fn source_rules(&self, media: &LegMedia, shared: SessionRules<'_>) -> SourceRules {
+        let others = self.alternatives.iter().map(|other| other.payload_types);
+        let mut allowed = others.fold(self.receiving.payload_types, PayloadTypes::union);
         allowed.insert(PayloadType::COMFORT_NOISE);
-        if let Some(payload_type) = telephone_event_pt {
+        if let Some(payload_type) = self.telephone_event_pt {
             allowed.insert(payload_type);
         }
-        let has_address = !media.remote.ip().is_unspecified() && media.remote.port() != 0;
-        let rules = SourceRules {
+        SourceRules {
             remote: media.remote,
             remote_rtcp: if media.rtcp_mux {
                 media.remote
@@ -56,35 +162,76 @@ impl Session {
             signalling_ip: media.signalling_ip,
             trusted_ips: media.trusted_ips.clone(),
             payload_types: allowed,
-            latch,
-            local_nets: local_nets.to_vec(),
-        };
-        Session {
-            codec: media.codec,
-            decoder: media.codec.decoder(),
-            encoder: media.codec.encoder(),
-            send_pt: PayloadType::from_low_bits(media.send_pt),
-            receive_pts,
-            telephone_event_pt,
-            ptime_ms: fit_ptime(media.ptime_ms),
-            sends: media.direction.sends() && has_address,
-            receives: media.direction.receives(),
-            rtcp_mux: media.rtcp_mux,
-            rules: Some(rules),
+            latch: shared.latch,
+            local_nets: shared.local_nets.to_vec(),
         }
     }
 
-    /// Returns the clock of the RTP timestamps.
+    /// Follows the mix to another rate in Hz.
+    pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
+        for receiving in std::iter::once(&mut self.receiving).chain(&mut self.alternatives) {
+            set_rates(
+                &mut receiving.to_mix,
+                receiving.kind.sample_rate_hz(),
+                mix_rate_hz,
+            );
+        }
+        let rate_hz = self.rate_hz();
+        set_rates(&mut self.from_mix, mix_rate_hz, rate_hz);
+        self.encoder.set_mix_rate(mix_rate_hz);
+    }
+
+    /// Takes over what the session of before knows of streams that go on with the same codec.
+    pub(crate) fn go_on_from(&mut self, before: &mut Session) {
+        std::mem::swap(&mut self.receiving, &mut before.receiving);
+        std::mem::swap(
+            &mut self.receiving.payload_types,
+            &mut before.receiving.payload_types,
+        );
+        if self.coding == before.coding {
+            std::mem::swap(&mut self.encoder, &mut before.encoder);
+            std::mem::swap(&mut self.from_mix, &mut before.from_mix);
+            if self.ptime_ms == before.ptime_ms {
+                std::mem::swap(&mut self.own, &mut before.own);
+                std::mem::swap(&mut self.payload, &mut before.payload);
+            }
+        }
+    }
+
+    /// Goes on with another codec when the peer changed to one of its alternatives. Returns whether it did.
+    pub(crate) fn change_codec(&mut self, payload_type: PayloadType) -> bool {
+        let other = self
+            .alternatives
+            .iter_mut()
+            .find(|other| other.payload_types.contains(payload_type));
+        let Some(other) = other else { return false };
+        std::mem::swap(&mut self.receiving, other);
+        true
+    }
+
+    /// Returns the clock of the RTP timestamps that we write.
     pub(crate) fn clock_rate(&self) -> ClockRate {
-        ClockRate::new(self.codec.rtp_clock_hz()).unwrap_or(ClockRate::HZ_8000)
+        clock_rate(self.coding.kind)
     }
 
-    /// Returns how the codec's samples relate to the RTP clock.
+    /// Returns how the samples that we encode relate to the RTP clock.
     pub(crate) fn scale(&self) -> Scale {
-        let samples_per_unit = self.codec.sample_rate_hz() / self.codec.rtp_clock_hz();
-        Scale {
-            samples_per_unit: samples_per_unit.max(1) as usize,
-        }
+        scale(self.coding.kind)
+    }
+
+    /// Returns the rate of what we encode, in Hz.
+    pub(crate) fn rate_hz(&self) -> u32 {
+        self.coding.kind.sample_rate_hz()
+    }
+}
+
+fn clock_rate(kind: CodecKind) -> ClockRate {
+    ClockRate::new(kind.rtp_clock_hz()).unwrap_or(ClockRate::HZ_8000)
+}
+
+fn scale(kind: CodecKind) -> Scale {
+    Scale {
+        samples_per_unit: (kind.sample_rate_hz() / kind.rtp_clock_hz()).max(1) as usize,
     }
 }
 
@@ -104,9 +251,16 @@ impl Scale {
     }
 }
 
-/// Returns a ptime that we can send, nearest below the asked one: a multiple of 10 within 10..=60.
-pub(crate) fn fit_ptime(asked_ms: u16) -> u16 {
-    (asked_ms / 10 * 10).clamp(MIN_PTIME_MS, MAX_PTIME_MS)
+/// Returns a ptime that we can send, nearest below the asked one: a multiple of 10 within 10..=60 whose payload fits into
+/// a packet.
+pub(crate) fn fit_ptime(kind: CodecKind, asked_ms: u16) -> u16 {
+    let wanted_ms = (asked_ms / 10 * 10).clamp(MIN_PTIME_MS, MAX_PTIME_MS);
+    let CodecKind::L16 { rate_hz, channels } = kind else {
+        return wanted_ms;
+    };
+    let octets_per_10_ms = rate_hz as usize / 100 * 2 * usize::from(channels.max(1));
+    let fitting_ms = (MAX_PAYLOAD / octets_per_10_ms * 10) as u16;
+    wanted_ms.min(fitting_ms.max(MIN_PTIME_MS))
 }
 
 #[cfg(test)]
@@ -115,20 +269,25 @@ mod tests {
 
     #[test]
     fn any_ptime_becomes_one_that_we_can_send() {
+        let l16 = |rate_hz| CodecKind::L16 { rate_hz, channels: 1 };
         let rows = [
-            (0, 10),
-            (5, 10),
-            (10, 10),
-            (19, 10),
-            (20, 20),
-            (30, 30),
-            (45, 40),
-            (60, 60),
-            (61, 60),
-            (u16::MAX, 60),
+            (CodecKind::Pcmu, 0, 10),
+            (CodecKind::Pcmu, 5, 10),
+            (CodecKind::Pcmu, 10, 10),
+            (CodecKind::Pcmu, 19, 10),
+            (CodecKind::Pcmu, 20, 20),
+            (CodecKind::G722, 30, 30),
+            (CodecKind::Opus, 45, 40),
+            (CodecKind::Opus, 60, 60),
+            (CodecKind::Pcmu, 61, 60),
+            (CodecKind::Pcmu, u16::MAX, 60),
+            (l16(8000), 60, 60),
+            (l16(16_000), 60, 40),
+            (l16(44_100), 20, 10),
+            (l16(48_000), 20, 10),
         ];
-        for (asked, sent) in rows {
-            assert_eq!(fit_ptime(asked), sent);
+        for (kind, asked, sent) in rows {
+            assert_eq!(fit_ptime(kind, asked), sent, "{kind:?} {asked}");
         }
     }
 }

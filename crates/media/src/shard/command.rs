@@ -3,11 +3,18 @@
 
 use tokio::sync::oneshot;
 
-use super::conference::{ConferenceAudio, ConferenceStorage};
+use super::conference::{ConferenceAudio, ConferenceStorage, RateChange};
+use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey};
 use crate::config::JoinOptions;
 use crate::leg::Leg;
 use crate::leg::session::Session;
+
+/// A leg's new session, and an encode group for the case that its conference has none that serves it.
+pub(crate) struct Renegotiation {
+    pub(crate) session: Session,
+    pub(crate) group: Option<Box<EncodeGroup>>,
+}
 
 /// One command to a shard. It takes effect before the shard's next tick.
 pub(crate) enum Command<S> {
@@ -25,13 +32,15 @@ pub(crate) enum Command<S> {
     /// Changes a leg's session.
     Renegotiate {
         at: LegKey,
-        session: Box<Session>,
+        new: Box<Renegotiation>,
     },
     /// Mixes a leg into a conference of this shard.
     Join {
         leg: LegKey,
         conference: ConferenceKey,
         options: JoinOptions,
+        /// For the case that the conference has none that serves the leg.
+        group: Option<Box<EncodeGroup>>,
     },
     /// Takes a leg out of its conference.
     Leave {
@@ -56,6 +65,11 @@ pub(crate) enum Command<S> {
     Grow {
         at: ConferenceKey,
         storage: Box<ConferenceStorage>,
+    },
+    /// Raises the rate of a conference's mix.
+    RaiseRate {
+        at: ConferenceKey,
+        change: Box<RateChange>,
     },
     SetEnergyLevel {
         conference: ConferenceKey,

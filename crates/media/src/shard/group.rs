@@ -1,32 +1,33 @@
-//! Encode groups: listeners of one codec and packet time who hear the same signal share one encoded payload.
+//! Encode groups: listeners of one coding and packet time who hear the same signal share one encoded payload.
 //!
 //! A group fills packets at the positions of the mix that are multiples of its packet time, so all its listeners' packets
-//! begin together, and a listener who comes to hear something else in the middle of a packet can go on by himself.
+//! begin together, and a listener who comes to hear something else in the middle of a packet can go on by himself. For
+//! codecs with a memory he takes the group's along, so that the far decoder notices nothing.
 
-use confab_codec::{CodecKind, Encoder};
+use confab_codec::{Coding, Encoder};
 
+use super::bus::samples_in;
 use crate::leg::output::Shared;
-use crate::leg::session::{MAX_PTIME_MS, MIN_PTIME_MS};
 
-/// The codecs that listeners may have.
-const CODECS: [CodecKind; 2] = [CodecKind::Pcmu, CodecKind::Pcma];
-
-/// The packet times that listeners may have.
-const PTIMES: usize = (MAX_PTIME_MS / MIN_PTIME_MS) as usize;
-
-/// One signal in one codec: the packet being filled and, when complete, its payload.
+/// One signal in one coding: the packet being filled and, when complete, its payload.
 struct Stream {
     encoder: Encoder,
+    /// The encoder as it was before the packet just encoded.
+    before: Encoder,
     pcm: Box<[i16]>,
     payload: Box<[u8]>,
     payload_len: usize,
     encoded: bool,
+    /// Milliseconds of packets encoded without a break.
+    running_ms: u32,
 }
 
-/// All listeners of one codec and packet time.
+/// All listeners of one coding and packet time.
 pub(crate) struct EncodeGroup {
-    codec: CodecKind,
+    coding: Coding,
     ptime_ms: u16,
+    /// Index of the bus with its rate; set by the conference.
+    pub(crate) bus: usize,
     /// Legs in the group; an empty group does nothing.
     pub(crate) members: u32,
     common: Stream,
@@ -40,18 +41,27 @@ pub(crate) struct EncodeGroup {
 }
 
 impl EncodeGroup {
-    fn new(codec: CodecKind, ptime_ms: u16) -> Self {
-        let samples = codec.sample_rate_hz() as usize * usize::from(ptime_ms) / 1000;
+    /// Allocates a group for a mix of the given rate in Hz.
+    pub(crate) fn new(coding: Coding, ptime_ms: u16, mix_rate_hz: u32) -> Self {
+        let samples = samples_in(coding.kind.sample_rate_hz(), ptime_ms);
+        let encoder = || {
+            let mut encoder = coding.encoder();
+            encoder.set_mix_rate(mix_rate_hz);
+            encoder
+        };
         let stream = || Stream {
-            encoder: codec.encoder(),
+            encoder: encoder(),
+            before: encoder(),
             pcm: vec![0; samples].into_boxed_slice(),
-            payload: vec![0; codec.max_payload(samples)].into_boxed_slice(),
+            payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
             payload_len: 0,
             encoded: false,
+            running_ms: 0,
         };
         EncodeGroup {
-            codec,
+            coding,
             ptime_ms,
+            bus: 0,
             members: 0,
             common: stream(),
             silence: stream(),
@@ -61,21 +71,24 @@ impl EncodeGroup {
         }
     }
 
-    /// Makes the groups of a conference, one for each codec and packet time.
-    pub(crate) fn all() -> Vec<EncodeGroup> {
-        let ptimes = || (1..=PTIMES as u16).map(|tens| tens * MIN_PTIME_MS);
-        CODECS
-            .into_iter()
-            .flat_map(|codec| ptimes().map(move |ptime_ms| EncodeGroup::new(codec, ptime_ms)))
-            .collect()
+    /// Returns whether listeners of this coding and packet time belong here.
+    pub(crate) fn serves(&self, coding: Coding, ptime_ms: u16) -> bool {
+        self.coding == coding && self.ptime_ms == ptime_ms
     }
 
-    /// Returns whether listeners of this codec and packet time belong here.
-    pub(crate) fn serves(&self, codec: CodecKind, ptime_ms: u16) -> bool {
-        self.codec == codec && self.ptime_ms == ptime_ms
+    /// Returns the rate of its samples in Hz.
+    pub(crate) fn rate_hz(&self) -> u32 {
+        self.coding.kind.sample_rate_hz()
     }
 
-    /// Takes the block of the common mix that lies at `position_ms` of the mix.
+    /// Follows the mix to another rate.
+    pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
+        for stream in [&mut self.common, &mut self.silence] {
+            stream.encoder.set_mix_rate(mix_rate_hz);
+        }
+    }
+
+    /// Takes the block of the common mix, at the group's rate, that lies at `position_ms` of the mix.
     pub(crate) fn take_block(&mut self, position_ms: u64, block: &[i16]) {
         let into_packet_ms = (position_ms % u64::from(self.ptime_ms)) as usize;
         let packet = self.packet_samples();
@@ -83,8 +96,13 @@ impl EncodeGroup {
         self.end = (self.start + block.len()).min(packet);
         self.complete = self.end == packet;
         self.common.pcm[self.start..self.end].copy_from_slice(&block[..self.end - self.start]);
-        self.common.encoded = false;
-        self.silence.encoded = false;
+        if self.start == 0 {
+            for stream in [&mut self.common, &mut self.silence] {
+                if !std::mem::take(&mut stream.encoded) {
+                    stream.running_ms = 0;
+                }
+            }
+        }
     }
 
     /// Returns the samples of the packet that is begun and not complete.
@@ -99,47 +117,95 @@ impl EncodeGroup {
 
     /// Returns the packet of a shared signal as filled so far.
     pub(crate) fn pcm(&self, signal: Shared) -> &[i16] {
-        let stream = match signal {
-            Shared::Common => &self.common,
-            Shared::Silence => &self.silence,
-        };
-        &stream.pcm[..self.end]
+        &self.stream(signal).pcm[..self.end]
     }
 
     /// Encodes the completed packet of a shared signal, unless that was done for another listener.
     pub(crate) fn encode(&mut self, signal: Shared) {
-        let stream = match signal {
-            Shared::Common => &mut self.common,
-            Shared::Silence => &mut self.silence,
-        };
+        let ptime_ms = u32::from(self.ptime_ms);
+        let stateful = self.coding.kind.has_memory();
+        let stream = self.stream_mut(signal);
         if !stream.encoded {
+            if stateful {
+                stream.before.copy_state_from(&stream.encoder);
+            }
             stream.payload_len = stream.encoder.encode(&stream.pcm, &mut stream.payload);
             stream.encoded = true;
+            stream.running_ms = stream.running_ms.saturating_add(ptime_ms);
         }
     }
 
     /// Returns the encoded packet of a shared signal.
     pub(crate) fn payload(&self, signal: Shared) -> &[u8] {
-        let stream = match signal {
+        let stream = self.stream(signal);
+        &stream.payload[..stream.payload_len]
+    }
+
+    /// Returns for how many milliseconds a shared signal was encoded without a break before this packet.
+    pub(crate) fn running_ms(&self, signal: Shared) -> u32 {
+        let stream = self.stream(signal);
+        let this = if stream.encoded {
+            u32::from(self.ptime_ms)
+        } else {
+            0
+        };
+        stream.running_ms.saturating_sub(this)
+    }
+
+    /// Returns the encoder of a shared signal as it was before this packet.
+    pub(crate) fn encoder_before(&self, signal: Shared) -> &Encoder {
+        let stream = self.stream(signal);
+        if stream.encoded {
+            &stream.before
+        } else {
+            &stream.encoder
+        }
+    }
+
+    /// Lets a signal that nobody was sent go on from what a listener was sent by his own encoder.
+    pub(crate) fn adopt(&mut self, signal: Shared, encoder: &Encoder) {
+        self.stream_mut(signal).encoder.copy_state_from(encoder);
+    }
+
+    /// Lets a signal that nobody was sent go on from the other shared signal.
+    pub(crate) fn adopt_other(&mut self, signal: Shared) {
+        let (stream, other) = match signal {
+            Shared::Common => (&mut self.common, &self.silence),
+            Shared::Silence => (&mut self.silence, &self.common),
+        };
+        let from = if other.encoded {
+            &other.before
+        } else {
+            &other.encoder
+        };
+        stream.encoder.copy_state_from(from);
+    }
+
+    fn stream(&self, signal: Shared) -> &Stream {
+        match signal {
             Shared::Common => &self.common,
             Shared::Silence => &self.silence,
-        };
-        &stream.payload[..stream.payload_len]
+        }
+    }
+
+    fn stream_mut(&mut self, signal: Shared) -> &mut Stream {
+        match signal {
+            Shared::Common => &mut self.common,
+            Shared::Silence => &mut self.silence,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use confab_codec::CodecKind;
+
     use super::*;
 
     #[test]
     fn packets_fill_at_multiples_of_their_time_whatever_the_block() {
         for (ptime_ms, block_ms) in [(10, 10u16), (20, 20), (20, 10), (30, 10), (60, 20), (60, 30)] {
-            let mut groups = EncodeGroup::all();
-            let group = groups
-                .iter_mut()
-                .find(|group| group.serves(CodecKind::Pcma, ptime_ms))
-                .unwrap();
+            let mut group = EncodeGroup::new(Coding::from(CodecKind::Pcma), ptime_ms, 8000);
             for step in 0..20u64 {
                 let position_ms = step * u64::from(block_ms);
                 let block = vec![step as i16; usize::from(block_ms) * 8];
@@ -157,19 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_group_for_every_codec_and_packet_time() {
-        let groups = EncodeGroup::all();
-        assert_eq!(groups.len(), 12);
-        for codec in CODECS {
-            for ptime_ms in [10, 20, 30, 40, 50, 60] {
-                assert_eq!(
-                    groups
-                        .iter()
-                        .filter(|group| group.serves(codec, ptime_ms))
-                        .count(),
-                    1
-                );
+    fn a_signal_runs_as_long_as_every_packet_of_it_is_encoded() {
+        let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
+        let mut run = |encodes: bool, position_ms: u64| {
+            group.take_block(position_ms, &[100; 320]);
+            if encodes {
+                group.encode(Shared::Common);
+                group.encode(Shared::Common);
             }
-        }
+            group.running_ms(Shared::Common)
+        };
+        assert_eq!([run(true, 0), run(true, 20), run(true, 40)], [0, 20, 40]);
+        assert_eq!([run(false, 60), run(true, 80), run(true, 100)], [60, 0, 20]);
     }
 }

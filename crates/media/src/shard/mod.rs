@@ -7,6 +7,7 @@
 //! A socket is read by the tick that wants its packet, without asking first whether there is one: at a packet per tick the
 //! asking costs more than it saves, and what the packet touches is still in the cache when its leg is mixed and sent to.
 
+pub(crate) mod bus;
 pub(crate) mod command;
 pub(crate) mod conference;
 pub(crate) mod group;

@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shard;
-use super::command::{Command, Garbage, Returned};
+use super::command::{Command, Garbage, Renegotiation, Returned};
 use super::conference::ConferenceAudio;
+use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey, Tenants};
 use super::stagger::Timetable;
 use crate::arrival::ClockPair;
 use crate::config::JoinOptions;
 use crate::io::ShardIo;
 use crate::leg::Leg;
-use crate::leg::session::Session;
 
 /// Commands carried out in one turn.
 const MAX_COMMANDS: usize = 1024;
@@ -49,14 +49,15 @@ impl<I: ShardIo> Shard<I> {
                 };
                 return Some(Returned::Leg { leg, reply });
             }
-            Command::Renegotiate { at, session } => Some(garbage(self.renegotiate(at, session, now_ns))),
+            Command::Renegotiate { at, new } => Some(garbage(self.renegotiate(at, new, now_ns))),
             Command::Join {
                 leg,
                 conference,
                 options,
+                mut group,
             } => {
-                self.join(leg, conference, options, now_ns);
-                None
+                self.join(leg, conference, options, now_ns, &mut group);
+                group.map(garbage)
             }
             Command::Leave { leg } => {
                 self.leave(leg);
@@ -80,6 +81,10 @@ impl<I: ShardIo> Shard<I> {
                     None => storage,
                 }))
             }
+            Command::RaiseRate { at, change } => match self.conferences.get(at.index, at.generation) {
+                Some(conference) => conference.raise_rate(change, &mut self.legs).map(garbage),
+                None => Some(garbage(change)),
+            },
             Command::SetEnergyLevel {
                 conference: at,
                 energy_level,
@@ -93,22 +98,30 @@ impl<I: ShardIo> Shard<I> {
         left_over.map(Returned::Garbage)
     }
 
-    /// Changes a leg's session; returns the box with the session of before.
-    fn renegotiate(&mut self, at: LegKey, mut session: Box<Session>, now_ns: u64) -> Box<Session> {
+    /// Changes a leg's session; returns what is left over, the session of before among it.
+    fn renegotiate(&mut self, at: LegKey, mut new: Box<Renegotiation>, now_ns: u64) -> Box<Renegotiation> {
+        let Renegotiation { session, group } = &mut *new;
         if let Some(leg) = self.legs.get(at.index, at.generation) {
             if let Some(conference) = conference_of(leg, &mut self.conferences) {
-                conference.renegotiate(leg, &session);
+                conference.renegotiate(leg, session, group);
             }
-            leg.renegotiate(&mut session, now_ns);
+            leg.renegotiate(session, now_ns);
         }
-        session
+        new
     }
 
-    fn join(&mut self, at: LegKey, key: ConferenceKey, options: JoinOptions, now_ns: u64) {
+    fn join(
+        &mut self,
+        at: LegKey,
+        key: ConferenceKey,
+        options: JoinOptions,
+        now_ns: u64,
+        group: &mut Option<Box<EncodeGroup>>,
+    ) {
         self.leave(at);
         if let Some(leg) = self.legs.get(at.index, at.generation)
             && let Some(conference) = self.conferences.get(key.index, key.generation)
-            && conference.join(key, at.index, leg, options, now_ns)
+            && conference.join(key, at.index, leg, options, now_ns, group)
         {
             self.loose.retain(|&index| index != at.index);
         }

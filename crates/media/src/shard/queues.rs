@@ -50,6 +50,18 @@ pub(crate) struct Outbox<S> {
     pub(crate) returned: rtrb::Producer<Returned<S>>,
 }
 
+impl<S> Outbox<S> {
+    /// Gives something back to be freed; while there is no room, it stays where it is.
+    pub(crate) fn give_back<T: Send + 'static>(&mut self, spent: &mut Option<Box<T>>) {
+        if !self.returned.is_full()
+            && let Some(spent) = spent.take()
+        {
+            // There was room, and this is the only producer.
+            drop(self.returned.push(Returned::Garbage(spent)));
+        }
+    }
+}
+
 impl<S> EventSink for Outbox<S> {
     fn event(&mut self, event: MediaEvent) -> bool {
         self.events.push(event).is_ok()

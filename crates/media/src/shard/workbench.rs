@@ -24,7 +24,7 @@ const MAX_DATAGRAM: usize = 2048;
 pub(crate) const BATCH: usize = 64;
 
 /// Octets of the longest packet that is sent.
-const MAX_PACKET: usize = 1024;
+const MAX_PACKET: usize = 1500;
 
 /// What the parts of a turn work with.
 pub(crate) struct Workbench<I: ShardIo> {
@@ -161,6 +161,8 @@ pub(crate) struct Scratch {
     packed: usize,
     /// One decoded frame.
     pub(crate) frame: [i16; MAX_FRAME_SAMPLES],
+    /// One decoded block, before it gets the rate of the mix.
+    pub(crate) decoded: [i16; MAX_FRAME_SAMPLES],
 }
 
 impl Scratch {
@@ -177,6 +179,7 @@ impl Scratch {
             }),
             packed: 0,
             frame: [0; MAX_FRAME_SAMPLES],
+            decoded: [0; MAX_FRAME_SAMPLES],
         })
     }
 }

@@ -9,27 +9,27 @@ const SAME_GAIN: f32 = 0.01;
 
 impl Mixer {
     /// Returns what a listener hears in this tick. To be asked before [`render_own`](Self::render_own).
+    #[inline]
     pub fn signal(&self, slot: SlotId) -> Signal {
         let Some(place) = self.slot(slot) else {
             return Signal::Silence;
         };
-        if place.exceptional {
-            return self.exceptional_signal(slot, place);
-        }
-        if !place.hears_mix() {
-            return self.beside_the_mix(place);
+        let alone = place.own_mix_tick != 0 && self.goes_on_alone(place);
+        if place.exceptional || alone || !place.hears_mix() {
+            return self.exceptional_signal(slot, place, alone);
         }
         if self.heard() == usize::from(place.contributes) {
             self.when_nobody_is_heard()
-        } else if place.contributes || self.goes_on_alone(place) {
+        } else if place.contributes {
             Signal::Own
         } else {
             Signal::Common
         }
     }
 
-    /// The same for a listener who is not like the others.
-    fn exceptional_signal(&self, slot: SlotId, place: &Slot) -> Signal {
+    /// The same for a listener who is not like the others. `alone` when he goes on with a mix of his own.
+    #[inline(never)]
+    fn exceptional_signal(&self, slot: SlotId, place: &Slot, alone: bool) -> Signal {
         let exceptions = &self.storage.exceptions[slot.index()];
         if exceptions.private > 0 {
             return Signal::Own;
@@ -40,7 +40,7 @@ impl Mixer {
             let unheard = self.unheard_voices(slot, place);
             if unheard == self.heard() {
                 self.when_nobody_is_heard()
-            } else if unheard > 0 || self.goes_on_alone(place) {
+            } else if unheard > 0 || alone {
                 Signal::Own
             } else {
                 Signal::Common
@@ -89,8 +89,14 @@ impl Mixer {
     /// common one.
     fn goes_on_alone(&self, place: &Slot) -> bool {
         place.own_mix_tick + 1 >= self.tick
-            && place.own_mix_tick > 0
             && (place.limiter.gain() - self.limiter_before.gain()).abs() > SAME_GAIN
+    }
+
+    /// Returns the block that a participant contributed to the last tick, if he did.
+    pub fn contribution(&self, slot: SlotId) -> Option<&[i16]> {
+        self.slot(slot).filter(|place| place.contributes)?;
+        let full = self.format.block_samples();
+        self.storage.blocks[slot.index() * full..].get(..self.block_samples())
     }
 
     /// Returns the block of [`Signal::Common`]: silence when nobody contributes and there is no comfort noise.

@@ -153,13 +153,18 @@ impl Mixer {
         self.take(larger)
     }
 
+    /// Returns whether [`adopt_format`](Self::adopt_format) would go on in this storage.
+    pub fn can_adopt_format(&self, storage: &MixerStorage) -> bool {
+        storage.format.rate_hz() > self.format.rate_hz()
+            && storage.format.interval_ms() == self.format.interval_ms()
+            && storage.holds(&self.storage)
+    }
+
     /// Goes on at a higher rate, in storage made for it; returns the old storage. To be called between two ticks: gates,
     /// loudness, floor and gains go on as they were. Storage of another interval, of no higher rate, or that does not
     /// hold what is here is returned unused.
     pub fn adopt_format(&mut self, storage: MixerStorage) -> MixerStorage {
-        let rises = storage.format.rate_hz() > self.format.rate_hz()
-            && storage.format.interval_ms() == self.format.interval_ms();
-        if !rises || !storage.holds(&self.storage) {
+        if !self.can_adopt_format(&storage) {
             return storage;
         }
         let old = self.take(storage);
@@ -235,9 +240,10 @@ impl Mixer {
         if place.contributes {
             return InputReport::unchanged(place.score);
         }
-        let stored = &mut storage.blocks[slot.index() * full..][..block];
+        let at = slot.index() * full..slot.index() * full + block;
         let amplified = place.amplified && !place.is_silenced();
         let score = if amplified {
+            let stored = &mut storage.blocks[at.clone()];
             let gain = &mut storage.exceptions[slot.index()].input;
             fit(samples, stored);
             gain.apply(stored, &mut storage.rest, rate_hz);
@@ -250,6 +256,7 @@ impl Mixer {
         if frame.is_mixed() {
             place.contributes = true;
             storage.contributors.push(slot.index() as u32); // as many places as capacity
+            let stored = &mut storage.blocks[at];
             if !amplified {
                 fit(samples, stored);
             }

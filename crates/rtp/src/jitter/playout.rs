@@ -401,7 +401,7 @@ impl Playout {
     /// Tells whether packets may carry what is needed to repair the packet before them (Opus in-band FEC).
     ///
     /// With it, and while a loss was noticed in the last ten seconds, the delay is kept a packet longer, so that the packet behind
-    /// a lost one is here when the lost one is due.
+    /// a lost one is here when the lost one is due. Stays as set over a [`restart`](Self::restart).
     pub fn set_fec(&mut self, carried: bool) {
         self.fec = carried;
     }

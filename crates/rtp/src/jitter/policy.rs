@@ -518,4 +518,82 @@ mod tests {
         assert_eq!(policy.start_margin_ns(), 17_000_000);
         assert_eq!(policy.lateness_ns(MediaPosition(0), 0), None);
     }
+
+    #[test]
+    fn a_change_by_less_than_a_tick_is_slack_and_counts_against_the_next() {
+        let mut policy = policy();
+        record(&mut policy, -100, 100);
+        // Of four ticks, three and three quarters.
+        policy.delayed_by(-600);
+        policy.review();
+        assert_eq!(policy.wish().shrink, 40, "no deadline goes with it");
+        policy.delayed_by(-40);
+        policy.review();
+        assert_eq!(policy.wish(), Wish::default());
+        // A pitch period more than wished for.
+        record(&mut policy, 0, 200);
+        assert_eq!(policy.wish().grow, 160);
+        policy.delayed_by(200);
+        policy.review();
+        assert_eq!((policy.wish().grow, policy.wish().shrink), (0, 40));
+        assert!(!policy.wish().in_speech, "not worth touching speech for");
+    }
+
+    #[test]
+    fn a_reserve_is_added_to_what_lateness_asks_for_and_taken_back() {
+        let mut policy = policy();
+        record(&mut policy, -10, 100);
+        policy.set_reserve(TICK_NS);
+        let wish = policy.wish();
+        assert_eq!((wish.grow, wish.urgent, wish.in_speech), (160, 0, true));
+        policy.delayed_by(160);
+        policy.review();
+        assert_eq!(policy.wish(), Wish::default());
+        policy.set_reserve(0);
+        let wish = policy.wish();
+        assert_eq!(
+            (wish.shrink, wish.in_speech),
+            (160, true),
+            "seven ms more than a tick to spare"
+        );
+    }
+
+    #[test]
+    fn a_slow_clock_is_made_up_for_in_silence_before_it_is_needed() {
+        // (skew in ppm, lateness in ms, grow, grow in silence)
+        for (skew_ppm, lateness_ms, grow, in_silence) in [
+            (0, -4, 0, 0),
+            (-9, -4, 0, 0),
+            (-10, -4, 0, 0),
+            (-10, -3, 0, 160),
+            (200, -3, 0, 0),
+            (-10, -1, 160, 0),
+        ] {
+            let mut policy = policy();
+            policy.set_skew(skew_ppm);
+            record(&mut policy, lateness_ms, 100);
+            policy.review();
+            let wish = policy.wish();
+            assert_eq!(
+                (wish.grow, wish.grow_in_silence),
+                (grow, in_silence),
+                "{skew_ppm} ppm, {lateness_ms} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn what_speech_cannot_give_waits_for_silence() {
+        let mut policy = policy();
+        record(&mut policy, -30, 100);
+        assert!(policy.wish().in_speech);
+        policy.delayed_by(-150);
+        policy.review();
+        let wish = policy.wish();
+        assert_eq!((wish.shrink, wish.in_speech), (10, true));
+        policy.not_shortened();
+        policy.review();
+        let wish = policy.wish();
+        assert_eq!((wish.shrink, wish.in_speech), (10, false));
+    }
 }

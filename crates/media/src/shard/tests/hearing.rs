@@ -2,7 +2,7 @@
 
 use confab_rtp::RtpPacket;
 
-use super::world::{Heard, MS, Phone, World, media, mu_law, session, steady};
+use super::world::{Heard, MS, Phone, World, media, mu_law, renegotiate, steady};
 use crate::config::{CodecKind, JoinOptions, MediaDirection};
 use crate::io::Channel;
 use crate::metrics::DropReason;
@@ -223,8 +223,8 @@ fn every_packet_time_is_honoured_and_hears_the_same() {
                 (0, vec![0])
             };
             let mut media = media(number);
-            (media.ptime_ms, media.codec, media.send_pt, media.recv_pts) =
-                (ptime_ms, codec, send_pt, recv_pts);
+            (media.ptime_ms, media.coding, media.send_pt, media.recv_pts) =
+                (ptime_ms, codec.into(), send_pt, recv_pts);
             world.leg(&media)
         })
         .collect();
@@ -357,10 +357,7 @@ fn hold_is_obeyed_both_ways() {
         let before = talk(&mut world, &mut phones, 5);
         let mut held = media(0);
         held.direction = direction;
-        world.command(Command::Renegotiate {
-            at: phones[0].0.leg,
-            session: session(&held),
-        });
+        world.command(renegotiate(phones[0].0.leg, &held));
         let heard = talk(&mut world, &mut phones, 10);
         assert_eq!(heard[0].len(), if sends { 10 } else { 0 }, "{direction:?}");
         assert_eq!(
@@ -373,10 +370,7 @@ fn hold_is_obeyed_both_ways() {
             !receives,
             "{direction:?}"
         );
-        world.command(Command::Renegotiate {
-            at: phones[0].0.leg,
-            session: session(&media(0)),
-        });
+        world.command(renegotiate(phones[0].0.leg, &media(0)));
         let after = talk(&mut world, &mut phones, 10);
         assert_eq!(last_levels(&after), [B, A], "{direction:?}");
         // Sequence numbers go on, media time went on meanwhile.
@@ -400,10 +394,7 @@ fn the_null_address_stops_sending() {
     let mut phones: Vec<_> = phones.into_iter().zip([A, B]).collect();
     let mut held = media(0);
     held.remote.set_ip([0, 0, 0, 0].into());
-    world.command(Command::Renegotiate {
-        at: phones[0].0.leg,
-        session: session(&held),
-    });
+    world.command(renegotiate(phones[0].0.leg, &held));
     let heard = talk(&mut world, &mut phones, 10);
     assert!(heard[0].is_empty());
     assert_eq!(
@@ -421,11 +412,13 @@ fn a_change_of_codec_and_packet_time_goes_on_with_the_same_numbers() {
     let mut phones: Vec<_> = phones.into_iter().zip([0, B]).collect();
     let before = talk(&mut world, &mut phones, 5);
     let mut changed = media(0);
-    (changed.codec, changed.send_pt, changed.recv_pts, changed.ptime_ms) = (CodecKind::Pcma, 8, vec![8], 40);
-    world.command(Command::Renegotiate {
-        at: phones[0].0.leg,
-        session: session(&changed),
-    });
+    (
+        changed.coding,
+        changed.send_pt,
+        changed.recv_pts,
+        changed.ptime_ms,
+    ) = (CodecKind::Pcma.into(), 8, vec![8], 40);
+    world.command(renegotiate(phones[0].0.leg, &changed));
     phones[0].0.payload_type = 8;
     let after = talk(&mut world, &mut phones, 10);
     assert!(after[0].len() >= 4);

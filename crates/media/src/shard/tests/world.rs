@@ -14,14 +14,16 @@ use confab_rtp::RtpPacket;
 use tokio::sync::oneshot;
 
 use crate::arrival::ClockPair;
-use crate::config::{CodecKind, JoinOptions, Latch, LegMedia, MediaDirection};
+use crate::config::{CodecKind, Coding, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia};
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::{Channel, Destination, ShardIo};
-use crate::leg::session::Session;
+use crate::leg::session::{Session, SessionRules, fit_ptime};
 use crate::leg::{Leg, LegSeed};
 use crate::metrics::{DropReason, ShardMetrics};
-use crate::shard::command::{Command, Returned};
-use crate::shard::conference::{ConferenceAudio, ConferenceStorage};
+use crate::shard::bus::prepare_rates;
+use crate::shard::command::{Command, Renegotiation, Returned};
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
+use crate::shard::group::EncodeGroup;
 use crate::shard::key::{ConferenceKey, LegKey};
 use crate::shard::queues::{Outbox, ShardQueues};
 use crate::shard::{Capacity, QUANTUM_NS, Shard};
@@ -30,7 +32,7 @@ use crate::sys::Datagram;
 
 pub(super) const MS: u64 = 1_000_000;
 const WALL_AT_START: u64 = 1_700_000_000_000 * MS;
-const ROOM: usize = 600;
+const ROOM: usize = 1500;
 
 /// A datagram on its way.
 #[derive(Clone, Copy)]
@@ -113,6 +115,8 @@ pub(super) struct Phone {
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
     pub(super) payload_type: u8,
+    coding: Coding,
+    ptime_ms: u16,
 }
 
 /// A shard, its world, and the control side of both.
@@ -133,10 +137,15 @@ pub(super) fn media(number: usize) -> LegMedia {
         remote,
         remote_rtcp: SocketAddr::from((ip, 4001)),
         rtcp_mux: false,
-        codec: CodecKind::Pcmu,
+        coding: CodecKind::Pcmu.into(),
         send_pt: 0,
         recv_pts: vec![0],
-        telephone_event_pt: Some(101),
+        alternatives: Vec::new(),
+        telephone_event: Some(TelephoneEventMedia {
+            send_pt: 101,
+            recv_pt: 101,
+            clock_rate_hz: 8000,
+        }),
         ptime_ms: 20,
         direction: MediaDirection::SendRecv,
         signalling_ip: remote.ip(),
@@ -144,8 +153,30 @@ pub(super) fn media(number: usize) -> LegMedia {
     }
 }
 
-pub(super) fn session(media: &LegMedia) -> Box<Session> {
-    Box::new(Session::new(media, Latch::Signalling, &[]))
+pub(super) fn session(media: &LegMedia) -> Session {
+    let shared = SessionRules {
+        latch: Latch::Signalling,
+        local_nets: &[],
+        max_delay: Duration::from_millis(200),
+    };
+    Session::new(media, shared)
+}
+
+/// The command of a re-INVITE in a mix at 8 kHz.
+pub(super) fn renegotiate(leg: LegKey, media: &LegMedia) -> Command<usize> {
+    let new = Renegotiation {
+        session: session(media),
+        group: group_for(media.coding, media.ptime_ms),
+    };
+    Command::Renegotiate {
+        at: leg,
+        new: Box::new(new),
+    }
+}
+
+fn group_for(coding: Coding, ptime_ms: u16) -> Option<Box<EncodeGroup>> {
+    let ptime_ms = fit_ptime(coding.kind, ptime_ms);
+    Some(Box::new(EncodeGroup::new(coding, ptime_ms, 48_000)))
 }
 
 impl World {
@@ -211,7 +242,6 @@ impl World {
             first_timestamp: u32::MAX - 1000,
             cname: "0123456789abcdef01234567".into(),
             report_seed: 99 + number as u32,
-            max_delay: Duration::from_millis(200),
             timeout: Duration::from_secs(60),
         };
         let mut leg = Box::new(Leg::new(
@@ -220,7 +250,7 @@ impl World {
             Arc::new(StatsCell::default()),
             seed,
         ));
-        leg.begin(*session(media), self.now_ns());
+        leg.begin(session(media), self.now_ns());
         self.command(Command::AddLeg { at, leg });
         Phone {
             leg: at,
@@ -230,6 +260,8 @@ impl World {
             sequence: 65_000,
             timestamp: 7,
             payload_type: media.recv_pts.first().copied().unwrap_or(0),
+            coding: media.coding,
+            ptime_ms: media.ptime_ms,
         }
     }
 
@@ -249,12 +281,23 @@ impl World {
         energy_level: u16,
         capacity: usize,
     ) -> ConferenceKey {
+        self.conference_at(8000, interval_ms, energy_level, capacity)
+    }
+
+    pub(super) fn conference_at(
+        &mut self,
+        rate_hz: u32,
+        interval_ms: u16,
+        energy_level: u16,
+        capacity: usize,
+    ) -> ConferenceKey {
+        prepare_rates(rate_hz);
         let at = ConferenceKey {
             index: self.conferences,
             generation: 1,
         };
         self.conferences += 1;
-        let format = MixFormat::new(8000, interval_ms).unwrap();
+        let format = MixFormat::new(rate_hz, interval_ms).unwrap();
         let id = ConferenceAudioId(u64::from(at.index));
         let conference = Box::new(ConferenceAudio::new(id, format, energy_level, capacity));
         self.command(Command::AddConference { at, conference });
@@ -268,6 +311,13 @@ impl World {
         ))
     }
 
+    /// Raises the rate of a conference with an interval of 20 ms.
+    pub(super) fn raise(&self, at: ConferenceKey, rate_hz: u32, capacity: usize) {
+        prepare_rates(rate_hz);
+        let change = Box::new(RateChange::new(MixFormat::new(rate_hz, 20).unwrap(), capacity));
+        self.command(Command::RaiseRate { at, change });
+    }
+
     pub(super) fn join(&self, phone: &Phone, conference: ConferenceKey) {
         self.join_as(phone, conference, JoinOptions::default());
     }
@@ -277,6 +327,7 @@ impl World {
             leg: phone.leg,
             conference,
             options,
+            group: group_for(phone.coding, phone.ptime_ms),
         });
     }
 

@@ -105,6 +105,7 @@ impl Playout {
             .front()
             .is_some_and(|front| front.position < keep_from)
         {
+            self.bursts.missing(self.buffer.missing_before_front() + 1);
             self.buffer.pop_front();
             self.counters.overtaken += 1;
         }

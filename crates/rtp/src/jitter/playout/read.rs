@@ -148,7 +148,7 @@ impl Playout {
             let in_order = missing_packets == 0;
             match front.content {
                 Content::Audio { samples } | Content::Dtx { samples } if ahead + i64::from(samples) <= 0 => {
-                    self.count_packets(tick, missing_packets);
+                    self.bursts.missing(missing_packets + 1);
                     self.buffer.pop_front();
                     self.counters.overtaken += 1;
                 }

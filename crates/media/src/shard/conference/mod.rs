@@ -1,23 +1,25 @@
-//! One conference's audio on its shard: who is in it, the mixer, the encode groups. A tick receives and decodes leg by
-//! leg, mixes, and packs and sends leg by leg; but for receiving and sending it makes no system call.
+//! One conference's audio on its shard: who is in it, the mixer, the buses and encode groups. A tick receives and decodes
+//! leg by leg (`input`), mixes, and packs and sends leg by leg (`output`); but for receiving and sending it makes no
+//! system call.
 
-use confab_mixer::{MixFormat, Mixer, MixerStorage, Signal, SlotId};
-use confab_rtp::Tick;
-use confab_rtp::packet::HEADER_LEN;
+mod input;
+mod output;
+mod rate;
 
+use confab_mixer::{MixFormat, Mixer, MixerStorage, SlotId};
+
+use super::bus::RateBus;
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, Tenants};
-use super::workbench::{BATCH, Scratch, Workbench};
+use super::workbench::{BATCH, Workbench};
 use crate::config::JoinOptions;
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::ShardIo;
-use crate::leg::input::Block;
 use crate::leg::notices::EventSink;
-use crate::leg::output::{Packing, Shared};
 use crate::leg::session::Session;
 use crate::leg::{Leg, Membership};
-use crate::metrics::DropReason;
 use crate::sys;
+pub(crate) use rate::RateChange;
 
 /// How many legs ahead the loading of a leg begins: about two microseconds.
 const PREFETCH_AHEAD: usize = 2;
@@ -33,6 +35,12 @@ struct Member {
 pub(crate) struct ConferenceStorage {
     mixer: MixerStorage,
     members: Vec<Member>,
+    /// Empty, with room for a group per leg.
+    #[expect(
+        clippy::vec_box,
+        reason = "a group comes and goes as one box, so that it is freed elsewhere"
+    )]
+    groups: Vec<Box<EncodeGroup>>,
 }
 
 impl ConferenceStorage {
@@ -40,6 +48,7 @@ impl ConferenceStorage {
         ConferenceStorage {
             mixer: MixerStorage::new(format, capacity),
             members: Vec::with_capacity(capacity),
+            groups: Vec::with_capacity(capacity),
         }
     }
 }
@@ -58,15 +67,23 @@ pub(crate) struct ConferenceAudio {
     id: ConferenceAudioId,
     mixer: Mixer,
     members: Vec<Member>,
-    groups: Vec<EncodeGroup>,
+    buses: Vec<RateBus>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a group comes and goes as one box, so that it is freed elsewhere"
+    )]
+    groups: Vec<Box<EncodeGroup>>,
     /// Media time of the next block.
     position_ms: u64,
+    /// Number of the tick, from 1.
+    tick: u64,
     /// Legs heard in this tick.
     contributions: usize,
     floor: Option<LegId>,
     floor_told: Option<LegId>,
-    /// One block of whoever is being decoded or mixed for.
+    /// One block of whoever is being decoded or mixed for, at the rate of the mix.
     block: Box<[i16]>,
+    rate_change: Option<Box<RateChange>>,
 }
 
 impl ConferenceAudio {
@@ -76,18 +93,26 @@ impl ConferenceAudio {
             id,
             mixer: Mixer::new(format, capacity, energy_level),
             members: Vec::with_capacity(capacity),
-            groups: EncodeGroup::all(),
+            buses: RateBus::all(format),
+            groups: Vec::with_capacity(capacity),
             position_ms: 0,
+            tick: 0,
             contributions: 0,
             floor: None,
             floor_told: None,
             block: vec![0; format.block_samples()].into_boxed_slice(),
+            rate_change: None,
         }
     }
 
     /// Returns the time from tick to tick.
     pub(crate) fn block_ns(&self) -> u64 {
         u64::from(self.mixer.block_ms()) * 1_000_000
+    }
+
+    /// Returns the rate of the mix in Hz.
+    fn rate_hz(&self) -> u32 {
+        self.mixer.format().rate_hz()
     }
 
     /// Returns how many legs are in it.
@@ -101,23 +126,31 @@ impl ConferenceAudio {
 
     /// Moves into larger storage; returns the old to be freed elsewhere.
     pub(crate) fn grow(&mut self, mut storage: Box<ConferenceStorage>) -> Box<ConferenceStorage> {
-        let ConferenceStorage { mixer, members } = *storage;
-        if members.capacity() < self.members.len() {
-            *storage = ConferenceStorage { mixer, members };
+        if storage.members.capacity() < self.members.len() || storage.groups.capacity() < self.groups.len() {
             return storage;
         }
-        let mut members = members;
+        let ConferenceStorage {
+            mixer,
+            members,
+            groups,
+        } = *storage;
+        let (mut members, mut groups) = (members, groups);
         members.clear();
         members.extend_from_slice(&self.members);
+        groups.clear();
+        groups.append(&mut self.groups);
         let members = std::mem::replace(&mut self.members, members);
+        let groups = std::mem::replace(&mut self.groups, groups);
         *storage = ConferenceStorage {
             mixer: self.mixer.adopt_storage(mixer),
             members,
+            groups,
         };
         storage
     }
 
-    /// Mixes a leg in from the next tick on. Returns whether there was room; the leg must have a session.
+    /// Mixes a leg in from the next tick on. Returns whether there was room; the leg must have a session. `group` is used
+    /// when no group serves the leg yet; what is in the box afterwards is to be freed elsewhere.
     pub(crate) fn join<S>(
         &mut self,
         at: ConferenceKey,
@@ -125,21 +158,26 @@ impl ConferenceAudio {
         leg: &mut Leg<S>,
         options: JoinOptions,
         now_ns: u64,
+        group: &mut Option<Box<EncodeGroup>>,
     ) -> bool {
-        let Some(session) = &leg.session else { return false };
         if self.members.len() == self.members.capacity() {
             return false;
         }
-        let Some(group) = self.enter_group(session) else {
+        let mix_rate_hz = self.rate_hz();
+        let Some(session) = &mut leg.session else {
+            return false;
+        };
+        let Some(group) = self.enter_group(session, group) else {
             return false;
         };
         let Some(slot) = self.mixer.add(options.muted, options.deaf) else {
-            self.groups[group].members -= 1;
+            self.leave_group(group);
             return false;
         };
         self.members.push(Member { leg: index, slot });
+        session.set_mix_rate(mix_rate_hz);
+        session.receiving.restart();
         leg.output.resume(session, now_ns);
-        leg.input.restart(session.clock_rate());
         leg.membership = Some(Membership {
             conference: at,
             slot,
@@ -155,28 +193,34 @@ impl ConferenceAudio {
         };
         self.members.retain(|member| member.slot != membership.slot);
         self.mixer.remove(membership.slot);
-        let group = &mut self.groups[membership.group];
-        group.members -= 1;
-        let pending = group.pending();
+        self.leave_group(membership.group);
+        let pending = self.groups[membership.group].pending();
         if let Some(session) = &leg.session {
             leg.output.skip(session.scale().units(pending), 0);
         }
         leg.set_talking(false);
     }
 
-    /// Follows a leg's change of codec or packet time; called with the session of before still in place.
-    pub(crate) fn renegotiate<S>(&mut self, leg: &mut Leg<S>, session: &Session) {
+    /// Follows a leg's change of codec or packet time to `session`; called with the session of before still in place.
+    pub(crate) fn renegotiate<S>(
+        &mut self,
+        leg: &mut Leg<S>,
+        session: &mut Session,
+        group: &mut Option<Box<EncodeGroup>>,
+    ) {
+        session.set_mix_rate(self.rate_hz());
         let (Some(membership), Some(before)) = (&mut leg.membership, &leg.session) else {
             return;
         };
-        let group = &mut self.groups[membership.group];
-        if group.serves(session.codec, session.ptime_ms) {
+        if self.groups[membership.group].serves(session.coding, session.ptime_ms) {
             return;
         }
-        group.members -= 1;
-        leg.output.skip(before.scale().units(group.pending()), 0);
-        // Every codec and packet time has a group, so the old one is never fallen back to.
-        membership.group = self.enter_group(session).unwrap_or(membership.group);
+        let pending = self.groups[membership.group].pending();
+        leg.output.skip(before.scale().units(pending), 0);
+        leg.output.following = crate::leg::output::Following::Nobody;
+        self.leave_group(membership.group);
+        // There is room for a group per leg, so the old one is never fallen back to.
+        membership.group = self.enter_group(session, group).unwrap_or(membership.group);
     }
 
     /// Empties the conference before it is given back; notes the places of its legs.
@@ -203,16 +247,52 @@ impl ConferenceAudio {
         }
     }
 
-    /// Finds the session's group, and shortens the blocks until its packets are whole blocks.
-    fn enter_group(&mut self, session: &Session) -> Option<usize> {
-        let index = self
+    /// Finds the session's group, or takes in the one that was brought along, and shortens the blocks until its packets
+    /// are whole blocks. `None` when there is no room, which does not occur while there is room for the leg.
+    fn enter_group(&mut self, session: &Session, brought: &mut Option<Box<EncodeGroup>>) -> Option<usize> {
+        let found = self
             .groups
             .iter()
-            .position(|group| group.serves(session.codec, session.ptime_ms))?;
-        self.groups[index].members += 1;
+            .position(|group| group.serves(session.coding, session.ptime_ms));
+        let index = match found {
+            Some(index) => index,
+            None => self.take_group(brought)?,
+        };
+        let group = &mut self.groups[index];
+        if group.members == 0 {
+            let bus = self
+                .buses
+                .iter()
+                .position(|bus| bus.rate_hz() == group.rate_hz())?;
+            group.bus = bus;
+            self.buses[bus].users += 1;
+        }
+        group.members += 1;
         self.mixer
             .set_block_ms(greatest_common_divisor(self.mixer.block_ms(), session.ptime_ms));
         Some(index)
+    }
+
+    /// Puts a new group where one is empty, or behind the others.
+    fn take_group(&mut self, brought: &mut Option<Box<EncodeGroup>>) -> Option<usize> {
+        let group = brought.as_mut()?;
+        if let Some(index) = self.groups.iter().position(|group| group.members == 0) {
+            std::mem::swap(&mut self.groups[index], group);
+            return Some(index);
+        }
+        if self.groups.len() == self.groups.capacity() {
+            return None;
+        }
+        self.groups.extend(brought.take());
+        Some(self.groups.len() - 1)
+    }
+
+    fn leave_group(&mut self, index: usize) {
+        let group = &mut self.groups[index];
+        group.members -= 1;
+        if group.members == 0 {
+            self.buses[group.bus].users -= 1;
+        }
     }
 
     /// Runs one tick: reads what came (when `receive`), decodes what is due, mixes, encodes, sends.
@@ -223,6 +303,7 @@ impl ConferenceAudio {
         time: TickTime,
         receive: bool,
     ) {
+        self.tick += 1;
         self.mixer.begin();
         for start in (0..self.members.len()).step_by(BATCH) {
             let members = start..self.members.len().min(start + BATCH);
@@ -257,54 +338,16 @@ impl ConferenceAudio {
             bench.send_packed(legs);
         }
         self.position_ms += u64::from(self.mixer.block_ms());
+        if self.rate_change.is_some() {
+            self.end_change(legs);
+            bench.outbox.give_back(&mut self.rate_change);
+        }
     }
 
     /// Starts loading a leg that is worked on next: between its ticks everybody else's packets were in the cache.
     fn prefetch<S>(&self, member: usize, legs: &Tenants<Leg<S>>) {
         if let Some(leg) = self.members.get(member).and_then(|member| legs.peek(member.leg)) {
             sys::prefetch(leg);
-        }
-    }
-
-    /// Gives the mixer one block of a leg.
-    fn take_input<S>(
-        &mut self,
-        leg: &mut Leg<S>,
-        slot: SlotId,
-        scratch: &mut Scratch,
-        sink: &mut impl EventSink,
-        time: TickTime,
-    ) {
-        let Some(session) = &mut leg.session else { return };
-        let block = &mut self.block[..self.mixer.block_samples()];
-        let tick = Tick {
-            at_ns: time.due_ns,
-            samples: session.scale().units(block.len()),
-        };
-        let unheard = self.mixer.unheard_up_to(slot);
-        let filled = if session.receives {
-            leg.input.fill(session, tick, block, &mut scratch.frame, unheard)
-        } else {
-            Block::Quiet
-        };
-        let report = match filled {
-            Block::Audio { score } => self.mixer.input_scored(slot, block, score),
-            Block::Quiet => self.mixer.input_quiet(slot),
-        };
-        leg.set_energy(report.score);
-        if let Some(talking) = report.talking_changed {
-            leg.set_talking(talking);
-            if !talking {
-                sink.level(MediaEvent::Energy {
-                    leg: leg.id,
-                    score: report.score,
-                });
-            }
-        } else if leg.notices.is_talking() {
-            leg.notices.level(time.now_ns, report.score, sink);
-        }
-        if leg.notices.waiting {
-            leg.notices.tell(time.now_ns, sink);
         }
     }
 
@@ -323,89 +366,19 @@ impl ConferenceAudio {
         {
             self.floor_told = self.floor;
         }
+        for bus in self.buses.iter_mut().filter(|bus| bus.users > 0) {
+            bus.take(
+                self.mixer.common(),
+                self.mixer.block_ms(),
+                mixed.contributions == 0,
+            );
+        }
+        if self.rate_change.is_some() {
+            self.change_rate();
+        }
         for group in self.groups.iter_mut().filter(|group| group.members > 0) {
-            group.take_block(self.position_ms, self.mixer.common());
+            group.take_block(self.position_ms, self.buses[group.bus].block());
         }
-    }
-
-    /// Puts this tick's block of what a listener hears into his packet, and encodes the packet when that completes it.
-    /// Returns whether it is complete.
-    fn pack<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, due_ns: u64) -> bool {
-        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
-            return false;
-        };
-        let group = &mut self.groups[membership.group];
-        let output = &mut leg.output;
-        let scale = session.scale();
-        output.last_block_ns = Some(due_ns);
-        let begins = group.start == 0;
-        if !session.sends || (output.packing == Packing::Waiting && !begins) {
-            output.skip(scale.units(group.start), scale.units(group.end - group.start));
-            return false;
-        }
-        let heard = match self.mixer.signal(slot) {
-            Signal::Own => None,
-            // Where nobody speaks the common mix is silence too, and shared by more.
-            Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
-            // Nobody waits in this version: see the options that `join` gives.
-            Signal::Waiting => Some(Shared::Silence),
-            Signal::Silence | Signal::Common => Some(Shared::Common),
-        };
-        output.packing = match (output.packing, heard) {
-            (_, Some(signal)) if begins => Packing::Shared(signal),
-            (Packing::Shared(before), Some(signal)) if before == signal => Packing::Shared(signal),
-            (Packing::Shared(before), _) if !begins => {
-                // What the group heard so far is what this listener heard.
-                let so_far = &group.pcm(before)[..group.start];
-                output.own_mut(0, group.start).copy_from_slice(so_far);
-                Packing::Own
-            }
-            _ => Packing::Own,
-        };
-        if output.packing == Packing::Own {
-            let place = output.own_mut(group.start, group.end);
-            match heard {
-                Some(signal) => place.copy_from_slice(&group.pcm(signal)[group.start..]),
-                None => self.mixer.render_own(slot, place),
-            }
-        }
-        if group.complete {
-            match output.packing {
-                Packing::Shared(signal) => group.encode(signal),
-                Packing::Own => output.encode_own(session, group.packet_samples()),
-                Packing::Waiting => return false,
-            }
-        }
-        group.complete
-    }
-
-    /// Puts a leg's completed packet among those to be sent.
-    fn write_packet<I: ShardIo>(&self, index: u32, leg: &mut Leg<I::Sockets>, bench: &mut Workbench<I>) {
-        let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
-            return;
-        };
-        let group = &self.groups[membership.group];
-        let units = session.scale().units(group.packet_samples());
-        if leg.rtp_to.is_none() {
-            bench.counters().dropped(DropReason::SendForbidden);
-            leg.output.sender.skip(units);
-            return;
-        }
-        let payload = match leg.output.packing {
-            Packing::Shared(signal) => group.payload(signal),
-            Packing::Own => leg.output.own_payload(),
-            Packing::Waiting => return,
-        };
-        let length = payload.len();
-        let packet = bench.packet_for(index, HEADER_LEN + length);
-        let (head, body) = packet
-            .split_first_chunk_mut()
-            .expect("the packet is longer than its header");
-        body.copy_from_slice(payload);
-        leg.output
-            .sender
-            .next_packet(session.send_pt, units, length)
-            .write(head);
     }
 
     /// Leaves out `ticks`: media time passes, nothing is mixed or sent.

@@ -1,0 +1,121 @@
+//! The common mix at each rate that listeners have: converted once per rate, however many hear it. Knows no codec.
+
+use confab_dsp::{Resampler, ResamplerTable};
+use confab_mixer::MixFormat;
+
+/// Rates of the codecs that listeners may have, in Hz.
+pub(crate) const LISTENER_RATES: [u32; 4] = [8000, 16_000, 44_100, 48_000];
+
+/// The common mix at one rate.
+pub(crate) struct RateBus {
+    rate_hz: u32,
+    /// Groups that take from it.
+    pub(crate) users: u32,
+    resampler: Resampler,
+    /// The resampler as it was before this block: where a listener who hears something else goes on from.
+    before: Resampler,
+    block: Box<[i16]>,
+    /// Samples of this block.
+    filled: usize,
+    /// The last block was digital silence.
+    silent: bool,
+}
+
+impl RateBus {
+    fn new(rate_hz: u32, format: MixFormat) -> Self {
+        let samples = samples_in(rate_hz, format.interval_ms());
+        let mut bus = RateBus {
+            rate_hz,
+            users: 0,
+            resampler: Resampler::new(),
+            before: Resampler::new(),
+            block: vec![0; samples].into_boxed_slice(),
+            filled: 0,
+            silent: true,
+        };
+        bus.set_mix_rate(format.rate_hz());
+        bus
+    }
+
+    /// Makes the buses of a conference, one for each rate in [`LISTENER_RATES`].
+    pub(crate) fn all(format: MixFormat) -> Vec<RateBus> {
+        LISTENER_RATES
+            .into_iter()
+            .map(|rate_hz| RateBus::new(rate_hz, format))
+            .collect()
+    }
+
+    pub(crate) fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
+    fn set_mix_rate(&mut self, mix_rate_hz: u32) {
+        set_rates(&mut self.resampler, mix_rate_hz, self.rate_hz);
+        set_rates(&mut self.before, mix_rate_hz, self.rate_hz);
+    }
+
+    /// Follows the mix to another rate, at which the block before is `previous`.
+    pub(crate) fn join(&mut self, mix_rate_hz: u32, previous: &[i16]) {
+        self.set_mix_rate(mix_rate_hz);
+        self.resampler.skip(previous);
+        self.silent = false;
+    }
+
+    /// Goes over, with the block just taken, from the conversion of before to that of the new rate, at which the block is
+    /// `raised`: their delays differ. `scratch` is working memory.
+    pub(crate) fn cross_over(&mut self, raised: &[i16], scratch: &mut [i16]) {
+        let raised_block = &mut scratch[..self.filled];
+        let written = self.resampler.process(raised, raised_block);
+        raised_block[written..].fill(0);
+        let steps = self.filled.max(1) as i32;
+        for ((step, old), &new) in (0..).zip(&mut self.block[..self.filled]).zip(&*raised_block) {
+            let sum = i32::from(*old) * (steps - step) + i32::from(new) * step;
+            *old = (sum / steps) as i16; // between two samples
+        }
+    }
+
+    /// Converts a block of the common mix of `block_ms`; `silent` tells that it is all zero.
+    pub(crate) fn take(&mut self, common: &[i16], block_ms: u16, silent: bool) {
+        self.filled = samples_in(self.rate_hz, block_ms).min(self.block.len());
+        let out = &mut self.block[..self.filled];
+        if silent && self.silent {
+            out.fill(0);
+            return;
+        }
+        self.before.copy_from(&self.resampler);
+        let written = self.resampler.process(common, out);
+        out[written..].fill(0);
+        self.silent = silent;
+    }
+
+    /// Returns the block at this bus's rate.
+    pub(crate) fn block(&self) -> &[i16] {
+        &self.block[..self.filled]
+    }
+
+    /// Returns the resampler as it was before this block.
+    pub(crate) fn before(&self) -> &Resampler {
+        &self.before
+    }
+}
+
+/// Returns the samples in a span of milliseconds.
+pub(crate) fn samples_in(rate_hz: u32, milliseconds: u16) -> usize {
+    rate_hz as usize * usize::from(milliseconds) / 1000
+}
+
+/// Gives a resampler its table. Tables are built by [`prepare_rates`] beforehand, outside the shard.
+pub(crate) fn set_rates(resampler: &mut Resampler, from_hz: u32, to_hz: u32) {
+    if let Some(table) = ResamplerTable::built(from_hz, to_hz) {
+        resampler.set(table);
+    }
+}
+
+/// Builds the tables that a mix of this rate needs, and those that lead to it from a lower one. Allocates at first use of a
+/// rate: not for a shard.
+pub(crate) fn prepare_rates(mix_rate_hz: u32) {
+    for rate_hz in LISTENER_RATES {
+        ResamplerTable::get(rate_hz, mix_rate_hz);
+        ResamplerTable::get(mix_rate_hz, rate_hz);
+    }
+}

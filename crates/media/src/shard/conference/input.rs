@@ -1,0 +1,87 @@
+//! From a leg's jitter buffer to the mixer: one block of one leg.
+
+use confab_mixer::SlotId;
+use confab_rtp::Tick;
+
+use super::{ConferenceAudio, TickTime};
+use crate::event::MediaEvent;
+use crate::leg::Leg;
+use crate::leg::input::Block;
+use crate::leg::notices::EventSink;
+use crate::leg::session::Session;
+use crate::shard::bus::samples_in;
+use crate::shard::workbench::Scratch;
+
+impl ConferenceAudio {
+    /// Gives the mixer one block of a leg.
+    pub(super) fn take_input<S>(
+        &mut self,
+        leg: &mut Leg<S>,
+        slot: SlotId,
+        scratch: &mut Scratch,
+        sink: &mut impl EventSink,
+        time: TickTime,
+    ) {
+        let Some(session) = &mut leg.session else { return };
+        let filled = if session.receives {
+            self.decode(session, &mut leg.input, slot, scratch, time)
+        } else {
+            Block::Quiet
+        };
+        let block = &self.block[..self.mixer.block_samples()];
+        let report = match filled {
+            Block::Audio { score } => self.mixer.input_scored(slot, block, score),
+            Block::Quiet => self.mixer.input_quiet(slot),
+        };
+        leg.set_energy(report.score);
+        if let Some(talking) = report.talking_changed {
+            leg.set_talking(talking);
+            if !talking {
+                sink.level(MediaEvent::Energy {
+                    leg: leg.id,
+                    score: report.score,
+                });
+            }
+        } else if leg.notices.is_talking() {
+            leg.notices.level(time.now_ns, report.score, sink);
+        }
+        if leg.notices.waiting {
+            leg.notices.tell(time.now_ns, sink);
+        }
+    }
+
+    /// Decodes what is due into `self.block`, at the rate of the mix.
+    fn decode(
+        &mut self,
+        session: &mut Session,
+        input: &mut crate::leg::input::Input,
+        slot: SlotId,
+        scratch: &mut Scratch,
+        time: TickTime,
+    ) -> Block {
+        let receiving = &mut session.receiving;
+        let unheard = self.mixer.unheard_up_to(slot);
+        let block = &mut self.block[..self.mixer.block_samples()];
+        let rate_hz = receiving.kind.sample_rate_hz();
+        let samples = samples_in(rate_hz, self.mixer.block_ms());
+        let tick = Tick {
+            at_ns: time.due_ns,
+            samples: receiving.scale().units(samples),
+        };
+        let Scratch { frame, decoded, .. } = scratch;
+        if rate_hz == self.mixer.format().rate_hz() {
+            return input.fill(receiving, tick, block, frame, unheard);
+        }
+        let decoded = &mut decoded[..samples];
+        let filled = input.fill(receiving, tick, decoded, frame, unheard);
+        match filled {
+            Block::Audio { score } if score > unheard => {
+                let written = receiving.to_mix.process(decoded, block);
+                block[written..].fill(0);
+            }
+            // Nobody hears it, but what comes next is joined to it.
+            Block::Audio { .. } | Block::Quiet => receiving.to_mix.skip(decoded),
+        }
+        filled
+    }
+}

@@ -1,0 +1,186 @@
+//! From the mix to a leg's packet: what it hears in this block, and whose encoder makes its packet.
+
+use confab_mixer::{Signal, SlotId};
+use confab_rtp::packet::HEADER_LEN;
+
+use super::ConferenceAudio;
+use crate::io::ShardIo;
+use crate::leg::Leg;
+use crate::leg::output::{Following, Packing, Shared};
+use crate::leg::session::Session;
+use crate::metrics::DropReason;
+use crate::shard::workbench::Workbench;
+
+impl ConferenceAudio {
+    /// Puts this tick's block of what a listener hears into his packet, and encodes the packet when that completes it.
+    /// Returns whether it is complete.
+    pub(super) fn pack<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, due_ns: u64) -> bool {
+        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
+            return false;
+        };
+        let group = &self.groups[membership.group];
+        let output = &mut leg.output;
+        output.last_block_ns = Some(due_ns);
+        let begins = group.start == 0;
+        if !session.sends || (output.packing == Packing::Waiting && !begins) {
+            let scale = session.scale();
+            output.skip(scale.units(group.start), scale.units(group.end - group.start));
+            output.following = Following::Nobody;
+            return false;
+        }
+        let heard = match self.mixer.signal(slot) {
+            // Those who wait are few as long as nothing plays to them; each is encoded for alone.
+            Signal::Own | Signal::Waiting => None,
+            // Where nobody speaks the common mix is silence too, and shared by more.
+            Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
+            Signal::Silence | Signal::Common => Some(Shared::Common),
+        };
+        output.packing = match (output.packing, heard) {
+            (_, Some(signal)) if begins => Packing::Shared(signal),
+            (Packing::Shared(before), Some(signal)) if before == signal => Packing::Shared(signal),
+            (Packing::Shared(before), _) if !begins => {
+                // What the group heard so far is what this listener heard.
+                session.own[..group.start].copy_from_slice(&group.pcm(before)[..group.start]);
+                Packing::Own
+            }
+            _ => Packing::Own,
+        };
+        let complete = group.complete;
+        if output.packing == Packing::Own {
+            self.place_own(leg, slot, heard);
+        }
+        if let Some(signal) = heard {
+            leg.output.heard = Some(signal);
+        }
+        if complete {
+            self.encode(leg);
+        }
+        complete
+    }
+
+    /// Puts this tick's block into the leg's own packet.
+    fn place_own<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, heard: Option<Shared>) {
+        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
+            return;
+        };
+        let group = &self.groups[membership.group];
+        let place = &mut session.own[group.start..group.end];
+        if let Some(signal) = heard {
+            return place.copy_from_slice(&group.pcm(signal)[group.start..]);
+        }
+        let bus = &self.buses[group.bus];
+        if bus.rate_hz() == self.mixer.format().rate_hz() {
+            return self.mixer.render_own(slot, place);
+        }
+        let output = &mut leg.output;
+        if output.own_tick + 1 != self.tick {
+            // His own mix goes on from what he heard before.
+            match output.heard {
+                Some(Shared::Silence) => session.from_mix.reset(),
+                Some(Shared::Common) | None => session.from_mix.copy_from(bus.before()),
+            }
+        }
+        output.own_tick = self.tick;
+        let block = &mut self.block[..self.mixer.block_samples()];
+        self.mixer.render_own(slot, block);
+        let written = session.from_mix.process(block, place);
+        place[written..].fill(0);
+    }
+
+    /// Encodes the leg's completed packet, or lets its group do it.
+    fn encode<S>(&mut self, leg: &mut Leg<S>) {
+        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
+            return;
+        };
+        let group = &mut self.groups[membership.group];
+        let output = &mut leg.output;
+        let shared = match output.packing {
+            Packing::Shared(signal) => Some(signal),
+            Packing::Own | Packing::Waiting => None,
+        };
+        if !session.coding.kind.has_memory() {
+            match shared {
+                Some(signal) => group.encode(signal),
+                None => encode_own(session, &mut output.payload_len),
+            }
+            return;
+        }
+        if let Some(signal) = shared {
+            let running_ms = group.running_ms(signal);
+            let joins = match output.following {
+                Following::Nobody => true,
+                Following::Group(followed) if followed == signal => true,
+                Following::Group(_) if running_ms == 0 => {
+                    group.adopt_other(signal);
+                    true
+                }
+                Following::Group(_) => false,
+                Following::Own { .. } if running_ms == 0 => {
+                    group.adopt(signal, &session.encoder);
+                    true
+                }
+                following => {
+                    following.may_join(signal, running_ms, confab_dsp::score(group.pcm(signal)))
+                        && session.encoder.agrees_with(group.encoder_before(signal))
+                }
+            };
+            if joins {
+                output.following = Following::Group(signal);
+                return group.encode(signal);
+            }
+            // The leg's own encoder encodes the same, until both agree.
+            session.own.copy_from_slice(group.pcm(signal));
+            output.packing = Packing::Own;
+        }
+        if let Following::Group(followed) = output.following {
+            session.encoder.copy_state_from(group.encoder_before(followed));
+        }
+        output.following =
+            output
+                .following
+                .sent_own(shared, session.ptime_ms, confab_dsp::score(&session.own));
+        encode_own(session, &mut output.payload_len);
+        if let Some(signal) = shared {
+            group.encode(signal);
+        }
+    }
+
+    /// Puts a leg's completed packet among those to be sent.
+    pub(super) fn write_packet<I: ShardIo>(
+        &self,
+        index: u32,
+        leg: &mut Leg<I::Sockets>,
+        bench: &mut Workbench<I>,
+    ) {
+        let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
+            return;
+        };
+        let group = &self.groups[membership.group];
+        let units = session.scale().units(group.packet_samples());
+        if leg.rtp_to.is_none() {
+            bench.counters().dropped(DropReason::SendForbidden);
+            leg.output.sender.skip(units);
+            return;
+        }
+        let payload = match leg.output.packing {
+            Packing::Shared(signal) => group.payload(signal),
+            Packing::Own => &session.payload[..leg.output.payload_len],
+            Packing::Waiting => return,
+        };
+        let length = payload.len();
+        let packet = bench.packet_for(index, HEADER_LEN + length);
+        let (head, body) = packet
+            .split_first_chunk_mut()
+            .expect("the packet is longer than its header");
+        body.copy_from_slice(payload);
+        leg.output
+            .sender
+            .next_packet(session.send_pt, units, length)
+            .write(head);
+    }
+}
+
+/// Encodes the leg's own packet.
+fn encode_own(session: &mut Session, payload_len: &mut usize) {
+    *payload_len = session.encoder.encode(&session.own, &mut session.payload);
+}

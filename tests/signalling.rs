@@ -158,6 +158,10 @@ fn refusals_tell_why() {
     );
 
     let inside = Participant::join(&phone, &engine, "7002", None).expect("joined");
+    // The caller joins right after the 200; a lock before would find nothing running.
+    locked
+        .wait_participants(WAIT, |participants| participants.len() == 1)
+        .expect("inside");
     locked.act("lock").expect("done");
     assert_eq!(
         refusal(&phone, Invite::to("7002", &offer())).status(),
@@ -411,6 +415,8 @@ fn a_reinvite_without_an_offer_keeps_the_participant() {
     let _talker = Participant::join(&phone, &engine, "3000", Some(tone)).expect("joined");
     let listener =
         Participant::join(&phone, &engine, "3000", Some(Source::silence(Law::Mu))).expect("joined");
+    // A machine that stalls may spoil one measurement.
+    let hears = || (0..5).any(|_| (tone_level(&listener) + 20.0).abs() < 1.0);
     let in_room = || {
         control
             .wait_participants(WAIT, |participants| participants.len() == 2)
@@ -437,7 +443,7 @@ fn a_reinvite_without_an_offer_keeps_the_participant() {
     let mut answer = listener.offer.clone();
     answer.version += 1;
     late(&answer);
-    assert!((tone_level(&listener) + 20.0).abs() < 1.0, "still in the mix");
+    assert!(hears(), "still in the mix");
 
     answer = answer.directed(Direction::Inactive);
     let held = listener.call.reinvite(&answer, WAIT).expect("a final response");
@@ -445,7 +451,7 @@ fn a_reinvite_without_an_offer_keeps_the_participant() {
     in_room();
     answer = answer.directed(Direction::SendRecv);
     late(&answer);
-    assert!((tone_level(&listener) + 20.0).abs() < 1.0, "back from hold");
+    assert!(hears(), "back from hold");
     answer = answer.directed(Direction::Inactive);
     late(&answer);
 

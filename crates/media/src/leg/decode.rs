@@ -83,19 +83,7 @@ impl Receiving {
         unheard: u16,
         substitutes: &mut Substitutes,
     ) -> Block {
-        let playout = &mut self.playout;
-        let mut work = Work {
-            clock: super::receiving::scale(self.kind),
-            sounds_in_pauses: self.kind == CodecKind::Opus,
-            unheard,
-            decoder: &mut *self.decoder,
-            rest: &mut self.rest,
-            time_scale: &mut self.time_scale,
-            noise: &mut self.noise,
-            skipped: self.skipped.as_deref_mut(),
-            frame,
-            substitutes,
-        };
+        let (playout, mut work) = self.divided(frame, unheard, substitutes);
         let clock = work.clock;
         let silence = unheard.max(SILENCE_SCORE);
         let mut filled = work.rest.take(out);
@@ -157,6 +145,28 @@ impl Receiving {
         } else {
             Block::Quiet
         }
+    }
+
+    /// Returns the jitter buffer, and beside it what its packets are worked on with.
+    fn divided<'r>(
+        &'r mut self,
+        frame: &'r mut [i16; MAX_FRAME_SAMPLES],
+        unheard: u16,
+        substitutes: &'r mut Substitutes,
+    ) -> (&'r mut Playout, Work<'r>) {
+        let work = Work {
+            clock: super::receiving::scale(self.kind),
+            sounds_in_pauses: self.kind == CodecKind::Opus,
+            unheard,
+            decoder: &mut *self.decoder,
+            rest: &mut self.rest,
+            time_scale: &mut self.time_scale,
+            noise: &mut self.noise,
+            skipped: self.skipped.as_deref_mut(),
+            frame,
+            substitutes,
+        };
+        (&mut self.playout, work)
     }
 }
 

@@ -92,8 +92,8 @@ mod stats;
 mod sys;
 
 pub use config::{
-    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaConfig, MediaDirection,
-    OpusSettings, TelephoneEventMedia,
+    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, LegSetting, MediaConfig,
+    MediaDirection, OpusSettings, TelephoneEventMedia,
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};

@@ -40,7 +40,9 @@ struct Room {
 
 impl Room {
     fn open() -> Room {
-        let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab")).start().expect("started");
+        let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+            .start()
+            .expect("started");
         let phone = Phone::udp(server.sip).expect("a phone");
         let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
         let participants: Vec<_> = NAMES
@@ -55,7 +57,10 @@ impl Room {
         control
             .wait_participants(Duration::from_secs(5), |list| list.len() == 3)
             .expect("all are in");
-        let ids = NAMES.iter().map(|name| control.participant(name).expect("listed")).collect();
+        let ids = NAMES
+            .iter()
+            .map(|name| control.participant(name).expect("listed"))
+            .collect();
         std::thread::sleep(Duration::from_secs(1));
         Room {
             client: server.api().expect("a login"),
@@ -71,7 +76,10 @@ impl Room {
     /// Sends one action and returns when it was answered.
     fn put(&self, path: &str, body: &Value) -> u64 {
         let path = format!("/conferences/{}{path}", self.conference);
-        let answer = self.client.account("PUT", &path, Some(&json!({ "data": body }))).expect("answered");
+        let answer = self
+            .client
+            .account("PUT", &path, Some(&json!({ "data": body })))
+            .expect("answered");
         assert_eq!(answer.status, 202, "{body}: {}", answer.text());
         monotonic_ns() - answer.at.elapsed().as_nanos() as u64
     }
@@ -108,10 +116,16 @@ impl Room {
                     (level.max(-50.0) - before[listener][talker].max(-50.0)).abs() > 4.0
                 })
             });
-            first_ns = changed.map(|packet| packet.arrival_ns).into_iter().chain(first_ns).min();
+            first_ns = changed
+                .map(|packet| packet.arrival_ns)
+                .into_iter()
+                .chain(first_ns)
+                .min();
         }
         // A machine that stalls takes a piece out of a tone; what is heard is what is heard without one.
-        let deviations = (0..4).map(|_| self.deviations(expected)).find(|found| found.is_empty());
+        let deviations = (0..4)
+            .map(|_| self.deviations(expected))
+            .find(|found| found.is_empty());
         assert!(deviations.is_some(), "{what}: {:?}", self.deviations(expected));
         Some((first_ns? as f64 - answered_ns as f64) / 1e6)
     }
@@ -141,7 +155,7 @@ impl Room {
             .iter()
             .map(|participant| {
                 let samples = participant.stream.take_capture().samples();
-                TONES_HZ.map(|tone| meter::tone_dbfs(&samples, 8000, tone))
+                TONES_HZ.map(|tone| meter::median_tone_dbfs(&samples, 8000, tone))
             })
             .collect()
     }
@@ -167,23 +181,50 @@ fn every_control_changes_what_it_says_and_clears() {
         delays.push((what.to_owned(), room.after(what, &expected, act)));
     };
     let none = json!({});
-    step("relate mute", but(&[(bob, ann, gone)]), &|room| room.relate(ann, bob, "mute"));
-    step("relate deaf too", but(&[(bob, ann, gone), (ann, cleo, gone)]), &|room| room.relate(ann, cleo, "deaf"));
-    step("clear of one pair", but(&[(ann, cleo, gone)]), &|room| room.relate(ann, bob, "clear"));
-    step("clear of the other", NORMAL, &|room| room.relate(ann, cleo, "clear"));
-    step("mute", but(&[(bob, ann, gone), (cleo, ann, gone)]), &|room| room.act(ann, "mute", &none));
+    step("relate mute", but(&[(bob, ann, gone)]), &|room| {
+        room.relate(ann, bob, "mute")
+    });
+    step(
+        "relate deaf too",
+        but(&[(bob, ann, gone), (ann, cleo, gone)]),
+        &|room| room.relate(ann, cleo, "deaf"),
+    );
+    step("clear of one pair", but(&[(ann, cleo, gone)]), &|room| {
+        room.relate(ann, bob, "clear")
+    });
+    step("clear of the other", NORMAL, &|room| {
+        room.relate(ann, cleo, "clear")
+    });
+    step("mute", but(&[(bob, ann, gone), (cleo, ann, gone)]), &|room| {
+        room.act(ann, "mute", &none)
+    });
     step("unmute", NORMAL, &|room| room.act(ann, "unmute", &none));
-    step("deaf", but(&[(bob, ann, gone), (bob, cleo, gone)]), &|room| room.act(bob, "deaf", &none));
+    step("deaf", but(&[(bob, ann, gone), (bob, cleo, gone)]), &|room| {
+        room.act(bob, "deaf", &none)
+    });
     step("undeaf", NORMAL, &|room| room.act(bob, "undeaf", &none));
-    let held = but(&[(cleo, ann, gone), (cleo, bob, gone), (ann, cleo, gone), (bob, cleo, gone)]);
+    let held = but(&[
+        (cleo, ann, gone),
+        (cleo, bob, gone),
+        (ann, cleo, gone),
+        (bob, cleo, gone),
+    ]);
     step("hold", held, &|room| room.act(cleo, "hold", &none));
     step("unhold", NORMAL, &|room| room.act(cleo, "unhold", &none));
     let quieter = but(&[(bob, ann, Some(-10.0)), (cleo, ann, Some(-10.0))]);
-    step("volume_in", quieter, &|room| room.act(ann, "volume_in", &json!({"db": -10})));
-    step("volume_in back", NORMAL, &|room| room.act(ann, "volume_in", &json!({"level": 0})));
+    step("volume_in", quieter, &|room| {
+        room.act(ann, "volume_in", &json!({"db": -10}))
+    });
+    step("volume_in back", NORMAL, &|room| {
+        room.act(ann, "volume_in", &json!({"level": 0}))
+    });
     let louder = but(&[(bob, ann, Some(7.2)), (bob, cleo, Some(7.2))]);
-    step("volume_out", louder, &|room| room.act(bob, "volume_out", &json!({"level": 2})));
-    step("volume_out back", NORMAL, &|room| room.act(bob, "volume_out", &json!({"db": 0})));
+    step("volume_out", louder, &|room| {
+        room.act(bob, "volume_out", &json!({"level": 2}))
+    });
+    step("volume_out back", NORMAL, &|room| {
+        room.act(bob, "volume_out", &json!({"db": 0}))
+    });
     for (what, delay) in &delays {
         println!("{what}: first changed packet {delay:.1?} ms after the answer");
         let delay = delay.unwrap_or_else(|| panic!("{what} changed nothing"));
@@ -196,6 +237,8 @@ fn every_control_changes_what_it_says_and_clears() {
         std::thread::sleep(Duration::from_millis(1000));
         answered
     });
-    room.after("energy back", &NORMAL, |room| room.act(ann, "energy", &json!({"level": 20})));
+    room.after("energy back", &NORMAL, |room| {
+        room.act(ann, "energy", &json!({"level": 20}))
+    });
     assert!(!room.server.log().contains("panicked"), "{}", room.server.log());
 }

@@ -80,7 +80,30 @@ fn the_defaults_are_those_of_the_outside_interface() {
         format!("{media:?}"),
         format!("{:?}", confab_media::MediaConfig::default())
     );
-    assert_eq!(config.capabilities(), confab_sdp::Capabilities::default());
+    let capabilities = config.capabilities();
+    let codecs: Vec<_> = capabilities
+        .codecs
+        .iter()
+        .map(|codec| (codec.name.as_str(), codec.clock_rate))
+        .collect();
+    assert_eq!(
+        codecs,
+        [
+            ("opus", 48_000),
+            ("G722", 8000),
+            ("PCMU", 8000),
+            ("PCMA", 8000),
+            ("L16", 48_000),
+            ("L16", 44_100),
+            ("L16", 16_000),
+            ("L16", 8000)
+        ]
+    );
+    let without_codecs = confab_sdp::Capabilities {
+        codecs: capabilities.codecs.clone(),
+        ..confab_sdp::Capabilities::default()
+    };
+    assert_eq!(capabilities, without_codecs);
     let bootstrap = config.bootstrap_config();
     assert_eq!(
         (bootstrap.account_name.as_str(), bootstrap.username.as_str()),
@@ -430,6 +453,7 @@ fn every_key_is_either_read_or_refused() {
         "192.0.2.1:7",
         "192.0.2.1",
         "any",
+        "ours",
         "PCMA",
         "json",
         "4000-4001",

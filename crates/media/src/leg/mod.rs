@@ -6,6 +6,7 @@ mod digits;
 pub(crate) mod input;
 pub(crate) mod notices;
 pub(crate) mod output;
+pub(crate) mod processing;
 mod receiving;
 pub(crate) mod reports;
 mod rest;

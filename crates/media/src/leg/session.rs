@@ -7,6 +7,7 @@ use confab_codec::{CodecKind, Coding, Encoder};
 use confab_dsp::Resampler;
 use confab_rtp::{ClockRate, IpNet, PayloadType, PayloadTypes, SourceRules};
 
+use super::processing::{Processing, Wishes};
 pub(crate) use super::receiving::Scale;
 use super::receiving::{Receiving, clock_rate, scale};
 use crate::config::{ExtendedReports, Latch, LegMedia};
@@ -20,13 +21,15 @@ pub(crate) const MAX_PTIME_MS: u16 = 60;
 /// Octets of payload that an Ethernet packet holds beside IPv6, UDP and RTP headers.
 const MAX_PAYLOAD: usize = 1440;
 
-/// What all legs of a media plane share.
+/// What a session is made by beside what was negotiated: most of it is the same for all legs of a media plane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionRules<'a> {
     pub(crate) latch: Latch,
     pub(crate) local_nets: &'a [IpNet],
     /// Hard upper bound of the jitter buffer's depth.
     pub(crate) max_delay: Duration,
+    /// What is to be done with this leg's audio.
+    pub(crate) wishes: Wishes,
 }
 
 /// The negotiated half of a leg.
@@ -35,6 +38,7 @@ pub(crate) struct Session {
     pub(crate) receiving: Receiving,
     /// Codecs that the peer may change to.
     alternatives: Vec<Receiving>,
+    pub(crate) processing: Processing,
     /// For packets that no other listener shares.
     pub(crate) encoder: Encoder,
     /// From the mix to the encoder's rate, for packets that no other listener shares.
@@ -79,6 +83,7 @@ impl Session {
             coding: media.coding,
             receiving,
             alternatives,
+            processing: Processing::new(shared.wishes, kind.sample_rate_hz()),
             encoder: media.coding.encoder(),
             from_mix: Box::new(Resampler::new()),
             own: vec![0; samples].into_boxed_slice(),
@@ -136,6 +141,7 @@ impl Session {
     /// Takes over what the session of before knows of streams that go on with the same codec.
     pub(crate) fn go_on_from(&mut self, before: &mut Session) {
         self.receiving.go_on_from(&mut before.receiving);
+        std::mem::swap(&mut self.processing, &mut before.processing);
         if self.coding == before.coding {
             std::mem::swap(&mut self.encoder, &mut before.encoder);
             std::mem::swap(&mut self.from_mix, &mut before.from_mix);

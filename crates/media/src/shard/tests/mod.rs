@@ -5,6 +5,7 @@ mod codecs;
 mod hearing;
 mod keys;
 mod protocol;
+mod settings;
 mod speaker;
 mod streams;
 mod timing;

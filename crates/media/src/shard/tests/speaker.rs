@@ -169,7 +169,7 @@ impl Line {
         world.join(&speaker.phone, room);
         let silent = JoinOptions {
             muted: true,
-            deaf: false,
+            ..JoinOptions::default()
         };
         world.join_as(&listener.phone, room, silent);
         world.turn();

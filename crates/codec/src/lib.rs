@@ -12,8 +12,8 @@
 //! # Costs
 //! All memory is taken when a codec is made; no call allocates, locks or panics on any input. For 20 ms of audio (figures and
 //! machine in `bench/README.md`) G.711 takes about 0.1 µs to encode or decode, G.722 some µs, Opus some tens of µs to decode
-//! and about a hundred to encode; the first concealed frame of a loss takes some µs for the pitch search, later ones below
-//! 1 µs, Opus as long as decoding.
+//! and about a hundred to encode; the first concealed frame of a loss takes 12 µs at 8 kHz and 40 µs at 48 kHz,
+//! later ones 4 to 20 µs, Opus as long as decoding.
 //!
 //! # Opus
 //! libopus 1.6, linked statically and built from its source, which needs cmake and a C compiler. A listener's wishes come from
@@ -37,7 +37,7 @@
 //! assert_eq!(heard, [988; 160]);
 //!
 //! decoder.conceal(&mut heard); // the next packet did not come
-//! assert_eq!(heard[0], 988);
+//! assert!(heard[0] > 950); // it goes on
 //! ```
 //!
 //! # Standards

@@ -13,8 +13,10 @@ USER confab
 WORKDIR /var/lib/confab
 ENV CONFAB__DATA_DIR=/var/lib/confab
 VOLUME /var/lib/confab
-# SIP, HTTP and WebSocket, RTP. Real-time priority of the media threads wants --cap-add SYS_NICE --ulimit rtprio=99.
-EXPOSE 5060/udp 5060/tcp 8000/tcp 5555/tcp 16384-32767/udp
+# SIP, HTTP, RTP. Real-time priority of the media threads wants --cap-add SYS_NICE --ulimit rtprio=99.
+EXPOSE 5060/udp 5060/tcp 8000/tcp 16384-32767/udp
+# The health check reads the environment: configure the image with CONFAB__SECTION__KEY. Who mounts a file and runs
+# "serve --config FILE" gives the container "confab health --config FILE" as its health check.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["confab", "health"]
 ENTRYPOINT ["confab"]
 CMD ["serve"]

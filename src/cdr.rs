@@ -17,6 +17,8 @@ use tokio::{
 /// What is kept of one leg.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
+    /// The call's name in the log, such as `call#7`; unique within one run of the server.
+    pub(crate) call: String,
     /// SIP Call-ID of the leg.
     pub(crate) call_id: String,
     /// `inbound` or `outbound`.
@@ -144,6 +146,7 @@ mod tests {
 
     fn record(call_id: &str) -> Record {
         Record {
+            call: "call#1".to_owned(),
             call_id: call_id.to_owned(),
             direction: "inbound",
             account_id: None,

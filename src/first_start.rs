@@ -30,6 +30,7 @@ pub(crate) fn notice(first: &FirstStart, http: SocketAddr, sip: SocketAddr, reac
         Some((conference, number)) => {
             let host = reachable(sip, reached_at);
             let host = host.strip_suffix(":5060").unwrap_or(&host);
+            let _ = writeln!(text, "  conference {conference} (number {number})");
             let _ = writeln!(text, "  dial       sip:{number}@{host}");
             format!("{account}/conferences/{conference}/participants")
         }
@@ -74,6 +75,7 @@ mod tests {
         for part in [
             "sip:3000@192.0.2.7\n",
             "API key    KEY\n",
+            "conference c1 (number 3000)\n",
             "curl -s -X PUT http://127.0.0.1:8000/v2/api_auth",
             "http://127.0.0.1:8000/v2/accounts/a1/conferences/c1/participants",
         ] {

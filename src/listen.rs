@@ -1,9 +1,9 @@
 //! The words for an address that cannot be listened on: which key, what is wrong, what to do.
 
-use std::{io, net::SocketAddr};
+use std::{fmt, io};
 
 /// Returns the text for an error of binding `address`, which came from the configuration key `key`.
-pub(crate) fn failure(key: &str, address: SocketAddr, error: &io::Error) -> String {
+pub(crate) fn failure(key: &str, address: impl fmt::Display, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => format!("another server on this port? set {key} to a free one"),
         io::ErrorKind::AddrNotAvailable => {
@@ -19,6 +19,8 @@ pub(crate) fn failure(key: &str, address: SocketAddr, error: &io::Error) -> Stri
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]

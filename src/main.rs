@@ -5,6 +5,7 @@ mod cdr;
 mod cli;
 mod conferences;
 mod config;
+mod data_lock;
 mod first_start;
 mod health;
 mod http;

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
-use confab_media::{MediaAdmission, MediaPlane};
+use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
 use confab_sip::{EndpointConfig, Network};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -25,7 +25,8 @@ use crate::{
     cdr::Cdr,
     conferences::{EventBus, MediaDispatch, Registry, log_events},
     config::Config,
-    first_start, http,
+    data_lock::DataLock,
+    first_start, http, listen,
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
@@ -66,6 +67,7 @@ pub(crate) async fn run(
     reload: impl Fn() -> anyhow::Result<Config>,
     log: LogLevel,
 ) -> anyhow::Result<()> {
+    let _lock = DataLock::take(&config.data_dir)?;
     // Before the ready line: who reads it may signal at once.
     let mut signals = shutdown::Signals::listen()?;
     let server = tokio::select! {
@@ -85,12 +87,12 @@ impl Server {
         let store = Store::open(&config.data_dir).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
-        let (media, media_events) =
-            MediaPlane::start(config.media_config()).context("starting the media plane")?;
-        let media = Arc::new(media);
         let admission = Admission::new(config.sip.max_calls);
         let mut signalling = Signalling::start(signalling_config(config), &local, admission.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
+        // After everything else that may be refused: its threads write to the log.
+        let (media, media_events) = MediaPlane::start(config.media_config()).map_err(media_failure)?;
+        let media = Arc::new(media);
         // Only now: what is shown once must not be made by a start that fails.
         let first = store.bootstrap(config.bootstrap_config()).await?;
 
@@ -221,12 +223,40 @@ async fn guard(media: Arc<MediaPlane>, admission: Admission) {
             was_overloaded = overloaded;
             match state {
                 MediaAdmission::Overloaded { reason } => {
-                    tracing::warn!(?reason, "media overloaded: new calls are refused");
+                    tracing::warn!(
+                        ?reason,
+                        "media overloaded: new calls are refused ({})",
+                        advice(reason)
+                    );
                 }
                 MediaAdmission::Open => tracing::info!("media recovered: new calls are taken"),
             }
         }
         admission.set_media_overloaded(overloaded);
+    }
+}
+
+/// What an operator can do about an overload.
+fn advice(reason: OverloadReason) -> &'static str {
+    match reason {
+        OverloadReason::Lateness { .. } => {
+            "mixing starts later than media.max_lateness_ms; give the machine more CPU, or the process the right to \
+             SCHED_FIFO, or raise media.max_lateness_ms, 0 switches this off"
+        }
+        OverloadReason::Load { .. } => {
+            "a media shard works more than 70 % of the time; give the machine more cores, or raise media.shards"
+        }
+    }
+}
+
+/// The line for a media plane that did not start: which key, what is wrong, what to do.
+fn media_failure(error: MediaError) -> anyhow::Error {
+    match error {
+        MediaError::Bind { address, source } => {
+            let text = listen::failure("media.bind", address, &source);
+            anyhow::Error::new(source).context(text)
+        }
+        error => anyhow::Error::new(error).context("starting the media plane"),
     }
 }
 
@@ -281,4 +311,20 @@ fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overload_names_its_key() {
+        let rows = [
+            (OverloadReason::Lateness { p99_us: 7500 }, "media.max_lateness_ms"),
+            (OverloadReason::Load { permille: 800 }, "media.shards"),
+        ];
+        for (reason, key) in rows {
+            assert!(advice(reason).contains(key), "{reason:?}");
+        }
+    }
 }

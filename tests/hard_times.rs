@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use confab_testkit::agent::{AudioOffer, Invite, Phone};
+use confab_testkit::agent::{AudioOffer, Direction, Invite, Phone};
 use confab_testkit::server::{Server, ServerBuilder, exclusive};
 use serde_json::Value;
 
@@ -105,6 +105,83 @@ fn a_late_offer_that_waits_for_its_ack_ends_with_a_record() {
     println!("ended after {took:?}");
     assert_eq!(status.expect("ended in time").code(), Some(0), "{}", server.log());
     assert_eq!(records(&server)[call.call_id()]["end_cause"], "server_shutdown");
+}
+
+#[test]
+fn who_is_silent_by_agreement_stays_while_he_answers() {
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("media.timeout_s", "1")
+        .start()
+        .expect("started");
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let call = |direction| {
+        let call = phone
+            .invite(Invite::to("3000", &offer().directed(direction)))
+            .expect("sent");
+        call.wait_answer(WAIT).expect("answered");
+        call
+    };
+    let may_send = call(Direction::SendOnly);
+    let silent = [Direction::Inactive, Direction::RecvOnly].map(call);
+    let (_, bye) = may_send
+        .wait_request("BYE", 2 * WAIT)
+        .expect("ten times the timeout is enough for who could send");
+    assert!(
+        bye.header("Reason")
+            .is_some_and(|reason| reason.contains("no media")),
+        "{bye}"
+    );
+    std::thread::sleep(Duration::from_secs(2));
+    for call in silent {
+        call.wait_request("OPTIONS", WAIT)
+            .expect("asked whether he is there");
+        assert!(!call.ended_by_server());
+        call.bye(WAIT).expect("ended");
+    }
+}
+
+#[test]
+fn the_log_tells_why_calls_are_refused_and_not_who_called() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let refused: Vec<_> = (0..30)
+        .map(|_| {
+            let invite = Invite::to("4711987", &offer()).caller("0815123", "Somebody");
+            let call = phone.invite(invite).expect("sent");
+            assert_eq!(call.wait_final(WAIT).expect("a response").status(), Some(404));
+            call.call_id().to_owned()
+        })
+        .collect();
+    let call = phone.invite(Invite::to("3000", &offer())).expect("sent");
+    call.wait_answer(WAIT).expect("answered");
+    std::thread::sleep(Duration::from_millis(1500));
+    call.bye(WAIT).expect("ended");
+    let idle = |metrics: &confab_testkit::server::Metrics| metrics.sum("confab_calls") == Some(0.0);
+    server.wait_metrics(WAIT, idle).expect("over");
+    let records = records(&server);
+    let log = server.log();
+    let lines = log.lines().filter(|line| line.contains("call refused"));
+    assert!((10..30).contains(&lines.clone().count()), "{log}");
+    assert!(
+        lines
+            .clone()
+            .all(|line| line.contains("no conference has this number")),
+        "{log}"
+    );
+    assert!(log.contains("more calls were refused"), "{log}");
+    for words in ["4711987", "0815123", "Somebody", &refused[0]] {
+        assert!(!log.contains(words), "{words}: {log}");
+    }
+    // The record says which phone a line is about.
+    let name = records[call.call_id()]["call"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let of_call: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(&format!("call={name}}}")))
+        .collect();
+    assert_eq!(of_call.len(), 2, "joined and ended: {log}");
 }
 
 #[test]

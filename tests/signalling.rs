@@ -68,7 +68,7 @@ fn tone_level(participant: &Participant) -> f64 {
     if samples.len() < 4000 {
         meter::SILENCE_DBFS
     } else {
-        meter::tone_dbfs(&samples[..4000], 8000, TONE_HZ)
+        meter::median_tone_dbfs(&samples[..4000], 8000, TONE_HZ)
     }
 }
 
@@ -158,6 +158,10 @@ fn refusals_tell_why() {
     );
 
     let inside = Participant::join(&phone, &engine, "7002", None).expect("joined");
+    // The caller joins right after the 200; a lock before would find nothing running.
+    locked
+        .wait_participants(WAIT, |participants| participants.len() == 1)
+        .expect("inside");
     locked.act("lock").expect("done");
     assert_eq!(
         refusal(&phone, Invite::to("7002", &offer())).status(),
@@ -394,11 +398,73 @@ fn hold_codec_and_address_change_by_reinvite() {
     std::thread::sleep(Duration::from_millis(600));
     let heard = talker.stream.take_capture().samples();
     assert!(
-        (meter::tone_dbfs(&heard[..4000], 8000, 700.0) + 20.0).abs() < 1.0,
+        (meter::median_tone_dbfs(&heard[..4000], 8000, 700.0) + 20.0).abs() < 1.0,
         "and is heard from the new one"
     );
     listener.leave().expect("left");
     talker.leave().expect("left");
+}
+
+#[test]
+fn a_reinvite_without_an_offer_keeps_the_participant() {
+    let mut server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let control = server.first_conference().expect("the API");
+    let tone = Source::tone(Law::Mu, TONE_HZ, -20.0);
+    let _talker = Participant::join(&phone, &engine, "3000", Some(tone)).expect("joined");
+    let listener =
+        Participant::join(&phone, &engine, "3000", Some(Source::silence(Law::Mu))).expect("joined");
+    // A machine that stalls may spoil one measurement.
+    let hears = || (0..5).any(|_| (tone_level(&listener) + 20.0).abs() < 1.0);
+    let in_room = || {
+        control
+            .wait_participants(WAIT, |participants| participants.len() == 2)
+            .expect("both are on the roster");
+        assert!(!listener.call.ended_by_server());
+    };
+    let late = |answer: &AudioOffer| {
+        let response = listener
+            .call
+            .reinvite_without_offer(WAIT)
+            .expect("a final response");
+        assert_eq!(response.status(), Some(200), "{response}");
+        let offered = RemoteAudio::parse(&response.body).expect("an offer");
+        assert_eq!(
+            offered.direction,
+            Direction::SendRecv,
+            "whatever was agreed before"
+        );
+        listener.call.ack(Some(answer)).expect("sent");
+        std::thread::sleep(Duration::from_millis(200));
+        in_room();
+    };
+
+    let mut answer = listener.offer.clone();
+    answer.version += 1;
+    late(&answer);
+    assert!(hears(), "still in the mix");
+
+    answer = answer.directed(Direction::Inactive);
+    let held = listener.call.reinvite(&answer, WAIT).expect("a final response");
+    assert_eq!(held.status(), Some(200), "{held}");
+    in_room();
+    answer = answer.directed(Direction::SendRecv);
+    late(&answer);
+    assert!(hears(), "back from hold");
+    answer = answer.directed(Direction::Inactive);
+    late(&answer);
+
+    let call_id = listener.call.call_id().to_owned();
+    let (status, took) = server.stop(WAIT).expect("told to end");
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    assert!(
+        took < Duration::from_millis(1500),
+        "no call had to be cut off: {took:?}"
+    );
+    listener.call.wait_request("BYE", WAIT).expect("the end is said");
+    let records = std::fs::read_to_string(server.directory().join("data/cdr.jsonl")).expect("records");
+    assert!(records.contains(&call_id), "{records}");
 }
 
 #[test]

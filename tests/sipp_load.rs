@@ -24,28 +24,9 @@ fn gauges(metrics: &Metrics) -> Vec<(&'static str, Option<f64>)> {
     GAUGES.iter().map(|name| (*name, metrics.sum(name))).collect()
 }
 
-/// A virtual machine may stop all its cores for a while; the server then refuses new calls to keep the running ones clean, and SIPp does
-/// not ask again.
-const ATTEMPTS: usize = 3;
-
 #[test]
 fn five_hundred_calls_come_and_go_without_a_trace() {
     let _alone = exclusive();
-    let passed = (1..=ATTEMPTS).any(|attempt| match load() {
-        Ok(()) => true,
-        Err(refused) => {
-            println!("attempt {attempt}: {refused} calls refused, the machine stalled; that does not count");
-            false
-        }
-    });
-    assert!(
-        passed,
-        "in {ATTEMPTS} attempts this machine never ran without a stall"
-    );
-}
-
-/// Runs the load. Panics when anything is wrong, but for calls that were refused for overload: those come back as the error.
-fn load() -> Result<(), f64> {
     let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
         .start()
         .expect("started");
@@ -67,9 +48,8 @@ fn load() -> Result<(), f64> {
         .metrics()
         .expect("metrics")
         .labelled("confab_calls_refused_total", "status", "503");
-    if refused > 0.0 {
-        return Err(refused);
-    }
+    // The harness switches the lateness guard off, so that nothing excuses a refusal.
+    assert!(refused == 0.0, "{refused} calls refused");
     report.assert_all(u64::from(CALLS));
     let peak = peak.unwrap_or_else(|last| panic!("never {CALLS} participants at once: {:?}", gauges(&last)));
     println!(
@@ -88,7 +68,6 @@ fn load() -> Result<(), f64> {
         left < descriptors + 20,
         "{descriptors} descriptors before, {left} after"
     );
-    Ok(())
 }
 
 fn over(metrics: &Metrics) -> bool {

@@ -247,6 +247,44 @@ fn an_unusable_data_directory_is_named() {
 }
 
 #[test]
+fn two_servers_do_not_share_a_data_directory() {
+    let mut first = ServerBuilder::new(BINARY).start().expect("started");
+    let directory = TempDir::new("second").expect("a directory");
+    let data = first.directory().join("data").to_string_lossy().into_owned();
+    let free = free_address().expect("a port");
+    let text = format!("[sip]\nudp = [\"{free}\"]\ntcp = [\"{free}\"]\n[media]\nbind = [\"127.0.0.1\"]\n");
+    fs::write(directory.path().join("c.toml"), text).expect("written");
+    let second = || {
+        confab(
+            directory.path(),
+            &["serve", "--config", "c.toml", "--data-dir", &data],
+        )
+    };
+    let output = second();
+    assert_refused(&output, &["another server works in", &data]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    first.stop(WAIT).expect("stopped");
+    let text = format!("[sip]\nudp = [\"{free}\"]\ntcp = [\"{free}\"]\n[media]\nbind = [\"192.0.2.77\"]\n");
+    fs::write(directory.path().join("c.toml"), text).expect("written");
+    let output = second();
+    assert_refused(
+        &output,
+        &[
+            "media.bind: cannot listen on 192.0.2.77",
+            "does not have the address",
+            "set media.bind",
+        ],
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr)
+            .matches("os error 99")
+            .count(),
+        1
+    );
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_port_zero_is_resolved() {
     let server = ServerBuilder::new(BINARY)
         .set("sip.udp", "[\"127.0.0.1:0\"]")

@@ -69,8 +69,8 @@ impl Subscription {
     }
 }
 
-/// Writes the events to the log until the bus is gone: changes of conferences and rosters at INFO, what happens within
-/// them at DEBUG. No names, numbers or call ids.
+/// Writes the events to the log until the bus is gone: changes of conferences at INFO, what happens within them at DEBUG;
+/// calls say themselves when they join and end. No names, numbers or call ids.
 pub(crate) async fn log_events(mut events: Subscription) {
     while let Some(event) = events.recv().await {
         let name = event.kind.name();
@@ -85,14 +85,12 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::Unlock => {
                 tracing::info!(%conference, %instance, sequence, "{name}");
             }
-            EventKind::AddMember => {
-                tracing::info!(%conference, %instance, sequence, participant, "{name}");
-            }
             EventKind::DelMember(cause) => {
                 let cause = cause.as_str();
-                tracing::info!(%conference, %instance, sequence, participant, cause, "{name}");
+                tracing::debug!(%conference, %instance, sequence, participant, cause, "{name}");
             }
-            EventKind::FloorChange
+            EventKind::AddMember
+            | EventKind::FloorChange
             | EventKind::StartTalking
             | EventKind::StopTalking
             | EventKind::MuteMember

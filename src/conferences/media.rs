@@ -92,9 +92,15 @@ impl MixPlane for MediaPlane {
     }
 
     async fn set(leg: &LegHandle, setting: LegSetting) -> Result<(), ControlError> {
-        // The HTTP interface refuses what would lead here; only a profile's switches do.
-        tracing::warn!(leg = %leg.id(), ?setting, "not in this version");
-        Ok(())
+        leg.set(match setting {
+            LegSetting::Held(held) => confab_media::LegSetting::Held(held),
+            LegSetting::VolumeIn(volume) => confab_media::LegSetting::InputGainDb(volume.db()),
+            LegSetting::VolumeOut(volume) => confab_media::LegSetting::OutputGainDb(volume.db()),
+            LegSetting::EnergyLevel(level) => confab_media::LegSetting::EnergyLevel(level),
+            LegSetting::Agc(on) => confab_media::LegSetting::AutoGain(on),
+            LegSetting::Denoise(on) => confab_media::LegSetting::Denoise(on),
+        })
+        .await
     }
 
     async fn set_heard(
@@ -103,9 +109,6 @@ impl MixPlane for MediaPlane {
         listener: &LegHandle,
         heard: bool,
     ) -> Result<(), ControlError> {
-        // The HTTP interface refuses what would lead here.
-        let (mix, talker, listener) = (mix.id(), talker.id(), listener.id());
-        tracing::warn!(%mix, %talker, %listener, heard, "not in this version");
-        Ok(())
+        mix.set_heard(talker, listener, heard).await
     }
 }

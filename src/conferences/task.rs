@@ -146,6 +146,7 @@ pub(super) async fn run<M: MixPlane>(
         rate_hz: settings.rate_hz,
         interval_ms: settings.interval_ms,
         energy_level: settings.energy_level,
+        comfort_noise: settings.comfort_noise,
     };
     let mix = match shared.media.create_conference(media) {
         Ok(mix) => Arc::new(mix),
@@ -272,6 +273,7 @@ impl<M: MixPlane> Task<M> {
         let options = JoinOptions {
             muted: flags.muted,
             deaf: flags.deaf,
+            ghost: flags.ghost,
         };
         let mix = Arc::clone(&self.mix);
         self.joins.spawn(async move {

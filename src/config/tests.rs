@@ -80,7 +80,30 @@ fn the_defaults_are_those_of_the_outside_interface() {
         format!("{media:?}"),
         format!("{:?}", confab_media::MediaConfig::default())
     );
-    assert_eq!(config.capabilities(), confab_sdp::Capabilities::default());
+    let capabilities = config.capabilities();
+    let codecs: Vec<_> = capabilities
+        .codecs
+        .iter()
+        .map(|codec| (codec.name.as_str(), codec.clock_rate))
+        .collect();
+    assert_eq!(
+        codecs,
+        [
+            ("opus", 48_000),
+            ("G722", 8000),
+            ("PCMU", 8000),
+            ("PCMA", 8000),
+            ("L16", 48_000),
+            ("L16", 44_100),
+            ("L16", 16_000),
+            ("L16", 8000)
+        ]
+    );
+    let without_codecs = confab_sdp::Capabilities {
+        codecs: capabilities.codecs.clone(),
+        ..confab_sdp::Capabilities::default()
+    };
+    assert_eq!(capabilities, without_codecs);
     let bootstrap = config.bootstrap_config();
     assert_eq!(
         (bootstrap.account_name.as_str(), bootstrap.username.as_str()),
@@ -202,7 +225,7 @@ fn a_mistake_is_named_with_file_line_and_key() {
         (
             "[sipp]\nudp = []\n",
             "c.toml:2: sipp.udp: unknown key; the sections are amqp,",
-            "sip",
+            "and outside them data_dir",
         ),
         ("sip = 1\n", "c.toml:1: sip: is a section: write [sip]", ""),
         (
@@ -430,6 +453,7 @@ fn every_key_is_either_read_or_refused() {
         "192.0.2.1:7",
         "192.0.2.1",
         "any",
+        "ours",
         "PCMA",
         "json",
         "4000-4001",
@@ -461,6 +485,21 @@ fn the_environment_is_checked_as_well() {
             "environment CONFAB__SIP__UDPP: sip.udpp: unknown key; [sip] has",
         ),
         ("CONFAB__", "x", "environment CONFAB__: : unknown key"),
+        (
+            "CONFAB_SIP_MAX_CALLS",
+            "5",
+            "environment CONFAB_SIP_MAX_CALLS: sip.max_calls: is not read under this name: write CONFAB__SIP__MAX_CALLS",
+        ),
+        (
+            "CONFAB_SIP__MAX_CALLS",
+            "5",
+            "environment CONFAB_SIP__MAX_CALLS: sip.max_calls: is not read under this name: write CONFAB__SIP__MAX_CALLS",
+        ),
+        (
+            "CONFAB_DATA_DIR",
+            "d",
+            "environment CONFAB_DATA_DIR: data_dir: is not read under this name: write CONFAB__DATA_DIR",
+        ),
         ("CONFAB__SIP", "x", "environment CONFAB__SIP: sip: is a section"),
         (
             "CONFAB__SIP__MAX_CALLS",
@@ -490,6 +529,17 @@ fn the_environment_is_checked_as_well() {
 }
 
 #[cfg(unix)]
+#[test]
+fn variables_that_spell_no_key_are_not_ours() {
+    let others = [
+        ("CONFAB_KEY", "x"),
+        ("CONFAB_SERVICE_HOST", "10.0.0.1"),
+        ("CONFAB_SIP_PORT_5060_UDP", "udp://10.0.0.1:5060"),
+        ("CONFABULATE", "x"),
+    ];
+    load("", &others).unwrap();
+}
+
 #[test]
 fn text_that_is_not_utf_8_is_refused() {
     use std::os::unix::ffi::OsStringExt as _;

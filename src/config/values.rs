@@ -16,6 +16,9 @@ use super::error::{Place, Problem};
 /// Environment variables that begin so are keys.
 const ENVIRONMENT_PREFIX: &str = "CONFAB__";
 
+/// Of variables that begin so, those that spell a key are mistakes.
+const NAME_PREFIX: &str = "CONFAB_";
+
 /// A value of a key. A key has the same type in every layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
@@ -185,13 +188,22 @@ impl Values {
         problems: &mut Vec<Problem>,
     ) {
         let is_ours = |(name, value): (OsString, OsString)| {
-            let name = name
-                .to_str()
-                .filter(|name| name.starts_with(ENVIRONMENT_PREFIX))?;
+            let name = name.to_str().filter(|name| name.starts_with(NAME_PREFIX))?;
             Some((name.to_owned(), value))
         };
         let variables: BTreeMap<String, OsString> = environment.into_iter().filter_map(is_ours).collect();
         for (name, value) in variables {
+            if !name.starts_with(ENVIRONMENT_PREFIX) {
+                if let Some(key) = self.key_meant(&name) {
+                    let right = key.to_ascii_uppercase().replace('.', "__");
+                    problems.push(Problem {
+                        key: Some(key.to_owned()),
+                        place: Place::Environment(name),
+                        text: format!("is not read under this name: write {ENVIRONMENT_PREFIX}{right}"),
+                    });
+                }
+                continue;
+            }
             let key = name[ENVIRONMENT_PREFIX.len()..]
                 .to_ascii_lowercase()
                 .replace("__", ".");
@@ -203,6 +215,15 @@ impl Values {
             };
             self.overlay(&key, Place::Environment(name), read, problems);
         }
+    }
+
+    /// The key that a variable spells with too few underscores. Other variables may begin with the program's name for
+    /// reasons of their own: orchestrators name those of a service so.
+    fn key_meant(&self, variable: &str) -> Option<&str> {
+        let spelt = variable[NAME_PREFIX.len()..]
+            .to_ascii_lowercase()
+            .replace("__", "_");
+        self.keys().find(|key| key.replace('.', "_") == spelt)
     }
 
     /// Lays `--data-dir` over.
@@ -259,10 +280,14 @@ fn unknown<'a>(key: &str, keys: impl Iterator<Item = &'a str>) -> String {
     let section = key.split_once('.').map_or("", |(section, _)| section);
     let mut siblings = Vec::new();
     let mut sections = Vec::new();
+    let mut outside = Vec::new();
     for known in keys {
         let (known_section, name) = known.split_once('.').unwrap_or(("", known));
         if known_section == section {
             siblings.push(name);
+        }
+        if known_section.is_empty() {
+            outside.push(name);
         }
         if !known_section.is_empty() && sections.last() != Some(&known_section) {
             sections.push(known_section);
@@ -274,7 +299,7 @@ fn unknown<'a>(key: &str, keys: impl Iterator<Item = &'a str>) -> String {
         format!(
             "unknown key; the sections are {}, and outside them {}",
             sections.join(", "),
-            siblings.join(", ")
+            outside.join(", ")
         )
     } else {
         format!("unknown key; [{section}] has {}", siblings.join(", "))

@@ -214,7 +214,8 @@ fn text(operation: Operation) -> Text {
         }
         Operation::ControlParticipants => {
             let summary = "An action on all participants; moderators are exempt from all but kick.";
-            Text::new("controlParticipants", summary, "202", done())
+            let done = json!({ "enum": ["ok", "relating participants"] });
+            Text::new("controlParticipants", summary, "202", done)
                 .taking(action(participant::BULK_ACTIONS.names()))
         }
         Operation::ShowParticipant => Text::new(

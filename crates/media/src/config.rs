@@ -124,6 +124,8 @@ pub struct ConferenceMedia {
     pub interval_ms: u16,
     /// Score above which a participant is mixed, 0..=1800; 0 is always open.
     pub energy_level: u16,
+    /// Noise for those who would hear nothing: full scale divided by this number at 8 kHz, 1 is 1400, 0 is none.
+    pub comfort_noise: u16,
 }
 
 impl Default for ConferenceMedia {
@@ -132,6 +134,7 @@ impl Default for ConferenceMedia {
             rate_hz: None,
             interval_ms: 20,
             energy_level: 20,
+            comfort_noise: 0,
         }
     }
 }
@@ -143,4 +146,23 @@ pub struct JoinOptions {
     pub muted: bool,
     /// The leg hears silence from its first frame on.
     pub deaf: bool,
+    /// The leg is mixed like every other and never has the floor.
+    pub ghost: bool,
+}
+
+/// Something about one leg that can be changed while it is in a conference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LegSetting {
+    /// Out of the mix both ways, though the call goes on.
+    Held(bool),
+    /// Gain of what comes from it, in dB, −40..=20.
+    InputGainDb(f32),
+    /// Gain of what goes to it, in dB, −40..=20.
+    OutputGainDb(f32),
+    /// Score above which its audio gate opens, 0..=1800.
+    EnergyLevel(u16),
+    /// Automatic gain of what comes from it.
+    AutoGain(bool),
+    /// Noise suppression of what comes from it.
+    Denoise(bool),
 }

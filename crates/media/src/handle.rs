@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use confab_codec::Coding;
-use confab_mixer::MixFormat;
+use confab_mixer::{MixFormat, Room};
 use tokio::sync::{Mutex, oneshot};
 
-use crate::config::{ConferenceMedia, JoinOptions, LegMedia};
+use crate::config::{ConferenceMedia, JoinOptions, LegMedia, LegSetting};
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
 use crate::keeper::Task;
 use crate::leg::Leg;
+use crate::leg::processing::{Processing, Wishes};
 use crate::leg::session::{Session, SessionRules};
 use crate::ports::LegSockets;
 use crate::shard::bus::prepare_rates;
-use crate::shard::command::{Command, Renegotiation};
+use crate::shard::command::{Command, MixChange, Renegotiation};
 use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
 use crate::shard::group::EncodeGroup;
 use crate::shard::key::{ConferenceKey, LegKey};
@@ -61,6 +62,7 @@ struct Placed {
     shard: usize,
     at: LegKey,
     encoding: Encoding,
+    wishes: Wishes,
     conference: Option<Attendance>,
 }
 
@@ -138,13 +140,18 @@ impl LegHandle {
     /// # Errors
     /// [`ControlError::LegClosed`], [`ControlError::Full`] when no shard has room, [`ControlError::Stopped`].
     pub async fn start(&self, media: LegMedia) -> Result<(), ControlError> {
+        let mut state = self.state.lock().await;
+        let wishes = match &*state {
+            LegState::Placed(placed) => placed.wishes,
+            LegState::Opened(_) | LegState::Closed(_) => Wishes::default(),
+        };
         let shared = SessionRules {
             latch: self.plane.latch,
             local_nets: &self.plane.local_nets,
             max_delay: self.plane.max_delay,
+            wishes,
         };
         let session = Session::new(&media, shared);
-        let mut state = self.state.lock().await;
         match &mut *state {
             LegState::Closed(_) => Err(ControlError::LegClosed),
             LegState::Placed(placed) => {
@@ -161,12 +168,12 @@ impl LegHandle {
                 placed.encoding = encoding;
                 Ok(())
             }
-            LegState::Opened(_) => self.place(&mut state, session).await,
+            LegState::Opened(_) => self.settle(&mut state, session).await,
         }
     }
 
     /// Puts the opened leg on the least busy shard.
-    async fn place(&self, state: &mut LegState, session: Session) -> Result<(), ControlError> {
+    async fn settle(&self, state: &mut LegState, session: Session) -> Result<(), ControlError> {
         let candidates = self.plane.least_busy();
         if candidates.is_empty() {
             return Err(ControlError::Stopped);
@@ -190,6 +197,7 @@ impl LegHandle {
             shard,
             at,
             encoding,
+            wishes: Wishes::default(),
             conference: None,
         });
         Ok(())
@@ -240,7 +248,7 @@ impl LegHandle {
         }
         let (from, to) = (&self.plane.shards[placed.shard], &self.plane.shards[shard]);
         let at = to.place_leg().ok_or(ControlError::Full)?;
-        let (before, encoding) = (placed.at, placed.encoding);
+        let (before, encoding, wishes) = (placed.at, placed.encoding, placed.wishes);
         let waiting = request_leg(from, before, false).await?;
         *state = LegState::Closed(LegReport::default());
         let leg = waiting.await.map_err(|_| ControlError::Stopped)?;
@@ -249,6 +257,7 @@ impl LegHandle {
             shard,
             at,
             encoding,
+            wishes,
             conference: None,
         });
         Ok(())
@@ -288,6 +297,41 @@ impl LegHandle {
         shard.command(Command::SetDeaf { leg, deaf }).await
     }
 
+    /// Changes something else about the leg from the next tick on. What concerns the mix is without effect on a leg that is
+    /// in no conference, and is forgotten when it leaves; what is done with the leg's own audio stays.
+    ///
+    /// # Errors
+    /// As for [`set_muted`](Self::set_muted).
+    pub async fn set(&self, setting: LegSetting) -> Result<(), ControlError> {
+        let mut state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        let change = match setting {
+            LegSetting::Held(held) => MixChange::Held(held),
+            LegSetting::InputGainDb(decibels) => MixChange::InputGainDb(decibels),
+            LegSetting::OutputGainDb(decibels) => MixChange::OutputGainDb(decibels),
+            LegSetting::EnergyLevel(energy_level) => MixChange::EnergyLevel(energy_level),
+            LegSetting::AutoGain(_) | LegSetting::Denoise(_) => {
+                return self.process(&mut state, setting).await;
+            }
+        };
+        shard.command(Command::Set { leg, change }).await
+    }
+
+    async fn process(&self, state: &mut LegState, setting: LegSetting) -> Result<(), ControlError> {
+        let (shard, leg) = self.placed(state)?;
+        let LegState::Placed(placed) = state else {
+            return Err(ControlError::LegClosed);
+        };
+        match setting {
+            LegSetting::AutoGain(on) => placed.wishes.auto_gain = on,
+            LegSetting::Denoise(on) => placed.wishes.denoise = on,
+            _ => {}
+        }
+        let rate_hz = placed.encoding.coding.kind.sample_rate_hz();
+        let processing = Box::new(Processing::new(placed.wishes, rate_hz));
+        shard.command(Command::Process { leg, processing }).await
+    }
+
     /// Returns the leg's measurements, at most half a second old; level and talking state are of the last tick.
     pub fn stats(&self) -> LegStats {
         self.stats.read()
@@ -310,6 +354,12 @@ impl LegHandle {
         };
         *state = LegState::Closed(report);
         report
+    }
+
+    /// Returns the leg's place on its shard.
+    async fn place(&self) -> Result<LegKey, ControlError> {
+        let state = self.state.lock().await;
+        self.placed(&state).map(|(_, at)| at)
     }
 
     fn placed(&self, state: &LegState) -> Result<(&ShardControl, LegKey), ControlError> {
@@ -391,7 +441,11 @@ struct ConferenceState {
     format: Option<MixFormat>,
     /// Legs that it has room for.
     capacity: usize,
-    energy_level: u16,
+    /// Pairs of which one does not hear the other, counted as if none of them had left.
+    relations: usize,
+    /// Relations that there was last made room for.
+    relation_room: usize,
+    media: ConferenceMedia,
 }
 
 impl ConferenceControl {
@@ -414,13 +468,26 @@ impl ConferenceControl {
             if legs > capacity {
                 return Err(ControlError::Full);
             }
-            let storage = Box::new(ConferenceStorage::new(format, capacity));
+            let storage = Box::new(ConferenceStorage::new(format, capacity, state.relation_room));
             self.shard()
                 .command(Command::Grow { at: self.at, storage })
                 .await?;
             state.capacity = capacity;
         }
         Ok((attendance, format.rate_hz()))
+    }
+
+    /// Makes room for as many relations as there may be.
+    async fn make_room(&self, state: &mut ConferenceState) -> Result<(), ControlError> {
+        let Some(format) = state.format.filter(|_| state.relations > state.relation_room) else {
+            return Ok(());
+        };
+        let relations = state.relations * 2;
+        let storage = Box::new(ConferenceStorage::new(format, state.capacity, relations));
+        let command = Command::Grow { at: self.at, storage };
+        self.shard().command(command).await?;
+        state.relation_room = relations;
+        Ok(())
     }
 
     /// Raises the rate when a leg that is in it changes to a coding that deserves more. Returns the rate of the mix in Hz.
@@ -439,7 +506,7 @@ impl ConferenceControl {
         let format = MixFormat::new(rate_hz, self.interval_ms).ok_or(ControlError::Full)?;
         prepare_rates(rate_hz);
         let command = if state.format.is_none() {
-            let conference = ConferenceAudio::new(self.id, format, state.energy_level, state.capacity);
+            let conference = ConferenceAudio::new(self.id, format, &state.media, state.capacity);
             Command::AddConference {
                 at: self.at,
                 conference: Box::new(conference),
@@ -447,7 +514,7 @@ impl ConferenceControl {
         } else {
             Command::RaiseRate {
                 at: self.at,
-                change: Box::new(RateChange::new(format, state.capacity)),
+                change: Box::new(RateChange::new(format, state.capacity, state.relation_room)),
             }
         };
         self.shard().command(command).await?;
@@ -480,7 +547,9 @@ impl ConferenceMediaHandle {
             state: Mutex::new(ConferenceState {
                 format: None,
                 capacity: INITIAL_LEGS,
-                energy_level: media.energy_level,
+                relations: 0,
+                relation_room: Room::for_participants(INITIAL_LEGS).relations,
+                media,
             }),
         };
         ConferenceMediaHandle {
@@ -499,7 +568,7 @@ impl ConferenceMediaHandle {
     /// [`ControlError::Stopped`].
     pub async fn set_energy_level(&self, energy_level: u16) -> Result<(), ControlError> {
         let mut state = self.control.state.lock().await;
-        state.energy_level = energy_level;
+        state.media.energy_level = energy_level;
         if state.format.is_none() {
             return Ok(());
         }
@@ -508,6 +577,36 @@ impl ConferenceMediaHandle {
             energy_level,
         };
         self.control.shard().command(command).await
+    }
+
+    /// Lets a listener hear a talker, or not, from the next tick on and until either leaves. Without effect on legs that are
+    /// not in this conference.
+    ///
+    /// # Errors
+    /// As for [`LegHandle::set_muted`], of either leg.
+    pub async fn set_heard(
+        &self,
+        talker: &LegHandle,
+        listener: &LegHandle,
+        heard: bool,
+    ) -> Result<(), ControlError> {
+        let control = &self.control;
+        let talker = talker.place().await?;
+        let listener = listener.place().await?;
+        let mut state = control.state.lock().await;
+        if heard {
+            state.relations = state.relations.saturating_sub(1);
+        } else {
+            state.relations += 1;
+            control.make_room(&mut state).await?;
+        }
+        let command = Command::SetHeard {
+            conference: control.at,
+            talker,
+            listener,
+            heard,
+        };
+        control.shard().command(command).await
     }
 
     /// Ends the conference's audio, as dropping the handle does.

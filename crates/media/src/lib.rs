@@ -39,10 +39,12 @@
 //!
 //! # Sound
 //!
-//! All codecs of this version are narrowband, so every conference mixes at 8000 Hz whatever rate was asked for. Blocks are
-//! as long as the conference's interval; when a leg's packet time is no multiple of it, blocks become as short as both
-//! divide (10 ms at least), and stay so while the conference lives. Listeners of one codec and packet time who hear the
-//! same signal share one encoded payload. A talker whose gate opens is faded in over 2 ms, once; otherwise a lone
+//! A conference mixes at the rate that was asked for, or at that of its first leg; then it rises with its legs, without a gap,
+//! and never falls. Audio is converted where rates differ: per talker on the way in, once per rate for all who hear the
+//! common mix, per listener for a mix of his own. Blocks are as long as the conference's interval; when a leg's packet time is no multiple of it, blocks become as short as both
+//! divide (10 ms at least), and stay so while the conference lives. Listeners of one coding and packet time who hear the
+//! same signal share one encoded payload; where the codec has a memory, a listener takes it along to his own encoder, and
+//! comes back in a pause. A talker whose gate opens is faded in over 2 ms, once; otherwise a lone
 //! talker's samples reach listeners of his codec unchanged.
 //!
 //! # Queues
@@ -92,8 +94,8 @@ mod stats;
 mod sys;
 
 pub use config::{
-    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaConfig, MediaDirection,
-    OpusSettings, TelephoneEventMedia,
+    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, LegSetting, MediaConfig,
+    MediaDirection, OpusSettings, TelephoneEventMedia,
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};

@@ -1,12 +1,16 @@
 //! How busy and how late a shard is, over the last seconds: what admission and real-time priority go by. Counts only.
 
-use crate::metrics::{BUCKET_BOUNDS_US, bucket_of, quantile};
+use crate::metrics::{BUCKET_BOUNDS_US, bucket_of};
 
 /// One second; figures are renewed at its end.
 const WINDOW_NS: u64 = 1_000_000_000;
 
 /// Seconds over which the lateness percentile is taken.
 const LATENESS_WINDOWS: usize = 5;
+
+/// So many turns have to be late before any of them counts: one conference makes 250 turns in the windows, and a single
+/// stall of the machine delays two or three.
+const LEAST_LATE_TURNS: u64 = 10;
 
 const BUCKETS: usize = BUCKET_BOUNDS_US.len() + 1;
 
@@ -15,7 +19,8 @@ const BUCKETS: usize = BUCKET_BOUNDS_US.len() + 1;
 pub(crate) struct LoadFigures {
     /// Share of the second spent working, in 1/1000.
     pub(crate) load_permille: u32,
-    /// 99th percentile of turn lateness over the last 5 s, as the upper bound of its bucket, in microseconds.
+    /// What more than 1 % of the turns, and at least ten, reached or exceeded in lateness over the last 5 s, as the upper
+    /// bound of its bucket, in microseconds.
     pub(crate) lateness_p99_us: u32,
 }
 
@@ -70,9 +75,16 @@ impl LoadMeter {
                 *sum += count;
             }
         }
-        quantile(&sum, 0.99).map_or(0, |bucket| {
-            BUCKET_BOUNDS_US.get(bucket).copied().unwrap_or(u32::MAX)
-        })
+        let turns: u64 = sum.iter().sum();
+        let wanted = (turns / 100 + 1).max(LEAST_LATE_TURNS);
+        let mut later = 0;
+        for (bucket, count) in sum.iter().enumerate().rev() {
+            later += count;
+            if later >= wanted {
+                return BUCKET_BOUNDS_US.get(bucket).copied().unwrap_or(u32::MAX);
+            }
+        }
+        0
     }
 }
 
@@ -119,6 +131,36 @@ mod tests {
         run(&mut meter, 6000, 1000, 1_000_000, 0);
         meter.restart(0);
         assert_eq!(run(&mut meter, 0, 1000, 10, 0).unwrap().lateness_p99_us, 10);
+    }
+
+    #[test]
+    fn late_turns_count_from_one_percent_and_ten_on() {
+        // turns every so many ms in 5 s, late ones among them, whether they show
+        let rows = [
+            (20, 3, false),
+            (20, 9, false),
+            (20, 10, true),
+            (120, 9, false),
+            (120, 10, true),
+            (5, 10, false),
+            (5, 11, true),
+            (1, 50, false),
+            (1, 51, true),
+        ];
+        for (every_ms, late_turns, shows) in rows {
+            let mut meter = LoadMeter::new(0);
+            let mut last = None;
+            for turn in 1..=5040 / every_ms {
+                let late_us = if turn <= late_turns { 6000 } else { 10 };
+                last = meter.record(turn * every_ms * MS, late_us, 0).or(last);
+            }
+            let seen = last.unwrap().lateness_p99_us;
+            assert_eq!(
+                seen == 7500,
+                shows,
+                "{late_turns} late, every {every_ms} ms: {seen}"
+            );
+        }
     }
 
     #[test]

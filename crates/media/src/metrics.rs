@@ -113,7 +113,7 @@ impl HistogramSnapshot {
 }
 
 /// Returns the bucket in which the given share of the samples is reached.
-pub(crate) fn quantile(buckets: &[u64], share: f64) -> Option<usize> {
+fn quantile(buckets: &[u64], share: f64) -> Option<usize> {
     let total: u64 = buckets.iter().sum();
     if total == 0 {
         return None;

@@ -4,6 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Barrier;
 
 use confab_mixer::{Audience, MixFormat, Mixer, MixerStorage, Room, Signal};
 
@@ -35,6 +36,25 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn only_the_calls_of_the_own_thread_count() {
+    let before = CALLS.get();
+    drop(Box::new([0u8; 100]));
+    assert_eq!(CALLS.get() - before, 2);
+    let turn = Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            turn.wait();
+            (0..100).for_each(|size| drop(vec![0u8; size + 1]));
+            turn.wait();
+        });
+        let before = CALLS.get();
+        turn.wait();
+        turn.wait();
+        assert_eq!(CALLS.get() - before, 0);
+    });
+}
 
 #[test]
 fn ticks_allocate_nothing() {

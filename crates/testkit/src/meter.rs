@@ -40,6 +40,19 @@ pub fn rms_dbfs(samples: &[i16]) -> f64 {
     power_dbfs(power)
 }
 
+/// Returns the usual level in dBFS of the sine of `frequency_hz` over time: the median of [`tone_dbfs`] over blocks of 20 ms. A jump
+/// in the tone's phase, which a listener does not mind and which takes decibels off a long measurement, counts for one block.
+///
+/// Tones that are whole multiples of 50 Hz do not disturb each other.
+pub fn median_tone_dbfs(samples: &[i16], rate_hz: u32, frequency_hz: f64) -> f64 {
+    let blocks = samples.chunks_exact(rate_hz as usize / 50);
+    let mut levels: Vec<f64> = blocks
+        .map(|block| tone_dbfs(block, rate_hz, frequency_hz))
+        .collect();
+    levels.sort_by(f64::total_cmp);
+    levels.get(levels.len() / 2).copied().unwrap_or(SILENCE_DBFS)
+}
+
 /// Returns the level in dBFS of the sine of `frequency_hz` in `samples`, by Goertzel's algorithm over the whole slice.
 ///
 /// Exact when the slice holds a whole number of periods; tones that are apart by a multiple of `rate / samples.len()` do not

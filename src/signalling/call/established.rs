@@ -19,7 +19,8 @@ use crate::{conferences::HangUp, signalling::endpoint::Command};
 /// No call is longer (ARCHITECTURE.md, "Limits").
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
-/// A leg that stays silent this many times `media.timeout_s` is ended although its peer answers probes.
+/// A leg that stays silent this many times `media.timeout_s` although its peer may send is ended, whatever its peer
+/// answers to probes.
 const SILENCE_LIMIT: u32 = 10;
 
 /// How a call ended, for the roster, the peer and the record.
@@ -50,7 +51,8 @@ pub(super) async fn run(
     trail: &mut Trail,
 ) {
     let end = serve(server, call, &mut established, events, trail).await;
-    tracing::info!(cause = end.label, "call ended");
+    let duration_s = trail.started.elapsed().as_secs();
+    tracing::info!(cause = end.label, duration_s, "call ended");
     end.label.clone_into(&mut trail.end_cause);
     if let Some(reason) = end.hang_up {
         server.endpoint.send(Command::HangUp(call, Some(reason))).await;
@@ -77,7 +79,7 @@ async fn serve(
     }
     let latest_end = Instant::now() + MAX_DURATION;
     loop {
-        let is_reserved = matches!(established.seat, Seated::Reserved(_));
+        let is_joined = matches!(established.seat, Seated::Joined(_));
         let step = tokio::select! {
             biased;
             event = events.recv() => match event {
@@ -86,7 +88,7 @@ async fn serve(
             },
             hang_up = established.hang_ups.recv() => Err(told_to_end(hang_up)),
             // A caller who has not joined is not the conference's to hang up.
-            () = server.admission.draining(), if is_reserved => {
+            () = server.admission.draining(), if !is_joined => {
                 let cause = LeaveCause::ServerShutdown;
                 Err(told_to_end(Some(HangUp { cause })))
             }
@@ -112,15 +114,20 @@ fn told_to_end(hang_up: Option<HangUp>) -> End {
 }
 
 impl Established {
-    /// Takes the reserved seat.
+    /// Takes the reserved seat; who has joined already stays where he is.
     async fn join(&mut self, trail: &mut Trail) -> Result<(), End> {
-        let Seated::Reserved(seat) = std::mem::replace(&mut self.seat, Seated::Gone) else {
-            return Ok(());
+        let seat = match std::mem::replace(&mut self.seat, Seated::Gone) {
+            Seated::Reserved(seat) => seat,
+            seated => {
+                self.seat = seated;
+                return Ok(());
+            }
         };
         match seat.join(Arc::clone(&self.leg), self.hang_up.clone()).await {
             Ok(participant) => {
                 trail.participant_id = Some(participant.id().get());
-                tracing::info!(participant = %participant.id(), "joined");
+                let conference = trail.destination.as_ref().map(|to| to.conference.to_string());
+                tracing::info!(participant = %participant.id(), conference, "joined");
                 self.seat = Seated::Joined(participant);
                 Ok(())
             }
@@ -244,6 +251,13 @@ impl Established {
             .map_err(|error| unusable(error.to_string()))
     }
 
+    /// Whether the agreed direction lets the peer send: who is held, or only listens, is silent by agreement.
+    fn peer_may_send(&self) -> bool {
+        self.negotiation
+            .audio()
+            .is_none_or(|audio| audio.direction.receives())
+    }
+
     async fn media_event(
         &mut self,
         server: &CallServer,
@@ -251,9 +265,16 @@ impl Established {
         event: MediaEvent,
     ) -> Result<(), End> {
         match event {
-            MediaEvent::MediaTimeout { silent, .. } if silent >= server.media_timeout * SILENCE_LIMIT => Err(
-                End::by_us(LeaveCause::MediaTimeout, "media_timeout", 408, "no media"),
-            ),
+            MediaEvent::MediaTimeout { silent, .. }
+                if self.peer_may_send() && silent >= server.media_timeout * SILENCE_LIMIT =>
+            {
+                Err(End::by_us(
+                    LeaveCause::MediaTimeout,
+                    "media_timeout",
+                    408,
+                    "no media",
+                ))
+            }
             MediaEvent::MediaTimeout { silent, .. } => {
                 self.is_silent = true;
                 tracing::info!(

@@ -5,6 +5,7 @@
 
 mod established;
 mod media;
+mod refusal_log;
 mod set_up;
 
 use std::{
@@ -18,6 +19,7 @@ use confab_sdp::{Capabilities, Negotiation};
 use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode};
 use tokio::sync::mpsc;
 
+use self::refusal_log::Entry;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
     local::LocalAddresses,
@@ -70,6 +72,8 @@ pub(crate) struct CallStats {
     pub(crate) answered: AtomicU64,
     /// Calls refused, by status.
     pub(crate) refused: dashmap::DashMap<u16, u64>,
+    /// Which refusals get a line of the log.
+    refusal_log: refusal_log::RefusalLog,
 }
 
 /// Why a call is not taken.
@@ -78,6 +82,8 @@ struct Refused {
     status: StatusCode,
     /// Shown to the peer in a Warning header and written to the record.
     text: String,
+    /// The text repeats what the peer wrote, which stays out of the log above DEBUG.
+    has_peers_words: bool,
     headers: Vec<(HeaderName, String)>,
 }
 
@@ -86,7 +92,22 @@ impl Refused {
         Self {
             status,
             text: text.into(),
+            has_peers_words: false,
             headers: Vec::new(),
+        }
+    }
+
+    fn with_peers_words(mut self) -> Self {
+        self.has_peers_words = true;
+        self
+    }
+
+    /// Why, as far as the log may know.
+    fn logged(&self) -> &str {
+        if self.has_peers_words {
+            "its session description cannot be used"
+        } else {
+            &self.text
         }
     }
 
@@ -132,6 +153,7 @@ enum Seated {
 
 /// What the record needs to know, gathered along the way.
 struct Trail {
+    call: CallKey,
     started: Instant,
     started_at: String,
     answered: Option<Instant>,
@@ -156,16 +178,15 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         endpoint: &server.endpoint,
         call: Some(call),
     };
-    let mut trail = Trail::new();
+    let mut trail = Trail::new(call);
+    tracing::debug!(?flow.remote, headers = ?Outline(&request), "call began");
     match set_up::run(&server, call, &request, flow, &mut events, &mut trail).await {
         Ok(established) => {
             established::run(&server, call, established, &mut events, &mut trail).await;
         }
         Err(set_up::Failure::Refused(refused)) => {
             let status = refused.status.code();
-            tracing::info!(status, "call refused");
-            // The words may be the peer's: addresses, names.
-            tracing::debug!(why = refused.text, "call refused");
+            log_refusal(&server, &refused);
             trail.status = status;
             trail.end_cause.clone_from(&refused.text);
             *server.stats.refused.entry(status).or_default() += 1;
@@ -185,6 +206,58 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
     server.cdr.write(trail.into_record(&request, flow)).await;
 }
 
+/// Writes the line of a refused call, or counts it when there are too many.
+fn log_refusal(server: &Arc<CallServer>, refused: &Refused) {
+    let status = refused.status.code();
+    tracing::debug!(status, why = refused.text, "refusing");
+    match server.stats.refusal_log.enter(Instant::now()) {
+        Entry::Write => tracing::info!(status, why = refused.logged(), "call refused"),
+        Entry::LeaveOut { is_first: false } => {}
+        Entry::LeaveOut { is_first: true } => {
+            let server = Arc::clone(server);
+            tokio::spawn(async move {
+                tokio::time::sleep(refusal_log::WINDOW).await;
+                let calls = server.stats.refusal_log.take_left_out();
+                tracing::info!(calls, "more calls were refused, each with a record in cdr.jsonl");
+            });
+        }
+    }
+}
+
+/// What tells a call from others: caller, number and Call-ID. Never above DEBUG.
+struct Outline<'a>(&'a Request);
+
+impl std::fmt::Debug for Outline<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (from, to, call_id) = outline(self.0);
+        f.debug_struct("Outline")
+            .field("from", &from)
+            .field("to", &to)
+            .field("call_id", &call_id)
+            .finish()
+    }
+}
+
+/// User part of From, user part of the request URI, Call-ID; empty where there is none.
+fn outline(request: &Request) -> (String, String, String) {
+    let headers = &request.headers;
+    let from = headers.from().ok().flatten();
+    let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
+    let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
+    let call_id = headers.call_id().ok().flatten();
+    (
+        from_user
+            .map(|user| user.to_str_lossy().into_owned())
+            .unwrap_or_default(),
+        to_user
+            .map(|user| user.to_str_lossy().into_owned())
+            .unwrap_or_default(),
+        call_id
+            .map(|id| id.to_str_lossy().into_owned())
+            .unwrap_or_default(),
+    )
+}
+
 /// Ends the call with the peer when its task breaks down, or is dropped, before its end.
 struct Watch<'a> {
     endpoint: &'a EndpointHandle,
@@ -201,8 +274,9 @@ impl Drop for Watch<'_> {
 }
 
 impl Trail {
-    fn new() -> Self {
+    fn new(call: CallKey) -> Self {
         Self {
+            call,
             started: Instant::now(),
             started_at: wall_clock::rfc3339(std::time::SystemTime::now()),
             answered: None,
@@ -216,25 +290,16 @@ impl Trail {
     }
 
     fn into_record(self, request: &Request, flow: Flow) -> cdr::Record {
-        let headers = &request.headers;
-        let from = headers.from().ok().flatten();
-        let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
-        let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
-        let call_id = headers.call_id().ok().flatten();
+        let (from, to, call_id) = outline(request);
         cdr::Record {
-            call_id: call_id
-                .map(|id| id.to_str_lossy().into_owned())
-                .unwrap_or_default(),
+            call: self.call.to_string(),
+            call_id,
             direction: "inbound",
             account_id: self.destination.as_ref().map(|to| to.account.to_string()),
             conference_id: self.destination.as_ref().map(|to| to.conference.to_string()),
             participant_id: self.participant_id,
-            from: from_user
-                .map(|user| user.to_str_lossy().into_owned())
-                .unwrap_or_default(),
-            to: to_user
-                .map(|user| user.to_str_lossy().into_owned())
-                .unwrap_or_default(),
+            from,
+            to,
             remote: flow.remote.to_string(),
             started: self.started_at,
             answered_after_ms: self.answered.map(|answered| millis(answered - self.started)),

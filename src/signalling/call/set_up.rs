@@ -93,7 +93,7 @@ pub(super) async fn run(
             if let Err(error) = leg.start(media).await {
                 return close(
                     leg,
-                    Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+                    Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with_peers_words(),
                 )
                 .await;
             }
@@ -145,7 +145,9 @@ fn read_offer(request: &Request) -> Result<Option<SessionDescription>, Refused> 
 
 pub(super) fn refused_description(error: &SdpError) -> Refused {
     let status = StatusCode::new(error.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
-    Refused::new(status, error.to_string()).with_header(HeaderName::Warning, error.warning("confab"))
+    Refused::new(status, error.to_string())
+        .with_peers_words()
+        .with_header(HeaderName::Warning, error.warning("confab"))
 }
 
 fn open_leg(
@@ -217,6 +219,7 @@ fn negotiate(
             StatusCode::NOT_ACCEPTABLE_HERE,
             format!("codec {} is not mixed", agreed.audio.codec.name),
         )
+        .with_peers_words()
     })?;
     trail.codec = Some(agreed.audio.codec.name.clone());
     Ok((Body::sdp(agreed.description.to_string()), media))

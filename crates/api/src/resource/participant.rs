@@ -21,8 +21,6 @@ pub(crate) const ACTIONS: Actions<OnOne> = Actions {
         ("deaf", |id, _| Ok(Control::Deaf(id))),
         ("undeaf", |id, _| Ok(Control::Undeaf(id))),
         ("kick", |id, _| Ok(Control::Kick(id))),
-    ],
-    prepared: &[
         ("volume_in", |id, arguments| {
             Ok(Control::SetVolumeIn(id, arguments.volume()?))
         }),
@@ -41,6 +39,7 @@ pub(crate) const ACTIONS: Actions<OnOne> = Actions {
         ("hold", |id, _| Ok(Control::Hold(id))),
         ("unhold", |id, _| Ok(Control::Unhold(id))),
     ],
+    prepared: &[],
     refused: &["play", "stop_play", "move", "raise_hand", "lower_hand", "dtmf"],
 };
 
@@ -61,8 +60,9 @@ pub(crate) const BULK_ACTIONS: Actions<OnMany> = Actions {
         ("deaf", OnMany::All(Control::DeafAll)),
         ("undeaf", OnMany::All(Control::UndeafAll)),
         ("kick", OnMany::All(Control::KickAll)),
+        ("relate", OnMany::Relate),
     ],
-    prepared: &[("relate", OnMany::Relate)],
+    prepared: &[],
     refused: &["play"],
 };
 

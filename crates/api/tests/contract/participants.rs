@@ -196,17 +196,31 @@ async fn c139_c140_the_action_may_stand_at_the_top_in_data_or_in_the_query() {
 async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
     let room = Room::new().await;
     let id = room.join("1", Role::Member).await;
-    let built = json!(["mute", "unmute", "deaf", "undeaf", "kick"]);
-    for (whom, action) in [
-        (format!("/{id}"), "play"),
-        (format!("/{id}"), "dance"),
-        (format!("/{id}"), "hold"),
-        (format!("/{id}"), "volume_in"),
-        (String::new(), "relate"),
+    let one = json!([
+        "mute",
+        "unmute",
+        "deaf",
+        "undeaf",
+        "kick",
+        "volume_in",
+        "volume_out",
+        "energy",
+        "agc",
+        "denoise",
+        "hold",
+        "unhold"
+    ]);
+    let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate"]);
+    for (whom, action, built) in [
+        (format!("/{id}"), "play", &one),
+        (format!("/{id}"), "dance", &one),
+        (format!("/{id}"), "relate", &one),
+        (String::new(), "play", &all),
+        (String::new(), "hold", &all),
     ] {
         let reply = room.act(&whom, action).await;
         reply.breaks("action", "enum");
-        assert_eq!(reply.data()["action"]["enum"]["target"], built, "{action}");
+        assert_eq!(&reply.data()["action"]["enum"]["target"], built, "{action}");
     }
 }
 
@@ -256,4 +270,195 @@ async fn the_tag_of_the_participants_covers_their_state() {
         assert_eq!(again().await.status, 200);
         room.act(&format!("/{id}"), "unmute").await;
     }
+}
+
+#[tokio::test]
+async fn settings_of_one_participant_are_taken_and_shown() {
+    let room = Room::new().await;
+    let id = room.join("1", Role::Member).await;
+    let path = format!("{}/{id}", room.path);
+    for (body, key, shown) in [
+        (
+            json!({"action": "volume_in", "data": {"level": -4}}),
+            "volume_in",
+            json!(-14.0),
+        ),
+        (
+            json!({"data": {"action": "volume_in", "level": 4}}),
+            "volume_in",
+            json!(12.7),
+        ),
+        (
+            json!({"data": {"action": "volume_out", "data": {"db": "6.04"}}}),
+            "volume_out",
+            json!(6.0),
+        ),
+        (
+            json!({"action": "energy", "data": {"level": 1800}}),
+            "energy_level",
+            json!(1800),
+        ),
+        (json!({"action": "hold"}), "speak", json!(true)),
+        (json!({"action": "unhold", "data": {}}), "hear", json!(true)),
+        (
+            json!({"action": "agc", "data": {"enabled": true}}),
+            "speak",
+            json!(true),
+        ),
+        (
+            json!({"action": "denoise", "data": {"enabled": "true"}}),
+            "speak",
+            json!(true),
+        ),
+    ] {
+        let reply = room.server.ask("PUT", &path, body.clone()).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.data()),
+            (202, &json!("ok")),
+            "{body}"
+        );
+        assert_eq!(room.server.get(&path).await.data()[key], shown, "{body}");
+    }
+    let state = room
+        .server
+        .live
+        .act(&room.server.account, &room.id, |conference| {
+            conference.snapshot().unwrap().participants[0].clone()
+        });
+    assert!(state.agc && state.denoise && !state.held);
+    for (body, field, rule) in [
+        (json!({"action": "volume_in"}), "data", "required"),
+        (json!({"action": "volume_out", "data": {}}), "level", "required"),
+        (
+            json!({"action": "volume_out", "data": {"level": 5}}),
+            "level",
+            "maximum",
+        ),
+        (
+            json!({"action": "volume_in", "data": {"db": -41}}),
+            "db",
+            "minimum",
+        ),
+        (
+            json!({"action": "energy", "data": {"level": 1801}}),
+            "level",
+            "maximum",
+        ),
+        (
+            json!({"action": "agc", "data": {"enabled": "yes"}}),
+            "enabled",
+            "type",
+        ),
+        (json!({"action": "denoise"}), "data", "required"),
+    ] {
+        room.server.ask("PUT", &path, body).await.breaks(field, rule);
+    }
+}
+
+impl Room {
+    async fn relate(&self, arguments: Value) -> crate::support::Reply {
+        let body = json!({"action": "relate", "data": arguments});
+        self.server.ask("PUT", &self.path, body).await
+    }
+
+    /// Returns who hears whom: for every participant, whether each one hears him.
+    async fn hearing(&self) -> Vec<Vec<bool>> {
+        self.server
+            .live
+            .act(&self.server.account, &self.id, |conference| {
+                let ids: Vec<_> = conference.participants().collect();
+                let heard = |&talker| {
+                    ids.iter()
+                        .map(|&listener| conference.hears(listener, talker))
+                        .collect()
+                };
+                ids.iter().map(heard).collect()
+            })
+    }
+}
+
+#[tokio::test]
+async fn c146_to_c151_relations_are_directional_and_replace_each_other() {
+    let room = Room::new().await;
+    let (a, b) = (
+        room.join("1", Role::Member).await,
+        room.join("2", Role::Moderator).await,
+    );
+    room.join("3", Role::Member).await;
+    let everybody = vec![vec![true; 3]; 3];
+    let without = |talker: usize, listener: usize| {
+        let mut hearing = everybody.clone();
+        hearing[talker][listener] = false;
+        hearing
+    };
+    for (relationship, expected) in [
+        (Some("mute"), without(0, 1)),
+        (Some("deaf"), without(1, 0)),
+        (Some("clear"), everybody.clone()),
+        (Some("mute"), without(0, 1)),
+        (None, everybody.clone()),
+    ] {
+        let mut arguments = json!({"participant_id": a, "other_participant": b.to_string()});
+        if let Some(relationship) = relationship {
+            arguments["relationship"] = json!(relationship);
+        }
+        let reply = room.relate(arguments).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.data()),
+            (202, &json!("relating participants")),
+            "{relationship:?}"
+        );
+        assert_eq!(room.hearing().await, expected, "{relationship:?}");
+        assert_eq!(room.flags("speak").await, [true; 3], "no flag shows it");
+        assert_eq!(room.flags("hear").await, [true; 3]);
+    }
+}
+
+#[tokio::test]
+async fn c150_c152_relations_name_participants_and_end_with_them() {
+    let room = Room::new().await;
+    let nobody = room
+        .relate(json!({"participant_id": 1, "other_participant": 2}))
+        .await;
+    nobody.is_error(404, "bad_identifier");
+    assert_eq!(nobody.data()["id"], 2, "the conference is not running");
+    let (a, b) = (
+        room.join("1", Role::Member).await,
+        room.join("2", Role::Member).await,
+    );
+    for (one, other, told) in [(a, 99, 99), (98, b, 98), (98, 99, 99)] {
+        let reply = room
+            .relate(json!({"participant_id": one, "other_participant": other}))
+            .await;
+        reply.is_error(404, "bad_identifier");
+        assert_eq!(reply.data(), &json!({"message": "bad identifier", "id": told}));
+    }
+    for (arguments, field, rule) in [
+        (json!({"participant_id": a}), "other_participant", "required"),
+        (json!({"other_participant": b}), "participant_id", "required"),
+        (
+            json!({"participant_id": a, "other_participant": b, "relationship": "love"}),
+            "relationship",
+            "enum",
+        ),
+        (
+            json!({"participant_id": a, "other_participant": a}),
+            "other_participant",
+            "invalid",
+        ),
+        (
+            json!({"participant_id": "x", "other_participant": b}),
+            "participant_id",
+            "type",
+        ),
+    ] {
+        room.relate(arguments).await.breaks(field, rule);
+    }
+    room.relate(json!({"participant_id": a, "other_participant": b, "relationship": "mute"}))
+        .await;
+    assert_eq!(room.hearing().await, [[true, false], [true, true]]);
+    room.act(&format!("/{b}"), "kick").await;
+    let c = room.join("3", Role::Member).await;
+    assert_ne!(b, c);
+    assert_eq!(room.hearing().await, [[true; 2]; 2]);
 }

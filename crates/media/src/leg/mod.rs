@@ -4,6 +4,7 @@
 pub(crate) mod input;
 pub(crate) mod notices;
 pub(crate) mod output;
+pub(crate) mod processing;
 pub(crate) mod reports;
 pub(crate) mod rest;
 pub(crate) mod session;

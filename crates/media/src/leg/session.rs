@@ -9,6 +9,7 @@ use confab_rtp::{
     ClockRate, IpNet, PayloadType, PayloadTypes, Playout, PlayoutConfig, SourceRules, TelephoneEventReceiver,
 };
 
+use super::processing::{Processing, Wishes};
 use super::rest::Rest;
 use crate::config::{Latch, LegMedia};
 use crate::shard::bus::set_rates;
@@ -27,13 +28,15 @@ const OPUS_PAYLOAD_CAPACITY: usize = 1500;
 /// 20 ms of uncompressed audio at 48 kHz, which some peers send although it is more than an Ethernet packet holds.
 const L16_PAYLOAD_CAPACITY: usize = 1920;
 
-/// What all legs of a media plane share.
+/// What a session is made by beside what was negotiated: most of it is the same for all legs of a media plane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionRules<'a> {
     pub(crate) latch: Latch,
     pub(crate) local_nets: &'a [IpNet],
     /// Hard upper bound of the jitter buffer's depth.
     pub(crate) max_delay: Duration,
+    /// What is to be done with this leg's audio.
+    pub(crate) wishes: Wishes,
 }
 
 /// The negotiated half of a leg.
@@ -42,6 +45,7 @@ pub(crate) struct Session {
     pub(crate) receiving: Receiving,
     /// Codecs that the peer may change to.
     alternatives: Vec<Receiving>,
+    pub(crate) processing: Processing,
     /// For packets that no other listener shares.
     pub(crate) encoder: Encoder,
     /// From the mix to the encoder's rate, for packets that no other listener shares.
@@ -128,6 +132,7 @@ impl Session {
             coding: media.coding,
             receiving,
             alternatives,
+            processing: Processing::new(shared.wishes, kind.sample_rate_hz()),
             encoder: media.coding.encoder(),
             from_mix: Box::new(Resampler::new()),
             own: vec![0; samples].into_boxed_slice(),
@@ -188,6 +193,7 @@ impl Session {
             &mut self.receiving.payload_types,
             &mut before.receiving.payload_types,
         );
+        std::mem::swap(&mut self.processing, &mut before.processing);
         if self.coding == before.coding {
             std::mem::swap(&mut self.encoder, &mut before.encoder);
             std::mem::swap(&mut self.from_mix, &mut before.from_mix);

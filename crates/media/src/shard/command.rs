@@ -8,6 +8,7 @@ use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey};
 use crate::config::JoinOptions;
 use crate::leg::Leg;
+use crate::leg::processing::Processing;
 use crate::leg::session::Session;
 
 /// A leg's new session, and an encode group for the case that its conference has none that serves it.
@@ -54,6 +55,23 @@ pub(crate) enum Command<S> {
         leg: LegKey,
         deaf: bool,
     },
+    /// Changes a leg in its conference's mix.
+    Set {
+        leg: LegKey,
+        change: MixChange,
+    },
+    /// Changes what is done with a leg's audio before it is mixed.
+    Process {
+        leg: LegKey,
+        processing: Box<Processing>,
+    },
+    /// Lets one leg of a conference hear another, or not, until either leaves.
+    SetHeard {
+        conference: ConferenceKey,
+        talker: LegKey,
+        listener: LegKey,
+        heard: bool,
+    },
     AddConference {
         at: ConferenceKey,
         conference: Box<ConferenceAudio>,
@@ -75,6 +93,15 @@ pub(crate) enum Command<S> {
         conference: ConferenceKey,
         energy_level: u16,
     },
+}
+
+/// A change of one leg in the mix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum MixChange {
+    Held(bool),
+    InputGainDb(f32),
+    OutputGainDb(f32),
+    EnergyLevel(u16),
 }
 
 /// What leaves a shard.

@@ -71,6 +71,40 @@ impl<I: ShardIo> Shard<I> {
                 self.in_conference(at, |conference, leg| conference.set_deaf(leg, deaf));
                 None
             }
+            Command::Set { leg: at, change } => {
+                self.in_conference(at, |conference, leg| conference.change(leg, change));
+                None
+            }
+            Command::Process {
+                leg: at,
+                mut processing,
+            } => {
+                if let Some(session) = self
+                    .legs
+                    .get(at.index, at.generation)
+                    .and_then(|leg| leg.session.as_mut())
+                {
+                    std::mem::swap(&mut session.processing, &mut processing);
+                }
+                Some(garbage(processing))
+            }
+            Command::SetHeard {
+                conference: at,
+                talker,
+                listener,
+                heard,
+            } => {
+                let mut slot_of = |leg: LegKey| {
+                    let membership = self.legs.get(leg.index, leg.generation)?.membership?;
+                    (membership.conference == at).then_some(membership.slot)
+                };
+                if let (Some(talker), Some(listener)) = (slot_of(talker), slot_of(listener))
+                    && let Some(conference) = self.conferences.get(at.index, at.generation)
+                {
+                    conference.set_heard(talker, listener, heard);
+                }
+                None
+            }
             Command::AddConference { at, conference } => {
                 self.add_conference(at, conference, now_ns).map(garbage)
             }

@@ -55,6 +55,7 @@ impl ThreadSignals {
 
 /// Runs a shard until it is stopped.
 pub(crate) fn run(mut shard: Shard<KernelIo>, signals: &Arc<ThreadSignals>, number: usize) {
+    confab_dsp::Denoiser::prepare_thread(); // its tables are the thread's: none is made in a turn
     let queues = Arc::clone(&shard.bench.queues);
     let counters = &queues.counters;
     let mut priority = Priority::ask(counters, number);

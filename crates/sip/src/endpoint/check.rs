@@ -7,7 +7,7 @@ use super::config::EndpointConfig;
 use super::multipart::session_part;
 use super::stack::ALLOW;
 use crate::message::{Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
-use crate::uri::Uri;
+use crate::uri::{SipScheme, Uri};
 
 /// Most bytes of an INVITE that its responses may repeat: many times what six proxies add.
 const LARGEST_ECHO: usize = 8 * 1024;
@@ -112,8 +112,14 @@ fn sequence(request: &Request, essentials: &Essentials) -> Result<(), Refusal> {
     }
 }
 
+/// 416 for a scheme that is not ours (RFC 3261 §8.2.2.1); 480 for `sips`, which asks for TLS on every hop, and none of the
+/// transports has it (RFC 3261 §26.2.2, RFC 5630 §5).
 fn scheme(request: &Request) -> Result<(), Refusal> {
-    match request.uri {
+    match &request.uri {
+        Uri::Sip(uri) if uri.scheme == SipScheme::Sips => {
+            Err(Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE)
+                .with(HeaderName::Warning, "380 confab \"SIPS Not Allowed\""))
+        }
         Uri::Sip(_) => Ok(()),
         Uri::Other(_) => Err(Refusal::new(StatusCode::UNSUPPORTED_URI_SCHEME)),
     }
@@ -318,6 +324,13 @@ mod tests {
             ),
             ("INVITE sip:b@y", "Contact: *\r\n", "", 400, "Subject: "),
             ("INVITE tel:+123", "", "", 416, "Subject: "),
+            (
+                "INVITE sips:b@y",
+                "",
+                "",
+                480,
+                "Warning: 380 confab \"SIPS Not Allowed\"",
+            ),
             (
                 "OPTIONS sip:b@y",
                 "Max-Forwards: 0\r\nProxy-Require: x\r\n",

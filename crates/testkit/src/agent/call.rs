@@ -226,6 +226,21 @@ impl Call {
         let request = self
             .in_dialog("INVITE", &[])
             .with_body("application/sdp", offer.to_string());
+        self.send_reinvite(request, false, timeout)
+    }
+
+    /// Sends a re-INVITE that leaves the offer to the server, and returns the final response. The ACK of its 2xx, with
+    /// the answer, is the test's.
+    pub fn reinvite_without_offer(&self, timeout: Duration) -> Result<SipMessage, AgentError> {
+        self.send_reinvite(self.in_dialog("INVITE", &[]), true, timeout)
+    }
+
+    fn send_reinvite(
+        &self,
+        request: SipMessage,
+        manual_ack: bool,
+        timeout: Duration,
+    ) -> Result<SipMessage, AgentError> {
         let mut state = self.phone.lock();
         let call = state
             .calls
@@ -233,7 +248,7 @@ impl Call {
             .expect("a call keeps its state");
         call.invite = request.clone();
         call.invited_at = Instant::now();
-        call.manual_ack = false;
+        call.manual_ack = manual_ack;
         call.ack = None;
         call.acks_seen_2xx = 0;
         call.finals.clear();

@@ -161,3 +161,14 @@ fn report(received: u64, missing: u64, reordered_or_repeated: u64, timestamp_jum
         timestamp_jumps,
     }
 }
+
+#[test]
+fn the_usual_level_is_not_moved_by_a_jump_or_a_gap() {
+    let mut samples = sine(1000.0, -20.0, RATE, 0, 8000);
+    samples.drain(3000..3004); // half a period
+    samples[6000..6800].fill(0);
+    assert!((median_tone_dbfs(&samples, RATE, 1000.0) + 20.0).abs() < 0.1);
+    assert!(tone_dbfs(&samples, RATE, 1000.0) < -23.0);
+    assert!(median_tone_dbfs(&samples, RATE, 1500.0) < -60.0);
+    assert_eq!(median_tone_dbfs(&samples[..100], RATE, 1000.0), SILENCE_DBFS);
+}

@@ -6,13 +6,15 @@ mod input;
 mod output;
 mod rate;
 
-use confab_mixer::{MixFormat, Mixer, MixerStorage, SlotId};
+use confab_dsp::{ComfortNoise, NoiseLevel};
+use confab_mixer::{MemberOptions, MixFormat, Mixer, MixerStorage, Room, SlotId};
 
 use super::bus::RateBus;
+use super::command::MixChange;
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, Tenants};
 use super::workbench::{BATCH, Workbench};
-use crate::config::JoinOptions;
+use crate::config::{ConferenceMedia, JoinOptions};
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::ShardIo;
 use crate::leg::notices::EventSink;
@@ -44,9 +46,15 @@ pub(crate) struct ConferenceStorage {
 }
 
 impl ConferenceStorage {
-    pub(crate) fn new(format: MixFormat, capacity: usize) -> Self {
+    /// Makes room for `capacity` legs, of which `relations` ordered pairs do not hear each other.
+    pub(crate) fn new(format: MixFormat, capacity: usize, relations: usize) -> Self {
+        let usual = Room::for_participants(capacity);
+        let room = Room {
+            relations: usual.relations.max(relations),
+            ..usual
+        };
         ConferenceStorage {
-            mixer: MixerStorage::new(format, capacity),
+            mixer: MixerStorage::with_room(format, room),
             members: Vec::with_capacity(capacity),
             groups: Vec::with_capacity(capacity),
         }
@@ -84,14 +92,24 @@ pub(crate) struct ConferenceAudio {
     /// One block of whoever is being decoded or mixed for, at the rate of the mix.
     block: Box<[i16]>,
     rate_change: Option<Box<RateChange>>,
+    noise_level: Option<NoiseLevel>,
+    noise: Option<ComfortNoise>,
+    /// Blocks that were denoised in this tick.
+    denoised: u32,
 }
 
 impl ConferenceAudio {
     /// Allocates the mix for `capacity` legs.
-    pub(crate) fn new(id: ConferenceAudioId, format: MixFormat, energy_level: u16, capacity: usize) -> Self {
+    pub(crate) fn new(
+        id: ConferenceAudioId,
+        format: MixFormat,
+        media: &ConferenceMedia,
+        capacity: usize,
+    ) -> Self {
+        let noise_level = NoiseLevel::from_profile(media.comfort_noise);
         ConferenceAudio {
             id,
-            mixer: Mixer::new(format, capacity, energy_level),
+            mixer: Mixer::new(format, capacity, media.energy_level),
             members: Vec::with_capacity(capacity),
             buses: RateBus::all(format),
             groups: Vec::with_capacity(capacity),
@@ -102,6 +120,9 @@ impl ConferenceAudio {
             floor_told: None,
             block: vec![0; format.block_samples()].into_boxed_slice(),
             rate_change: None,
+            noise_level,
+            noise: noise(noise_level, format),
+            denoised: 0,
         }
     }
 
@@ -170,7 +191,13 @@ impl ConferenceAudio {
         let Some(group) = self.enter_group(session, group) else {
             return false;
         };
-        let Some(slot) = self.mixer.add(options.muted, options.deaf) else {
+        let options = MemberOptions {
+            muted: options.muted,
+            deaf: options.deaf,
+            ghost: options.ghost,
+            ..MemberOptions::default()
+        };
+        let Some(slot) = self.mixer.add_member(&options) else {
             self.leave_group(group);
             return false;
         };
@@ -241,6 +268,36 @@ impl ConferenceAudio {
         }
     }
 
+    /// Changes a leg in the mix.
+    pub(crate) fn change<S>(&mut self, leg: &mut Leg<S>, change: MixChange) {
+        let Some(Membership { slot, .. }) = leg.membership else {
+            return;
+        };
+        let stopped_talking = match change {
+            MixChange::Held(held) => self.mixer.set_waiting(slot, held),
+            MixChange::InputGainDb(decibels) => {
+                self.mixer.set_input_gain(slot, decibels);
+                false
+            }
+            MixChange::OutputGainDb(decibels) => {
+                self.mixer.set_output_gain(slot, decibels);
+                false
+            }
+            MixChange::EnergyLevel(energy_level) => {
+                self.mixer.set_member_energy_level(slot, energy_level);
+                false
+            }
+        };
+        if stopped_talking {
+            leg.set_talking(false);
+        }
+    }
+
+    /// Lets a listener hear a talker, or not. The control side has seen to the room for it.
+    pub(crate) fn set_heard(&mut self, talker: SlotId, listener: SlotId, heard: bool) {
+        self.mixer.set_relation(talker, listener, heard);
+    }
+
     pub(crate) fn set_deaf<S>(&mut self, leg: &Leg<S>, deaf: bool) {
         if let Some(membership) = &leg.membership {
             self.mixer.set_deaf(membership.slot, deaf);
@@ -304,6 +361,7 @@ impl ConferenceAudio {
         receive: bool,
     ) {
         self.tick += 1;
+        self.denoised = 0;
         self.mixer.begin();
         for start in (0..self.members.len()).step_by(BATCH) {
             let members = start..self.members.len().min(start + BATCH);
@@ -353,6 +411,13 @@ impl ConferenceAudio {
 
     /// Sums the blocks, and starts or goes on with the packets that listeners share.
     fn mix<S>(&mut self, legs: &mut Tenants<Leg<S>>, sink: &mut impl EventSink) {
+        if let Some(noise) = &mut self.noise
+            && self.mixer.wants_noise()
+        {
+            let block = &mut self.block[..self.mixer.block_samples()];
+            noise.fill(block);
+            self.mixer.noise_input(block);
+        }
         let mixed = self.mixer.mix();
         self.contributions = mixed.contributions;
         if mixed.floor_changed {
@@ -400,6 +465,11 @@ impl ConferenceAudio {
         let member = self.members.iter().find(|member| member.slot == slot)?;
         legs.at(member.leg).map(|leg| leg.id)
     }
+}
+
+/// Makes the source of a mix's comfort noise. Its seed may be any: nobody compares two mixes.
+fn noise(level: Option<NoiseLevel>, format: MixFormat) -> Option<ComfortNoise> {
+    level.map(|level| ComfortNoise::new(level, format.rate_hz(), 1))
 }
 
 fn greatest_common_divisor(mut a: u16, mut b: u16) -> u16 {

@@ -2,7 +2,7 @@
 //! lower rate's conversions to those of the higher; from the next tick on everything is mixed at the higher rate.
 
 use confab_dsp::Resampler;
-use confab_mixer::{MixFormat, MixerStorage};
+use confab_mixer::{MixFormat, MixerStorage, Room};
 
 use super::ConferenceAudio;
 use crate::leg::Leg;
@@ -27,11 +27,17 @@ pub(crate) struct RateChange {
 
 impl RateChange {
     /// Allocates for a mix with room for `capacity` legs.
-    pub(crate) fn new(format: MixFormat, capacity: usize) -> Self {
+    /// `relations` is the number of ordered pairs that do not hear each other, at most.
+    pub(crate) fn new(format: MixFormat, capacity: usize, relations: usize) -> Self {
+        let usual = Room::for_participants(capacity);
+        let room = Room {
+            relations: usual.relations.max(relations),
+            ..usual
+        };
         let block = || vec![0; MAX_FRAME_SAMPLES].into_boxed_slice();
         RateChange {
             format,
-            mixer: Some(MixerStorage::new(format, capacity)),
+            mixer: Some(MixerStorage::with_room(format, room)),
             block: vec![0; format.block_samples()].into_boxed_slice(),
             upward: Resampler::new(),
             previous: block(),
@@ -120,6 +126,7 @@ impl ConferenceAudio {
             group.set_mix_rate(to_hz);
         }
         change.mixer = Some(self.mixer.adopt_format(storage));
+        self.noise = super::noise(self.noise_level, change.format);
         std::mem::swap(&mut self.block, &mut change.block);
     }
 }

@@ -130,6 +130,7 @@ fn a_leg_joins_muted_and_deaf() {
         JoinOptions {
             muted: true,
             deaf: true,
+            ghost: false,
         },
     );
     world.join(&phones[1], conference);

@@ -4,5 +4,6 @@ mod allocation;
 mod codecs;
 mod hearing;
 mod protocol;
+mod settings;
 mod timing;
 mod world;

@@ -14,9 +14,12 @@ use confab_rtp::RtpPacket;
 use tokio::sync::oneshot;
 
 use crate::arrival::ClockPair;
-use crate::config::{CodecKind, Coding, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia};
+use crate::config::{
+    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia,
+};
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::{Channel, Destination, ShardIo};
+use crate::leg::processing::Wishes;
 use crate::leg::session::{Session, SessionRules, fit_ptime};
 use crate::leg::{Leg, LegSeed};
 use crate::metrics::{DropReason, ShardMetrics};
@@ -127,6 +130,8 @@ pub(super) struct World {
     pub(super) events: rtrb::Consumer<MediaEvent>,
     pub(super) returned: rtrb::Consumer<Returned<usize>>,
     conferences: u32,
+    /// Of the conferences to come.
+    pub(super) comfort_noise: u16,
 }
 
 /// What a leg of a test negotiates: PCMU, 20 ms, both ways, from an address of its own.
@@ -158,6 +163,7 @@ pub(super) fn session(media: &LegMedia) -> Session {
         latch: Latch::Signalling,
         local_nets: &[],
         max_delay: Duration::from_millis(200),
+        wishes: Wishes::default(),
     };
     Session::new(media, shared)
 }
@@ -213,6 +219,7 @@ impl World {
             events,
             returned,
             conferences: 0,
+            comfort_noise: 0,
         }
     }
 
@@ -299,7 +306,12 @@ impl World {
         self.conferences += 1;
         let format = MixFormat::new(rate_hz, interval_ms).unwrap();
         let id = ConferenceAudioId(u64::from(at.index));
-        let conference = Box::new(ConferenceAudio::new(id, format, energy_level, capacity));
+        let media = ConferenceMedia {
+            energy_level,
+            comfort_noise: self.comfort_noise,
+            ..ConferenceMedia::default()
+        };
+        let conference = Box::new(ConferenceAudio::new(id, format, &media, capacity));
         self.command(Command::AddConference { at, conference });
         at
     }
@@ -308,13 +320,14 @@ impl World {
         Box::new(ConferenceStorage::new(
             MixFormat::new(8000, 20).unwrap(),
             capacity,
+            0,
         ))
     }
 
     /// Raises the rate of a conference with an interval of 20 ms.
     pub(super) fn raise(&self, at: ConferenceKey, rate_hz: u32, capacity: usize) {
         prepare_rates(rate_hz);
-        let change = Box::new(RateChange::new(MixFormat::new(rate_hz, 20).unwrap(), capacity));
+        let change = Box::new(RateChange::new(MixFormat::new(rate_hz, 20).unwrap(), capacity, 0));
         self.command(Command::RaiseRate { at, change });
     }
 

@@ -138,8 +138,8 @@ impl Codec {
     }
 }
 
-/// How an agent encodes Opus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an agent encodes Opus. The default leaves everything to libopus and everything special off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpusEncoding {
     /// Bit rate in bit/s; 0 leaves it to libopus.
     pub bitrate_bps: u32,
@@ -149,17 +149,6 @@ pub struct OpusEncoding {
     pub loss_percent: u8,
     /// Sends next to nothing in silence.
     pub dtx: bool,
-}
-
-impl Default for OpusEncoding {
-    fn default() -> Self {
-        Self {
-            bitrate_bps: 0,
-            fec: false,
-            loss_percent: 0,
-            dtx: false,
-        }
-    }
 }
 
 /// Turns samples into packets.

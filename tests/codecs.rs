@@ -187,14 +187,22 @@ fn everybody_hears_everybody_whatever_codec_packet_time_and_rate() {
 
     // Packets of the size that was asked for, without a gap.
     let all: Vec<&Participant> = members.iter().collect();
-    all.iter()
-        .for_each(|member| member.stream.set_capture(CaptureMode::Full));
-    std::thread::sleep(Duration::from_millis(700));
-    for (member, (codec, ptime_ms)) in all.iter().zip(ROOM) {
-        let units = codec.rtp_clock_hz() * ptime_ms / 1000;
-        let report = member.stream.take_capture().sequence_report(units);
-        assert!(report.is_continuous(), "{codec:?} {ptime_ms} ms: {report:?}");
-    }
+    studio.in_time(|| {
+        all.iter()
+            .for_each(|member| member.stream.set_capture(CaptureMode::Full));
+        std::thread::sleep(Duration::from_millis(700));
+        let wrong: Vec<String> = all
+            .iter()
+            .zip(ROOM)
+            .filter_map(|(member, (codec, ptime_ms))| {
+                let units = codec.rtp_clock_hz() * ptime_ms / 1000;
+                let report = member.stream.take_capture().sequence_report(units);
+                let ok = report.is_continuous() && report.received > 700 / u64::from(ptime_ms) / 2;
+                (!ok).then(|| format!("{codec:?} {ptime_ms} ms: {report:?}"))
+            })
+            .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    });
 
     let check = |heard: &Heard, talker: usize, audible: bool, worst: &mut Worst| {
         let level = level(heard, tone(talker));
@@ -516,8 +524,13 @@ fn a_member_goes_from_narrow_band_to_opus_in_a_running_conference() {
         let source = Source::tone(codec, 700.0, LEVEL_DBFS);
         changing.stream.set_source(Some(source));
         (changing.offer, changing.remote) = (offer, remote);
+        // No number is missing for the others; timestamps tell of the machine's own pauses as well.
         let report = beside.stream.take_capture().sequence_report(160);
-        assert!(report.is_continuous(), "for the others: {report:?}");
+        assert_eq!(
+            (report.missing, report.reordered_or_repeated),
+            (0, 0),
+            "{report:?}"
+        );
         check(&changing, is_wide(codec));
         beside.stream.set_capture(CaptureMode::Full);
     }

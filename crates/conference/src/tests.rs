@@ -109,7 +109,7 @@ fn an_instance_lives_from_the_first_join_to_the_last_leave() {
     let mut room = Room::open();
     let first = room.reserve(Role::Member, Entry::DialIn).unwrap();
     assert_eq!(room.conference.snapshot(), Err(Refusal::NotRunning));
-    assert_eq!(room.control(Control::Lock), Err(Refusal::NotRunning));
+    assert_eq!(room.control(Control::MuteAll), Err(Refusal::NotRunning));
     assert_eq!(room.news(), []);
     room.apply(Command::Join { participant: first }).unwrap();
     let second = room.enter(Role::Moderator);
@@ -225,6 +225,31 @@ fn join_states_follow_the_role_and_the_way_in() {
         );
         assert_eq!(room.effects, [], "the join itself carries the flags");
     }
+}
+
+#[test]
+fn a_lock_while_the_first_caller_is_on_his_way_holds() {
+    let mut room = Room::open();
+    assert_eq!(
+        room.control(Control::Lock),
+        Err(Refusal::NotRunning),
+        "nobody is on his way"
+    );
+    let first = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.control(Control::Lock).unwrap();
+    room.control(Control::Unlock).unwrap();
+    let second = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    room.control(Control::Lock).unwrap();
+    assert_eq!(room.reserve(Role::Member, Entry::DialIn), Err(Refusal::Locked));
+    assert_eq!(room.news(), []);
+    room.apply(Command::Join { participant: first }).unwrap();
+    assert_eq!(
+        room.news(),
+        [("conference-create", 0), ("lock", 0), ("add-member", first.get())]
+    );
+    room.apply(Command::Join { participant: second })
+        .expect("he had his place");
+    assert!(room.conference.snapshot().unwrap().locked);
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Model {
         if self.ended {
             return Err(Refusal::Ended);
         }
-        if !self.started {
+        if !self.started && !(matches!(control, Control::Lock | Control::Unlock) && !self.held.is_empty()) {
             return Err(Refusal::NotRunning);
         }
         let quieten = |flags: &mut Flags| {

@@ -82,6 +82,8 @@ pub struct LegMedia {
     pub remote_rtcp: SocketAddr,
     /// RTP and RTCP share one port (RFC 5761).
     pub rtcp_mux: bool,
+    /// Extended reports that the peer wants and sends (RFC 3611).
+    pub extended_reports: ExtendedReports,
     /// The codec of both directions, and how the peer wants to be sent to.
     pub coding: Coding,
     /// Payload type that we write, 0..=127.
@@ -101,6 +103,15 @@ pub struct LegMedia {
     pub signalling_ip: IpAddr,
     /// Further addresses named by the call's Via and Contact, from which media may come.
     pub trusted_ips: Vec<IpAddr>,
+}
+
+/// What was negotiated about extended RTCP reports (RFC 3611 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExtendedReports {
+    /// We send VoIP metrics (§4.7) about what we receive.
+    pub voip_metrics: bool,
+    /// We send reference times (§4.4) and answer the peer's (§4.5): the round trip is known without sender reports, too.
+    pub receiver_round_trip: bool,
 }
 
 /// What was negotiated about telephone-events (RFC 4733).

@@ -51,13 +51,14 @@ pub enum MediaEvent {
         /// The leg that holds the floor now, if any.
         leg: Option<LegId>,
     },
-    /// A telephone-event (RFC 4733) ended.
+    /// A key was pressed. Told once for each press, at its end, whether it came as a telephone-event (RFC 4733), by SIP INFO
+    /// or as a tone in the audio.
     Dtmf {
         /// Whose key it was.
         leg: LegId,
         /// `0`..`9`, `*`, `#`, `A`..`D`.
         digit: char,
-        /// How long the key was held, in milliseconds.
+        /// How long the key was held, in milliseconds; 0 when that is not known.
         duration_ms: u32,
     },
     /// Neither RTP nor RTCP came for the configured time; repeated after each further such time.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use confab_codec::Coding;
 use confab_mixer::{MixFormat, Room};
+use confab_rtp::DtmfDigit;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::config::{ConferenceMedia, JoinOptions, LegMedia, LegSetting};
@@ -295,6 +296,26 @@ impl LegHandle {
         let state = self.state.lock().await;
         let (shard, leg) = self.placed(&state)?;
         shard.command(Command::SetDeaf { leg, deaf }).await
+    }
+
+    /// Takes a digit that signalling brought (SIP INFO with `application/dtmf-relay` or `application/dtmf`), `duration_ms`
+    /// being 0 when it is not known. It comes out as [`MediaEvent::Dtmf`](crate::MediaEvent::Dtmf), in its order, unless the
+    /// same press was told in RTP. What is no key is left out.
+    ///
+    /// # Errors
+    /// As for [`set_muted`](Self::set_muted).
+    pub async fn digit_by_info(&self, key: char, duration_ms: u32) -> Result<(), ControlError> {
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        let Some(digit) = DtmfDigit::from_key(key) else {
+            return Ok(());
+        };
+        let command = Command::DigitByInfo {
+            leg,
+            digit,
+            duration_ms,
+        };
+        shard.command(command).await
     }
 
     /// Changes something else about the leg from the next tick on. What concerns the mix is without effect on a leg that is

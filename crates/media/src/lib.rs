@@ -47,6 +47,19 @@
 //! comes back in a pause. A talker whose gate opens is faded in over 2 ms, once; otherwise a lone
 //! talker's samples reach listeners of his codec unchanged.
 //!
+//! # Streams as they come
+//!
+//! What is lost is repaired from the packet behind it where the codec has that (Opus in-band FEC; then the delay makes room
+//! for it while there is loss), otherwise made up. The delay changes in silence, or by periods of the voice where it must
+//! change in speech: clocks that run apart and stalls leave no gap. Pauses sound as the peer says (RFC 3389, Opus). Opus that
+//! nobody hears (a muted leg, pauses behind a closed gate) is not decoded; the last 100 ms are kept so that it is heard at
+//! once when that changes. [`LegStats`] has what came of it: losses, delay, skew, and a rating by the E-model.
+//!
+//! A digit may come as a telephone-event, as a tone in the audio (looked for only where no telephone-events were negotiated,
+//! also before the leg joins anything) or by SIP INFO ([`LegHandle::digit_by_info`]). They meet in the leg, on its shard,
+//! because events and tones are there already: each press is one [`MediaEvent::Dtmf`], in one order. From its detection to its
+//! end, and until the audio received meanwhile has been played, the leg is not mixed.
+//!
 //! # Queues
 //!
 //! | queue | holds | when it is full |
@@ -71,8 +84,9 @@
 //!
 //! # Standards
 //!
-//! RFC 3550 (RTP, RTCP: §5.1, §6.2–6.6), RFC 3551 (§4.1, §4.5.14), RFC 3264 §5.1 (directions, hold), RFC 4733
-//! (telephone-event, receiving), RFC 5761 (RTCP multiplexing), RFC 7022 (CNAME), RFC 7362 (latching, restricted).
+//! RFC 3550 (RTP, RTCP: §5.1, §6.2–6.6), RFC 3551 (§4.1, §4.5.14), RFC 3264 §5.1 (directions, hold), RFC 3389 (comfort noise,
+//! receiving), RFC 3611 (§4.4, §4.5, §4.7: extended reports), RFC 4733 (telephone-event, receiving), RFC 7587 §3.1 (Opus: pauses,
+//! FEC), RFC 5761 (RTCP multiplexing), RFC 7022 (CNAME), RFC 7362 (latching, restricted).
 //!
 //! Unsafe code is confined to one file, `sys.rs`.
 
@@ -94,8 +108,8 @@ mod stats;
 mod sys;
 
 pub use config::{
-    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, LegSetting, MediaConfig,
-    MediaDirection, OpusSettings, TelephoneEventMedia,
+    CodecKind, Coding, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia, LegSetting,
+    MediaConfig, MediaDirection, OpusSettings, TelephoneEventMedia,
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};

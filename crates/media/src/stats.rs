@@ -3,6 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use confab_rtp::Rating;
+
+use crate::leg::reports::RemoteQuality;
+
 /// A leg's measurements at one moment. Counts start at the opening of the leg and survive re-negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LegStats {
@@ -26,19 +30,33 @@ pub struct LegStats {
     pub packets_rejected: u64,
     /// Milliseconds of audio made up for lost packets.
     pub concealed_ms: u64,
+    /// Milliseconds of lost audio that were restored from what later packets carried (Opus in-band FEC).
+    pub repaired_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter: Duration,
     /// Received audio that waited to be heard when the measurements were taken.
     pub playout_delay: Duration,
-    /// Round trip time from the last receiver report, once one came.
+    /// Speed of the sender's clock against ours in parts per million, positive when it is fast; unknown for the first
+    /// minute or so.
+    pub skew_ppm: Option<i32>,
+    /// How what is received sounds: ten times the transmission rating R (ITU-T G.107), 0..=1000, over the last five seconds
+    /// with audio.
+    pub r_factor_tenths: Option<u16>,
+    /// The same as a hundred times the mean opinion score, 100..=450.
+    pub mos_hundredths: Option<u16>,
+    /// Round trip time from the peer's last report that told it, once one did.
     pub round_trip: Option<Duration>,
     /// Share of our packets that the peer reports as lost, in 1/256, from its last receiver report.
     pub remote_fraction_lost: u8,
+    /// How the peer rates what it receives from us, if it tells (RFC 3611 §4.7): R, 0..=100.
+    pub remote_r_factor: Option<u8>,
+    /// The same as ten times the mean opinion score, 10..=50.
+    pub remote_mos_tenths: Option<u8>,
     /// Mean absolute sample of the last frame, 0..=32768.
     pub energy: u16,
     /// The contract's talking state.
     pub talking: bool,
-    /// Telephone-event digits received.
+    /// Presses of keys, each counted once however it was told.
     pub digits_received: u64,
 }
 
@@ -47,6 +65,23 @@ pub struct LegStats {
 pub struct LegReport {
     /// The measurements at the end.
     pub stats: LegStats,
+}
+
+/// A value that may be missing: 0 is none.
+#[derive(Debug, Default)]
+struct Optional(AtomicU32);
+
+impl Optional {
+    /// Stores a value above `i32::MIN`.
+    fn store(&self, value: Option<i32>) {
+        let stored = value.map_or(0, |value| value.wrapping_sub(i32::MIN).cast_unsigned());
+        self.0.store(stored, Relaxed);
+    }
+
+    fn load(&self) -> Option<i32> {
+        let stored = self.0.load(Relaxed);
+        (stored != 0).then(|| stored.cast_signed().wrapping_add(i32::MIN))
+    }
 }
 
 /// The shared cell behind [`LegStats`]; one writer (the shard), any readers.
@@ -63,8 +98,14 @@ pub(crate) struct StatsCell {
     pub(crate) packets_reordered: AtomicU64,
     pub(crate) packets_rejected: AtomicU64,
     pub(crate) concealed_ms: AtomicU64,
+    pub(crate) repaired_ms: AtomicU64,
     pub(crate) jitter_us: AtomicU32,
     pub(crate) playout_delay_us: AtomicU32,
+    skew: Optional,
+    r_factor_tenths: Optional,
+    mos_hundredths: Optional,
+    remote_r_factor: Optional,
+    remote_mos_tenths: Optional,
     /// 0 while no round trip is known.
     pub(crate) round_trip_us: AtomicU32,
     pub(crate) remote_fraction_lost: AtomicU16,
@@ -82,6 +123,23 @@ impl StatsCell {
         self.talking.store(talking, Relaxed);
     }
 
+    pub(crate) fn set_skew(&self, skew_ppm: Option<i32>) {
+        self.skew.store(skew_ppm);
+    }
+
+    pub(crate) fn set_rating(&self, rating: Option<Rating>) {
+        let scaled = |value: f64, factor: f64| (value * factor).round() as i32;
+        self.r_factor_tenths
+            .store(rating.map(|rating| scaled(rating.r_factor(), 10.0)));
+        self.mos_hundredths
+            .store(rating.map(|rating| scaled(rating.mos(), 100.0)));
+    }
+
+    pub(crate) fn set_remote_quality(&self, quality: RemoteQuality) {
+        self.remote_r_factor.store(quality.r_factor.map(i32::from));
+        self.remote_mos_tenths.store(quality.mos_tenths.map(i32::from));
+    }
+
     /// Returns the values as they stand; single fields are current, together they may be one update apart.
     pub(crate) fn read(&self) -> LegStats {
         let round_trip_us = self.round_trip_us.load(Relaxed);
@@ -96,6 +154,12 @@ impl StatsCell {
             packets_reordered: self.packets_reordered.load(Relaxed),
             packets_rejected: self.packets_rejected.load(Relaxed),
             concealed_ms: self.concealed_ms.load(Relaxed),
+            repaired_ms: self.repaired_ms.load(Relaxed),
+            skew_ppm: self.skew.load(),
+            r_factor_tenths: self.r_factor_tenths.load().map(|tenths| tenths as u16),
+            mos_hundredths: self.mos_hundredths.load().map(|hundredths| hundredths as u16),
+            remote_r_factor: self.remote_r_factor.load().map(|r_factor| r_factor as u8),
+            remote_mos_tenths: self.remote_mos_tenths.load().map(|tenths| tenths as u8),
             jitter: Duration::from_micros(u64::from(self.jitter_us.load(Relaxed))),
             playout_delay: Duration::from_micros(u64::from(self.playout_delay_us.load(Relaxed))),
             round_trip: (round_trip_us != 0).then(|| Duration::from_micros(u64::from(round_trip_us))),
@@ -103,6 +167,28 @@ impl StatsCell {
             energy: self.energy.load(Relaxed),
             talking: self.talking.load(Relaxed),
             digits_received: self.digits_received.load(Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_value_is_told_from_any_other() {
+        let cell = Optional::default();
+        assert_eq!(cell.load(), None);
+        for value in [
+            Some(0),
+            Some(-200),
+            Some(1000),
+            Some(i32::MAX),
+            Some(i32::MIN + 1),
+            None,
+        ] {
+            cell.store(value);
+            assert_eq!(cell.load(), value);
         }
     }
 }

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use confab_media::{
-    CodecKind, ConferenceMedia, ControlError, JoinOptions, LegHandle, LegMedia, MediaConfig, MediaDirection,
-    MediaEvent, MediaPlane, OpenLegError,
+    CodecKind, ConferenceMedia, ControlError, ExtendedReports, JoinOptions, LegHandle, LegMedia, MediaConfig,
+    MediaDirection, MediaEvent, MediaPlane, OpenLegError,
 };
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
@@ -64,6 +64,7 @@ fn media(remote: SocketAddr) -> LegMedia {
         remote,
         remote_rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
         rtcp_mux: false,
+        extended_reports: ExtendedReports::default(),
         coding: CodecKind::Pcmu.into(),
         send_pt: 0,
         recv_pts: vec![0],

@@ -6,6 +6,7 @@ use crate::capabilities::{Capabilities, CodecCapability, CodecPreference};
 use crate::description::{Attribute, Connection, MediaDescription, OriginLine, SessionDescription};
 use crate::direction::Direction;
 use crate::error::SdpError;
+use crate::extended::NamedReports;
 use crate::format::{PayloadFormat, TELEPHONE_EVENT_FMTP, payload_formats};
 use crate::stream::{AudioStream, CodecChoice, LocalMedia, Negotiated, Origin, TelephoneEvent};
 use crate::transport;
@@ -71,6 +72,7 @@ fn answer_audio(
         && media.attribute("rtcp-mux").is_some()
         && transport::fits_rtcp_mux(format.payload_type)
         && event.is_none_or(|event| transport::fits_rtcp_mux(event.payload_type));
+    let reports = NamedReports::read(offer, media).answered(capabilities.extended_reports);
     let can_send = Direction::new(!remote.on_hold, true);
     let direction = offer.direction_of(media).reversed().and(can_send);
     let audio = AudioStream {
@@ -78,6 +80,7 @@ fn answer_audio(
         remote: remote.rtp,
         remote_rtcp: if rtcp_mux { remote.rtp } else { remote.rtcp },
         rtcp_mux,
+        extended_reports: reports.agreed(reports),
         direction,
         codec: CodecChoice {
             name: capability.name.clone(),
@@ -111,6 +114,7 @@ fn answer_audio(
         ptime_ms: audio.ptime_ms,
         max_ptime_ms: capabilities.max_ptime_ms,
         rtcp_mux,
+        reports,
     };
     Ok((audio, description.at(local)))
 }
@@ -175,6 +179,7 @@ pub(crate) struct AudioLine<'a> {
     pub(crate) ptime_ms: u16,
     pub(crate) max_ptime_ms: u16,
     pub(crate) rtcp_mux: bool,
+    pub(crate) reports: NamedReports,
 }
 
 impl AudioLine<'_> {
@@ -189,6 +194,7 @@ impl AudioLine<'_> {
         if self.rtcp_mux {
             attributes.push(Attribute::flag("rtcp-mux"));
         }
+        attributes.extend(self.reports.attribute());
         if Some(local.rtcp_port) != local.port.checked_add(1) {
             attributes.push(Attribute::with_value("rtcp", local.rtcp_port.to_string()));
         }

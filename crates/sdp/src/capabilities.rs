@@ -12,6 +12,8 @@ pub struct Capabilities {
     pub telephone_event: bool,
     /// Whether RTP and RTCP on one port (RFC 5761) is offered and accepted.
     pub rtcp_mux: bool,
+    /// Whether extended reports about voice quality and round trip (RFC 3611) are offered and accepted.
+    pub extended_reports: bool,
     /// Packet time that is offered, and used when the peer asks for none; ms.
     pub ptime_ms: u16,
     /// Longest packet time that is sent or taken; ms, at least [`MIN_PTIME_MS`], printed as `maxptime`.
@@ -95,12 +97,13 @@ impl CodecCapability {
 }
 
 impl Default for Capabilities {
-    /// PCMU and PCMA, telephone-event, rtcp-mux, 20 ms packets (10 to 60 ms), the offerer's order.
+    /// PCMU and PCMA, telephone-event, rtcp-mux, extended reports, 20 ms packets (10 to 60 ms), the offerer's order.
     fn default() -> Self {
         Capabilities {
             codecs: vec![CodecCapability::pcmu(), CodecCapability::pcma()],
             telephone_event: true,
             rtcp_mux: true,
+            extended_reports: true,
             ptime_ms: 20,
             max_ptime_ms: 60,
             preference: CodecPreference::Offerer,

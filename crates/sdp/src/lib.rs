@@ -43,14 +43,15 @@
 //!
 //! # Specifications
 //! RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3551 (audio profile, static payload types), RFC 4585 §4 (AVPF
-//! profile name), RFC 4733 (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (rtcp-mux), RFC 6157 §5 (hold without
-//! `0.0.0.0`), RFC 3261 §20.43 (warnings).
+//! profile name), RFC 4733 (telephone-event), RFC 3605 (`a=rtcp`), RFC 3611 §5 (`a=rtcp-xr`), RFC 5761
+//! (rtcp-mux), RFC 6157 §5 (hold without `0.0.0.0`), RFC 3261 §20.43 (warnings).
 
 mod answer;
 mod capabilities;
 mod description;
 mod direction;
 mod error;
+mod extended;
 mod format;
 mod fuzz;
 mod negotiation;
@@ -70,4 +71,4 @@ pub use fuzz::fuzz_sdp;
 pub use negotiation::Negotiation;
 pub use offer::{accept_answer, offer};
 pub use parse::{MAX_BYTES, MAX_FORMATS, MAX_LINES, MAX_MEDIA};
-pub use stream::{AudioStream, CodecChoice, LocalMedia, Negotiated, Origin, TelephoneEvent};
+pub use stream::{AudioStream, CodecChoice, ExtendedReports, LocalMedia, Negotiated, Origin, TelephoneEvent};

@@ -5,6 +5,7 @@ use crate::capabilities::Capabilities;
 use crate::description::{Connection, MediaDescription, OriginLine, SessionDescription};
 use crate::direction::Direction;
 use crate::error::SdpError;
+use crate::extended::NamedReports;
 use crate::format::{
     PayloadFormat, TELEPHONE_EVENT, TELEPHONE_EVENT_FMTP, payload_formats, payload_formats_after,
 };
@@ -49,6 +50,7 @@ pub(crate) fn describe(
         ptime_ms: capabilities.ptime_ms,
         max_ptime_ms: capabilities.max_ptime_ms,
         rtcp_mux: capabilities.rtcp_mux,
+        reports: NamedReports::offered(capabilities.extended_reports),
     };
     let mut media: Vec<MediaDescription> = earlier.media.iter().map(MediaDescription::refused).collect();
     match media.get_mut(earlier.audio_index) {
@@ -174,6 +176,7 @@ pub fn accept_answer(
     })?;
     let telephone_event = agreed_telephone_event(&our_formats, &their_formats, codec.clock_rate);
     let rtcp_mux = ours.attribute("rtcp-mux").is_some() && theirs.attribute("rtcp-mux").is_some();
+    let reports = NamedReports::read(our_offer, ours).agreed(NamedReports::read(answer, theirs));
     let direction = answer
         .direction_of(theirs)
         .reversed()
@@ -187,6 +190,7 @@ pub fn accept_answer(
         remote: remote.rtp,
         remote_rtcp: if rtcp_mux { remote.rtp } else { remote.rtcp },
         rtcp_mux,
+        extended_reports: reports,
         direction,
         codec,
         alternatives: codecs.collect(),

@@ -45,6 +45,8 @@ pub struct AudioStream {
     pub remote_rtcp: SocketAddr,
     /// Whether RTP and RTCP share one port in both directions (RFC 5761).
     pub rtcp_mux: bool,
+    /// Extended reports (RFC 3611) to send and to expect.
+    pub extended_reports: ExtendedReports,
     /// Direction seen from us: `RecvOnly` when the peer holds us with `sendonly`.
     pub direction: Direction,
     /// The codec to send.
@@ -58,6 +60,15 @@ pub struct AudioStream {
     pub ptime_ms: u16,
     /// Whether the peer put us on hold: it takes no audio from us (`sendonly`, `inactive` or a hold address).
     pub hold: bool,
+}
+
+/// The extended reports that both sides know (RFC 3611 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExtendedReports {
+    /// VoIP metrics (§4.7) about what is received.
+    pub voip_metrics: bool,
+    /// Reference times (§4.4) and answers to them (§4.5), by which a side that sends no audio measures the round trip.
+    pub receiver_round_trip: bool,
 }
 
 /// A codec with the payload types agreed for it.

@@ -170,9 +170,9 @@ fn another_codec_is_another_row() {
         ),
         (
             "m=audio 4 RTP/AVP 111 9\na=rtpmap:111 opus/48000",
-            "G722",
-            9,
-            8000,
+            "opus",
+            111,
+            48000,
         ),
         ("m=audio 4 RTP/AVP 10 11", "L16", 11, 44100),
     ];
@@ -539,4 +539,64 @@ fn a_warning_is_one_valid_header_value_whatever_the_peer_wrote() {
         protocol: "x".repeat(5000),
     };
     assert!(long.warning("h").len() < 220);
+}
+
+#[test]
+fn extended_reports_are_answered_as_they_were_offered() {
+    // attributes of the offer, metrics, round trip, attribute of the answer
+    let rows = [
+        ("m=audio 4 RTP/AVP 0", false, false, None),
+        (
+            "m=audio 4 RTP/AVP 0\na=rtcp-xr:voip-metrics",
+            true,
+            false,
+            Some("voip-metrics"),
+        ),
+        (
+            "m=audio 4 RTP/AVP 0\na=rtcp-xr:pkt-loss-rle=60 VOIP-metrics RCVR-rtt=all:120 stat-summary",
+            true,
+            true,
+            Some("voip-metrics rcvr-rtt=all"),
+        ),
+        (
+            "a=rtcp-xr:rcvr-rtt=sender\nm=audio 4 RTP/AVP 0",
+            false,
+            true,
+            Some("rcvr-rtt=sender"),
+        ),
+        (
+            "a=rtcp-xr:voip-metrics\nm=audio 4 RTP/AVP 0\na=rtcp-xr:rcvr-rtt=all",
+            false,
+            true,
+            Some("rcvr-rtt=all"),
+        ),
+        ("m=audio 4 RTP/AVP 0\na=rtcp-xr", false, false, None),
+        (
+            "m=audio 4 RTP/AVP 0\na=rtcp-xr:rcvr-rtt rcvr-rtt=x",
+            false,
+            false,
+            None,
+        ),
+    ];
+    for (lines, voip_metrics, receiver_round_trip, answered) in rows {
+        let negotiated = answer_with(lines, &Capabilities::default()).unwrap();
+        let reports = negotiated.audio.extended_reports;
+        assert_eq!(
+            (reports.voip_metrics, reports.receiver_round_trip),
+            (voip_metrics, receiver_round_trip),
+            "{lines}"
+        );
+        assert_eq!(
+            negotiated.description.media[0].attribute("rtcp-xr"),
+            answered,
+            "{lines}"
+        );
+    }
+    let without = Capabilities {
+        extended_reports: false,
+        ..Capabilities::default()
+    };
+    let refused = answer_with("m=audio 4 RTP/AVP 0\na=rtcp-xr:voip-metrics", &without).unwrap();
+    assert!(!refused.audio.extended_reports.voip_metrics);
+    assert_eq!(refused.description.media[0].attribute("rtcp-xr"), None);
 }

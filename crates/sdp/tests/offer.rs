@@ -59,7 +59,7 @@ fn an_offer_is_written_in_full() {
         "v=0\r\no=- 77 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
          m=audio 16384 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
          a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:60\r\n\
-         a=sendrecv\r\na=rtcp-mux\r\n"
+         a=sendrecv\r\na=rtcp-mux\r\na=rtcp-xr:voip-metrics rcvr-rtt=all\r\n"
     );
     let text = offer(
         &with_opus(),
@@ -322,4 +322,32 @@ fn an_offer_within_a_session_keeps_places_numbers_and_codec() {
     let answer = peer("m=video 0 RTP/AVP 96\nm=audio 8 RTP/AVPF 0\nm=audio 0 RTP/AVP 8");
     let audio = negotiation.accept_answer(&answer).unwrap().audio;
     assert_eq!((audio.media_index, audio.remote.port()), (1, 8));
+}
+
+#[test]
+fn reports_are_extended_as_far_as_both_sides_name_them() {
+    // attributes of the answer, metrics, round trip
+    let rows = [
+        ("", false, false),
+        ("a=rtcp-xr:voip-metrics", true, false),
+        (
+            "a=rtcp-xr:rcvr-rtt=all:300 voip-metrics stat-summary=loss",
+            true,
+            true,
+        ),
+        ("a=rtcp-xr:rcvr-rtt=sender", false, true),
+        ("a=rtcp-xr:", false, false),
+    ];
+    for (attributes, voip_metrics, receiver_round_trip) in rows {
+        let answer = peer(&format!("m=audio 4 RTP/AVP 0\n{attributes}"));
+        let reports = accept_answer(&our_offer(), &answer)
+            .unwrap()
+            .audio
+            .extended_reports;
+        assert_eq!(
+            (reports.voip_metrics, reports.receiver_round_trip),
+            (voip_metrics, receiver_round_trip),
+            "{attributes}"
+        );
+    }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_conference::{Caller, Control, Entry, LeaveCause, ParticipantId, Role};
-use confab_media::{CodecKind, LegHandle, LegMedia, MediaConfig, MediaDirection, MediaPlane};
+use confab_media::{
+    CodecKind, ExtendedReports, LegHandle, LegMedia, MediaConfig, MediaDirection, MediaPlane,
+};
 use confab_testkit::g711::Law;
 use confab_testkit::meter::tone_dbfs;
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source, Stream};
@@ -64,6 +66,7 @@ impl House {
             remote: stream.local_addr(),
             remote_rtcp: stream.local_addr(),
             rtcp_mux: true,
+            extended_reports: ExtendedReports::default(),
             coding: CodecKind::Pcmu.into(),
             send_pt: 0,
             recv_pts: vec![0],

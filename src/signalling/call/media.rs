@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 
-use confab_media::{CodecKind, Coding, LegMedia, MediaDirection, OpusSettings, TelephoneEventMedia};
+use confab_media::{
+    CodecKind, Coding, ExtendedReports, LegMedia, MediaDirection, OpusSettings, TelephoneEventMedia,
+};
 use confab_sdp::{AudioStream, CodecChoice, Direction};
 use confab_sip::Headers;
 
@@ -56,6 +58,10 @@ impl Peer {
             remote: audio.remote,
             remote_rtcp: audio.remote_rtcp,
             rtcp_mux: audio.rtcp_mux,
+            extended_reports: ExtendedReports {
+                voip_metrics: audio.extended_reports.voip_metrics,
+                receiver_round_trip: audio.extended_reports.receiver_round_trip,
+            },
             coding: coding(&audio.codec)?,
             send_pt: audio.codec.send_pt,
             recv_pts: audio.codec.recv_pts.clone(),

@@ -1,6 +1,6 @@
 //! Owns what operators can do to a running conference. Judges no rights.
 
-use super::Conference;
+use super::{Conference, Phase};
 use crate::{
     Control, Effect, EventKind, GregorianSeconds, LeaveCause, ParticipantId, ParticipantState, Refusal,
     Relationship, Role, Volume,
@@ -8,7 +8,17 @@ use crate::{
 
 impl Conference {
     /// Performs an operator's control.
+    ///
+    /// While callers are on their way and nobody has joined yet, it can be locked and unlocked: they keep their places, and the
+    /// lock is announced when the first has joined.
     pub fn control(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+        if self.phase == Phase::Forming
+            && !self.reservations.is_empty()
+            && matches!(control, Control::Lock | Control::Unlock)
+        {
+            self.locked = control == Control::Lock;
+            return Ok(());
+        }
         self.running()?;
         match control {
             Control::Mute(id) => self.set_muted(wall, id, true)?,

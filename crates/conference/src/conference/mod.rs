@@ -189,6 +189,9 @@ impl Conference {
         if self.phase == Phase::Forming {
             self.phase = Phase::Running { started: wall };
             self.publish(wall, EventKind::ConferenceCreate, None);
+            if self.locked {
+                self.publish(wall, EventKind::Lock, None);
+            }
         }
         let state = self.entering(id, reservation, wall);
         self.roster.insert(id, state.clone());

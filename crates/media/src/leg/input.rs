@@ -1,73 +1,53 @@
-//! A leg's receiving half: reception statistics, digits, jitter buffer, decoding to blocks. Knows nothing of sockets,
-//! sources or the mix.
+//! A leg's receiving half: reception statistics, digits, and what a packet is to them and to the jitter buffer. Knows
+//! nothing of sockets, sources or the mix; decoding stands in `decode`.
 
-use confab_codec::Decoder;
+use confab_codec::CodecKind;
 use confab_rtp::{
-    Adjust, ClockRate, Content, DtmfEvent, FrameRef, PayloadType, Pull, Reception, ReceptionStatistics,
-    Rejected, RtpPacket, TelephoneEventReceiver, Tick,
+    ClockRate, Content, PayloadType, Reception, ReceptionStatistics, Rejected, RtpPacket, Tick,
 };
 
-use super::session::{Receiving, Scale, Session};
+pub(crate) use super::decode::{Block, MAX_FRAME_SAMPLES};
+use super::decode::{OPUS_PAUSE_OCTETS, Substitutes};
+use super::digits::Digits;
+use super::receiving::Receiving;
+use super::session::Session;
 use crate::metrics::DropReason;
-
-/// Samples of the longest packet that is decoded: 120 ms at 48 kHz.
-pub(crate) const MAX_FRAME_SAMPLES: usize = 5760;
 
 /// Audio in a packet before one was seen, in nanoseconds.
 const USUAL_PACKET_NS: u64 = 20_000_000;
 
-/// Mean absolute sample up to which a frame counts as silence that may be shortened or stretched unheard.
-const SILENCE_SCORE: u16 = 8;
-
-/// What a block was made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Block {
-    /// Decoded or concealed audio, at least in part.
-    Audio {
-        /// Mean absolute sample of the block.
-        score: u16,
-    },
-    /// Silence: the sender pauses or there is no stream.
-    Quiet,
-}
-
 /// The receiving half: what outlives a change of codec.
 pub(crate) struct Input {
     pub(crate) reception: ReceptionStatistics,
-    digits: TelephoneEventReceiver,
+    pub(crate) digits: Digits,
     /// Audio in the last packet, in nanoseconds: when to look for the next.
     packet_ns: u64,
-    /// Concealed audio, in nanoseconds.
-    concealed_ns: u64,
-    pub(crate) digits_received: u64,
+    substitutes: Substitutes,
 }
 
 impl Input {
     pub(crate) fn new() -> Self {
-        let clock_rate = ClockRate::HZ_8000;
         Input {
-            reception: ReceptionStatistics::new(clock_rate, 0),
-            digits: TelephoneEventReceiver::new(clock_rate),
+            reception: ReceptionStatistics::new(ClockRate::HZ_8000, 0),
+            digits: Digits::new(),
             packet_ns: USUAL_PACKET_NS,
-            concealed_ns: 0,
-            digits_received: 0,
+            substitutes: Substitutes::default(),
         }
     }
 
-    /// Begins with a session's first stream, or with another codec; the session gets the digit reader of before.
-    pub(crate) fn begin(&mut self, session: &mut Session) {
+    /// Begins with a session's first stream, or with another codec.
+    pub(crate) fn begin(&mut self, session: &Session) {
         self.reception.set_clock_rate(session.receiving.clock_rate());
-        std::mem::swap(&mut self.digits, &mut session.digits);
     }
 
-    /// Takes an accepted packet; `playing` tells whether its audio is wanted. Returns a digit that it completed.
+    /// Takes an accepted packet that is read at `now_ns`; `playing` tells whether its audio is wanted.
     pub(crate) fn push(
         &mut self,
         session: &mut Session,
-        arrival_ns: u64,
+        (arrival_ns, now_ns): (u64, u64),
         packet: &RtpPacket<'_>,
         playing: bool,
-    ) -> Result<Option<DtmfEvent>, DropReason> {
+    ) -> Result<(), DropReason> {
         let content = self.content(session, packet)?;
         let receiving = &mut session.receiving;
         if let Some(samples) = content.samples() {
@@ -75,21 +55,35 @@ impl Input {
         }
         if content == Content::NoAudio {
             self.reception.received_untimed(packet);
+            let heard_until_ns = now_ns.saturating_add(receiving.playout.buffered_ns());
+            self.digits.event(arrival_ns, packet, heard_until_ns);
         } else if self.reception.received(arrival_ns, packet) == Reception::Duplicate {
             return Err(DropReason::Duplicate);
         }
         if playing {
+            if receiving.kind == CodecKind::Opus && content != Content::NoAudio {
+                receiving.note_fec(arrival_ns, packet.payload());
+            }
             receiving
                 .playout
                 .push(arrival_ns, packet, content)
                 .map_err(|rejected| self.drop_reason(rejected))?;
+        } else if matches!(content, Content::Audio { .. }) {
+            self.listen_at_once(receiving, arrival_ns, packet);
         }
-        let digit = match content {
-            Content::NoAudio => self.digits.push(arrival_ns, packet),
-            Content::Audio { .. } | Content::Dtx { .. } | Content::ComfortNoise => None,
+        Ok(())
+    }
+
+    /// Looks for digits in a packet that nobody will hear.
+    fn listen_at_once(&mut self, receiving: &mut Receiving, arrival_ns: u64, packet: &RtpPacket<'_>) {
+        let Some(detector) = &mut receiving.detector else {
+            return;
         };
-        self.digits_received += u64::from(digit.is_some());
-        Ok(digit)
+        let mut frame = [0; MAX_FRAME_SAMPLES];
+        if let Ok(samples) = receiving.decoder.decode(packet.payload(), &mut frame) {
+            let digits = &mut self.digits;
+            detector.process(&frame[..samples], |sound| digits.sound(arrival_ns, sound));
+        }
     }
 
     /// Says what a packet carries, by its payload type.
@@ -106,7 +100,7 @@ impl Input {
                 return Err(DropReason::PayloadType);
             }
             session.receiving.restart();
-            self.reception.set_clock_rate(session.receiving.clock_rate());
+            self.begin(session);
         }
         let receiving = &session.receiving;
         let samples = receiving
@@ -116,8 +110,12 @@ impl Input {
         if samples > receiving.kind.max_frame_samples().min(MAX_FRAME_SAMPLES) {
             return Err(DropReason::Oversized);
         }
-        Ok(Content::Audio {
-            samples: receiving.scale().units(samples),
+        let samples = receiving.scale().units(samples);
+        let pauses = receiving.kind == CodecKind::Opus && packet.payload().len() <= OPUS_PAUSE_OCTETS;
+        Ok(if pauses {
+            Content::Dtx { samples }
+        } else {
+            Content::Audio { samples }
         })
     }
 
@@ -139,126 +137,31 @@ impl Input {
         }
     }
 
-    /// Returns a digit whose end packets were all lost.
-    pub(crate) fn overdue_digit(&mut self, now_ns: u64) -> Option<DtmfEvent> {
-        let digit = self.digits.tick(now_ns);
-        self.digits_received += u64::from(digit.is_some());
-        digit
-    }
-
-    /// Fills one block at the codec's rate with what is due. Frames whose score is not above `silence` may be shortened or
-    /// stretched.
+    /// Fills one block at the codec's rate with what is due, without the tones of digits. Frames whose score is not above
+    /// `unheard` may be shortened or stretched.
     pub(crate) fn fill(
         &mut self,
         receiving: &mut Receiving,
         tick: Tick,
         out: &mut [i16],
         frame: &mut [i16; MAX_FRAME_SAMPLES],
-        silence: u16,
+        unheard: u16,
     ) -> Block {
-        let silence = silence.max(SILENCE_SCORE);
-        let clock = receiving.scale();
-        let Receiving {
-            decoder,
-            playout,
-            rest,
-            ..
-        } = receiving;
-        let mut filled = rest.take(out);
-        let mut heard = filled > 0;
-        while filled < out.len() {
-            let missing = out.len() - filled;
-            match playout.pull(tick, clock.units(missing)) {
-                // As a rule a packet is a block: it is decoded where it is wanted, and measured once.
-                Pull::Frame(packet)
-                    if filled == 0 && packet.skip == 0 && clock.samples(packet.samples) == missing =>
-                {
-                    decode(&mut **decoder, clock, &packet, out);
-                    let score = confab_dsp::score(out);
-                    if score > silence {
-                        return Block::Audio { score };
-                    }
-                    heard = true;
-                    filled = match playout.adjust_in_silence(clock.units(missing)) {
-                        Adjust::Keep => return Block::Audio { score },
-                        Adjust::Drop { samples } => {
-                            frame[..missing].copy_from_slice(out);
-                            rest.place(&frame[clock.samples(samples).min(missing)..missing], out)
-                        }
-                        Adjust::Insert { samples } => {
-                            frame[..missing].copy_from_slice(out);
-                            rest.place_after(clock.samples(samples), &frame[..missing], out)
-                        }
-                    };
-                }
-                Pull::Frame(packet) => {
-                    heard = true;
-                    let skip = clock.samples(packet.skip);
-                    let samples = decode(&mut **decoder, clock, &packet, frame);
-                    let frame = &frame[skip.min(samples)..samples];
-                    let adjust = if confab_dsp::score(frame) <= silence {
-                        playout.adjust_in_silence(clock.units(frame.len()))
-                    } else {
-                        Adjust::Keep
-                    };
-                    let out = &mut out[filled..];
-                    filled += match adjust {
-                        Adjust::Keep => rest.place(frame, out),
-                        Adjust::Drop { samples } => {
-                            rest.place(&frame[clock.samples(samples).min(frame.len())..], out)
-                        }
-                        Adjust::Insert { samples } => rest.place_after(clock.samples(samples), frame, out),
-                    };
-                }
-                Pull::Lost { samples, .. } => {
-                    heard = true;
-                    let end = filled + clock.samples(samples).clamp(1, missing);
-                    decoder.conceal(&mut out[filled..end]);
-                    let rate_hz = u64::from(decoder.sample_rate_hz());
-                    self.concealed_ns += (end - filled) as u64 * 1_000_000_000 / rate_hz.max(1);
-                    filled = end;
-                }
-                Pull::Quiet { samples } | Pull::ComfortNoise { samples, .. } => {
-                    decoder.reset();
-                    let end = filled + clock.samples(samples).clamp(1, missing);
-                    out[filled..end].fill(0);
-                    filled = end;
-                }
-                Pull::Idle => {
-                    out[filled..].fill(0);
-                    filled = out.len();
-                }
-            }
+        let block = receiving.fill(tick, out, frame, unheard, &mut self.substitutes);
+        let digits = &mut self.digits;
+        if let Some(detector) = &mut receiving.detector {
+            detector.process(out, |sound| digits.sound(tick.at_ns, sound));
         }
-        if heard {
-            Block::Audio {
-                score: confab_dsp::score(out),
-            }
-        } else {
-            Block::Quiet
-        }
+        digits.keep_tones_out(tick.at_ns, receiving, out, block)
     }
 
     /// Returns the milliseconds of audio made up for lost packets.
     pub(crate) fn concealed_ms(&self) -> u64 {
-        self.concealed_ns / 1_000_000
+        self.substitutes.concealed_ns / 1_000_000
     }
-}
 
-impl Receiving {
-    /// Forgets the stream's audio: the leg joins a conference, or the codec begins anew.
-    pub(crate) fn restart(&mut self) {
-        self.playout.restart(self.clock_rate());
-        self.rest.clear();
-        self.decoder.reset();
+    /// Returns the milliseconds of lost audio that were restored from later packets.
+    pub(crate) fn repaired_ms(&self) -> u64 {
+        self.substitutes.repaired_ns / 1_000_000
     }
-}
-
-/// Decodes a frame; one that cannot be decoded is concealed at its announced length.
-fn decode(decoder: &mut dyn Decoder, clock: Scale, packet: &FrameRef<'_>, frame: &mut [i16]) -> usize {
-    decoder.decode(packet.payload, frame).unwrap_or_else(|_| {
-        let samples = clock.samples(packet.samples).min(frame.len());
-        decoder.conceal(&mut frame[..samples]);
-        samples
-    })
 }

@@ -1,13 +1,17 @@
 //! One leg as its shard owns it: sockets, session, receiving half, sending half, reports, notices. It moves between
 //! shards as one value. This file joins the parts; each part keeps its own state.
 
+mod decode;
+mod digits;
 pub(crate) mod input;
 pub(crate) mod notices;
 pub(crate) mod output;
 pub(crate) mod processing;
+mod receiving;
 pub(crate) mod reports;
-pub(crate) mod rest;
+mod rest;
 pub(crate) mod session;
+mod skipped;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +21,8 @@ use std::time::Duration;
 use confab_mixer::SlotId;
 use confab_rtp::rtcp::ReceivedRtcp;
 use confab_rtp::{
-    RejectReason, RtpPacket, RtpSender, RtpTimestamp, SequenceNumber, SourceGuard, Ssrc, Verdict, is_rtcp,
+    DtmfDigit, DtmfSource, RejectReason, RtpPacket, RtpSender, RtpTimestamp, SequenceNumber, SourceGuard,
+    Ssrc, Verdict, is_rtcp,
 };
 
 use crate::arrival::ClockPair;
@@ -29,6 +34,7 @@ use crate::stats::StatsCell;
 use input::Input;
 use notices::{EventSink, Notices};
 use output::Output;
+use receiving::Receiving;
 use reports::{REPORT_ROOM, Reports};
 use session::Session;
 
@@ -83,6 +89,14 @@ pub(crate) struct Received<'a> {
     pub(crate) now: ClockPair,
 }
 
+impl Received<'_> {
+    /// Returns the arrival on the wall clock.
+    pub(crate) fn arrival_wall_ns(&self) -> u64 {
+        let waited_ns = self.now.monotonic_ns.saturating_sub(self.arrival_ns);
+        self.now.wall_ns.saturating_sub(waited_ns)
+    }
+}
+
 impl<S> Leg<S> {
     /// Allocates everything that the leg will need but its session.
     pub(crate) fn new(id: LegId, sockets: S, stats: Arc<StatsCell>, seed: LegSeed) -> Self {
@@ -112,7 +126,8 @@ impl<S> Leg<S> {
     /// Begins the first session. Frees and allocates, so it is for a leg that is not on a shard yet.
     pub(crate) fn begin(&mut self, mut session: Session, now_ns: u64) {
         self.guard = session.rules.take().map(|rules| SourceGuard::new(now_ns, rules));
-        self.input.begin(&mut session);
+        self.input.begin(&session);
+        self.input.digits.begin(session.event_clock);
         self.session = Some(session);
         self.notices.heard(now_ns);
         self.refresh_destinations(now_ns);
@@ -126,6 +141,7 @@ impl<S> Leg<S> {
         session.rules = session.rules.take().map(|rules| guard.reset(now_ns, rules));
         std::mem::swap(before, session);
         let (now, before) = (before, session);
+        self.input.digits.begin(now.event_clock);
         if now.receiving.kind == before.receiving.kind {
             // The stream goes on: so does what the codec remembers of it.
             now.go_on_from(before);
@@ -175,17 +191,31 @@ impl<S> Leg<S> {
         self.notices.heard(received.arrival_ns);
         let result = if session.receives {
             let playing = self.membership.is_some();
-            self.input.push(session, received.arrival_ns, &packet, playing)
+            let times = (received.arrival_ns, received.now.monotonic_ns);
+            self.input.push(session, times, &packet, playing)
         } else {
             Err(DropReason::Direction)
         };
         if verdict == Verdict::Latched {
             self.refresh_destinations(received.arrival_ns);
         }
-        if let Some(digit) = result? {
-            self.notices.digit(digit.digit.key(), digit.duration_ms);
+        self.tell_digits();
+        result
+    }
+
+    /// Takes a digit that signalling brought (SIP INFO), unless it was told otherwise already.
+    pub(crate) fn digit_by_info(&mut self, now_ns: u64, digit: DtmfDigit, duration_ms: u32) {
+        self.input
+            .digits
+            .report(now_ns, DtmfSource::Info, digit, duration_ms);
+        self.tell_digits();
+    }
+
+    /// Hands the presses that were taken over to be told.
+    pub(crate) fn tell_digits(&mut self) {
+        while let Some(press) = self.input.digits.take() {
+            self.notices.digit(press.digit.key(), press.duration_ms);
         }
-        Ok(())
     }
 
     fn accept_rtcp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
@@ -205,10 +235,11 @@ impl<S> Leg<S> {
                 .record_sender_report(received.arrival_ns, ssrc, info.ntp);
         }
         if let Some(block) = rtcp.report {
-            let waited_ns = received.now.monotonic_ns.saturating_sub(received.arrival_ns);
-            self.reports
-                .heard(&block, received.now.wall_ns.saturating_sub(waited_ns));
+            self.reports.heard(&block, received.arrival_wall_ns());
         }
+        let has_round_trip = rtcp.report.is_some_and(|block| block.last_sender_report != 0);
+        self.reports
+            .heard_extended(sender, &rtcp.extended, received, has_round_trip);
         Ok(())
     }
 
@@ -234,7 +265,7 @@ impl<S> Leg<S> {
         clocks: ClockPair,
         leaving: bool,
     ) -> bool {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return false;
         };
         let takes_part = self.membership.is_some() || self.output.last_block_ns.is_some();
@@ -249,14 +280,9 @@ impl<S> Leg<S> {
         };
         let mut buffer = [0; REPORT_ROOM];
         let reception = &mut self.input.reception;
-        let written = self.reports.write(
-            &mut buffer,
-            clocks,
-            session.clock_rate(),
-            &self.output,
-            reception,
-            leaving,
-        );
+        let written = self
+            .reports
+            .write(&mut buffer, clocks, session, &self.output, reception, leaving);
         written.is_ok_and(|packet| io.send(&self.sockets, channel, packet, to))
     }
 
@@ -284,10 +310,10 @@ impl<S> Leg<S> {
         let mut reported = false;
         if self.session.is_some() {
             self.refresh_destinations(now_ns);
-            if let Some(digit) = self.input.overdue_digit(now_ns) {
-                self.notices.digit(digit.digit.key(), digit.duration_ms);
-            }
+            self.input.digits.look_after(now_ns);
+            self.tell_digits();
             self.notices.check_timeout(now_ns, sink);
+            self.rate(now_ns);
             reported = self.report(io, clocks, false);
         }
         if self.notices.waiting {
@@ -295,6 +321,16 @@ impl<S> Leg<S> {
         }
         self.publish();
         reported
+    }
+
+    /// Looks how the received stream sounds.
+    fn rate(&mut self, now_ns: u64) {
+        if let Some(session) = &mut self.session
+            && self.membership.is_some()
+        {
+            let Receiving { quality, playout, .. } = &mut session.receiving;
+            quality.update(now_ns, playout, self.reports.round_trip);
+        }
     }
 
     /// Makes the measurements readable from outside.
@@ -310,7 +346,7 @@ impl<S> Leg<S> {
         cell.packets_rejected.store(self.rejected, Relaxed);
         cell.packets_sent.store(self.output.packets_sent, Relaxed);
         cell.octets_sent.store(self.output.octets_sent, Relaxed);
-        cell.digits_received.store(self.input.digits_received, Relaxed);
+        cell.digits_received.store(self.input.digits.count, Relaxed);
         cell.jitter_us.store(
             micros(Duration::from_nanos(self.input.reception.jitter_ns())),
             Relaxed,
@@ -322,9 +358,13 @@ impl<S> Leg<S> {
         cell.remote_fraction_lost
             .store(u16::from(self.reports.remote_fraction_lost), Relaxed);
         cell.concealed_ms.store(self.input.concealed_ms(), Relaxed);
+        cell.repaired_ms.store(self.input.repaired_ms(), Relaxed);
+        cell.set_remote_quality(self.reports.remote_quality);
         if let Some(session) = &self.session {
             let delay = Duration::from_nanos(session.receiving.playout.buffered_ns());
             cell.playout_delay_us.store(micros(delay), Relaxed);
+            cell.set_skew(session.receiving.playout.skew_ppm());
+            cell.set_rating(session.receiving.quality.rating());
         }
     }
 }

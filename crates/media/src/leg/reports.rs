@@ -3,14 +3,46 @@
 
 use std::time::Duration;
 
-use confab_rtp::rtcp::{NtpTimestamp, ReportBlock, RtcpWriter, SenderInfo, WriteError, report_interval_ns};
-use confab_rtp::{ClockRate, ReceptionStatistics, RtpTimestamp};
+use confab_rtp::rtcp::{
+    DelaySinceReference, ExtendedReport, NtpTimestamp, ReportBlock, RtcpWriter, SenderInfo, VoipMetrics,
+    WriteError, report_interval_ns,
+};
+use confab_rtp::{ClockRate, ReceptionStatistics, RtpTimestamp, Ssrc};
 
+use super::Received;
 use super::output::Output;
+use super::receiving::Receiving;
+use super::session::Session;
 use crate::arrival::ClockPair;
 
-/// Room for a sender report with one block, a CNAME and a BYE.
+/// Room for a sender report with one block, a CNAME, an extended report and a BYE.
 pub(crate) const REPORT_ROOM: usize = 256;
+
+/// What the peer says of how our stream sounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RemoteQuality {
+    /// Transmission rating, 0 to 100.
+    pub(crate) r_factor: Option<u8>,
+    /// Ten times the opinion score of conversation, or of listening where that is all there is: 10 to 50.
+    pub(crate) mos_tenths: Option<u8>,
+}
+
+impl RemoteQuality {
+    fn of(metrics: &VoipMetrics) -> Self {
+        RemoteQuality {
+            r_factor: metrics.r_factor,
+            mos_tenths: metrics.mos_cq_tenths.or(metrics.mos_lq_tenths),
+        }
+    }
+}
+
+/// A reference time of the peer that waits for its answer.
+#[derive(Debug, Clone, Copy)]
+struct Reference {
+    ssrc: Ssrc,
+    ntp: NtpTimestamp,
+    arrival_ns: u64,
+}
 
 /// The reporting state of one leg.
 pub(crate) struct Reports {
@@ -23,6 +55,8 @@ pub(crate) struct Reports {
     packets_reported: u32,
     pub(crate) round_trip: Option<Duration>,
     pub(crate) remote_fraction_lost: u8,
+    pub(crate) remote_quality: RemoteQuality,
+    reference: Option<Reference>,
 }
 
 impl Reports {
@@ -34,6 +68,8 @@ impl Reports {
             packets_reported: 0,
             round_trip: None,
             remote_fraction_lost: 0,
+            remote_quality: RemoteQuality::default(),
+            reference: None,
         }
     }
 
@@ -47,12 +83,58 @@ impl Reports {
         due
     }
 
-    /// Writes a compound packet: a report, the CNAME, and a BYE when `leaving`.
+    /// Makes the extended report that was negotiated, about the peer's stream `source`.
+    fn extended(&self, session: &mut Session, source: Option<Ssrc>, clocks: ClockPair) -> ExtendedReport {
+        let negotiated = session.extended_reports;
+        let mut report = ExtendedReport::default();
+        if let Some(ssrc) = source.filter(|_| negotiated.voip_metrics) {
+            let Receiving { quality, playout, .. } = &mut session.receiving;
+            report.voip_metrics = Some(quality.voip_metrics(ssrc, playout, self.round_trip));
+        }
+        if negotiated.receiver_round_trip {
+            report.reference_time = Some(NtpTimestamp::from_unix(Duration::from_nanos(clocks.wall_ns)));
+            report.delay_since_reference = self.reference.map(|reference| {
+                let Reference {
+                    ssrc,
+                    ntp,
+                    arrival_ns,
+                } = reference;
+                DelaySinceReference::new(ssrc, ntp, arrival_ns, clocks.monotonic_ns)
+            });
+        }
+        report
+    }
+
+    /// Takes in an extended report of the peer. `has_round_trip` tells that a report block beside it gave the round trip.
+    pub(crate) fn heard_extended(
+        &mut self,
+        sender: Ssrc,
+        report: &ExtendedReport,
+        received: &Received<'_>,
+        has_round_trip: bool,
+    ) {
+        if let Some(ntp) = report.reference_time {
+            self.reference = Some(Reference {
+                ssrc: sender,
+                ntp,
+                arrival_ns: received.arrival_ns,
+            });
+        }
+        if let Some(answer) = report.delay_since_reference.filter(|_| !has_round_trip) {
+            let arrival = NtpTimestamp::from_unix(Duration::from_nanos(received.arrival_wall_ns()));
+            self.round_trip = answer.round_trip(arrival).or(self.round_trip);
+        }
+        if let Some(metrics) = &report.voip_metrics {
+            self.remote_quality = RemoteQuality::of(metrics);
+        }
+    }
+
+    /// Writes a compound packet: a report, the CNAME, the extended report if it says anything, and a BYE when `leaving`.
     pub(crate) fn write<'b>(
         &mut self,
         buffer: &'b mut [u8; REPORT_ROOM],
         clocks: ClockPair,
-        clock_rate: ClockRate,
+        session: &mut Session,
         output: &Output,
         reception: &mut ReceptionStatistics,
         leaving: bool,
@@ -60,14 +142,16 @@ impl Reports {
         let ssrc = output.sender.ssrc();
         let block = reception.report(clocks.monotonic_ns);
         let blocks = block.as_slice();
+        let extended = self.extended(session, reception.ssrc(), clocks);
         let mut writer = RtcpWriter::new(buffer);
         if output.sender.packets() == self.packets_reported {
             writer.receiver_report(ssrc, blocks)?;
         } else {
             self.packets_reported = output.sender.packets();
-            writer.sender_report(ssrc, &sender_info(output, clocks, clock_rate), blocks)?;
+            writer.sender_report(ssrc, &sender_info(output, clocks, session.clock_rate()), blocks)?;
         }
         writer.cname(ssrc, &self.cname)?;
+        writer.extended_report(ssrc, &extended)?;
         if leaving {
             writer.bye(ssrc, "")?;
         }

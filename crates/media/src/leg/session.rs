@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use confab_codec::{CodecKind, Coding, Decoder, Encoder};
+use confab_codec::{CodecKind, Coding, Encoder};
 use confab_dsp::Resampler;
-use confab_rtp::{
-    ClockRate, IpNet, PayloadType, PayloadTypes, Playout, PlayoutConfig, SourceRules, TelephoneEventReceiver,
-};
+use confab_rtp::{ClockRate, IpNet, PayloadType, PayloadTypes, SourceRules};
 
 use super::processing::{Processing, Wishes};
-use super::rest::Rest;
-use crate::config::{Latch, LegMedia};
+pub(crate) use super::receiving::Scale;
+use super::receiving::{Receiving, clock_rate, scale};
+use crate::config::{ExtendedReports, Latch, LegMedia};
 use crate::shard::bus::set_rates;
 
 /// Payload per packet that we send, in milliseconds.
@@ -21,12 +20,6 @@ pub(crate) const MAX_PTIME_MS: u16 = 60;
 
 /// Octets of payload that an Ethernet packet holds beside IPv6, UDP and RTP headers.
 const MAX_PAYLOAD: usize = 1440;
-
-/// Octets of payload that a slot of the jitter buffer holds at least: 120 ms of G.711, and any Opus frame.
-const MIN_PAYLOAD_CAPACITY: usize = 960;
-const OPUS_PAYLOAD_CAPACITY: usize = 1500;
-/// 20 ms of uncompressed audio at 48 kHz, which some peers send although it is more than an Ethernet packet holds.
-const L16_PAYLOAD_CAPACITY: usize = 1920;
 
 /// What a session is made by beside what was negotiated: most of it is the same for all legs of a media plane.
 #[derive(Debug, Clone, Copy)]
@@ -55,60 +48,17 @@ pub(crate) struct Session {
     pub(crate) payload: Box<[u8]>,
     pub(crate) send_pt: PayloadType,
     pub(crate) telephone_event_pt: Option<PayloadType>,
-    /// Taken by the leg's input when the session begins.
-    pub(crate) digits: TelephoneEventReceiver,
+    /// Clock of the telephone-events, where there are any.
+    pub(crate) event_clock: Option<ClockRate>,
     pub(crate) ptime_ms: u16,
     /// We send RTP: the direction allows it and there is an address.
     pub(crate) sends: bool,
     /// The peer's RTP is used.
     pub(crate) receives: bool,
     pub(crate) rtcp_mux: bool,
+    pub(crate) extended_reports: ExtendedReports,
     /// Taken by the leg's source guard when the session begins.
     pub(crate) rules: Option<SourceRules>,
-}
-
-/// One codec that the peer may send: its decoder, and everything whose size depends on it.
-pub(crate) struct Receiving {
-    pub(crate) kind: CodecKind,
-    pub(crate) payload_types: PayloadTypes,
-    pub(crate) decoder: Box<dyn Decoder>,
-    pub(crate) playout: Playout,
-    pub(crate) rest: Rest,
-    /// From the decoder's rate to the mix.
-    pub(crate) to_mix: Box<Resampler>,
-}
-
-impl Receiving {
-    fn new(kind: CodecKind, payload_types: &[u8], max_delay: Duration) -> Self {
-        let mut playout = PlayoutConfig::new(clock_rate(kind));
-        playout.max_delay_ns = u64::try_from(max_delay.as_nanos()).unwrap_or(u64::MAX);
-        playout.payload_capacity = match kind {
-            CodecKind::Opus => OPUS_PAYLOAD_CAPACITY,
-            CodecKind::L16 { .. } => L16_PAYLOAD_CAPACITY,
-            _ => MIN_PAYLOAD_CAPACITY,
-        };
-        Receiving {
-            kind,
-            payload_types: payload_types
-                .iter()
-                .filter_map(|&pt| PayloadType::new(pt))
-                .collect(),
-            decoder: kind.decoder(),
-            playout: Playout::new(playout),
-            rest: Rest::new(2 * kind.max_frame_samples()),
-            to_mix: Box::new(Resampler::new()),
-        }
-    }
-
-    /// Returns the clock of the RTP timestamps.
-    pub(crate) fn clock_rate(&self) -> ClockRate {
-        clock_rate(self.kind)
-    }
-
-    /// Returns how the codec's samples relate to the RTP clock.
-    pub(crate) fn scale(&self) -> Scale {
-        scale(self.kind)
-    }
 }
 
 impl Session {
@@ -116,13 +66,14 @@ impl Session {
     /// to its low bits.
     pub(crate) fn new(media: &LegMedia, shared: SessionRules<'_>) -> Self {
         let kind = media.coding.kind;
-        let receiving = Receiving::new(kind, &media.recv_pts, shared.max_delay);
+        let event = media.telephone_event;
+        let in_band = event.is_none();
+        let receiving = Receiving::new(kind, &media.recv_pts, shared.max_delay, in_band);
         let alternatives: Vec<_> = media
             .alternatives
             .iter()
-            .map(|(kind, pts)| Receiving::new(*kind, pts, shared.max_delay))
+            .map(|(kind, pts)| Receiving::new(*kind, pts, shared.max_delay, in_band))
             .collect();
-        let event = media.telephone_event;
         let telephone_event_pt = event.and_then(|event| PayloadType::new(event.recv_pt));
         let event_clock = event.and_then(|event| ClockRate::new(event.clock_rate_hz));
         let ptime_ms = fit_ptime(kind, media.ptime_ms);
@@ -139,11 +90,12 @@ impl Session {
             payload: vec![0; kind.max_payload(samples)].into_boxed_slice(),
             send_pt: PayloadType::from_low_bits(media.send_pt),
             telephone_event_pt,
-            digits: TelephoneEventReceiver::new(event_clock.unwrap_or(ClockRate::HZ_8000)),
+            event_clock,
             ptime_ms,
             sends: media.direction.sends() && has_address,
             receives: media.direction.receives(),
             rtcp_mux: media.rtcp_mux,
+            extended_reports: media.extended_reports,
             rules: None,
         };
         session.rules = Some(session.source_rules(media, shared));
@@ -188,11 +140,7 @@ impl Session {
 
     /// Takes over what the session of before knows of streams that go on with the same codec.
     pub(crate) fn go_on_from(&mut self, before: &mut Session) {
-        std::mem::swap(&mut self.receiving, &mut before.receiving);
-        std::mem::swap(
-            &mut self.receiving.payload_types,
-            &mut before.receiving.payload_types,
-        );
+        self.receiving.go_on_from(&mut before.receiving);
         std::mem::swap(&mut self.processing, &mut before.processing);
         if self.coding == before.coding {
             std::mem::swap(&mut self.encoder, &mut before.encoder);
@@ -228,32 +176,6 @@ impl Session {
     /// Returns the rate of what we encode, in Hz.
     pub(crate) fn rate_hz(&self) -> u32 {
         self.coding.kind.sample_rate_hz()
-    }
-}
-
-fn clock_rate(kind: CodecKind) -> ClockRate {
-    ClockRate::new(kind.rtp_clock_hz()).unwrap_or(ClockRate::HZ_8000)
-}
-
-fn scale(kind: CodecKind) -> Scale {
-    Scale {
-        samples_per_unit: (kind.sample_rate_hz() / kind.rtp_clock_hz()).max(1) as usize,
-    }
-}
-
-/// Decoded samples per unit of the RTP clock: 1 for most codecs, 2 for G.722 (RFC 3551 §4.5.2).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scale {
-    samples_per_unit: usize,
-}
-
-impl Scale {
-    pub(crate) fn units(self, samples: usize) -> u32 {
-        samples.div_ceil(self.samples_per_unit) as u32
-    }
-
-    pub(crate) fn samples(self, units: u32) -> usize {
-        units as usize * self.samples_per_unit
     }
 }
 

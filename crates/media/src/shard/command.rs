@@ -1,6 +1,7 @@
 //! What the control side tells a shard, and what a shard gives back to be freed elsewhere. Commands carry everything
 //! they need, allocated beforehand; carrying one out neither allocates nor frees.
 
+use confab_rtp::DtmfDigit;
 use tokio::sync::oneshot;
 
 use super::conference::{ConferenceAudio, ConferenceStorage, RateChange};
@@ -54,6 +55,12 @@ pub(crate) enum Command<S> {
     SetDeaf {
         leg: LegKey,
         deaf: bool,
+    },
+    /// A digit that signalling brought.
+    DigitByInfo {
+        leg: LegKey,
+        digit: DtmfDigit,
+        duration_ms: u32,
     },
     /// Changes a leg in its conference's mix.
     Set {

@@ -71,6 +71,16 @@ impl<I: ShardIo> Shard<I> {
                 self.in_conference(at, |conference, leg| conference.set_deaf(leg, deaf));
                 None
             }
+            Command::DigitByInfo {
+                leg: at,
+                digit,
+                duration_ms,
+            } => {
+                if let Some(leg) = self.legs.get(at.index, at.generation) {
+                    leg.digit_by_info(now_ns, digit, duration_ms);
+                }
+                None
+            }
             Command::Set { leg: at, change } => {
                 self.in_conference(at, |conference, leg| conference.change(leg, change));
                 None

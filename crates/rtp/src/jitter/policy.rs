@@ -291,6 +291,18 @@ impl PlayoutPolicy {
         };
     }
 
+    /// Told that `samples` were left out because a burst brought more than the bound allows: what was learnt before says nothing
+    /// of the line from here on, on which the burst's own packets would all seem late.
+    pub fn cut_short(&mut self, samples: i64) {
+        self.delayed_by(-samples);
+        self.lateness.clear();
+        self.window_ns = 0;
+        self.since_review = 0;
+        self.wish = Wish::default();
+        self.shortening = false;
+        self.last_late_ns = None;
+    }
+
     /// Told that ticks come `later_ns` later (earlier when negative) against the clock than before: all deadlines moved.
     pub fn ticks_moved(&mut self, later_ns: i64) {
         self.lateness.shift(-later_ns / 1_000_000);

@@ -29,6 +29,7 @@ impl ConferenceAudio {
         } else {
             Block::Quiet
         };
+        leg.tell_digits();
         let block = &self.block[..self.mixer.block_samples()];
         let report = match filled {
             Block::Audio { score } => self.mixer.input_scored(slot, block, score),

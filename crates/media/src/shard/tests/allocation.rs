@@ -6,7 +6,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use super::world::{World, steady};
+use confab_codec::{CodecKind, Coding, OpusSettings};
+use confab_rtp::rtcp::{ExtendedReport, NtpTimestamp, RtcpWriter};
+use confab_rtp::{DtmfDigit, Ssrc};
+
+use super::speaker::{Voice, leg};
+use super::world::{Phone, World, mu_law, rtp, steady};
+use crate::config::ExtendedReports;
+use crate::io::Channel;
 use crate::shard::command::Command;
 
 thread_local! {
@@ -93,4 +100,148 @@ fn a_thousand_ticks_of_whole_turns_allocate_nothing() {
         assert!(metrics.ticks >= 1000 && metrics.ticks_skipped == 0);
         assert!(metrics.packets_out >= 1000 * participants as u64, "{metrics:?}");
     }
+}
+
+/// Payloads of a voice in a coding, 20 ms each.
+fn payloads(coding: Coding, count: usize) -> Vec<Vec<u8>> {
+    let rate_hz = coding.kind.sample_rate_hz();
+    let mut voice = Voice::new(rate_hz);
+    let mut encoder = coding.encoder();
+    let mut pcm = vec![0; rate_hz as usize / 50];
+    let mut payload = vec![0; coding.kind.max_payload(pcm.len())];
+    (0..count)
+        .map(|_| {
+            voice.fill(&mut pcm);
+            let length = encoder.encode(&pcm, &mut payload);
+            payload[..length].to_vec()
+        })
+        .collect()
+}
+
+/// Sends a payload as 20 ms of audio.
+fn say(world: &World, phone: &mut Phone, payload: &[u8], units: u32) {
+    let timestamp = phone.timestamp;
+    world.speak(phone, payload);
+    phone.timestamp = timestamp.wrapping_add(units);
+}
+
+/// Lets a packet be lost.
+fn lose(phone: &mut Phone, units: u32) {
+    phone.sequence = phone.sequence.wrapping_add(1);
+    phone.timestamp = phone.timestamp.wrapping_add(units);
+}
+
+#[test]
+fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
+    let mut world = World::new();
+    let opus = OpusSettings {
+        bitrate_bps: 24_000,
+        inband_fec: true,
+        loss_percent: 15,
+        max_playback_rate_hz: 16_000,
+        ..OpusSettings::default()
+    };
+    let opus = Coding::new(CodecKind::Opus, opus);
+    let mut medias = [
+        leg(0, opus, 20),
+        leg(1, CodecKind::Pcmu.into(), 20),
+        leg(2, CodecKind::G722.into(), 20),
+        leg(3, CodecKind::Pcma.into(), 20),
+    ];
+    medias[1].telephone_event = None;
+    for media in &mut medias {
+        media.extended_reports = ExtendedReports {
+            voip_metrics: true,
+            receiver_round_trip: true,
+        };
+    }
+    let said = medias.each_ref().map(|media| payloads(media.coding, 500));
+    let mut phones = medias.each_ref().map(|media| world.leg(media));
+    let room = world.conference_at(48_000, 20, 20, phones.len());
+    for phone in &phones {
+        world.join(phone, room);
+    }
+    let key = mu_law(&std::array::from_fn::<i16, 160, _>(|n| {
+        let turn = std::f32::consts::TAU * n as f32 / 8000.0;
+        // The digit 1, near enough for a phase that breaks with each packet: 700 and 1200 Hz are whole turns.
+        (8000.0 * ((700.0 * turn).sin() + (1200.0 * turn).sin())) as i16
+    }));
+    world.turns(200);
+    let before = calls();
+    for tick in 0..3000_usize {
+        let [opus, in_band, wideband, plain] = &mut phones;
+        let n = tick % 500;
+        if tick % 9 == 4 {
+            lose(opus, 960);
+        } else if (1000..1500).contains(&tick) {
+            say(&world, opus, &[0x08], 960); // pauses
+        } else {
+            say(&world, opus, &said[0][n], 960);
+        }
+        if tick % 300 < 10 {
+            say(&world, in_band, &key, 160);
+        } else if tick % 300 == 200 {
+            let mut bytes = [0; 16];
+            let length = rtp(in_band, 13, false, &[55, 120, 130], &mut bytes);
+            world.deliver(in_band, Channel::Rtp, in_band.address, &bytes[..length], 0);
+            in_band.timestamp = in_band.timestamp.wrapping_add(160);
+        } else if tick % 300 > 200 {
+            in_band.timestamp = in_band.timestamp.wrapping_add(160);
+        } else {
+            say(&world, in_band, &said[1][n], 160);
+        }
+        // A stall of a second and a half: what came at its end is too much, and goes from speech.
+        if !(2000..2075).contains(&tick) {
+            say(&world, wideband, &said[2][n], 160);
+        } else if tick == 2074 {
+            for payload in &said[2][..75] {
+                say(&world, wideband, payload, 160);
+            }
+        }
+        if tick % 250 < 6 {
+            let (mut bytes, [high, low]) = ([0; 16], ((tick % 250 + 1) as u16 * 160).to_be_bytes());
+            let flags = if tick % 250 == 5 { 0x8a } else { 10 };
+            let length = rtp(plain, 101, tick % 250 == 0, &[3, flags, high, low], &mut bytes);
+            world.deliver(plain, Channel::Rtp, plain.address, &bytes[..length], 0);
+        }
+        say(&world, plain, &said[3][n], 160);
+        let (leg, muted) = (opus.leg, tick % 200 > 150);
+        world.command(Command::SetMuted { leg, muted });
+        if tick % 100 == 0 {
+            world.command(Command::DigitByInfo {
+                leg: plain.leg,
+                digit: DtmfDigit::from_key('#').unwrap(),
+                duration_ms: 0,
+            });
+            let mut buffer = [0; 128];
+            let mut writer = RtcpWriter::new(&mut buffer);
+            let extended = ExtendedReport {
+                reference_time: Some(NtpTimestamp(tick as u64)),
+                ..ExtendedReport::default()
+            };
+            writer.receiver_report(Ssrc(plain.ssrc), &[]).unwrap();
+            writer.extended_report(Ssrc(plain.ssrc), &extended).unwrap();
+            let from = std::net::SocketAddr::new(plain.address.ip(), 4001);
+            world.deliver(plain, Channel::Rtcp, from, writer.finish(), 0);
+        }
+        world.turns(4);
+        while world.events.pop().is_ok() {}
+        world.forget();
+    }
+    assert_eq!(calls() - before, 0);
+    let [opus, in_band, wideband, plain] = phones.each_ref().map(|phone| world.stats(phone));
+    assert!(opus.repaired_ms > 500 && opus.concealed_ms > 500, "{opus:?}");
+    assert!(in_band.digits_received >= 8, "{in_band:?}");
+    assert!(plain.digits_received >= 30, "{plain:?}");
+    for stats in [opus, in_band, wideband, plain] {
+        assert!(stats.mos_hundredths.is_some(), "{stats:?}");
+    }
+    let wideband = phones[2].leg;
+    let leg = world.shard.legs.get(wideband.index, wideband.generation).unwrap();
+    let playout = &leg.session.as_ref().unwrap().receiving.playout;
+    assert!(
+        playout.counters().speech_adjustments > 0,
+        "{:?}",
+        playout.counters()
+    );
 }

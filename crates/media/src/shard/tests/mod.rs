@@ -3,7 +3,10 @@
 mod allocation;
 mod codecs;
 mod hearing;
+mod keys;
 mod protocol;
 mod settings;
+mod speaker;
+mod streams;
 mod timing;
 mod world;

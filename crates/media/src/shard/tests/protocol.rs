@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use confab_rtp::Ssrc;
-use confab_rtp::rtcp::{ReceivedRtcp, ReportBlock, RtcpWriter};
+use confab_rtp::rtcp::{
+    DelaySinceReference, ExtendedReport, NtpTimestamp, ReceivedRtcp, ReceiverConfig, ReportBlock, RtcpWriter,
+    VoipMetrics,
+};
 
 use super::world::{MS, World, media, rtp, steady};
+use crate::config::{ExtendedReports, MediaDirection};
 use crate::event::{LegId, MediaEvent};
 use crate::io::Channel;
 use crate::metrics::DropReason;
@@ -235,4 +239,128 @@ fn datagrams_for_places_without_a_leg_are_left_alone() {
     assert_eq!(world.metrics().packets_in, 1);
     assert_eq!(world.metrics().arrivals_unstamped, 0);
     assert!(world.now_ns() > 1000 * MS);
+}
+
+#[test]
+fn extended_reports_are_sent_where_they_were_negotiated_and_read() {
+    for (voip_metrics, receiver_round_trip) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut world = World::new();
+        let mut media = media(0);
+        // Nothing is sent to this peer, so there is no sender report whose echo would tell the round trip.
+        media.direction = MediaDirection::RecvOnly;
+        media.extended_reports = ExtendedReports {
+            voip_metrics,
+            receiver_round_trip,
+        };
+        let mut phone = world.leg(&media);
+        world.room(&[phone], 20);
+        let ours = Ssrc(0x1000);
+        let from = SocketAddr::new(phone.address.ip(), 4001);
+        let asked = NtpTimestamp(0x1234_5678_9abc_0000);
+        let mut reports = 0;
+        let mut pending = None;
+        for tick in 0..1000 {
+            if tick % 25 != 24 {
+                world.speak(&mut phone, &steady(0)); // one in 25 is lost
+            } else {
+                phone.sequence = phone.sequence.wrapping_add(1);
+                phone.timestamp = phone.timestamp.wrapping_add(160);
+            }
+            world.turns(4);
+            if let Some((_, extended)) = pending.take_if(|(due, _)| *due <= tick) {
+                let mut buffer = [0; 128];
+                let mut writer = RtcpWriter::new(&mut buffer);
+                writer.receiver_report(Ssrc(phone.ssrc), &[]).unwrap();
+                writer.extended_report(Ssrc(phone.ssrc), &extended).unwrap();
+                world.deliver(&phone, Channel::Rtcp, from, writer.finish(), 0);
+            }
+            let Some(packet) = world.heard(&phone, Channel::Rtcp) else {
+                continue;
+            };
+            reports += 1;
+            let report = ReceivedRtcp::parse(packet.bytes(), Ssrc(phone.ssrc))
+                .unwrap()
+                .extended;
+            assert_eq!(report.reference_time.is_some(), receiver_round_trip);
+            assert_eq!(report.voip_metrics.is_some(), voip_metrics);
+            if let Some(metrics) = report.voip_metrics.filter(|_| reports > 1) {
+                assert!((5..=20).contains(&metrics.loss_rate), "{metrics:?}");
+                assert!(
+                    metrics.r_factor.is_some_and(|r| (60..93).contains(&r)),
+                    "{metrics:?}"
+                );
+                assert_eq!(metrics.round_trip_ms > 0, receiver_round_trip, "{metrics:?}");
+            }
+            if let Some(answer) = report.delay_since_reference {
+                // He asked at the end of the round before.
+                assert_eq!(answer.last_reference, asked.middle());
+                assert!(answer.delay > 65_536, "{answer:?}");
+            }
+            assert_eq!(
+                report.delay_since_reference.is_some(),
+                receiver_round_trip && reports > 1
+            );
+            // 100 ms later the peer, who sends no report blocks, says that he kept the reference for 60 ms.
+            let answer = report.reference_time.map(|reference| DelaySinceReference {
+                ssrc: ours,
+                last_reference: reference.middle(),
+                delay: 65_536 * 60 / 1000,
+            });
+            let metrics = VoipMetrics {
+                ssrc: ours,
+                r_factor: Some(81),
+                mos_cq_tenths: Some(39),
+                ..metrics_of_nothing()
+            };
+            let extended = ExtendedReport {
+                reference_time: Some(asked),
+                delay_since_reference: answer,
+                voip_metrics: Some(metrics),
+            };
+            pending = Some((tick + 5, extended));
+        }
+        assert!(reports >= 3, "{reports}");
+        let stats = world.stats(&phone);
+        assert_eq!(
+            (stats.remote_r_factor, stats.remote_mos_tenths),
+            (Some(81), Some(39))
+        );
+        assert!(
+            stats.mos_hundredths.is_some_and(|mos| (300..440).contains(&mos)),
+            "{stats:?}"
+        );
+        let round_trip = stats.round_trip.unwrap_or_default();
+        let expected = if receiver_round_trip { 40 } else { 0 };
+        assert!(
+            round_trip.abs_diff(Duration::from_millis(expected)) < Duration::from_millis(7),
+            "{round_trip:?}"
+        );
+        assert_eq!(world.metrics().dropped.iter().sum::<u64>(), 0);
+    }
+}
+
+fn metrics_of_nothing() -> VoipMetrics {
+    VoipMetrics {
+        ssrc: Ssrc(0),
+        loss_rate: 0,
+        discard_rate: 0,
+        burst_density: 0,
+        gap_density: 0,
+        burst_ms: 0,
+        gap_ms: 0,
+        round_trip_ms: 0,
+        end_system_delay_ms: 0,
+        signal_dbm: None,
+        noise_dbm: None,
+        echo_return_loss_db: None,
+        gmin: 16,
+        r_factor: None,
+        external_r_factor: None,
+        mos_lq_tenths: None,
+        mos_cq_tenths: None,
+        config: ReceiverConfig::default(),
+        buffer_nominal_ms: 0,
+        buffer_max_ms: 0,
+        buffer_absolute_max_ms: 0,
+    }
 }

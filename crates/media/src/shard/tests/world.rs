@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 
 use crate::arrival::ClockPair;
 use crate::config::{
-    CodecKind, Coding, ConferenceMedia, JoinOptions, Latch, LegMedia, MediaDirection, TelephoneEventMedia,
+    CodecKind, Coding, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia, MediaDirection,
+    TelephoneEventMedia,
 };
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::io::{Channel, Destination, ShardIo};
@@ -30,7 +31,7 @@ use crate::shard::group::EncodeGroup;
 use crate::shard::key::{ConferenceKey, LegKey};
 use crate::shard::queues::{Outbox, ShardQueues};
 use crate::shard::{Capacity, QUANTUM_NS, Shard};
-use crate::stats::StatsCell;
+use crate::stats::{LegStats, StatsCell};
 use crate::sys::Datagram;
 
 pub(super) const MS: u64 = 1_000_000;
@@ -142,6 +143,7 @@ pub(super) fn media(number: usize) -> LegMedia {
         remote,
         remote_rtcp: SocketAddr::from((ip, 4001)),
         rtcp_mux: false,
+        extended_reports: ExtendedReports::default(),
         coding: CodecKind::Pcmu.into(),
         send_pt: 0,
         recv_pts: vec![0],
@@ -367,7 +369,11 @@ impl World {
 
     /// Lets one quantum pass, with a turn whenever one is due.
     pub(super) fn turn(&mut self) {
-        let end_ns = self.now_ns() + QUANTUM_NS;
+        self.run_until(self.now_ns() + QUANTUM_NS);
+    }
+
+    /// Lets time pass, with a turn whenever one is due.
+    pub(super) fn run_until(&mut self, end_ns: u64) {
         loop {
             let due_ns = self.shard.next_turn_ns().max(self.now_ns());
             if due_ns > end_ns {
@@ -376,7 +382,7 @@ impl World {
             self.oversleep(due_ns - self.now_ns());
             self.shard.turn();
         }
-        self.oversleep(end_ns - self.now_ns());
+        self.oversleep(end_ns.saturating_sub(self.now_ns()));
     }
 
     pub(super) fn turns(&mut self, count: usize) {
@@ -443,6 +449,14 @@ impl World {
 
     pub(super) fn events(&mut self) -> Vec<MediaEvent> {
         std::iter::from_fn(|| self.events.pop().ok()).collect()
+    }
+
+    /// Returns a leg's measurements as they are now.
+    pub(super) fn stats(&mut self, phone: &Phone) -> LegStats {
+        let leg = self.shard.legs.get(phone.leg.index, phone.leg.generation);
+        let leg = leg.expect("the leg is there");
+        leg.publish();
+        leg.stats.read()
     }
 
     /// Takes a leg away, as closing or moving it does.

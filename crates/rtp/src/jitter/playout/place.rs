@@ -117,7 +117,10 @@ impl Playout {
                 ..self.reader
             };
             self.reader.last_end = self.reader.position;
-            self.delay_by(-dropped);
+            if dropped > 0 {
+                self.counters.dropped_samples += dropped.unsigned_abs();
+                self.policy.cut_short(dropped);
+            }
         }
     }
 

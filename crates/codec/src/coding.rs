@@ -94,6 +94,18 @@ impl Encoder {
         }
     }
 
+    /// Encodes as [`encode`](Self::encode) does, and leads the state towards that of another encoder of the same coding, which
+    /// made `payload` of the same samples: until both [agree](Self::agrees_with).
+    ///
+    /// G.722 only (a shorter `payload` bounds what it encodes), at the cost of some noise near the quantiser's own: two encoders that once differed would go on differing
+    /// for ever. Every other codec encodes as always.
+    pub fn encode_towards(&mut self, pcm: &[i16], payload: &[u8], out: &mut [u8]) -> usize {
+        match &mut self.state {
+            State::G722(encoder) => encoder.encode_towards(pcm, payload, out),
+            _ => self.encode(pcm, out),
+        }
+    }
+
     /// Takes over another encoder's state, so that its stream can be continued here and the far decoder hears no break.
     ///
     /// Returns false, having done nothing, when the codings differ.
@@ -110,7 +122,7 @@ impl Encoder {
     }
 
     /// Returns whether the far decoder may be led over from this encoder's stream to the other's, now that both have encoded
-    /// the same for a while: for G.722 when their states are equal, which they become within some syllables; for Opus, whose
+    /// the same for a while: for G.722 when their states are equal, to which [`encode_towards`](Self::encode_towards) leads them; for Opus, whose
     /// states never do but whose decoder forgets within a packet or two, at any time.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {

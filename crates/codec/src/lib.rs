@@ -37,7 +37,7 @@
 //! assert_eq!(heard, [988; 160]);
 //!
 //! decoder.conceal(&mut heard); // the next packet did not come
-//! assert_eq!(heard[0], 988);
+//! assert!(heard[0] > 950); // it goes on
 //! ```
 //!
 //! # Standards

@@ -61,6 +61,7 @@ fn a_minute_of_every_codec_allocates_nothing() {
             .map(|n| (n * n * 31 % 20_011) as i16 - 10_000)
             .collect();
         let mut payload = vec![0; kind.max_payload(pcm.len())];
+        let mut steered = payload.clone();
         let mut heard = vec![0; kind.max_frame_samples()];
         let (mut encoder, mut other, mut decoder) = (coding.encoder(), coding.encoder(), kind.decoder());
         let mut noise = ComfortNoise::new(1);
@@ -71,6 +72,7 @@ fn a_minute_of_every_codec_allocates_nothing() {
             encoder.set_loss((n / 10 % 20) as u8);
             let octets = encoder.encode(&pcm[..samples], &mut payload);
             assert!(octets > 0);
+            other.encode_towards(&pcm[..samples], &payload[..octets], &mut steered);
             let payload = &payload[..octets];
             match n % 7 {
                 3 => decoder.conceal(&mut heard[..samples]),

@@ -1,7 +1,14 @@
-//! The synthesis of one lost stretch: the last period repeated, joined and faded. Knows no ring and no frame.
+//! The synthesis of one lost stretch: the residual's last period repeated, filtered and faded. Knows no ring and no frame.
 
 use super::Times;
 use super::pitch::find_pitch;
+use super::prediction::{ORDER, predict, predictor, window};
+
+/// What the synthesis loses in its first 20 ms, in dB.
+const FIRST_FADING_DB: f32 = 6.0;
+
+/// What it loses in each 20 ms after them, in dB.
+const FADING_DB: f32 = 2.0;
 
 /// One lost stretch, frozen at its start.
 #[derive(Debug)]
@@ -11,17 +18,22 @@ pub(crate) struct Synthesis {
     /// Samples made in this loss.
     made: usize,
     pitch: usize,
-    /// The newest samples before the loss.
-    before: Box<[f32]>,
-    /// The period being repeated, `pitch` samples of it.
+    gain: f32,
+    /// What the gain changes by from sample to sample, at first and later.
+    fading: [f32; 2],
+    /// The period of the residual being repeated, `pitch` samples of it.
     cycle: Box<[f32]>,
     /// Next sample of `cycle`.
     at: usize,
-    /// What is added to the next samples and fades out over a quarter period: the step at the seam.
-    seam: Box<[f32]>,
-    /// Samples of `seam` used up.
-    seam_at: usize,
-    /// Room for the pitch search.
+    /// The filter.
+    coefficients: [f32; ORDER],
+    /// The newest samples made, not faded, oldest first.
+    past: [f32; ORDER],
+    /// The newest samples before the loss.
+    before: Box<[f32]>,
+    /// What the samples are weighed with for the filter.
+    window: Box<[f32]>,
+    /// Room for the searches.
     scratch: Box<[f32]>,
 }
 
@@ -41,11 +53,14 @@ impl Synthesis {
             running: false,
             made: 0,
             pitch: times.min_pitch,
-            before: zeros(times.history()),
+            gain: 1.0,
+            fading: [FIRST_FADING_DB, FADING_DB].map(|db| 10.0_f32.powf(-db / (20.0 * times.slope as f32))),
             cycle: zeros(times.max_pitch),
             at: 0,
-            seam: zeros(times.max_quarter()),
-            seam_at: times.max_quarter(),
+            coefficients: [0.0; ORDER],
+            past: [0.0; ORDER],
+            before: zeros(times.history()),
+            window: window(times.analysis),
             scratch: zeros(times.history()),
         }
     }
@@ -55,11 +70,11 @@ impl Synthesis {
         self.running = other.running;
         self.made = other.made;
         self.pitch = other.pitch;
-        self.before.copy_from_slice(&other.before);
+        self.gain = other.gain;
         self.cycle.copy_from_slice(&other.cycle);
         self.at = other.at;
-        self.seam.copy_from_slice(&other.seam);
-        self.seam_at = other.seam_at;
+        self.coefficients = other.coefficients;
+        self.past = other.past;
     }
 
     pub(super) const fn times(&self) -> Times {
@@ -74,44 +89,47 @@ impl Synthesis {
         self.running = false;
     }
 
-    /// Takes the newest samples, oldest first, finds their pitch and prepares to repeat the last period.
+    /// Takes the newest samples, oldest first, and prepares to go on from them.
     pub(super) fn begin<'a>(&mut self, newest: impl Iterator<Item = &'a i16>) {
         for (sample, &heard) in self.before.iter_mut().zip(newest) {
             *sample = f32::from(heard);
         }
         self.running = true;
         self.made = 0;
+        self.gain = 1.0;
         self.pitch = find_pitch(&self.before, self.times, &mut self.scratch);
-        self.repeat();
+        self.coefficients = self.analyse();
+        self.take_residual();
         self.at = 0;
-        let newest = self.before.len() - 1;
-        let step = self.before[newest] - self.before[newest - self.pitch];
-        let quarter = self.quarter();
-        for (n, sample) in self.seam[..quarter].iter_mut().enumerate() {
-            *sample = step * (1.0 - (n + 1) as f32 / (quarter + 1) as f32);
-        }
-        self.seam_at = 0;
+        self.past = *self
+            .before
+            .last_chunk()
+            .expect("the history is longer than the filter");
     }
 
     /// The next sample, faded by its age; 0 once silent.
     pub(crate) fn next_sample(&mut self) -> f32 {
-        let Times {
-            fading_from,
-            silent_from,
-            ..
-        } = self.times;
-        if self.made >= silent_from {
+        if self.made >= self.times.silent_from {
             return 0.0;
         }
-        let age = self.made.saturating_sub(fading_from);
-        let gain = 1.0 - age as f32 / (silent_from - fading_from) as f32;
+        self.gain *= self.fading[usize::from(self.made >= self.times.slope)];
+        let ending = (self.times.silent_from - self.made) as f32 / self.times.slope as f32;
         self.made += 1;
-        self.raw() * gain
+        let residual = self.cycle[self.at];
+        self.at += 1;
+        if self.at == self.pitch {
+            self.at = 0;
+        }
+        let sample = residual + predict(&self.coefficients, &self.past);
+        let sample = sample.clamp(f32::from(i16::MIN), f32::from(i16::MAX));
+        self.past.copy_within(1.., 0);
+        self.past[ORDER - 1] = sample;
+        sample * self.gain * ending.min(1.0)
     }
 
     /// Fades the synthesis out over the start of the first good frame.
     pub(super) fn blend_into(&mut self, frame: &mut [i16]) {
-        let len = self.quarter().min(frame.len());
+        let len = (self.pitch / 4).min(frame.len());
         let step = 1.0 / (len + 1) as f32;
         for (n, sample) in frame[..len].iter_mut().enumerate() {
             let rising = (n + 1) as f32 * step;
@@ -120,34 +138,24 @@ impl Synthesis {
         }
     }
 
-    fn raw(&mut self) -> f32 {
-        let seam = if self.seam_at < self.quarter() {
-            self.seam[self.seam_at]
-        } else {
-            0.0
-        };
-        self.seam_at += 1;
-        let sample = self.cycle[self.at];
-        self.at += 1;
-        if self.at == self.pitch {
-            self.at = 0;
+    fn analyse(&mut self) -> [f32; ORDER] {
+        let newest = &self.before[self.before.len() - self.window.len()..];
+        let windowed = &mut self.scratch[..self.window.len()];
+        for (windowed, (sample, weight)) in windowed.iter_mut().zip(newest.iter().zip(&self.window)) {
+            *windowed = sample * weight;
         }
-        (sample + seam).clamp(f32::from(i16::MIN), f32::from(i16::MAX))
+        predictor(windowed)
     }
 
-    /// Fills the cycle with the last period, its end fading into what stands before its start.
-    fn repeat(&mut self) {
+    /// Fills the cycle with the residual of the last period.
+    fn take_residual(&mut self) {
         let start = self.before.len() - self.pitch;
-        self.cycle[..self.pitch].copy_from_slice(&self.before[start..]);
-        let quarter = self.quarter();
-        for n in 0..quarter {
-            let rising = (n + 1) as f32 / (quarter + 1) as f32;
-            let sample = &mut self.cycle[self.pitch - quarter + n];
-            *sample = *sample * (1.0 - rising) + self.before[start - quarter + n] * rising;
+        for (n, residual) in self.cycle[..self.pitch].iter_mut().enumerate() {
+            let (past, rest) = self.before.split_at(start + n);
+            let past = past
+                .last_chunk()
+                .expect("a filter's length stands before the period");
+            *residual = rest[0] - predict(&self.coefficients, past);
         }
-    }
-
-    const fn quarter(&self) -> usize {
-        self.pitch / 4
     }
 }

@@ -73,6 +73,34 @@ const POWERS: [i32; 32] = [
     2960, 3025, 3091, 3158, 3228, 3298, 3371, 3444, 3520, 3597, 3676, 3756, 3838, 3922, 4008,
 ];
 
+/// How much further than its own code a steered one may be from the sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tolerance {
+    /// The scale factor is shifted right by this.
+    shift: u32,
+    /// What is allowed at any scale.
+    least: u16,
+}
+
+impl Tolerance {
+    /// What the low band is allowed after steering in vain for `octets`: at first a third of the quantiser's smallest step,
+    /// which does for speech. Half of that takes three times as long; four times that raises the noise by 3 dB until both
+    /// agree. Only purer tones need more.
+    pub(super) fn low(octets: u32) -> Self {
+        Self {
+            shift: 6 - (octets / PATIENCE).min(6),
+            least: 0,
+        }
+    }
+
+    /// The high band's is a third of its two levels' distance. Without the least, which is 72 dB below full scale, two encoders
+    /// of a band with hardly anything in it stay apart for minutes.
+    pub(super) const HIGH: Self = Self { shift: 4, least: 4 };
+}
+
+/// Octets steered in vain after which the tolerance doubles: 0.75 s.
+const PATIENCE: u32 = 6000;
+
 /// Taps of the predictor's zero section.
 const ZEROS: usize = 6;
 
@@ -137,6 +165,36 @@ impl Band {
             quantiser.negative[interval]
         } else {
             quantiser.positive[interval]
+        }
+    }
+
+    /// The low-band code that makes this predictor adapt as `wanted` makes another one, when it stands for nearly the sample;
+    /// otherwise the sample's own code.
+    pub(super) fn quantise_low_towards(&self, sample: i16, wanted: u8, tolerance: Tolerance) -> u8 {
+        let own = self.quantise(LOW, sample);
+        if (own ^ wanted) & 0x3c == 0 {
+            return own;
+        }
+        let error = |code: u8| i32::from(self.reconstruct_low(code)).abs_diff(i32::from(sample));
+        // The predictor does not see the last two bits, so they are free.
+        let wanted = wanted & 0x3c;
+        let nearest = (wanted..wanted + 4).min_by_key(|&code| error(code));
+        self.nearly(own, nearest.unwrap_or(own), error, tolerance)
+    }
+
+    /// The same for the high band.
+    pub(super) fn quantise_high_towards(&self, sample: i16, wanted: u8) -> u8 {
+        let error = |code: u8| i32::from(self.reconstruct_high(code)).abs_diff(i32::from(sample));
+        self.nearly(self.quantise(HIGH, sample), wanted & 3, error, Tolerance::HIGH)
+    }
+
+    /// `other` when it is not much further from the sample than `own`.
+    fn nearly(&self, own: u8, other: u8, error: impl Fn(u8) -> u32, tolerance: Tolerance) -> u8 {
+        let tolerance = (self.scale.unsigned_abs() >> tolerance.shift).max(tolerance.least);
+        if error(other) <= error(own) + u32::from(tolerance) {
+            other
+        } else {
+            own
         }
     }
 

@@ -8,7 +8,7 @@
 mod band;
 mod qmf;
 
-use band::{Band, HIGH, LOW};
+use band::{Band, HIGH, LOW, Tolerance};
 use qmf::{Analysis, Synthesis as SynthesisFilter};
 
 use crate::codec::{DecodeError, Decoder};
@@ -26,6 +26,8 @@ pub(crate) struct G722Encoder {
     split: Analysis,
     low: Band,
     high: Band,
+    /// Octets in a row that were steered.
+    steered: u32,
 }
 
 impl G722Encoder {
@@ -35,6 +37,7 @@ impl G722Encoder {
             split: Analysis::new(),
             low: Band::low(),
             high: Band::high(),
+            steered: 0,
         }
     }
 
@@ -45,6 +48,7 @@ impl G722Encoder {
 
     /// Encodes pairs of samples into an octet each; the shorter of the two slices decides how many. Returns that number.
     pub(crate) fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> usize {
+        self.steered = 0;
         let (pairs, _) = pcm.as_chunks::<2>();
         for (&pair, octet) in pairs.iter().zip(&mut *out) {
             let (low, high) = self.split.split(pair);
@@ -55,6 +59,25 @@ impl G722Encoder {
             *octet = (high << 6) | low;
         }
         pairs.len().min(out.len())
+    }
+
+    /// Encodes as [`encode`](Self::encode) does, but with the codes of `wanted`, another encoder's octets of the same samples,
+    /// wherever they stand here too for nearly the right sample: so both adapt to the same. The shortest of the three slices
+    /// decides how many.
+    pub(crate) fn encode_towards(&mut self, pcm: &[i16], wanted: &[u8], out: &mut [u8]) -> usize {
+        let (pairs, _) = pcm.as_chunks::<2>();
+        let tolerance = Tolerance::low(self.steered);
+        for ((&pair, &wanted), octet) in pairs.iter().zip(wanted).zip(&mut *out) {
+            let (low, high) = self.split.split(pair);
+            let low = self.low.quantise_low_towards(low, wanted, tolerance);
+            let high = self.high.quantise_high_towards(high, wanted >> 6);
+            self.low.adapt(LOW, low);
+            self.high.adapt(HIGH, high);
+            *octet = (high << 6) | low;
+        }
+        let octets = pairs.len().min(wanted.len()).min(out.len());
+        self.steered = self.steered.saturating_add(octets as u32);
+        octets
     }
 }
 

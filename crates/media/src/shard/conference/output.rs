@@ -139,9 +139,11 @@ impl ConferenceAudio {
             output
                 .following
                 .sent_own(shared, session.ptime_ms, confab_dsp::score(&session.own));
-        encode_own(session, &mut output.payload_len);
         if let Some(signal) = shared {
             group.encode(signal);
+            encode_towards(session, &mut output.payload_len, group.payload(signal));
+        } else {
+            encode_own(session, &mut output.payload_len);
         }
     }
 
@@ -183,4 +185,11 @@ impl ConferenceAudio {
 /// Encodes the leg's own packet.
 fn encode_own(session: &mut Session, payload_len: &mut usize) {
     *payload_len = session.encoder.encode(&session.own, &mut session.payload);
+}
+
+/// Encodes the leg's own packet of what its group encoded as `payload`, so that both encoders come to agree.
+fn encode_towards(session: &mut Session, payload_len: &mut usize, payload: &[u8]) {
+    *payload_len = session
+        .encoder
+        .encode_towards(&session.own, payload, &mut session.payload);
 }

@@ -346,7 +346,7 @@ fn switching_error(kind: CodecKind) -> f64 {
     run(&mut world, &mut talkers, 0, 1000);
     let mut worst = f64::NEG_INFINITY;
     for round in 0..4_u64 {
-        let start_ms = 1000 + round * 5000;
+        let start_ms = 1000 + round * 9000;
         for talker in &mut talkers {
             (talker.heard, talker.payloads) = (Vec::new(), Vec::new());
         }
@@ -355,14 +355,14 @@ fn switching_error(kind: CodecKind) -> f64 {
         run(&mut world, &mut talkers, start_ms, 100);
         talkers[1].tone.1 = 0.0;
         // His gate closes after 0.8 s: from then on both hear the same again, at first through different encoders.
-        run(&mut world, &mut talkers, start_ms + 100, 4900);
+        run(&mut world, &mut talkers, start_ms + 100, 8900);
         let (switched, steady) = (&talkers[1], &talkers[2]);
         let packets = switched.payloads.len();
         assert_eq!(packets, steady.payloads.len());
         let alone = (0..packets).rposition(|n| switched.payloads[n] != steady.payloads[n]);
         let shared_from = alone.expect("he had packets of his own") + 1;
         assert!(
-            (1100 / 20..4000 / 20).contains(&shared_from),
+            (1100 / 20..7500 / 20).contains(&shared_from),
             "{shared_from} packets"
         );
         let samples = kind.sample_rate_hz() as usize / 50;
@@ -388,8 +388,11 @@ fn switching_error(kind: CodecKind) -> f64 {
 
 #[test]
 fn going_back_to_the_shared_encoder_is_not_heard() {
-    let error = switching_error(CodecKind::Opus);
-    assert!(error < -40.0, "{error:.1} dB");
+    // G.722 goes back when both encoders have come to the same state; what is left is in the decoder's filter.
+    for (kind, bound_db) in [(CodecKind::Opus, -40.0), (CodecKind::G722, -70.0)] {
+        let error = switching_error(kind);
+        assert!(error < bound_db, "{kind:?}: {error:.1} dB");
+    }
 }
 
 #[test]

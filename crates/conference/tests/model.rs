@@ -233,7 +233,8 @@ impl Model {
         if self.ended {
             return Err(Refusal::Ended);
         }
-        if !self.started && !(matches!(control, Control::Lock | Control::Unlock) && !self.held.is_empty()) {
+        let may_precede = matches!(control, Control::Lock | Control::Unlock) && !self.held.is_empty();
+        if !self.started && !may_precede {
             return Err(Refusal::NotRunning);
         }
         let quieten = |flags: &mut Flags| {

@@ -12,7 +12,7 @@ mod sdp;
 
 pub use call::{Call, Invite};
 pub use message::SipMessage;
-pub use participant::Participant;
+pub use participant::{Joining, Participant};
 pub use phone::{OutOfDialog, Phone};
 pub use sdp::{AudioOffer, Direction, RemoteAudio};
 

@@ -4,13 +4,15 @@
 //! - **Simulation**: [`clock::VirtualClock`] and [`netem::NetworkPath`] join two sans-IO cores, or a sender and a jitter buffer, over a
 //!   path with loss, delay, jitter, duplication and reordering. Minutes of call pass in milliseconds, the same way for the same seed.
 //! - **Measuring**: [`meter`] says how loud a tone or a whole stream is, whether a stream is continuous, and whether it is the one that
-//!   was sent, sample by sample. [`g711`] turns payloads into samples.
+//!   was sent, sample by sample. [`codec`] turns payloads into samples; its G.711 ([`g711`]) is of
+//!   its own making.
 //!
 //! - **Calling**: [`agent::Phone`] and [`rtp::RtpEngine`] are phones on real sockets, from one to a thousand in a process;
 //!   [`server::ServerBuilder`] starts the real binary beside them, [`peers`] other people's phones. [`wav`] reads what those recorded.
 //!
 //! # What it deliberately does not do
-//! It depends on none of the server's crates. An error in the server's codec or parser cannot be hidden by the same error here.
+//! It depends on none of the server's crates. An error in the server's codec or parser cannot be hidden by the same error here. Only
+//! libopus is the one that the server has as well: a program cannot link it twice.
 //!
 //! # Example
 //! ```
@@ -33,11 +35,12 @@
 //! ```
 //!
 //! # RFC sections
-//! RFC 3550 §5.1 (sequence numbers and timestamps, as the meters read them), RFC 3551 §4.5.14 and §6 (G.711 payloads), RFC 3261
+//! RFC 3550 §5.1 (sequence numbers and timestamps, as the meters read them), RFC 3551 §4.5 and §6 (payloads of G.711, G.722 and L16), RFC 7587 (Opus), RFC 3261
 //! §8, §9, §12–§15 and §17 as far as a calling user agent goes, RFC 3264 as an offerer and answerer of one audio stream.
 
 pub mod agent;
 pub mod clock;
+pub mod codec;
 pub mod g711;
 pub mod meter;
 pub mod netem;

@@ -15,6 +15,6 @@ pub use capture::{Capture, CapturedPacket};
 pub use engine::{EngineConfig, Lateness, RtpEngine};
 pub use packet::RtpView;
 pub use reflector::{Reflector, ReflectorPace};
-pub use source::Source;
+pub use source::{Packets, Source};
 pub use stream::{CaptureMode, Stream, StreamCounts};
 pub use syscall::{monotonic_ns, pin_to_core, request_real_time};

@@ -1,8 +1,9 @@
-//! Owns one whole test participant: a call and the audio stream that belongs to it.
+//! Owns one whole test participant: a call and the audio stream that belongs to it, and how it comes in.
 
 use std::time::Duration;
 
 use super::{AgentError, AudioOffer, Call, Invite, Phone, RemoteAudio};
+use crate::codec::Codec;
 use crate::rtp::{RtpEngine, Source, Stream};
 
 /// How long a participant waits for the server to answer.
@@ -27,7 +28,7 @@ pub struct Participant {
 }
 
 impl Participant {
-    /// Calls `number`, again when refused for overload, waits for the answer and starts to send `source`, in its law; without a source the participant only listens.
+    /// Calls `number`, again when refused for overload, waits for the answer and starts to send `source`, in its codec; without a source the participant only listens.
     pub fn join(
         phone: &Phone,
         engine: &RtpEngine,
@@ -46,14 +47,96 @@ impl Participant {
         caller_number: &str,
         caller_name: &str,
     ) -> Result<Self, AgentError> {
-        let stream = engine.open(phone.local_addr().ip())?;
-        let mut offer = AudioOffer::new(stream.local_addr());
-        if let Some(source) = &source {
-            offer = offer.only(source.law());
+        let codecs = match &source {
+            Some(source) => vec![source.codec()],
+            None => vec![Codec::Pcmu, Codec::Pcma],
+        };
+        let joining = Joining {
+            codecs,
+            source,
+            caller: (caller_number.to_owned(), caller_name.to_owned()),
+            ..Joining::default()
+        };
+        joining.join(phone, engine, number)
+    }
+
+    /// Ends the call, waits for the answer to the BYE and closes the stream.
+    pub fn leave(&self) -> Result<(), AgentError> {
+        self.call.bye(ANSWER_TIMEOUT)?;
+        self.stream.close();
+        Ok(())
+    }
+}
+
+/// How a participant is to come in.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// What is offered, best first.
+    pub codecs: Vec<Codec>,
+    /// Packet time in ms, of what is sent and what is asked for.
+    pub ptime_ms: u32,
+    /// What is sent from the answer on; a source of another codec than the agreed one is sent all the same.
+    pub source: Option<Source>,
+    /// Parameters that Opus is offered with.
+    pub opus_parameters: String,
+    /// Number and name of the caller.
+    pub caller: (String, String),
+}
+
+impl Default for Joining {
+    /// PCMU, 20 ms, nothing to say.
+    fn default() -> Self {
+        Self {
+            codecs: vec![Codec::Pcmu],
+            ptime_ms: 20,
+            source: None,
+            opus_parameters: "useinbandfec=1".to_owned(),
+            caller: ("agent".to_owned(), "agent".to_owned()),
         }
+    }
+}
+
+impl Joining {
+    /// Offers one codec.
+    pub fn with(codec: Codec) -> Self {
+        Self {
+            codecs: vec![codec],
+            ..Self::default()
+        }
+    }
+
+    /// Sets the packet time in ms.
+    #[must_use]
+    pub fn ptime(mut self, ptime_ms: u32) -> Self {
+        self.ptime_ms = ptime_ms;
+        self
+    }
+
+    /// Sends this.
+    #[must_use]
+    pub fn sends(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Calls under this number, which is the name as well.
+    #[must_use]
+    pub fn caller(mut self, number: &str) -> Self {
+        self.caller = (number.to_owned(), number.to_owned());
+        self
+    }
+
+    /// Calls `number`, again when refused for overload, waits for the answer and starts to send.
+    pub fn join(self, phone: &Phone, engine: &RtpEngine, number: &str) -> Result<Participant, AgentError> {
+        let stream = engine.open(phone.local_addr().ip())?;
+        let mut offer = AudioOffer::new(stream.local_addr())
+            .codecs(&self.codecs)
+            .ptime(self.ptime_ms);
+        offer.opus_parameters = self.opus_parameters;
+        let (caller_number, caller_name) = self.caller;
         let mut refused = 0;
         let (call, remote) = loop {
-            let call = phone.invite(Invite::to(number, &offer).caller(caller_number, caller_name))?;
+            let call = phone.invite(Invite::to(number, &offer).caller(&caller_number, &caller_name))?;
             match call.wait_answer(ANSWER_TIMEOUT) {
                 Err(AgentError::Refused(line)) if line.contains("503") && refused < RETRIES => {
                     refused += 1;
@@ -62,21 +145,16 @@ impl Participant {
                 outcome => break (call, outcome?),
             }
         };
+        stream.set_formats(&offer.formats);
+        stream.set_ptime(self.ptime_ms);
         stream.set_remote(remote.address);
-        stream.set_source(source);
-        Ok(Self {
+        stream.set_source(self.source);
+        Ok(Participant {
             call,
             stream,
             offer,
             remote,
             refused,
         })
-    }
-
-    /// Ends the call, waits for the answer to the BYE and closes the stream.
-    pub fn leave(&self) -> Result<(), AgentError> {
-        self.call.bye(ANSWER_TIMEOUT)?;
-        self.stream.close();
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::AgentError;
+use crate::codec::Codec;
 use crate::g711::Law;
 
 /// The direction attribute of a stream, from the view of who sends the description.
@@ -30,13 +31,26 @@ impl Direction {
     }
 }
 
+/// Payload type of the first telephone-event in an offer; further ones follow.
+const FIRST_EVENT_TYPE: u8 = 101;
+
+/// Codecs with the payload types that agents offer them with.
+fn formats_of(codecs: &[Codec]) -> Vec<(u8, Codec)> {
+    codecs
+        .iter()
+        .map(|codec| (codec.payload_type(), *codec))
+        .collect()
+}
+
 /// One audio stream as an agent offers or answers it. `Display` prints the session description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioOffer {
     /// Where the agent receives RTP.
     pub address: SocketAddr,
-    /// The codecs, best first.
-    pub laws: Vec<Law>,
+    /// Payload types and their codecs, best first.
+    pub formats: Vec<(u8, Codec)>,
+    /// Parameters that Opus is offered with; empty for none.
+    pub opus_parameters: String,
     /// Direction.
     pub direction: Direction,
     /// Wanted packet time in ms; `None` leaves the attribute out.
@@ -48,11 +62,12 @@ pub struct AudioOffer {
 }
 
 impl AudioOffer {
-    /// Offers both laws, µ-law first, with telephone-event, 20 ms.
+    /// Offers both laws of G.711, µ-law first, with telephone-event, 20 ms.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            laws: vec![Law::Mu, Law::A],
+            formats: formats_of(&[Codec::Pcmu, Codec::Pcma]),
+            opus_parameters: "useinbandfec=1".to_owned(),
             direction: Direction::SendRecv,
             ptime_ms: Some(20),
             version: 1,
@@ -60,10 +75,32 @@ impl AudioOffer {
         }
     }
 
-    /// Offers one law only.
+    /// Offers one codec only.
     #[must_use]
-    pub fn only(mut self, law: Law) -> Self {
-        self.laws = vec![law];
+    pub fn only(self, codec: impl Into<Codec>) -> Self {
+        self.codecs(&[codec.into()])
+    }
+
+    /// Offers these codecs, best first.
+    #[must_use]
+    pub fn codecs(mut self, codecs: &[Codec]) -> Self {
+        self.formats = formats_of(codecs);
+        self
+    }
+
+    /// Asks for this packet time.
+    #[must_use]
+    pub fn ptime(mut self, ptime_ms: u32) -> Self {
+        self.ptime_ms = Some(ptime_ms);
+        self
+    }
+
+    /// Makes it the answer to an offer: one codec, with the payload type that the offer gives it (RFC 3264 §6.1). A codec that was not
+    /// offered keeps its own number.
+    #[must_use]
+    pub fn answering(mut self, offer: &RemoteAudio, codec: Codec) -> Self {
+        let offered = offer.formats.iter().find(|(_, offered)| *offered == codec);
+        self.formats = vec![*offered.unwrap_or(&(codec.payload_type(), codec))];
         self
     }
 
@@ -86,14 +123,34 @@ impl fmt::Display for AudioOffer {
             self.version
         )?;
         write!(f, "m=audio {} RTP/AVP", self.address.port())?;
-        for law in &self.laws {
-            write!(f, " {}", law.payload_type())?;
+        // One telephone-event for each clock that a codec has (RFC 4733 §2.2).
+        let mut clocks: Vec<u32> = self
+            .formats
+            .iter()
+            .map(|(_, codec)| codec.rtp_clock_hz())
+            .collect();
+        clocks.sort_unstable();
+        clocks.dedup();
+        let events: Vec<(u8, u32)> = (FIRST_EVENT_TYPE..).zip(clocks).collect();
+        for (payload_type, _) in &self.formats {
+            write!(f, " {payload_type}")?;
         }
-        write!(f, " 101\r\n")?;
-        for law in &self.laws {
-            write!(f, "a=rtpmap:{} {}/8000\r\n", law.payload_type(), law.name())?;
+        for (payload_type, _) in &events {
+            write!(f, " {payload_type}")?;
         }
-        write!(f, "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n")?;
+        write!(f, "\r\n")?;
+        for (payload_type, codec) in &self.formats {
+            write!(f, "a=rtpmap:{payload_type} {}\r\n", codec.rtpmap())?;
+            if *codec == Codec::Opus && !self.opus_parameters.is_empty() {
+                write!(f, "a=fmtp:{payload_type} {}\r\n", self.opus_parameters)?;
+            }
+        }
+        for (payload_type, clock) in &events {
+            write!(
+                f,
+                "a=rtpmap:{payload_type} telephone-event/{clock}\r\na=fmtp:{payload_type} 0-15\r\n"
+            )?;
+        }
         if let Some(ptime) = self.ptime_ms {
             write!(f, "a=ptime:{ptime}\r\n")?;
         }
@@ -111,6 +168,10 @@ pub struct RemoteAudio {
     pub address: SocketAddr,
     /// Payload types in its order.
     pub payload_types: Vec<u8>,
+    /// Payload types and codecs of those that are known, in its order.
+    pub formats: Vec<(u8, Codec)>,
+    /// Parameters of payload types (`fmtp`).
+    pub parameters: Vec<(u8, String)>,
     /// Its direction; sendrecv when not given.
     pub direction: Direction,
     /// Its packet time in ms.
@@ -128,6 +189,7 @@ impl RemoteAudio {
         let mut media_ports: Vec<(String, u16)> = Vec::new();
         let mut audio: Option<(u16, Vec<u8>)> = None;
         let mut audio_index = 0;
+        let (mut maps, mut parameters) = (Vec::new(), Vec::new());
         let (mut direction, mut ptime_ms) = (Direction::SendRecv, None);
         for line in text.lines() {
             let in_first_audio = audio.is_some() && audio_index + 1 == media_ports.len();
@@ -154,6 +216,8 @@ impl RemoteAudio {
                     "a=recvonly" => direction = Direction::RecvOnly,
                     "a=inactive" => direction = Direction::Inactive,
                     _ => {
+                        maps.extend(of_payload_type(line, "a=rtpmap:"));
+                        parameters.extend(of_payload_type(line, "a=fmtp:"));
                         ptime_ms = line
                             .strip_prefix("a=ptime:")
                             .and_then(|v| v.parse().ok())
@@ -164,8 +228,18 @@ impl RemoteAudio {
         }
         let (port, payload_types) = audio.ok_or_else(|| bad("no audio stream"))?;
         let ip = ip.ok_or_else(|| bad("no connection address"))?;
+        let codec_of = |payload_type: &u8| {
+            let map = maps.iter().find(|(number, _)| number == payload_type);
+            let codec = map.map_or_else(
+                || Codec::of_static_type(*payload_type),
+                |(_, map)| Codec::from_rtpmap(map),
+            );
+            Some((*payload_type, codec?))
+        };
         Ok(Self {
             address: SocketAddr::new(ip, port),
+            formats: payload_types.iter().filter_map(codec_of).collect(),
+            parameters,
             payload_types,
             direction,
             ptime_ms,
@@ -173,16 +247,25 @@ impl RemoteAudio {
         })
     }
 
-    /// Returns the G.711 law that the first usable payload type names.
-    pub fn law(&self) -> Option<Law> {
-        self.payload_types
-            .iter()
-            .find_map(|payload_type| match payload_type {
-                0 => Some(Law::Mu),
-                8 => Some(Law::A),
-                _ => None,
-            })
+    /// Returns its first codec that is known.
+    pub fn codec(&self) -> Option<Codec> {
+        self.formats.first().map(|(_, codec)| *codec)
     }
+
+    /// Returns the law when its first codec is G.711.
+    pub fn law(&self) -> Option<Law> {
+        match self.codec()? {
+            Codec::Pcmu => Some(Law::Mu),
+            Codec::Pcma => Some(Law::A),
+            _ => None,
+        }
+    }
+}
+
+/// Reads an attribute that belongs to a payload type.
+fn of_payload_type(line: &str, prefix: &str) -> Option<(u8, String)> {
+    let (number, value) = line.strip_prefix(prefix)?.split_once(' ')?;
+    Some((number.parse().ok()?, value.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -201,6 +284,30 @@ mod tests {
         assert_eq!(
             (read.law(), read.direction, read.ptime_ms),
             (Some(Law::A), Direction::SendOnly, Some(20))
+        );
+    }
+
+    #[test]
+    fn every_codec_is_offered_with_its_number_and_an_event_of_its_clock() {
+        let offer = AudioOffer::new("127.0.0.1:4000".parse().expect("an address"))
+            .codecs(&Codec::ALL)
+            .ptime(30);
+        let text = offer.to_string();
+        let read = RemoteAudio::parse(text.as_bytes()).expect("readable");
+        assert_eq!(read.formats, offer.formats);
+        assert_eq!((read.codec(), read.ptime_ms), (Some(Codec::Pcmu), Some(30)));
+        assert!(
+            read.parameters.contains(&(111, "useinbandfec=1".to_owned())),
+            "{text}"
+        );
+        for clock in [8000, 16_000, 44_100, 48_000] {
+            assert!(text.contains(&format!(" telephone-event/{clock}\r\n")), "{text}");
+        }
+        let mut theirs = read;
+        theirs.formats = vec![(96, Codec::Opus), (9, Codec::G722)];
+        assert_eq!(
+            offer.clone().answering(&theirs, Codec::Opus).formats,
+            [(96, Codec::Opus)]
         );
     }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::require;
+use crate::codec::Codec;
 use crate::server::TempDir;
 use crate::wav::Wav;
 
@@ -21,10 +22,10 @@ pub struct BaresipConfig {
     pub user: String,
     /// The URI to call.
     pub target: String,
-    /// What it says, 8 kHz; silence follows when it ends.
+    /// What it says, at the rate of its codec; silence follows when it ends.
     pub says: Vec<i16>,
-    /// Codec it offers: `PCMU` or `PCMA`.
-    pub codec: String,
+    /// Codec it offers: G.711, G.722 or Opus.
+    pub codec: Codec,
     /// Network interface or address that it puts into its session description.
     pub interface: String,
 }
@@ -36,7 +37,7 @@ impl BaresipConfig {
             user: user.to_owned(),
             target: target.to_owned(),
             says,
-            codec: "PCMU".to_owned(),
+            codec: Codec::Pcmu,
             interface: "127.0.0.1".to_owned(),
         }
     }
@@ -59,19 +60,17 @@ impl Baresip {
         let address = free_pair()?;
         fs::create_dir(path.join("heard"))?;
         Wav {
-            rate_hz: 8000,
+            rate_hz: config.codec.rate_hz(),
             samples: config.says.clone(),
         }
         .write(&path.join("says.wav"))?;
-        fs::write(
-            path.join("config"),
-            configuration(&address, path, &config.interface),
-        )?;
+        fs::write(path.join("config"), configuration(&address, path, config))?;
         fs::write(
             path.join("accounts"),
             format!(
                 "<sip:{}@{address}>;regint=0;audio_codecs={};answermode=auto\n",
-                config.user, config.codec
+                config.user,
+                config.codec.rtpmap().split('/').next().unwrap_or_default()
             ),
         )?;
         fs::write(path.join("contacts"), "")?;
@@ -141,7 +140,7 @@ impl Baresip {
         ))
     }
 
-    /// Returns what it has heard. Complete once it has ended.
+    /// Returns what it has heard, at the rate of its codec. Complete once it has ended.
     pub fn heard(&self) -> io::Result<Vec<i16>> {
         self.recording("-dec.wav")
     }
@@ -173,13 +172,20 @@ impl Drop for Baresip {
     }
 }
 
-fn configuration(address: &SocketAddr, directory: &std::path::Path, interface: &str) -> String {
+fn configuration(address: &SocketAddr, directory: &std::path::Path, config: &BaresipConfig) -> String {
     let path = directory.display();
+    let (interface, rate_hz) = (&config.interface, config.codec.rate_hz());
+    let module = match config.codec {
+        Codec::G722 => "g722.so",
+        Codec::Opus => "opus.so",
+        _ => "g711.so",
+    };
     format!(
         "poll_method epoll\nsip_listen {address}\ncall_local_timeout 120\ncall_max_calls 4\n\
          audio_source aufile,{path}/says.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
+         ausrc_srate {rate_hz}\nausrc_channels 1\nauplay_srate {rate_hz}\nauplay_channels 1\n\
          net_interface {interface}\nrtp_ports 40000-49998\njitter_buffer_delay 1-5\n\
-         module_path {MODULES}\nmodule g711.so\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
+         module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
          module_tmp account.so\nmodule_app menu.so\nringback_disabled yes\nsnd_path {path}/heard\n"
     )
 }

@@ -1,6 +1,6 @@
 //! Owns what a stream has received, packet by packet, in order of arrival.
 
-use crate::g711::Law;
+use crate::codec::{Codec, Decoder};
 use crate::meter::{SequenceMeter, SequenceReport};
 
 /// One received packet; its payload stands in the capture.
@@ -27,9 +27,22 @@ pub struct CapturedPacket {
 pub struct Capture {
     packets: Vec<CapturedPacket>,
     payload: Vec<u8>,
+    /// What payload types mean that RFC 3551 gives no codec, or another one.
+    formats: Vec<(u8, Codec)>,
 }
 
 impl Capture {
+    pub(super) fn with_formats(formats: Vec<(u8, Codec)>) -> Self {
+        Self {
+            formats,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn set_formats(&mut self, formats: &[(u8, Codec)]) {
+        self.formats = formats.to_vec();
+    }
+
     pub(super) fn push(&mut self, arrival_ns: u64, view: &super::RtpView<'_>) {
         self.packets.push(CapturedPacket {
             arrival_ns,
@@ -54,22 +67,51 @@ impl Capture {
         &self.payload[packet.start..packet.start + packet.length]
     }
 
-    /// Returns the decoded samples of one packet; empty for a payload type that is no G.711.
+    /// Returns the codec of a packet, as agreed or as RFC 3551 has it.
+    pub fn codec(&self, packet: &CapturedPacket) -> Option<Codec> {
+        let agreed = self
+            .formats
+            .iter()
+            .find(|(number, _)| *number == packet.payload_type);
+        agreed
+            .map(|(_, codec)| *codec)
+            .or_else(|| Codec::of_static_type(packet.payload_type))
+    }
+
+    /// Returns the samples of one packet decoded by itself, which for a codec with a memory is not how it sounded; empty for an unknown
+    /// payload type.
     pub fn decode(&self, packet: &CapturedPacket) -> Vec<i16> {
         let mut samples = Vec::with_capacity(packet.length);
-        if let Some(law) = law_of(packet.payload_type) {
-            law.decode_into(self.payload(packet), &mut samples);
+        if let Some(codec) = self.codec(packet) {
+            Decoder::new(codec).decode_into(self.payload(packet), &mut samples);
         }
         samples
     }
 
-    /// Returns the decoded samples of all G.711 packets in order of arrival, without filling gaps.
+    /// Returns the decoded samples of all packets of known codecs in order of arrival, without filling gaps, at the rate of their codec.
+    /// Decoders begin at their beginning: the first milliseconds of a capture from the middle of a stream are not what was sent.
     pub fn samples(&self) -> Vec<i16> {
+        self.decode_all(|_| true)
+    }
+
+    /// Like [`Capture::samples`], for the packets of one codec only.
+    pub fn samples_of(&self, codec: Codec) -> Vec<i16> {
+        self.decode_all(|other| other == codec)
+    }
+
+    fn decode_all(&self, wanted: impl Fn(Codec) -> bool) -> Vec<i16> {
         let mut samples = Vec::with_capacity(self.payload.len());
+        let mut decoders: Vec<(Codec, Decoder)> = Vec::new();
         for packet in &self.packets {
-            if let Some(law) = law_of(packet.payload_type) {
-                law.decode_into(self.payload(packet), &mut samples);
-            }
+            let Some(codec) = self.codec(packet).filter(|codec| wanted(*codec)) else {
+                continue;
+            };
+            let known = decoders.iter().position(|(of, _)| *of == codec);
+            let index = known.unwrap_or_else(|| {
+                decoders.push((codec, Decoder::new(codec)));
+                decoders.len() - 1
+            });
+            decoders[index].1.decode_into(self.payload(packet), &mut samples);
         }
         samples
     }
@@ -82,10 +124,4 @@ impl Capture {
             .for_each(|packet| meter.push(packet.sequence, packet.timestamp));
         meter.report()
     }
-}
-
-fn law_of(payload_type: u8) -> Option<Law> {
-    [Law::Mu, Law::A]
-        .into_iter()
-        .find(|law| law.payload_type() == payload_type)
 }

@@ -14,6 +14,8 @@ use crate::random::SeededRandom;
 
 /// Longest packet time a stream may have, in ms; bounds the wheel of due sends.
 const LONGEST_PTIME_MS: u64 = 60;
+/// More than 60 ms of 16-bit samples at 48 kHz.
+const LONGEST_DATAGRAM: usize = 8192;
 /// Upper bounds of the lateness classes in microseconds; one more class holds the rest.
 const LATENESS_BOUNDS_US: [u64; 12] = [
     50, 100, 200, 500, 1000, 2000, 3000, 5000, 10_000, 20_000, 50_000, 100_000,
@@ -274,7 +276,7 @@ impl Turn {
         let start_ns = syscall::monotonic_ns();
         let mut offset = ClockOffset::measure();
         let mut ready = Vec::new();
-        let mut buffer = [0u8; 2048];
+        let mut buffer = vec![0u8; LONGEST_DATAGRAM];
         let mut turn = 0u64;
         while !self.stopping.load(Ordering::Relaxed) {
             turn += 1;

@@ -6,12 +6,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::source::Packets;
 use super::syscall::{self, ClockOffset};
 use super::{Capture, RtpView, Source};
+use crate::codec::Codec;
 use crate::random::SeededRandom;
 
-/// RTP clock of G.711 in units per millisecond.
-const UNITS_PER_MS: u32 = 8;
+/// Shortest and longest packet time in ms.
+const PTIME_MS: std::ops::RangeInclusive<u32> = 10..=60;
 /// How many sends are remembered for delay measurements: five minutes at 20 ms.
 const SENT_LOG: usize = 15_000;
 
@@ -53,13 +55,19 @@ pub(super) struct StreamState {
     socket: Option<UdpSocket>,
     remote: Option<SocketAddr>,
     source: Option<Source>,
+    /// What `source` sends with the present packet time.
+    packets: Option<Packets>,
+    /// Codec of the latest source: the media clock goes on in its units while there is none.
+    codec: Codec,
+    formats: Vec<(u8, Codec)>,
     payload_type: Option<u8>,
     marker: bool,
     ptime_ms: u32,
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
-    position: u64,
+    /// Milliseconds of the source sent.
+    position_ms: u64,
     mode: CaptureMode,
     capture: Capture,
     counts: StreamCounts,
@@ -75,13 +83,16 @@ impl Stream {
             socket: Some(socket),
             remote: None,
             source: None,
+            packets: None,
+            codec: Codec::Pcmu,
+            formats: Vec::new(),
             payload_type: None,
             marker: true,
             ptime_ms: 20,
             ssrc: random.next_u32(),
             sequence: random.next_u32() as u16,
             timestamp: random.next_u32(),
-            position: 0,
+            position_ms: 0,
             mode: CaptureMode::Count,
             capture: Capture::default(),
             counts: StreamCounts::default(),
@@ -111,15 +122,29 @@ impl Stream {
         self.lock().remote = Some(remote);
     }
 
-    /// Starts sending `source` from its beginning with a marker bit; `None` stops sending, as a muted phone does.
+    /// Starts sending `source` from its beginning with a marker bit; `None` stops sending, as a muted phone does. Codecs with a memory
+    /// are encoded here, before the first packet.
     pub fn set_source(&self, source: Option<Source>) {
+        let ptime_ms = self.lock().ptime_ms;
+        let packets = source.as_ref().map(|source| source.packets(ptime_ms));
         let mut state = self.lock();
         if state.source.is_none() {
             // A pause on the wire: the media clock has gone on, the sequence number has not (RFC 3551 §4.1).
             state.marker = true;
         }
+        if let Some(source) = &source {
+            state.codec = source.codec();
+        }
         state.source = source;
-        state.position = 0;
+        state.packets = packets;
+        state.position_ms = 0;
+    }
+
+    /// Says what payload types stand for, as agreed in session descriptions; others stand for what RFC 3551 says.
+    pub fn set_formats(&self, formats: &[(u8, Codec)]) {
+        let mut state = self.lock();
+        state.formats = formats.to_vec();
+        state.capture.set_formats(formats);
     }
 
     /// Sends with this payload type in place of the source's own, for tests of wrong ones.
@@ -129,7 +154,12 @@ impl Stream {
 
     /// Sends packets of `ptime_ms` (10 to 60).
     pub fn set_ptime(&self, ptime_ms: u32) {
-        self.lock().ptime_ms = ptime_ms.clamp(10, 60);
+        let ptime_ms = ptime_ms.clamp(*PTIME_MS.start(), *PTIME_MS.end());
+        let source = self.lock().source.clone();
+        let packets = source.map(|source| source.packets(ptime_ms));
+        let mut state = self.lock();
+        state.ptime_ms = ptime_ms;
+        state.packets = packets;
     }
 
     /// Sends from another synchronisation source from here on.
@@ -141,12 +171,14 @@ impl Stream {
     pub fn set_capture(&self, mode: CaptureMode) {
         let mut state = self.lock();
         state.mode = mode;
-        state.capture = Capture::default();
+        state.capture = Capture::with_formats(state.formats.clone());
     }
 
     /// Returns what was captured since the last call, and goes on capturing.
     pub fn take_capture(&self) -> Capture {
-        std::mem::take(&mut self.lock().capture)
+        let mut state = self.lock();
+        let next = Capture::with_formats(state.formats.clone());
+        std::mem::replace(&mut state.capture, next)
     }
 
     /// Remembers when each packet is handed to the kernel from here on.
@@ -175,7 +207,7 @@ impl Stream {
     pub fn close(&self) {
         let mut state = self.lock();
         state.socket = None;
-        state.source = None;
+        (state.source, state.packets) = (None, None);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, StreamState> {
@@ -199,17 +231,17 @@ impl StreamState {
 
     /// Sends the packet that is due; without source or remote address only the media clock goes on.
     pub(super) fn send_due(&mut self) {
-        let units = self.ptime_ms * UNITS_PER_MS;
+        let units = u64::from(self.codec.rtp_clock_hz()) * u64::from(self.ptime_ms) / 1000;
         let timestamp = self.timestamp;
-        self.timestamp = self.timestamp.wrapping_add(units);
-        let (Some(source), Some(remote), Some(socket)) = (&self.source, self.remote, &self.socket) else {
+        self.timestamp = self.timestamp.wrapping_add(units as u32);
+        let (Some(packets), Some(remote), Some(socket)) = (&self.packets, self.remote, &self.socket) else {
             return;
         };
-        let Some(payload) = source.packet(self.position, units as usize) else {
-            self.source = None;
+        let Some(payload) = packets.get(self.position_ms / u64::from(self.ptime_ms)) else {
+            (self.source, self.packets) = (None, None);
             return;
         };
-        let payload_type = self.payload_type.unwrap_or_else(|| source.law().payload_type());
+        let payload_type = self.payload_type.unwrap_or_else(|| self.codec.payload_type());
         let (marker, sequence, ssrc) = (self.marker, self.sequence, self.ssrc);
         RtpView {
             marker,
@@ -229,7 +261,7 @@ impl StreamState {
         }
         self.marker = false;
         self.sequence = self.sequence.wrapping_add(1);
-        self.position += u64::from(units);
+        self.position_ms += u64::from(self.ptime_ms);
     }
 
     /// Reads one datagram; says whether there was one.

@@ -26,7 +26,7 @@
 //! let leg = media.open_leg("0.0.0.0".parse()?)?;
 //! println!("media at {}", leg.rtp_addr());
 //! leg.start(negotiated).await?;
-//! leg.join(&conference, JoinOptions { muted: true, deaf: false }).await?;
+//! leg.join(&conference, JoinOptions { muted: true, ..JoinOptions::default() }).await?;
 //! leg.set_muted(false).await?;
 //! while let Some(event) = events.recv().await {
 //!     if let MediaEvent::Talking { leg, talking } = event {
@@ -41,8 +41,10 @@
 //!
 //! A conference mixes at the rate that was asked for, or at that of its first leg; then it rises with its legs, without a gap,
 //! and never falls. Audio is converted where rates differ: per talker on the way in, once per rate for all who hear the
-//! common mix, per listener for a mix of his own. Blocks are as long as the conference's interval; when a leg's packet time is no multiple of it, blocks become as short as both
-//! divide (10 ms at least), and stay so while the conference lives. Listeners of one coding and packet time who hear the
+//! common mix, per listener for a mix of his own.
+//!
+//! Blocks are as long as the conference's interval; when a leg's packet time is no multiple of it, blocks become as short
+//! as both divide (10 ms at least), and stay so while the conference lives. Listeners of one coding and packet time who hear the
 //! same signal share one encoded payload; where the codec has a memory, a listener takes it along to his own encoder, and
 //! comes back in a pause. A talker whose gate opens is faded in over 2 ms, once; otherwise a lone
 //! talker's samples reach listeners of his codec unchanged.

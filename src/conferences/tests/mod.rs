@@ -151,7 +151,7 @@ async fn a_conference_runs_from_its_first_join_to_its_last_leave() {
     let mut house = House::new();
     let seat = house.reserve().await.expect("a place");
     assert_eq!(house.snapshot().await, None, "nobody is in yet");
-    assert_eq!(house.control(Control::Lock).await, Err(Refusal::NotRunning));
+    assert_eq!(house.control(Control::MuteAll).await, Err(Refusal::NotRunning));
     let guest = house.sit(seat).await;
     let snapshot = house.snapshot().await.expect("it runs");
     assert_eq!(snapshot.sequence, 2);

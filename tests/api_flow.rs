@@ -184,6 +184,9 @@ fn a_mute_is_on_the_wire_within_two_intervals_of_its_answer() {
     )
     .expect("joined");
     let control = server.first_conference().expect("the API");
+    control
+        .wait_participants(WAIT, |list| list.len() == 2)
+        .expect("both are in");
     let id = control.participant("1").expect("listed");
     std::thread::sleep(Duration::from_secs(1));
     let mut delays_ms = Vec::new();

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use confab_codec::Coding;
 use confab_mixer::{MixFormat, Room};
 use tokio::sync::Mutex;
 
-use super::leg::LegHandle;
+use super::leg::{Encoding, LegHandle};
 use crate::config::ConferenceMedia;
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::ConferenceAudioId;
 use crate::keeper::Task;
-use crate::shard::bus::prepare_rates;
+use crate::shard::bus::{RateSet, prepare_rates};
 use crate::shard::command::Command;
 use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
 use crate::shard::key::ConferenceKey;
@@ -29,8 +28,8 @@ pub(super) struct Attendance(Arc<ConferenceControl>);
 
 impl Attendance {
     /// See [`ConferenceControl::suit`].
-    pub(super) async fn suit(&self, coding: Coding) -> Result<u32, ControlError> {
-        self.0.suit(coding).await
+    pub(super) async fn suit(&self, encoding: Encoding) -> Result<u32, ControlError> {
+        self.0.suit(encoding).await
     }
 }
 
@@ -69,6 +68,8 @@ struct ConferenceState {
     relations: usize,
     /// Relations that there was last made room for.
     relation_room: usize,
+    /// Rates of all legs that were ever in it.
+    rates: RateSet,
     media: ConferenceMedia,
 }
 
@@ -79,12 +80,15 @@ impl ConferenceControl {
 
     /// Makes sure that the conference runs, at a rate that suits one more leg of this coding, and has room for it. Returns
     /// the rate of the mix in Hz as well.
-    pub(super) async fn attend(self: &Arc<Self>, coding: Coding) -> Result<(Attendance, u32), ControlError> {
+    pub(super) async fn attend(
+        self: &Arc<Self>,
+        encoding: Encoding,
+    ) -> Result<(Attendance, u32), ControlError> {
         if self.closed.load(Relaxed) {
             return Err(ControlError::ConferenceClosed);
         }
         let mut state = self.state.lock().await;
-        let format = self.run(&mut state, coding.bandwidth_rate_hz()).await?;
+        let format = self.run(&mut state, encoding).await?;
         let legs = self.legs.fetch_add(1, Relaxed) + 1;
         let attendance = Attendance(Arc::clone(self));
         if legs > state.capacity {
@@ -115,20 +119,22 @@ impl ConferenceControl {
     }
 
     /// Raises the rate when a leg that is in it changes to a coding that deserves more. Returns the rate of the mix in Hz.
-    async fn suit(&self, coding: Coding) -> Result<u32, ControlError> {
+    async fn suit(&self, encoding: Encoding) -> Result<u32, ControlError> {
         let mut state = self.state.lock().await;
-        let format = self.run(&mut state, coding.bandwidth_rate_hz()).await?;
+        let format = self.run(&mut state, encoding).await?;
         Ok(format.rate_hz())
     }
 
     /// Starts the conference, or raises its rate, when that has to be.
-    async fn run(&self, state: &mut ConferenceState, rate_hz: u32) -> Result<MixFormat, ControlError> {
-        let rate_hz = self.fixed_rate_hz.unwrap_or(rate_hz);
+    async fn run(&self, state: &mut ConferenceState, encoding: Encoding) -> Result<MixFormat, ControlError> {
+        let rate_hz = self.fixed_rate_hz.unwrap_or(encoding.coding.bandwidth_rate_hz());
+        state.rates = state.rates.union(encoding.rates);
         if let Some(format) = state.format.filter(|format| format.rate_hz() >= rate_hz) {
+            prepare_rates(format.rate_hz(), encoding.rates, None);
             return Ok(format);
         }
         let format = MixFormat::new(rate_hz, self.interval_ms).ok_or(ControlError::Full)?;
-        prepare_rates(rate_hz);
+        prepare_rates(rate_hz, state.rates, state.format.map(MixFormat::rate_hz));
         let command = if state.format.is_none() {
             let conference = ConferenceAudio::new(self.id, format, &state.media, state.capacity);
             Command::AddConference {
@@ -177,6 +183,7 @@ impl ConferenceMediaHandle {
                 capacity: INITIAL_LEGS,
                 relations: 0,
                 relation_room: Room::for_participants(INITIAL_LEGS).relations,
+                rates: RateSet::default(),
                 media,
             }),
         };

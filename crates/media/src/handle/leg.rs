@@ -17,6 +17,7 @@ use crate::leg::Leg;
 use crate::leg::processing::{Processing, Wishes};
 use crate::leg::session::{Session, SessionRules};
 use crate::ports::LegSockets;
+use crate::shard::bus::RateSet;
 use crate::shard::command::{Command, MixChange, Renegotiation};
 use crate::shard::group::EncodeGroup;
 use crate::shard::key::LegKey;
@@ -59,8 +60,10 @@ struct Placed {
 
 /// How a leg is sent to.
 #[derive(Debug, Clone, Copy)]
-struct Encoding {
-    coding: Coding,
+pub(super) struct Encoding {
+    pub(super) coding: Coding,
+    /// Rates of all codecs that the peer may send or be sent.
+    pub(super) rates: RateSet,
     ptime_ms: u16,
 }
 
@@ -68,6 +71,7 @@ impl Encoding {
     fn of(session: &Session) -> Self {
         Encoding {
             coding: session.coding,
+            rates: session.rates(),
             ptime_ms: session.ptime_ms,
         }
     }
@@ -139,7 +143,7 @@ impl LegHandle {
             LegState::Placed(placed) => {
                 let encoding = Encoding::of(&session);
                 let group = match &placed.conference {
-                    Some(attendance) => encoding.group(attendance.suit(encoding.coding).await?),
+                    Some(attendance) => encoding.group(attendance.suit(encoding).await?),
                     None => None,
                 };
                 let command = Command::Renegotiate {
@@ -204,7 +208,7 @@ impl LegHandle {
             LegState::Placed(placed) => placed.encoding,
         };
         let control = &conference.control();
-        let (attendance, mix_rate_hz) = control.attend(encoding.coding).await?;
+        let (attendance, mix_rate_hz) = control.attend(encoding).await?;
         self.move_to(&mut state, control.shard).await?;
         let LegState::Placed(placed) = &mut *state else {
             return Err(ControlError::LegClosed);

@@ -11,7 +11,7 @@ use super::processing::{Processing, Wishes};
 pub(crate) use super::receiving::Scale;
 use super::receiving::{Receiving, clock_rate, scale};
 use crate::config::{ExtendedReports, Latch, LegMedia};
-use crate::shard::bus::set_rates;
+use crate::shard::bus::{RateSet, set_rates};
 
 /// Payload per packet that we send, in milliseconds.
 pub(crate) const MIN_PTIME_MS: u16 = 10;
@@ -171,6 +171,16 @@ impl Session {
     /// Returns how the samples that we encode relate to the RTP clock.
     pub(crate) fn scale(&self) -> Scale {
         scale(self.coding.kind)
+    }
+
+    /// Returns the rates of all codecs that the peer may send or be sent.
+    pub(crate) fn rates(&self) -> RateSet {
+        let mut rates = RateSet::default();
+        rates.insert(self.rate_hz());
+        for receiving in std::iter::once(&self.receiving).chain(&self.alternatives) {
+            rates.insert(receiving.kind.sample_rate_hz());
+        }
+        rates
     }
 
     /// Returns the rate of what we encode, in Hz.

@@ -49,6 +49,12 @@ impl RateBus {
         self.rate_hz
     }
 
+    /// Follows the mix to a rate, for listeners to come. It is for a bus that nobody takes from.
+    pub(crate) fn open(&mut self, mix_rate_hz: u32) {
+        self.set_mix_rate(mix_rate_hz);
+        self.silent = true;
+    }
+
     fn set_mix_rate(&mut self, mix_rate_hz: u32) {
         set_rates(&mut self.resampler, mix_rate_hz, self.rate_hz);
         set_rates(&mut self.before, mix_rate_hz, self.rate_hz);
@@ -111,11 +117,39 @@ pub(crate) fn set_rates(resampler: &mut Resampler, from_hz: u32, to_hz: u32) {
     }
 }
 
-/// Builds the tables that a mix of this rate needs, and those that lead to it from a lower one. Allocates at first use of a
-/// rate: not for a shard.
-pub(crate) fn prepare_rates(mix_rate_hz: u32) {
-    for rate_hz in LISTENER_RATES {
+/// Some of [`LISTENER_RATES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RateSet(u8);
+
+impl RateSet {
+    /// Adds a rate in Hz; one that no codec has is left out.
+    pub(crate) fn insert(&mut self, rate_hz: u32) {
+        if let Some(index) = LISTENER_RATES.iter().position(|&rate| rate == rate_hz) {
+            self.0 |= 1 << index;
+        }
+    }
+
+    pub(crate) fn union(self, other: RateSet) -> RateSet {
+        RateSet(self.0 | other.0)
+    }
+
+    fn iter(self) -> impl Iterator<Item = u32> {
+        LISTENER_RATES
+            .into_iter()
+            .enumerate()
+            .filter(move |(index, _)| self.0 >> index & 1 == 1)
+            .map(|(_, rate_hz)| rate_hz)
+    }
+}
+
+/// Builds the tables that legs of these rates need in a mix of this rate, and the one that leads to it from the rate of
+/// before. Takes milliseconds at the first use of a pair, and allocates: not for a shard.
+pub(crate) fn prepare_rates(mix_rate_hz: u32, legs: RateSet, before_hz: Option<u32>) {
+    for rate_hz in legs.iter() {
         ResamplerTable::get(rate_hz, mix_rate_hz);
         ResamplerTable::get(mix_rate_hz, rate_hz);
+    }
+    if let Some(before_hz) = before_hz {
+        ResamplerTable::get(before_hz, mix_rate_hz);
     }
 }

@@ -322,6 +322,9 @@ impl ConferenceAudio {
                 .iter()
                 .position(|bus| bus.rate_hz() == group.rate_hz())?;
             group.bus = bus;
+            if self.buses[bus].users == 0 {
+                self.buses[bus].open(self.mixer.format().rate_hz());
+            }
             self.buses[bus].users += 1;
         }
         group.members += 1;

@@ -24,7 +24,7 @@ use crate::leg::processing::Wishes;
 use crate::leg::session::{Session, SessionRules, fit_ptime};
 use crate::leg::{Leg, LegSeed};
 use crate::metrics::{DropReason, ShardMetrics};
-use crate::shard::bus::prepare_rates;
+use crate::shard::bus::{LISTENER_RATES, RateSet, prepare_rates};
 use crate::shard::command::{Command, Renegotiation, Returned};
 use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
 use crate::shard::group::EncodeGroup;
@@ -182,6 +182,16 @@ pub(super) fn renegotiate(leg: LegKey, media: &LegMedia) -> Command<usize> {
     }
 }
 
+/// Builds the tables for legs of every rate, and for a raise from every rate.
+fn prepare_all(mix_rate_hz: u32) {
+    let mut all = RateSet::default();
+    for rate_hz in LISTENER_RATES {
+        all.insert(rate_hz);
+        prepare_rates(mix_rate_hz, RateSet::default(), Some(rate_hz));
+    }
+    prepare_rates(mix_rate_hz, all, None);
+}
+
 fn group_for(coding: Coding, ptime_ms: u16) -> Option<Box<EncodeGroup>> {
     let ptime_ms = fit_ptime(coding.kind, ptime_ms);
     Some(Box::new(EncodeGroup::new(coding, ptime_ms, 48_000)))
@@ -300,7 +310,7 @@ impl World {
         energy_level: u16,
         capacity: usize,
     ) -> ConferenceKey {
-        prepare_rates(rate_hz);
+        prepare_all(rate_hz);
         let at = ConferenceKey {
             index: self.conferences,
             generation: 1,
@@ -328,7 +338,7 @@ impl World {
 
     /// Raises the rate of a conference with an interval of 20 ms.
     pub(super) fn raise(&self, at: ConferenceKey, rate_hz: u32, capacity: usize) {
-        prepare_rates(rate_hz);
+        prepare_all(rate_hz);
         let change = Box::new(RateChange::new(MixFormat::new(rate_hz, 20).unwrap(), capacity, 0));
         self.command(Command::RaiseRate { at, change });
     }

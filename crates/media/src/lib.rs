@@ -75,7 +75,7 @@
 //! # Overload
 //!
 //! [`MediaPlane::admission`] says `Overloaded` while turns start late (99th percentile over 5 s above 5 ms) or a shard
-//! works more than 70 % of the time. A shard that is late runs at most four ticks of a conference in one turn, then
+//! works more than 70 % of the time. A shard that is late runs at most ten ticks of a conference in one turn, then
 //! leaves ticks out and counts them; media time goes on, so receivers see a pause and not a slip.
 //!
 //! # Cost

@@ -34,8 +34,9 @@ use workbench::{Scratch, Workbench};
 /// The time between two turns when no conference is due before: how long a command waits at most.
 pub(crate) const QUANTUM_NS: u64 = 5_000_000;
 
-/// Ticks that a conference makes up for in one turn before it leaves out the rest.
-const MAX_CATCH_UP_TICKS: u32 = 4;
+/// Ticks that a conference makes up for in one turn before it leaves out the rest: with 20 ms as much as a receiver's jitter
+/// buffer usually waits for.
+const MAX_CATCH_UP_TICKS: u32 = 10;
 
 /// Quanta from one reading of a leg without conference to the next.
 const LOOSE_QUANTA: u32 = 4;

@@ -52,6 +52,7 @@ impl RateBus {
     /// Follows the mix to a rate, for listeners to come. It is for a bus that nobody takes from.
     pub(crate) fn open(&mut self, mix_rate_hz: u32) {
         self.set_mix_rate(mix_rate_hz);
+        self.resampler.reset();
         self.silent = true;
     }
 

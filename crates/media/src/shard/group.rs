@@ -18,6 +18,8 @@ struct Stream {
     payload: Box<[u8]>,
     payload_len: usize,
     encoded: bool,
+    /// This packet went on from the other shared signal.
+    from_other: bool,
     /// Milliseconds of packets encoded without a break.
     running_ms: u32,
 }
@@ -56,6 +58,7 @@ impl EncodeGroup {
             payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
             payload_len: 0,
             encoded: false,
+            from_other: false,
             running_ms: 0,
         };
         EncodeGroup {
@@ -101,6 +104,7 @@ impl EncodeGroup {
                 if !std::mem::take(&mut stream.encoded) {
                     stream.running_ms = 0;
                 }
+                stream.from_other = false;
             }
         }
     }
@@ -162,23 +166,30 @@ impl EncodeGroup {
         }
     }
 
-    /// Lets a signal that nobody was sent go on from what a listener was sent by his own encoder.
-    pub(crate) fn adopt(&mut self, signal: Shared, encoder: &Encoder) {
-        self.stream_mut(signal).encoder.copy_state_from(encoder);
+    /// Lets a signal that nobody is sent go on from what a listener was sent by his own encoder. Returns whether it does: not
+    /// once somebody is sent it.
+    pub(crate) fn adopt(&mut self, signal: Shared, encoder: &Encoder) -> bool {
+        let stream = self.stream_mut(signal);
+        let is_idle = !stream.encoded && stream.running_ms == 0;
+        is_idle && stream.encoder.copy_state_from(encoder)
     }
 
-    /// Lets a signal that nobody was sent go on from the other shared signal.
-    pub(crate) fn adopt_other(&mut self, signal: Shared) {
+    /// Lets a signal that nobody is sent go on from the other shared signal. Returns whether this packet does, by this call
+    /// or by one for another listener.
+    pub(crate) fn adopt_other(&mut self, signal: Shared) -> bool {
         let (stream, other) = match signal {
             Shared::Common => (&mut self.common, &self.silence),
             Shared::Silence => (&mut self.silence, &self.common),
         };
-        let from = if other.encoded {
-            &other.before
-        } else {
-            &other.encoder
-        };
-        stream.encoder.copy_state_from(from);
+        if !stream.encoded && stream.running_ms == 0 {
+            let from = if other.encoded {
+                &other.before
+            } else {
+                &other.encoder
+            };
+            stream.from_other = stream.encoder.copy_state_from(from);
+        }
+        stream.from_other
     }
 
     fn stream(&self, signal: Shared) -> &Stream {
@@ -235,5 +246,30 @@ mod tests {
         };
         assert_eq!([run(true, 0), run(true, 20), run(true, 40)], [0, 20, 40]);
         assert_eq!([run(false, 60), run(true, 80), run(true, 100)], [60, 0, 20]);
+    }
+
+    #[test]
+    fn a_signal_that_somebody_is_sent_is_not_taken_from_him() {
+        let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
+        let mut own = Coding::from(CodecKind::G722).encoder();
+        own.encode(&[3000; 320], &mut [0; 160]);
+        group.take_block(0, &[1000; 320]);
+        group.encode(Shared::Common);
+        // Two listeners go over from the common signal to silence in one packet: the second finds what the first began.
+        assert!(group.adopt_other(Shared::Silence));
+        group.encode(Shared::Silence);
+        let mut sent = group.stream(Shared::Silence).encoder.clone();
+        assert!(group.adopt_other(Shared::Silence));
+        assert!(
+            !group.adopt(Shared::Silence, &own),
+            "and a third with an encoder of his own does not"
+        );
+        assert!(group.stream(Shared::Silence).encoder.agrees_with(&sent));
+        group.take_block(20, &[1000; 320]);
+        assert!(!group.adopt_other(Shared::Silence), "it runs by itself now");
+        group.encode(Shared::Silence);
+        let mut expected = [0; 160];
+        sent.encode(&[0; 320], &mut expected);
+        assert_eq!(group.payload(Shared::Silence), expected);
     }
 }

@@ -110,18 +110,11 @@ impl ConferenceAudio {
             let joins = match output.following {
                 Following::Nobody => true,
                 Following::Group(followed) if followed == signal => true,
-                Following::Group(_) if running_ms == 0 => {
-                    group.adopt_other(signal);
-                    true
-                }
-                Following::Group(_) => false,
-                Following::Own { .. } if running_ms == 0 => {
-                    group.adopt(signal, &session.encoder);
-                    true
-                }
+                Following::Group(_) => group.adopt_other(signal),
                 following => {
-                    following.may_join(signal, running_ms, confab_dsp::score(group.pcm(signal)))
-                        && session.encoder.agrees_with(group.encoder_before(signal))
+                    group.adopt(signal, &session.encoder)
+                        || following.may_join(signal, running_ms, confab_dsp::score(group.pcm(signal)))
+                            && session.encoder.agrees_with(group.encoder_before(signal))
                 }
             };
             if joins {

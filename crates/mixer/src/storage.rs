@@ -110,6 +110,15 @@ impl MixerStorage {
         }
     }
 
+    /// Returns whether this has room for all that there is room for in `other`, of the same format.
+    pub fn outgrows(&self, other: &MixerStorage) -> bool {
+        let (room, others) = (self.room(), other.room());
+        self.format == other.format
+            && room.participants >= others.participants
+            && room.relations >= others.relations
+            && room.sources >= others.sources
+    }
+
     /// Returns whether everything that `other` keeps fits in here.
     pub(crate) fn holds(&self, other: &MixerStorage) -> bool {
         self.slots.len() >= other.slots.len()

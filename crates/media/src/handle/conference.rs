@@ -62,6 +62,8 @@ pub(super) struct ConferenceControl {
 struct ConferenceState {
     /// What it mixes in since its first leg joined.
     format: Option<MixFormat>,
+    /// What it mixed in before its rate was last raised.
+    format_before: Option<MixFormat>,
     /// Legs that it has room for.
     capacity: usize,
     /// Pairs of which one does not hear the other, counted as if none of them had left.
@@ -71,6 +73,14 @@ struct ConferenceState {
     /// Rates of all legs that were ever in it.
     rates: RateSet,
     media: ConferenceMedia,
+}
+
+impl ConferenceState {
+    /// Makes storage for the shard, which may not have raised the rate yet.
+    fn storage(&self, format: MixFormat, capacity: usize, relations: usize) -> Box<ConferenceStorage> {
+        let storage = ConferenceStorage::new(format, self.format_before, capacity, relations);
+        Box::new(storage)
+    }
 }
 
 impl ConferenceControl {
@@ -96,7 +106,7 @@ impl ConferenceControl {
             if legs > capacity {
                 return Err(ControlError::Full);
             }
-            let storage = Box::new(ConferenceStorage::new(format, capacity, state.relation_room));
+            let storage = state.storage(format, capacity, state.relation_room);
             self.shard()
                 .command(Command::Grow { at: self.at, storage })
                 .await?;
@@ -111,7 +121,7 @@ impl ConferenceControl {
             return Ok(());
         };
         let relations = state.relations * 2;
-        let storage = Box::new(ConferenceStorage::new(format, state.capacity, relations));
+        let storage = state.storage(format, state.capacity, relations);
         let command = Command::Grow { at: self.at, storage };
         self.shard().command(command).await?;
         state.relation_room = relations;
@@ -148,7 +158,7 @@ impl ConferenceControl {
             }
         };
         self.shard().command(command).await?;
-        state.format = Some(format);
+        state.format_before = state.format.replace(format);
         Ok(format)
     }
 }
@@ -180,6 +190,7 @@ impl ConferenceMediaHandle {
             closed: AtomicBool::new(false),
             state: Mutex::new(ConferenceState {
                 format: None,
+                format_before: None,
                 capacity: INITIAL_LEGS,
                 relations: 0,
                 relation_room: Room::for_participants(INITIAL_LEGS).relations,

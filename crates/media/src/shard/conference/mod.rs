@@ -36,6 +36,8 @@ struct Member {
 /// Room for the legs of a conference, made outside the shard.
 pub(crate) struct ConferenceStorage {
     mixer: MixerStorage,
+    /// The same in the format before the last raise, which may have no tick yet.
+    mixer_before: Option<MixerStorage>,
     members: Vec<Member>,
     /// Empty, with room for a group per leg.
     #[expect(
@@ -46,8 +48,14 @@ pub(crate) struct ConferenceStorage {
 }
 
 impl ConferenceStorage {
-    /// Makes room for `capacity` legs, of which `relations` ordered pairs do not hear each other.
-    pub(crate) fn new(format: MixFormat, capacity: usize, relations: usize) -> Self {
+    /// Makes room for `capacity` legs, of which `relations` ordered pairs do not hear each other. `before` is the format
+    /// before the last raise.
+    pub(crate) fn new(
+        format: MixFormat,
+        before: Option<MixFormat>,
+        capacity: usize,
+        relations: usize,
+    ) -> Self {
         let usual = Room::for_participants(capacity);
         let room = Room {
             relations: usual.relations.max(relations),
@@ -55,6 +63,7 @@ impl ConferenceStorage {
         };
         ConferenceStorage {
             mixer: MixerStorage::with_room(format, room),
+            mixer_before: before.map(|before| MixerStorage::with_room(before, room)),
             members: Vec::with_capacity(capacity),
             groups: Vec::with_capacity(capacity),
         }
@@ -151,11 +160,20 @@ impl ConferenceAudio {
             return storage;
         }
         let ConferenceStorage {
-            mixer,
-            members,
-            groups,
+            mut mixer,
+            mut mixer_before,
+            mut members,
+            mut groups,
         } = *storage;
-        let (mut members, mut groups) = (members, groups);
+        let raises = match &mut self.rate_change {
+            Some(change) => change.grow(&mut mixer),
+            None => false,
+        };
+        if !raises {
+            mixer = self.mixer.adopt_storage(mixer);
+        } else if let Some(before) = mixer_before.take() {
+            mixer_before = Some(self.mixer.adopt_storage(before));
+        }
         members.clear();
         members.extend_from_slice(&self.members);
         groups.clear();
@@ -163,7 +181,8 @@ impl ConferenceAudio {
         let members = std::mem::replace(&mut self.members, members);
         let groups = std::mem::replace(&mut self.groups, groups);
         *storage = ConferenceStorage {
-            mixer: self.mixer.adopt_storage(mixer),
+            mixer,
+            mixer_before,
             members,
             groups,
         };

@@ -46,6 +46,18 @@ impl RateChange {
             done: false,
         }
     }
+
+    /// Makes room for more in a raise that has no tick yet. Returns whether it is to come; what is in `mixer` afterwards is
+    /// to be freed elsewhere.
+    pub(super) fn grow(&mut self, mixer: &mut MixerStorage) -> bool {
+        if self.done {
+            return false;
+        }
+        if let Some(smaller) = self.mixer.as_mut().filter(|smaller| mixer.outgrows(smaller)) {
+            std::mem::swap(smaller, mixer);
+        }
+        true
+    }
 }
 
 impl ConferenceAudio {

@@ -302,6 +302,39 @@ fn a_leg_beyond_the_room_of_its_conference_waits_for_growth() {
 }
 
 #[test]
+fn a_conference_grows_whether_its_rate_was_raised_already_or_is_to_be() {
+    for turns_between in [0, 1, 8] {
+        let mut world = World::new();
+        let mut phones = world.legs(4);
+        let conference = world.conference(20, 0, 2);
+        world.join(&phones[0], conference);
+        world.turns(8);
+        world.forget();
+        world.raise(conference, 16_000, 2);
+        world.turns(turns_between);
+        let storage = World::raised_storage(16_000, 4);
+        world.command(Command::Grow {
+            at: conference,
+            storage,
+        });
+        phones[1..].iter().for_each(|phone| world.join(phone, conference));
+        for _ in 0..8 {
+            world.speak(&mut phones[0], &steady(4000));
+            world.turns(4);
+        }
+        for phone in &phones[1..] {
+            let audio = world.audio(phone);
+            let is_loud = |sample: &i16| *sample > 3000;
+            let loud = audio
+                .iter()
+                .filter(|packet| packet.samples.iter().any(is_loud))
+                .count();
+            assert!(loud >= 4, "{turns_between} turns between: {loud} packets heard");
+        }
+    }
+}
+
+#[test]
 fn an_idle_shard_says_so() {
     let mut world = World::new();
     assert!(world.shard.is_idle());

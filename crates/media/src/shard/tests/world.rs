@@ -329,11 +329,15 @@ impl World {
     }
 
     pub(super) fn storage(capacity: usize) -> Box<ConferenceStorage> {
-        Box::new(ConferenceStorage::new(
-            MixFormat::new(8000, 20).unwrap(),
-            capacity,
-            0,
-        ))
+        let format = MixFormat::new(8000, 20).unwrap();
+        Box::new(ConferenceStorage::new(format, None, capacity, 0))
+    }
+
+    /// Storage after a raise from 8000 Hz.
+    pub(super) fn raised_storage(rate_hz: u32, capacity: usize) -> Box<ConferenceStorage> {
+        let format = |rate_hz| MixFormat::new(rate_hz, 20).unwrap();
+        let storage = ConferenceStorage::new(format(rate_hz), Some(format(8000)), capacity, 0);
+        Box::new(storage)
     }
 
     /// Raises the rate of a conference with an interval of 20 ms.

@@ -1,7 +1,8 @@
 //! Call detail records: one JSON line per leg, appended to `cdr.jsonl` in the data directory at the leg's end.
 //!
 //! Owns the file and its writer task. A record is never dropped: when the disk is slow the ending call waits for a
-//! place in the queue (256 records). When the disk refuses, the record goes to the log instead, at ERROR.
+//! place in the queue (256 records). When the disk refuses, or the call cannot wait because its task is cut off, the record
+//! goes to the log instead, at ERROR.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use tokio::{
     fs::{File, OpenOptions},
     io::AsyncWriteExt as _,
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     task::JoinHandle,
 };
 
@@ -95,16 +96,51 @@ impl Cdr {
         Ok((Self(sender), tokio::spawn(write(path, file, jobs))))
     }
 
-    /// Queues one record.
-    pub(crate) async fn write(&self, record: Record) {
-        // The writer lives as long as any sender, so this cannot fail while `self` exists.
-        let _ = self.0.send(Job::Write(Box::new(record))).await;
+    /// Waits for room for one record.
+    pub(crate) async fn place(&self) -> RecordPlace<'_> {
+        // The writer lives as long as any sender, so there is a place while `self` exists.
+        RecordPlace(self.0.reserve().await.ok())
+    }
+
+    /// Queues one record without waiting for room; when there is none, it goes to the log.
+    pub(crate) fn write_now(&self, record: Record) {
+        if let Err(error) = self.0.try_send(Job::Write(Box::new(record))) {
+            let reason = error.to_string();
+            let (TrySendError::Full(job) | TrySendError::Closed(job)) = error;
+            if let Job::Write(record) = job {
+                log_instead(&line(&record), &reason);
+            }
+        }
     }
 
     /// Opens the file again by its name, for log rotation.
     pub(crate) async fn reopen(&self) {
         let _ = self.0.send(Job::Reopen).await;
     }
+}
+
+/// Room in the queue for one record.
+pub(crate) struct RecordPlace<'a>(Option<mpsc::Permit<'a, Job>>);
+
+impl RecordPlace<'_> {
+    /// Queues the record.
+    pub(crate) fn write(self, record: Record) {
+        if let Some(permit) = self.0 {
+            permit.send(Job::Write(Box::new(record)));
+        }
+    }
+}
+
+/// Returns a record as a line of the file.
+fn line(record: &Record) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).expect("a record has no map with odd keys");
+    line.push(b'\n');
+    line
+}
+
+fn log_instead(line: &[u8], reason: &str) {
+    let record = String::from_utf8_lossy(line);
+    tracing::error!(reason, record = record.trim_end(), "CDR not written");
 }
 
 async fn open(path: &Path) -> anyhow::Result<File> {
@@ -125,15 +161,13 @@ async fn write(path: PathBuf, mut file: File, mut jobs: mpsc::Receiver<Job>) {
                 Err(error) => tracing::error!(%error, "CDR file not reopened, going on with the old one"),
             },
             Job::Write(record) => {
-                let mut line = serde_json::to_vec(&record).expect("a record has no map with odd keys");
-                line.push(b'\n');
+                let line = line(&record);
                 let written = async {
                     file.write_all(&line).await?;
                     file.flush().await
                 };
                 if let Err(error) = written.await {
-                    let record = String::from_utf8_lossy(&line);
-                    tracing::error!(%error, record = record.trim_end(), "CDR not written");
+                    log_instead(&line, &error.to_string());
                 }
             }
         }
@@ -170,10 +204,10 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("cdr.jsonl");
         let (cdr, writer) = Cdr::open(&directory).await.unwrap();
-        cdr.write(record("a")).await;
-        cdr.write(record("b")).await;
+        cdr.place().await.write(record("a"));
+        cdr.place().await.write(record("b"));
         cdr.reopen().await;
-        cdr.write(record("c")).await;
+        cdr.place().await.write(record("c"));
         drop(cdr);
         writer.await.unwrap();
         let text = std::fs::read_to_string(&path).unwrap();

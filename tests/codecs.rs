@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use confab_testkit::agent::{AudioOffer, Invite, Joining, Participant, Phone, RemoteAudio};
 use confab_testkit::codec::Codec;
+use confab_testkit::in_time::in_time;
 use confab_testkit::meter;
 use confab_testkit::peers::{Baresip, BaresipConfig};
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source};
@@ -37,11 +38,6 @@ const ROOM: [(Codec, u32); 12] = [
 const WIDE_HZ: f64 = 6000.0;
 const FOLDED_HZ: f64 = 2000.0;
 
-/// A virtual machine may stop both of its cores at once; what was then sent or mixed late says nothing of levels.
-const ATTEMPTS: usize = 20;
-/// Lateness of the senders, µs, that every playout margin covers.
-const LATENESS_US: u64 = 3_000;
-
 fn builder() -> ServerBuilder {
     ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
 }
@@ -74,36 +70,8 @@ impl Studio {
         self.join(Joining::with(codec).sends(Source::tone(codec, tone_hz, LEVEL_DBFS)))
     }
 
-    /// Repeats a measurement that found something wrong while the machine itself was late; says what was wrong when it was not.
-    fn in_time<R>(&self, mut measure: impl FnMut() -> Result<R, Vec<String>>) -> R {
-        let mut found_in_time = 0;
-        for attempt in 1..=ATTEMPTS {
-            let engine_before = self.engine.lateness();
-            let before = self.server.metrics().expect("metrics");
-            let wrong = match measure() {
-                Ok(result) => return result,
-                Err(wrong) => wrong,
-            };
-            let late_us = self.engine.lateness().since(&engine_before).quantile_us(1.0);
-            let after = self.server.metrics().expect("metrics");
-            let counted =
-                |name: &str| after.sum(name).unwrap_or_default() - before.sum(name).unwrap_or_default();
-            let late_ticks = counted("confab_ticks_late_total") + counted("confab_ticks_skipped_total");
-            println!(
-                "attempt {attempt}: {} findings, senders up to {late_us} µs late, {late_ticks} ticks late",
-                wrong.len()
-            );
-            if late_us <= LATENESS_US && late_ticks == 0.0 {
-                found_in_time += 1;
-            }
-            assert!(
-                found_in_time < 2,
-                "{} findings on a machine in time:\n{}",
-                wrong.len(),
-                wrong.join("\n")
-            );
-        }
-        panic!("in {ATTEMPTS} attempts this machine never kept its schedule");
+    fn in_time<R>(&self, measure: impl FnMut() -> Result<R, Vec<String>>) -> R {
+        in_time(&self.server, &self.engine, measure)
     }
 }
 

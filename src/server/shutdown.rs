@@ -13,6 +13,8 @@ use crate::{config::Config, telemetry::LogLevel};
 
 /// The whole end takes no longer than this; who has not finished by then is cut off.
 const END_TIME: Duration = Duration::from_millis(4500);
+/// Kept of it for what is to be written after the calls.
+const LAST_WRITES: Duration = Duration::from_millis(500);
 /// Given to BYEs to be answered, so that a lost one is sent again.
 const BYE_TIME: Duration = Duration::from_secs(2);
 
@@ -112,7 +114,7 @@ impl Server {
         let byes = deadline.min(Instant::now() + BYE_TIME);
         let _ = timeout_at(byes, self.all_calls_over()).await;
         let _ = self.stop.send(true);
-        self.calls.stop().await;
+        self.calls.stop(deadline - LAST_WRITES).await;
         self.signalling.stop().await;
         for task in self.tasks {
             task.abort();

@@ -16,8 +16,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use confab_sip::{Endpoint, EndpointConfig};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
 };
 
 pub(crate) use self::{
@@ -142,25 +143,25 @@ impl Signalling {
     /// Starts a task for each incoming call from now on.
     pub(crate) fn serve(&mut self, server: Arc<CallServer>) -> Option<Calls> {
         let mut incoming = self.incoming.take()?;
-        let mut stopping = self.stop.subscribe();
+        let (stop, mut stopping) = oneshot::channel();
         let task = tokio::spawn(async move {
             let mut calls = JoinSet::new();
-            loop {
+            let mut is_stopping = false;
+            while !(is_stopping && calls.is_empty()) {
                 tokio::select! {
-                    call = incoming.recv() => match call {
-                        Some(call) => { calls.spawn(call::serve(Arc::clone(&server), call)); }
-                        None => break,
-                    },
+                    Some(call) = incoming.recv(), if !is_stopping => {
+                        calls.spawn(call::serve(Arc::clone(&server), call));
+                    }
                     Some(ended) = calls.join_next(), if !calls.is_empty() => {
                         if let Err(error) = ended {
                             tracing::error!(%error, "a call's task failed");
                         }
                     }
-                    _ = stopping.wait_for(|stop| *stop) => break,
+                    _ = &mut stopping, if !is_stopping => is_stopping = true,
                 }
             }
         });
-        Some(Calls(task))
+        Some(Calls { stop, task })
     }
 
     /// Stops the transports and the endpoint. Messages handed out before are on the wire.
@@ -174,12 +175,19 @@ impl Signalling {
 }
 
 /// The task that starts call tasks.
-pub(crate) struct Calls(JoinHandle<()>);
+pub(crate) struct Calls {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
 
 impl Calls {
-    /// Ends it; calls still running are dropped.
-    pub(crate) async fn stop(self) {
-        self.0.abort();
-        let _ = self.0.await;
+    /// Starts no more and waits for those that hang up and write their records; calls that run beyond `deadline` are dropped.
+    pub(crate) async fn stop(self, deadline: Instant) {
+        let Self { stop, mut task } = self;
+        let _ = stop.send(());
+        if timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
+            let _ = task.await;
+        }
     }
 }

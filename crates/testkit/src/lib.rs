@@ -7,6 +7,7 @@
 //!   was sent, sample by sample. [`codec`] turns payloads into samples; its G.711 ([`g711`]) is of
 //!   its own making.
 //!
+//! - **Bearing a machine that stalls**: [`in_time::in_time`] repeats a measurement that a stall spoiled.
 //! - **Calling**: [`agent::Phone`] and [`rtp::RtpEngine`] are phones on real sockets, from one to a thousand in a process;
 //!   [`server::ServerBuilder`] starts the real binary beside them, [`peers`] other people's phones. [`wav`] reads what those recorded.
 //!
@@ -42,6 +43,7 @@ pub mod agent;
 pub mod clock;
 pub mod codec;
 pub mod g711;
+pub mod in_time;
 pub mod meter;
 pub mod netem;
 pub mod peers;

@@ -9,7 +9,7 @@ mod refusal_log;
 mod set_up;
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -154,6 +154,8 @@ enum Seated {
 /// What the record needs to know, gathered along the way.
 struct Trail {
     call: CallKey,
+    outline: Outline,
+    remote: SocketAddr,
     started: Instant,
     started_at: String,
     answered: Option<Instant>,
@@ -175,14 +177,15 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         mut events,
     } = incoming;
     let mut watch = Watch {
-        endpoint: &server.endpoint,
-        call: Some(call),
+        server: &server,
+        in_order: false,
+        trail: Trail::new(call, &request, flow),
     };
-    let mut trail = Trail::new(call);
-    tracing::debug!(?flow.remote, headers = ?Outline(&request), "call began");
-    match set_up::run(&server, call, &request, flow, &mut events, &mut trail).await {
+    let trail = &mut watch.trail;
+    tracing::debug!(?flow.remote, headers = ?trail.outline, "call began");
+    match set_up::run(&server, call, &request, flow, &mut events, trail).await {
         Ok(established) => {
-            established::run(&server, call, established, &mut events, &mut trail).await;
+            established::run(&server, call, established, &mut events, trail).await;
         }
         Err(set_up::Failure::Refused(refused)) => {
             let status = refused.status.code();
@@ -201,9 +204,10 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
             cause.clone_into(&mut trail.end_cause);
         }
     }
-    watch.call = None;
     server.endpoint.send(Command::Forget(call)).await;
-    server.cdr.write(trail.into_record(&request, flow)).await;
+    let place = server.cdr.place().await;
+    place.write(trail.record());
+    watch.in_order = true;
 }
 
 /// Writes the line of a refused call, or counts it when there are too many.
@@ -224,59 +228,69 @@ fn log_refusal(server: &Arc<CallServer>, refused: &Refused) {
     }
 }
 
-/// What tells a call from others: caller, number and Call-ID. Never above DEBUG.
-struct Outline<'a>(&'a Request);
-
-impl std::fmt::Debug for Outline<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (from, to, call_id) = outline(self.0);
-        f.debug_struct("Outline")
-            .field("from", &from)
-            .field("to", &to)
-            .field("call_id", &call_id)
-            .finish()
-    }
+/// What tells a call from others. Never above DEBUG in the log.
+#[derive(Debug)]
+struct Outline {
+    /// User part of From, empty where there is none; so with the others.
+    from: String,
+    /// User part of the request URI.
+    to: String,
+    call_id: String,
 }
 
-/// User part of From, user part of the request URI, Call-ID; empty where there is none.
-fn outline(request: &Request) -> (String, String, String) {
-    let headers = &request.headers;
-    let from = headers.from().ok().flatten();
-    let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
-    let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
-    let call_id = headers.call_id().ok().flatten();
-    (
-        from_user
-            .map(|user| user.to_str_lossy().into_owned())
-            .unwrap_or_default(),
-        to_user
-            .map(|user| user.to_str_lossy().into_owned())
-            .unwrap_or_default(),
-        call_id
-            .map(|id| id.to_str_lossy().into_owned())
-            .unwrap_or_default(),
-    )
-}
-
-/// Ends the call with the peer when its task breaks down, or is dropped, before its end.
-struct Watch<'a> {
-    endpoint: &'a EndpointHandle,
-    /// `None` once the end is in order.
-    call: Option<CallKey>,
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if let Some(call) = self.call {
-            self.endpoint.abandon(call);
+impl Outline {
+    fn of(request: &Request) -> Self {
+        let headers = &request.headers;
+        let from = headers.from().ok().flatten();
+        let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
+        let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
+        let call_id = headers.call_id().ok().flatten();
+        Self {
+            from: from_user
+                .map(|user| user.to_str_lossy().into_owned())
+                .unwrap_or_default(),
+            to: to_user
+                .map(|user| user.to_str_lossy().into_owned())
+                .unwrap_or_default(),
+            call_id: call_id
+                .map(|id| id.to_str_lossy().into_owned())
+                .unwrap_or_default(),
         }
     }
 }
 
+/// Ends the call with the peer, and writes its record, when its task breaks down, or is dropped, before its end.
+struct Watch<'a> {
+    server: &'a CallServer,
+    trail: Trail,
+    /// The end is in order.
+    in_order: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.in_order {
+            return;
+        }
+        self.server.endpoint.abandon(self.trail.call);
+        if self.trail.end_cause.is_empty() {
+            let cause = if std::thread::panicking() {
+                "failure"
+            } else {
+                "server_shutdown"
+            };
+            cause.clone_into(&mut self.trail.end_cause);
+        }
+        self.server.cdr.write_now(self.trail.record());
+    }
+}
+
 impl Trail {
-    fn new(call: CallKey) -> Self {
+    fn new(call: CallKey, request: &Request, flow: Flow) -> Self {
         Self {
             call,
+            outline: Outline::of(request),
+            remote: flow.remote,
             started: Instant::now(),
             started_at: wall_clock::rfc3339(std::time::SystemTime::now()),
             answered: None,
@@ -289,25 +303,24 @@ impl Trail {
         }
     }
 
-    fn into_record(self, request: &Request, flow: Flow) -> cdr::Record {
-        let (from, to, call_id) = outline(request);
+    fn record(&self) -> cdr::Record {
         cdr::Record {
             call: self.call.to_string(),
-            call_id,
+            call_id: self.outline.call_id.clone(),
             direction: "inbound",
             account_id: self.destination.as_ref().map(|to| to.account.to_string()),
             conference_id: self.destination.as_ref().map(|to| to.conference.to_string()),
             participant_id: self.participant_id,
-            from,
-            to,
-            remote: flow.remote.to_string(),
-            started: self.started_at,
+            from: self.outline.from.clone(),
+            to: self.outline.to.clone(),
+            remote: self.remote.to_string(),
+            started: self.started_at.clone(),
             answered_after_ms: self.answered.map(|answered| millis(answered - self.started)),
             duration_ms: millis(self.started.elapsed()),
             status: self.status,
-            end_cause: self.end_cause,
-            media: self.media.map(|stats| cdr::Media {
-                codec: self.codec.unwrap_or_default(),
+            end_cause: self.end_cause.clone(),
+            media: self.media.as_ref().map(|stats| cdr::Media {
+                codec: self.codec.clone().unwrap_or_default(),
                 packets_received: stats.packets_received,
                 packets_sent: stats.packets_sent,
                 packets_lost: u64::try_from(stats.packets_lost).unwrap_or(0),

@@ -69,6 +69,12 @@ pub enum ControlError {
     /// The shard of the conference holds as many legs or conferences as it was sized for.
     #[error("the media shard is full")]
     Full,
+    /// The leg is not in this conference.
+    #[error("the leg is not in this conference")]
+    NotInConference,
+    /// As many plays wait as may ([`PLAY_QUEUE`](crate::PLAY_QUEUE)).
+    #[error("too many plays wait already")]
+    PlayQueueFull,
     /// The media plane is stopping.
     #[error("the media plane has stopped")]
     Stopped,

@@ -1,8 +1,13 @@
 //! Owns the way in: commands, controls, replies and refusals. Never changes state itself.
 
+use std::fmt;
+
 use thiserror::Error;
 
-use crate::{Caller, Entry, ParticipantId, ParticipantState, Relationship, Role, Settings, Snapshot, Volume};
+use crate::{
+    Audience, Caller, Entry, MediaName, ParticipantId, ParticipantState, PlayNumber, Relationship, Role,
+    Settings, Snapshot, StopPlay, Volume,
+};
 
 /// Everything a conference can be asked or told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,16 @@ pub enum Command {
         /// The loudest sustained talker, by the mixer's judgement.
         holder: Option<ParticipantId>,
     },
+    /// Reports that a play can be heard from now on.
+    PlayStarted {
+        /// Which play, as [`Effect::Play`](crate::Effect::Play) named it.
+        play: PlayNumber,
+    },
+    /// Reports that a play is over: played to its end, stopped, or never begun because it could not be had.
+    PlayEnded {
+        /// Which play.
+        play: PlayNumber,
+    },
     /// Replaces the settings: joiners from here on and the participant limit follow them, the running mix does not.
     Update(Settings),
     /// Asks for a reading of the state. Answered by [`Reply::Snapshot`].
@@ -66,7 +81,7 @@ pub enum Command {
 }
 
 /// What an operator can do to a running conference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Control {
     /// Takes the participant's audio out of the mix. Repeating it repeats the event.
     Mute(ParticipantId),
@@ -101,6 +116,22 @@ pub enum Control {
         /// What it says from here on.
         relationship: Relationship,
     },
+    /// Plays something to somebody, behind what plays to him already.
+    Play {
+        /// What.
+        media: MediaName,
+        /// To whom.
+        audience: Audience,
+    },
+    /// Stops what plays to somebody. Nothing to stop is no error.
+    StopPlay {
+        /// Whose plays. What everybody hears goes on when one participant's are stopped, and the other way round.
+        audience: Audience,
+        /// Which of them.
+        which: StopPlay,
+    },
+    /// Sends keys to the participant's phone, as if he had another phone on the line that pressed them.
+    SendDigits(ParticipantId, Digits),
     /// Mutes every member who is not muted; moderators are left alone.
     MuteAll,
     /// Unmutes every muted member; moderators are left alone.
@@ -115,6 +146,37 @@ pub enum Control {
     Lock,
     /// Admits callers again. Repeating it repeats the event.
     Unlock,
+}
+
+/// Keys to be sent: `0`–`9`, `*`, `#`, `A`–`D`, with pauses of half a second (`w`) and of a second (`W`) among them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Digits(Box<str>);
+
+impl Digits {
+    /// The most keys and pauses that can be sent at a time.
+    pub const MAX: usize = 32;
+
+    /// Reads 1 to [`Digits::MAX`] keys and pauses, `None` if the text is something else. Letters may be lower-case.
+    pub fn parse(text: &str) -> Option<Digits> {
+        let known = |c: char| c.is_ascii_digit() || "*#ABCDabcdwW".contains(c);
+        if !(1..=Self::MAX).contains(&text.len()) || !text.chars().all(known) {
+            return None;
+        }
+        let key = |c: char| if c == 'w' { c } else { c.to_ascii_uppercase() };
+        Some(Digits(text.chars().map(key).collect()))
+    }
+
+    /// Returns keys and pauses, one character each.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Digits {
+    /// Without the keys: they may be a PIN.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
 }
 
 /// Why a participant is no longer there.
@@ -183,6 +245,15 @@ pub enum Refusal {
     /// A participant was to be related to himself.
     #[error("participant {0} cannot be related to himself")]
     RelatedToSelf(ParticipantId),
+    /// As many plays wait for this audience as may.
+    #[error("too many plays are waiting")]
+    TooManyPlays,
+    /// The participant's phone takes no keys: it has agreed to no telephone-events.
+    #[error("participant {0} takes no digits: his phone has agreed to no telephone-events")]
+    NoTelephoneEvents(ParticipantId),
+    /// Keys sent before are still waiting.
+    #[error("too many digits are waiting for participant {0}")]
+    TooManyDigits(ParticipantId),
     /// The server is going down and starts nothing new.
     #[error("the server is shutting down")]
     ShuttingDown,

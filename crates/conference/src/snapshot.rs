@@ -135,7 +135,7 @@ impl Snapshot {
         }
         self.sequence = event.sequence;
         match event.kind {
-            EventKind::ConferenceCreate => {}
+            EventKind::ConferenceCreate | EventKind::PlayFile | EventKind::PlayFileDone => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,
@@ -163,7 +163,9 @@ impl Snapshot {
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
-            | EventKind::DenoiseMember => {
+            | EventKind::DenoiseMember
+            | EventKind::PlayFileMember
+            | EventKind::PlayFileMemberDone => {
                 if let Some(state) = &event.participant {
                     self.put(state.clone());
                 }

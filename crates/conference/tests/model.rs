@@ -28,6 +28,12 @@ enum Step {
         improved: bool,
     },
     Floor(Option<usize>),
+    /// To everybody, or to one.
+    Play(Option<usize>),
+    StopPlay(Option<usize>, bool),
+    /// What became of a play, by its index among all of this instance.
+    Started(usize),
+    Ended(usize),
     End,
 }
 
@@ -58,6 +64,10 @@ fn step() -> impl Strategy<Value = Step> {
             |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }
         ),
         4 => proptest::option::of(0..12usize).prop_map(Step::Floor),
+        6 => proptest::option::of(0..12usize).prop_map(Step::Play),
+        2 => (proptest::option::of(0..12usize), any::<bool>()).prop_map(|(who, all)| Step::StopPlay(who, all)),
+        6 => (0..20usize).prop_map(Step::Started),
+        4 => (0..20usize).prop_map(Step::Ended),
         1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
     ]
 }
@@ -122,6 +132,44 @@ fn setting(which: u8, id: ParticipantId, value: u8) -> Control {
     }
 }
 
+/// What the model knows of a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Played {
+    audience: Audience,
+    sound: Sound,
+    life: Life,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sound {
+    Asked,
+    Entry,
+    Exit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Waits,
+    Sounds,
+    Over,
+}
+
+impl Played {
+    fn of(audience: Audience, sound: Sound) -> Played {
+        let life = Life::Waits;
+        Played {
+            audience,
+            sound,
+            life,
+        }
+    }
+
+    /// Told and not over.
+    fn is_shown(&self) -> bool {
+        self.sound == Sound::Asked && self.life == Life::Sounds
+    }
+}
+
 /// The reference: a plain account of the rules, without events and effects.
 #[derive(Debug)]
 struct Model {
@@ -129,6 +177,8 @@ struct Model {
     held: BTreeMap<ParticipantId, (bool, Entry)>,
     present: BTreeMap<ParticipantId, Flags>,
     records: BTreeMap<(ParticipantId, ParticipantId), Relationship>,
+    /// What was asked to be played, in order; the last are the newest.
+    plays: Vec<Played>,
     locked: bool,
     started: bool,
     ended: bool,
@@ -195,6 +245,9 @@ impl Model {
             },
         );
         self.started = true;
+        if !ghost && self.counted() > 1 {
+            self.tone(Sound::Entry);
+        }
         Ok(())
     }
 
@@ -215,11 +268,73 @@ impl Model {
             Refusal::UnknownParticipant(id)
         };
         self.ended |= self.held.is_empty() && self.present.is_empty() && known;
+        if self.ended {
+            self.end_plays(|_| true);
+        }
         if known { Ok(()) } else { Err(refused) }
     }
 
+    fn counted(&self) -> usize {
+        self.present.values().filter(|flags| !flags.ghost).count()
+    }
+
+    fn tone(&mut self, sound: Sound) {
+        let wanted = match sound {
+            Sound::Entry => self.settings.entry_tone.is_some(),
+            _ => self.settings.exit_tone.is_some(),
+        };
+        let waits = |play: &Played| play.sound == sound && play.life == Life::Waits;
+        if wanted && !self.plays.iter().any(waits) {
+            self.plays.push(Played::of(Audience::Everybody, sound));
+        }
+    }
+
+    fn audience(&self, audience: Audience) -> Result<(), Refusal> {
+        match audience {
+            _ if self.ended => Err(Refusal::Ended),
+            _ if !self.started => Err(Refusal::NotRunning),
+            Audience::One(id) if !self.present.contains_key(&id) => Err(Refusal::UnknownParticipant(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn play(&mut self, audience: Audience) -> Result<(), Refusal> {
+        self.audience(audience)?;
+        let mine = |play: &&Played| {
+            play.audience == audience && play.sound == Sound::Asked && play.life != Life::Over
+        };
+        if self.plays.iter().filter(mine).count() == 12 {
+            return Err(Refusal::TooManyPlays);
+        }
+        self.plays.push(Played::of(audience, Sound::Asked));
+        Ok(())
+    }
+
+    fn became(&mut self, play: usize, life: Life) -> Result<(), Refusal> {
+        if self.ended {
+            return Err(Refusal::Ended);
+        }
+        if let Some(play) = self.plays.get_mut(play)
+            && play.life != Life::Over
+        {
+            play.life = life;
+        }
+        Ok(())
+    }
+
+    fn end_plays(&mut self, of: impl Fn(Audience) -> bool) {
+        for play in self.plays.iter_mut().filter(|play| of(play.audience)) {
+            play.life = Life::Over;
+        }
+    }
+
     fn leave(&mut self, id: ParticipantId) -> Result<(), Refusal> {
-        let known = self.present.remove(&id).is_some();
+        let gone = self.present.remove(&id);
+        let known = gone.is_some();
+        self.end_plays(|audience| audience == Audience::One(id));
+        if gone.is_some_and(|gone| !gone.ghost) && self.counted() > 0 {
+            self.tone(Sound::Exit);
+        }
         self.records.retain(|&(one, other), _| one != id && other != id);
         self.gone(known, id)
     }
@@ -270,10 +385,17 @@ impl Model {
             Control::UnmuteAll => self.members(|flags| flags.muted = false),
             Control::DeafAll => self.members(|flags| flags.deaf = true),
             Control::UndeafAll => self.members(|flags| flags.deaf = false),
+            Control::Play { audience, .. } => self.play(audience),
+            Control::StopPlay { audience, .. } => self.audience(audience),
+            Control::SendDigits(id, _) => self.with(id, |_| ()),
             Control::KickAll => {
                 self.present.clear();
                 self.records.clear();
+                self.end_plays(|audience| audience != Audience::Everybody);
                 self.ended = self.held.is_empty();
+                if self.ended {
+                    self.end_plays(|_| true);
+                }
                 Ok(())
             }
             Control::Lock => {
@@ -342,6 +464,7 @@ impl Model {
         }
         self.held.clear();
         self.present.clear();
+        self.end_plays(|_| true);
         self.ended = true;
         Ok(())
     }
@@ -366,6 +489,10 @@ struct Trial {
     performed: BTreeMap<ParticipantId, Leg>,
     /// (talker, listener), as the performed effects left it.
     unheard: BTreeSet<(ParticipantId, ParticipantId)>,
+    /// What was asked to be played, in order.
+    asked: Vec<(PlayNumber, Audience, MediaName)>,
+    /// What sounds, by the events; the same media may sound to several.
+    shown: Vec<Audience>,
     added: BTreeSet<ParticipantId>,
     deleted: BTreeSet<ParticipantId>,
     destroyed: bool,
@@ -387,6 +514,7 @@ impl Trial {
                 held: BTreeMap::new(),
                 present: BTreeMap::new(),
                 records: BTreeMap::new(),
+                plays: Vec::new(),
                 locked: false,
                 started: false,
                 ended: false,
@@ -396,6 +524,8 @@ impl Trial {
             reading: None,
             performed: BTreeMap::new(),
             unheard: BTreeSet::new(),
+            asked: Vec::new(),
+            shown: Vec::new(),
             added: BTreeSet::new(),
             deleted: BTreeSet::new(),
             destroyed: false,
@@ -408,6 +538,22 @@ impl Trial {
             .get(index)
             .copied()
             .unwrap_or(ParticipantId::new(1 + index as u64).expect("above zero"))
+    }
+
+    fn audience(&self, who: Option<usize>) -> Audience {
+        who.map_or(Audience::Everybody, |who| Audience::One(self.id(who)))
+    }
+
+    /// The number of the play with that index; plays that were never asked for are tried as well.
+    fn number(&self, index: usize) -> PlayNumber {
+        self.asked
+            .get(index)
+            .map_or(PlayNumber(1000), |(number, ..)| *number)
+    }
+
+    fn control(&mut self, control: Control) -> (Command, Result<(), Refusal>) {
+        let expected = self.model.control(control.clone());
+        (Command::Control(control), expected)
     }
 
     fn play(&mut self, step: &Step) {
@@ -446,12 +592,13 @@ impl Trial {
                     Control::Kick(id),
                     Control::Hold(id),
                     Control::Unhold(id),
-                ][usize::from(which)];
-                (Command::Control(control), self.model.control(control))
+                ][usize::from(which)]
+                .clone();
+                self.control(control)
             }
             Step::Set(which, who, value) => {
                 let control = setting(which, self.id(who), value);
-                (Command::Control(control), self.model.control(control))
+                self.control(control)
             }
             Step::Relate(one, other, relationship) => {
                 let control = Control::Relate {
@@ -459,7 +606,7 @@ impl Trial {
                     other: self.id(other),
                     relationship,
                 };
-                (Command::Control(control), self.model.control(control))
+                self.control(control)
             }
             Step::Bulk(which) => {
                 let control = [
@@ -471,8 +618,9 @@ impl Trial {
                     Control::Unlock,
                     Control::Unlock,
                     Control::KickAll,
-                ][usize::from(which)];
-                (Command::Control(control), self.model.control(control))
+                ][usize::from(which)]
+                .clone();
+                self.control(control)
             }
             Step::Talking(who, talking) => {
                 let participant = self.id(who);
@@ -502,6 +650,8 @@ impl Trial {
                     },
                     auto_gain: improved,
                     denoise: improved,
+                    entry_tone: (!join_muted).then(|| "tone_stream://entry".into()),
+                    exit_tone: (!join_deaf).then(|| "tone_stream://exit".into()),
                     ..Settings::default()
                 };
                 let expected = if self.model.ended {
@@ -515,6 +665,27 @@ impl Trial {
             Step::Floor(who) => {
                 let holder = who.map(|who| self.id(who));
                 (Command::Floor { holder }, self.model.pass_floor(holder))
+            }
+            Step::Play(who) => {
+                let media = "asked".into();
+                let audience = self.audience(who);
+                self.control(Control::Play { media, audience })
+            }
+            Step::StopPlay(who, all) => {
+                let which = if all { StopPlay::All } else { StopPlay::Current };
+                let audience = self.audience(who);
+                self.control(Control::StopPlay { audience, which })
+            }
+            Step::Started(index) => {
+                let play = self.number(index);
+                (
+                    Command::PlayStarted { play },
+                    self.model.became(index, Life::Sounds),
+                )
+            }
+            Step::Ended(index) => {
+                let play = self.number(index);
+                (Command::PlayEnded { play }, self.model.became(index, Life::Over))
             }
             Step::End => (
                 Command::End {
@@ -564,6 +735,11 @@ impl Trial {
                 "silent and talking: {event:?}"
             );
         }
+        let plays = event.kind.name().starts_with("play-file");
+        assert_eq!(plays, event.file.is_some(), "{event:?}");
+        if plays {
+            self.hear_play(event);
+        }
         match (event.kind, &event.participant) {
             (EventKind::AddMember, Some(state)) => {
                 assert!(self.added.insert(state.id), "add-member twice");
@@ -574,6 +750,7 @@ impl Trial {
                 (leg.muted, leg.deaf) = (state.muted, state.deaf);
             }
             (EventKind::DelMember(_), Some(state)) => {
+                assert!(!self.shown.contains(&Audience::One(state.id)), "it plays on");
                 assert!(self.added.contains(&state.id) && self.deleted.insert(state.id));
                 self.performed.remove(&state.id);
                 self.unheard
@@ -581,6 +758,7 @@ impl Trial {
             }
             (EventKind::ConferenceDestroy, None) => {
                 assert_eq!(self.added, self.deleted, "somebody was still in");
+                assert_eq!(self.shown, [], "it plays on");
                 self.destroyed = true;
             }
             (_, Some(state)) => {
@@ -590,8 +768,39 @@ impl Trial {
         }
     }
 
+    fn hear_play(&mut self, event: &Event) {
+        assert_eq!(event.file, Some("asked".into()), "tones are not told");
+        let audience = event
+            .participant
+            .as_ref()
+            .map_or(Audience::Everybody, |state| Audience::One(state.id));
+        if event.kind.name().ends_with("-done") {
+            let at = self.shown.iter().position(|shown| *shown == audience);
+            self.shown.swap_remove(at.expect("it was told to sound"));
+        } else {
+            self.shown.push(audience);
+        }
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
+            Effect::Play {
+                play,
+                audience,
+                media,
+                ..
+            } => {
+                assert!(self.asked.iter().all(|(known, ..)| *known < play), "numbers rise");
+                self.asked.push((play, audience, media));
+            }
+            Effect::StopPlay { audience, .. } => {
+                if let Audience::One(id) = audience {
+                    assert!(self.performed.contains_key(&id));
+                }
+            }
+            Effect::SendDigits { participant, .. } => {
+                assert!(self.performed.contains_key(&participant));
+            }
             Effect::SetMuted { participant, muted } => {
                 self.tell(participant, |leg| {
                     std::mem::replace(&mut leg.muted, muted) != muted
@@ -665,6 +874,31 @@ impl Trial {
     fn compare(&self) {
         assert_eq!(self.conference.is_ended(), self.model.ended);
         assert_eq!(self.destroyed, self.model.ended && self.model.started);
+        let asked: Vec<_> = self
+            .asked
+            .iter()
+            .map(|(_, audience, media)| (*audience, media.as_str()))
+            .collect();
+        let names = |sound| match sound {
+            Sound::Asked => "asked",
+            Sound::Entry => "entry",
+            Sound::Exit => "exit",
+        };
+        assert_eq!(asked.len(), self.model.plays.len());
+        for ((audience, media), play) in asked.iter().zip(&self.model.plays) {
+            assert_eq!(*audience, play.audience);
+            let by_default = [MediaName::ENTRY_TONE, MediaName::EXIT_TONE].contains(media);
+            assert!(by_default && play.sound != Sound::Asked || media.ends_with(names(play.sound)));
+        }
+        let mut shown = self.shown.clone();
+        let plays = self.model.plays.iter();
+        let mut expected: Vec<_> = plays
+            .filter(|play| play.is_shown())
+            .map(|play| play.audience)
+            .collect();
+        shown.sort();
+        expected.sort();
+        assert_eq!(shown, expected, "what sounds is what was told");
         let Ok(mut fresh) = self.conference.snapshot() else {
             assert!(self.model.ended || !self.model.started);
             return;

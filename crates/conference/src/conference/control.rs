@@ -25,7 +25,10 @@ impl Conference {
             Control::Unmute(id) => self.set_muted(wall, id, false)?,
             Control::Deaf(id) => self.set_deaf(wall, id, true)?,
             Control::Undeaf(id) => self.set_deaf(wall, id, false)?,
-            Control::Kick(id) => self.expel(wall, id, LeaveCause::Kicked)?,
+            Control::Kick(id) => {
+                let gone = self.expel(wall, id, LeaveCause::Kicked)?;
+                self.sound_exit(&gone);
+            }
             Control::Hold(id) => self.set_held(wall, id, true)?,
             Control::Unhold(id) => self.set_held(wall, id, false)?,
             Control::SetVolumeIn(id, volume) => self.set_volume_in(wall, id, volume)?,
@@ -38,20 +41,29 @@ impl Conference {
                 other,
                 relationship,
             } => self.relate(participant, other, relationship)?,
+            Control::Play { media, audience } => self.play(audience, media)?,
+            Control::StopPlay { audience, which } => self.stop_play(audience, which)?,
+            Control::SendDigits(id, digits) => {
+                self.find(id)?;
+                self.ask(Effect::SendDigits {
+                    participant: id,
+                    digits,
+                });
+            }
             Control::MuteAll
             | Control::UnmuteAll
             | Control::DeafAll
             | Control::UndeafAll
             | Control::KickAll
             | Control::Lock
-            | Control::Unlock => self.control_all(wall, control)?,
+            | Control::Unlock => self.control_all(wall, &control)?,
         }
         self.end_if_empty(wall);
         Ok(())
     }
 
     /// Performs a control that names no participant.
-    fn control_all(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+    fn control_all(&mut self, wall: GregorianSeconds, control: &Control) -> Result<(), Refusal> {
         match control {
             Control::MuteAll => {
                 for id in self.members_with(|state| !state.muted) {

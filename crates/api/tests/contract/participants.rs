@@ -208,14 +208,17 @@ async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
         "agc",
         "denoise",
         "hold",
-        "unhold"
+        "unhold",
+        "play",
+        "stop_play",
+        "dtmf"
     ]);
-    let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate"]);
+    let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate", "play"]);
     for (whom, action, built) in [
-        (format!("/{id}"), "play", &one),
+        (format!("/{id}"), "move", &one),
         (format!("/{id}"), "dance", &one),
         (format!("/{id}"), "relate", &one),
-        (String::new(), "play", &all),
+        (String::new(), "stop_play", &all),
         (String::new(), "hold", &all),
     ] {
         let reply = room.act(&whom, action).await;

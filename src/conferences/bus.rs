@@ -103,7 +103,11 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
-            | EventKind::DenoiseMember => {
+            | EventKind::DenoiseMember
+            | EventKind::PlayFile
+            | EventKind::PlayFileDone
+            | EventKind::PlayFileMember
+            | EventKind::PlayFileMemberDone => {
                 tracing::debug!(%conference, %instance, sequence, participant, "{name}");
             }
         }

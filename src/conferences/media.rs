@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use confab_conference::Volume;
+use confab_conference::{Digits, Volume};
 use confab_media::{
-    ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, JoinOptions, LegHandle, LegId,
-    MediaPlane,
+    ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, Hearers, JoinOptions, Lane, LegHandle,
+    LegId, MediaPlane, Play, PlayId, StopPlay,
 };
 
 /// Something set on one leg in the mix.
@@ -53,7 +53,27 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
         listener: &Self::Leg,
         heard: bool,
     ) -> impl Future<Output = Result<(), ControlError>> + Send;
+    /// Queues something to be heard by one leg of the mix, or by all.
+    fn play(
+        mix: &Self::Mix,
+        to: Option<&Self::Leg>,
+        play: Play,
+    ) -> impl Future<Output = Result<PlayId, ControlError>> + Send;
+    /// Stops what was queued for one leg, or for all.
+    fn stop_play(
+        mix: &Self::Mix,
+        to: Option<&Self::Leg>,
+        what: StopPlay,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
+    /// Sends keys to a leg's peer.
+    fn send_digits(
+        leg: &Self::Leg,
+        digits: &Digits,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
 }
+
+/// How long each key is held, in milliseconds.
+const DIGIT_MS: u32 = 100;
 
 impl MixPlane for MediaPlane {
     type Mix = ConferenceMediaHandle;
@@ -111,4 +131,28 @@ impl MixPlane for MediaPlane {
     ) -> Result<(), ControlError> {
         mix.set_heard(talker, listener, heard).await
     }
+
+    async fn play(
+        mix: &ConferenceMediaHandle,
+        to: Option<&LegHandle>,
+        play: Play,
+    ) -> Result<PlayId, ControlError> {
+        mix.play(hearers(to), Lane::Queue, play).await
+    }
+
+    async fn stop_play(
+        mix: &ConferenceMediaHandle,
+        to: Option<&LegHandle>,
+        what: StopPlay,
+    ) -> Result<(), ControlError> {
+        mix.stop_play(hearers(to), what).await
+    }
+
+    async fn send_digits(leg: &LegHandle, digits: &Digits) -> Result<(), ControlError> {
+        leg.send_digits(digits.as_str(), DIGIT_MS).await
+    }
+}
+
+fn hearers(to: Option<&LegHandle>) -> Hearers<'_> {
+    to.map_or(Hearers::Everybody, Hearers::One)
 }

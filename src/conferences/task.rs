@@ -1,8 +1,10 @@
 //! The task of one running conference: requests and media reports in, effects and events out.
 //!
 //! Owns the state machine, the mix and the controls of the participants' legs. Joining a leg may take the media plane
-//! some milliseconds; it happens beside the task and comes back to it, so that a crowd joins at once. Everything else
-//! is done in turn.
+//! some milliseconds; it happens beside the task and comes back to it, so that a crowd joins at once. Fetching what is to be
+//! played happens beside it too (`task/playing.rs`). Everything else is done in turn.
+
+mod playing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Caller, Conference, Control, Effect, Entry, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
+    Audience, Caller, Conference, Control, Digits, Effect, Entry, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
     Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use self::playing::{Playing, Sounding};
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
@@ -130,6 +133,7 @@ pub(super) struct Task<M: MixPlane> {
     early: BTreeMap<ParticipantId, bool>,
     /// The floor's holder, when he is one of them.
     early_floor: Option<ParticipantId>,
+    playing: Playing,
     shared: Arc<Shared<M>>,
     sender: mpsc::Sender<Request<M>>,
 }
@@ -168,6 +172,7 @@ pub(super) async fn run<M: MixPlane>(
         joining: BTreeSet::new(),
         early: BTreeMap::new(),
         early_floor: None,
+        playing: Playing::default(),
         shared: Arc::clone(&shared),
         sender: sender.clone(),
     };
@@ -194,6 +199,10 @@ impl<M: MixPlane> Task<M> {
         tokio::select! {
             Some(joined) = self.joins.join_next() => self.joined(joined).await,
             Some(request) = requests.recv() => self.handle(request).await,
+            Some(fetched) = self.playing.fetched() => {
+                self.absorb_fetch(fetched).await;
+                self.perform().await;
+            }
             () = self.inbox.arrived() => {
                 self.absorb();
                 self.perform().await;
@@ -233,8 +242,8 @@ impl<M: MixPlane> Task<M> {
             }
             Request::Control { control, reply } => {
                 let outcome = self.core.control(wall(), control);
-                self.perform().await;
-                let _ = reply.send(outcome);
+                let refused = self.perform().await;
+                let _ = reply.send(outcome.and(refused.map_or(Ok(()), Err)));
             }
             Request::Update(settings) => {
                 // Refused only at the end, when nobody is left to follow it.
@@ -354,6 +363,7 @@ impl<M: MixPlane> Task<M> {
     async fn vacate(&mut self, participant: ParticipantId, cause: LeaveCause) {
         self.joining.remove(&participant);
         self.early.remove(&participant);
+        self.playing.forget(Audience::One(participant));
         let gone = match self.members.remove(&participant) {
             Some(member) => {
                 note(M::leave(&member.leg).await);
@@ -380,34 +390,51 @@ impl<M: MixPlane> Task<M> {
                 self.early.insert(participant, talking);
             }
         }
+        self.absorb_plays(reports.plays);
         if let Some(holder) = reports.floor {
             let unknown = self.core.pass_floor(wall, holder).is_err();
             self.early_floor = holder.filter(|holder| unknown && self.joining.contains(holder));
         }
     }
 
-    /// Performs what the core asks for, all legs at once, and then publishes what it tells.
-    async fn perform(&mut self) {
+    /// Performs what the core asks for, all legs at once and then what is to be played in its order, and publishes what it
+    /// tells. Returns why something was refused that can be.
+    async fn perform(&mut self) -> Option<Refusal> {
         let mut events = Vec::<Arc<Event>>::new();
         let mut effects = Vec::new();
+        let mut soundings = Vec::new();
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Event(event) => events.push(event),
-                Output::Effect(effect) => effects.extend(self.prepare(effect)),
+                Output::Effect(effect) => match sounding(effect) {
+                    Ok(sounding) => soundings.push(sounding),
+                    Err(effect) => effects.extend(self.prepare(effect)),
+                },
             }
         }
+        let mut refused = None;
         if effects.len() > 1 {
             let mut works = JoinSet::new();
             for work in effects {
                 works.spawn(work.perform());
             }
-            works.join_all().await;
+            refused = works.join_all().await.into_iter().flatten().next();
         } else if let Some(work) = effects.pop() {
-            work.perform().await;
+            refused = work.perform().await;
+        }
+        for sounding in soundings {
+            self.sound(sounding).await;
         }
         for event in events {
             self.shared.bus.publish(event);
         }
+        // What could not be played is over; no event tells of it, because it was never heard.
+        while let Some(output) = self.core.poll_output() {
+            if let Output::Event(event) = output {
+                self.shared.bus.publish(event);
+            }
+        }
+        refused
     }
 
     /// Returns the work that the effect means for a leg, if it means any.
@@ -441,12 +468,18 @@ impl<M: MixPlane> Task<M> {
                 listener: self.leg(listener)?,
                 heard,
             }),
-            Effect::HangUp { participant, cause } => self
-                .members
-                .remove(&participant)
-                .map(|member| Work::HangUp(member, cause)),
-            // The mix goes with the task, which ends after this.
-            Effect::Destroy => None,
+            Effect::SendDigits { participant, digits } => {
+                let leg = self.leg(participant)?;
+                Some(Work::SendDigits(leg, participant, digits))
+            }
+            Effect::HangUp { participant, cause } => {
+                self.playing.forget(Audience::One(participant));
+                self.members
+                    .remove(&participant)
+                    .map(|member| Work::HangUp(member, cause))
+            }
+            // Plays are performed apart. The mix goes with the task, which ends after this.
+            Effect::Play { .. } | Effect::StopPlay { .. } | Effect::Destroy => None,
         }
     }
 
@@ -457,6 +490,25 @@ impl<M: MixPlane> Task<M> {
     fn leg(&self, participant: ParticipantId) -> Option<Arc<M::Leg>> {
         let member = self.members.get(&participant)?;
         Some(Arc::clone(&member.leg))
+    }
+}
+
+/// Returns what is to be played or stopped; the effect itself when it is about something else.
+fn sounding(effect: Effect) -> Result<Sounding, Effect> {
+    match effect {
+        Effect::Play {
+            play,
+            audience,
+            media,
+            duck_db,
+        } => Ok(Sounding::Play {
+            number: play,
+            audience,
+            media,
+            duck_db,
+        }),
+        Effect::StopPlay { audience, which } => Ok(Sounding::Stop { audience, which }),
+        effect => Err(effect),
     }
 }
 
@@ -471,11 +523,13 @@ enum Work<M: MixPlane> {
         listener: Arc<M::Leg>,
         heard: bool,
     },
+    SendDigits(Arc<M::Leg>, ParticipantId, Digits),
     HangUp(Member<M>, LeaveCause),
 }
 
 impl<M: MixPlane> Work<M> {
-    async fn perform(self) {
+    /// Returns why it was refused, where that is told to whoever asked.
+    async fn perform(self) -> Option<Refusal> {
         match self {
             Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
             Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
@@ -486,12 +540,18 @@ impl<M: MixPlane> Work<M> {
                 listener,
                 heard,
             } => note(M::set_heard(&mix, &talker, &listener, heard).await),
+            Work::SendDigits(leg, participant, digits) => match M::send_digits(&leg, &digits).await {
+                Err(ControlError::NoTelephoneEvents) => return Some(Refusal::NoTelephoneEvents(participant)),
+                Err(ControlError::DigitsFull) => return Some(Refusal::TooManyDigits(participant)),
+                outcome => note(outcome),
+            },
             Work::HangUp(member, cause) => {
                 note(M::leave(&member.leg).await);
                 // Full or closed: the call is ending already.
                 let _ = member.hang_up.try_send(HangUp { cause });
             }
         }
+        None
     }
 }
 

@@ -176,7 +176,7 @@ impl Fetcher {
         let too_slow = || FetchError::Timeout(self.timeout.as_secs());
         let transfer = async {
             let turn = self.turns.acquire().await.map_err(|_| FetchError::Busy)?;
-            Ok((turn, self.transfer(link, known).await?))
+            Ok::<_, FetchError>((turn, self.transfer(link, known).await?))
         };
         let (_turn, transferred) = tokio::time::timeout(self.timeout, transfer)
             .await

@@ -78,6 +78,12 @@ pub enum ControlError {
     /// The text holds something that is neither a digit nor a pause.
     #[error("not a digit")]
     NoDigit,
+    /// The leg is not in this conference.
+    #[error("the leg is not in this conference")]
+    NotInConference,
+    /// As many plays wait as may ([`PLAY_QUEUE`](crate::PLAY_QUEUE)).
+    #[error("too many plays wait already")]
+    PlayQueueFull,
     /// The media plane is stopping.
     #[error("the media plane has stopped")]
     Stopped,

@@ -63,6 +63,25 @@ pub struct LegStats {
     pub digits_sent: u64,
 }
 
+impl LegStats {
+    /// Returns the share of our packets that the peer last reported as lost, in percent.
+    pub fn remote_loss_percent(&self) -> f64 {
+        f64::from(self.remote_fraction_lost) / 2.56
+    }
+
+    /// Returns the share of the peer's packets that never came or came too late, in percent.
+    pub fn loss_percent(&self) -> f64 {
+        let lost = u64::try_from(self.packets_lost).unwrap_or(0);
+        let expected = self.packets_received + lost;
+        let missing = lost + self.packets_late.min(self.packets_received);
+        if expected == 0 {
+            0.0
+        } else {
+            missing as f64 * 100.0 / expected as f64
+        }
+    }
+}
+
 /// The last word about a leg, given when it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LegReport {

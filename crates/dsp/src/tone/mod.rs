@@ -152,6 +152,14 @@ impl ToneScript {
         }
     }
 
+    /// Returns the script of silence, for ever when `lasts` is `None`, with comfort noise if given.
+    pub fn silence(lasts: Option<Duration>, noise: Option<NoiseLevel>) -> ToneScript {
+        ToneScript {
+            content: Content::Silence { lasts, noise },
+            loops: Times::Count(1),
+        }
+    }
+
     /// Returns how long the script is, `None` if it never ends (or lasts longer than a [`Duration`] can say).
     pub fn duration(&self) -> Option<Duration> {
         let once = match &self.content {

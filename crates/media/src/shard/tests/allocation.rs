@@ -1,14 +1,10 @@
 //! A turn allocates nothing, receiving, mixing and sending included. The allocator counts for one thread at a time, so
 //! other tests do not disturb it.
 
-#![allow(unsafe_code)] // an allocator is unsafe by its trait; it only forwards
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use confab_codec::{CodecKind, Coding, OpusSettings};
 use confab_rtp::rtcp::{ExtendedReport, NtpTimestamp, RtcpWriter};
 use confab_rtp::{DtmfDigit, Ssrc};
+use confab_testkit::allocation::{CountingAllocator, calls};
 
 use super::speaker::{Voice, leg};
 use super::world::{Phone, World, mu_law, rtp, steady};
@@ -17,38 +13,8 @@ use crate::io::Channel;
 use crate::leg::dialling::Dialling;
 use crate::shard::command::{Command, MixChange};
 
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-fn count() {
-    // A thread that is ending has no counter any more.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-fn calls() -> u64 {
-    CALLS.with(Cell::get)
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn the_allocator_counts() {

@@ -104,6 +104,7 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
+            | EventKind::DtmfMember
             | EventKind::PlayFile
             | EventKind::PlayFileDone
             | EventKind::PlayFileMember

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use confab_conference::{Digits, Volume};
+use confab_conference::{DigitString, Volume};
 use confab_media::{
-    ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, Hearers, JoinOptions, Lane, LegHandle,
-    LegId, MediaPlane, Play, PlayId, StopPlay,
+    ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, Hearers, JoinOptions, Lane,
+    LegHandle, LegId, MediaPlane, Play, PlayId, StopPlay,
 };
 
 /// Something set on one leg in the mix.
@@ -24,6 +24,9 @@ pub(crate) enum LegSetting {
     /// Noise suppression of what comes from it.
     Denoise(bool),
 }
+
+/// How long each digit is that an operator has sent: a short press.
+const DIGIT_MS: u32 = 100;
 
 /// A plane that mixes legs. The methods mean what those of the same name on [`MediaPlane`], [`LegHandle`] and
 /// [`ConferenceMediaHandle`] mean.
@@ -46,6 +49,11 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
     fn set_deaf(leg: &Self::Leg, deaf: bool) -> impl Future<Output = Result<(), ControlError>> + Send;
     /// Sets something else on a leg that is in a mix.
     fn set(leg: &Self::Leg, setting: LegSetting) -> impl Future<Output = Result<(), ControlError>> + Send;
+    /// Sends digits to its peer.
+    fn send_digits(
+        leg: &Self::Leg,
+        digits: DigitString,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
     /// Lets a listener hear a talker of the same mix, or not, until either leaves it.
     fn set_heard(
         mix: &Self::Mix,
@@ -65,15 +73,7 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
         to: Option<&Self::Leg>,
         what: StopPlay,
     ) -> impl Future<Output = Result<(), ControlError>> + Send;
-    /// Sends keys to a leg's peer.
-    fn send_digits(
-        leg: &Self::Leg,
-        digits: &Digits,
-    ) -> impl Future<Output = Result<(), ControlError>> + Send;
 }
-
-/// How long each key is held, in milliseconds.
-const DIGIT_MS: u32 = 100;
 
 impl MixPlane for MediaPlane {
     type Mix = ConferenceMediaHandle;
@@ -123,6 +123,10 @@ impl MixPlane for MediaPlane {
         .await
     }
 
+    async fn send_digits(leg: &LegHandle, digits: DigitString) -> Result<(), ControlError> {
+        leg.send_digits(digits.as_str(), DIGIT_MS).await
+    }
+
     async fn set_heard(
         mix: &ConferenceMediaHandle,
         talker: &LegHandle,
@@ -146,10 +150,6 @@ impl MixPlane for MediaPlane {
         what: StopPlay,
     ) -> Result<(), ControlError> {
         mix.stop_play(hearers(to), what).await
-    }
-
-    async fn send_digits(leg: &LegHandle, digits: &Digits) -> Result<(), ControlError> {
-        leg.send_digits(digits.as_str(), DIGIT_MS).await
     }
 }
 

@@ -75,12 +75,7 @@ impl<M: MixPlane> Shared<M> {
 impl<M: MixPlane> Registry<M> {
     /// Returns a registry without conferences that mixes on `media`, hears of it through `dispatch`, publishes on `bus` and
     /// has from `sounds` what it plays.
-    pub(crate) fn new(
-        media: Arc<M>,
-        dispatch: MediaDispatch,
-        bus: EventBus,
-        sounds: Sounds,
-    ) -> Registry<M> {
+    pub(crate) fn new(media: Arc<M>, dispatch: MediaDispatch, bus: EventBus, sounds: Sounds) -> Registry<M> {
         Registry {
             shared: Arc::new(Shared {
                 media,

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Audience, Caller, Conference, Control, Digits, Effect, Entry, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
-    Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+    Audience, Caller, Conference, Control, DigitString, Effect, Entry, Event, GregorianSeconds, Hearing,
+    Identity, LeaveCause, Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
-use self::playing::{Playing, Sounding};
+use self::playing::Playing;
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
@@ -397,44 +397,71 @@ impl<M: MixPlane> Task<M> {
         }
     }
 
-    /// Performs what the core asks for, all legs at once and then what is to be played in its order, and publishes what it
-    /// tells. Returns why something was refused that can be.
+    /// Performs what the core asks for, all legs at once and then in its order what has an order, and publishes what it tells.
+    /// Returns why something was refused, where that is told to whoever asked.
     async fn perform(&mut self) -> Option<Refusal> {
         let mut events = Vec::<Arc<Event>>::new();
         let mut effects = Vec::new();
-        let mut soundings = Vec::new();
+        let mut in_turn = Vec::new();
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Event(event) => events.push(event),
-                Output::Effect(effect) => match sounding(effect) {
-                    Ok(sounding) => soundings.push(sounding),
-                    Err(effect) => effects.extend(self.prepare(effect)),
-                },
+                Output::Effect(
+                    effect @ (Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }),
+                ) => in_turn.push(effect),
+                Output::Effect(effect) => effects.extend(self.prepare(effect)),
             }
         }
-        let mut refused = None;
         if effects.len() > 1 {
             let mut works = JoinSet::new();
             for work in effects {
                 works.spawn(work.perform());
             }
-            refused = works.join_all().await.into_iter().flatten().next();
+            works.join_all().await;
         } else if let Some(work) = effects.pop() {
-            refused = work.perform().await;
+            work.perform().await;
         }
-        for sounding in soundings {
-            self.sound(sounding).await;
+        let mut refused = None;
+        for effect in in_turn {
+            refused = self.in_turn(effect).await.or(refused);
+        }
+        // These tell the core what came of them; that asks for nothing more.
+        while let Some(output) = self.core.poll_output() {
+            if let Output::Event(event) = output {
+                events.push(event);
+            }
         }
         for event in events {
             self.shared.bus.publish(event);
         }
-        // What could not be played is over; no event tells of it, because it was never heard.
-        while let Some(output) = self.core.poll_output() {
-            if let Output::Event(event) = output {
-                self.shared.bus.publish(event);
-            }
-        }
         refused
+    }
+
+    async fn in_turn(&mut self, effect: Effect) -> Option<Refusal> {
+        match effect {
+            Effect::Play {
+                play,
+                audience,
+                media,
+                duck_db,
+            } => self.play(play, audience, media, duck_db).await,
+            Effect::StopPlay { audience, which } => self.stop_play(audience, which).await,
+            Effect::SendDigits { participant, digits } => return self.send_digits(participant, digits).await,
+            _ => {}
+        }
+        None
+    }
+
+    async fn send_digits(&mut self, participant: ParticipantId, digits: DigitString) -> Option<Refusal> {
+        let leg = self.leg(participant)?;
+        match M::send_digits(&leg, digits).await {
+            // Refused when he is gone.
+            Ok(()) => drop(self.core.digits_sent(wall(), participant)),
+            Err(ControlError::NoTelephoneEvents) => return Some(Refusal::NoTelephoneEvents(participant)),
+            Err(ControlError::DigitsFull) => return Some(Refusal::TooManyDigits(participant)),
+            outcome => note(outcome),
+        }
+        None
     }
 
     /// Returns the work that the effect means for a leg, if it means any.
@@ -468,18 +495,16 @@ impl<M: MixPlane> Task<M> {
                 listener: self.leg(listener)?,
                 heard,
             }),
-            Effect::SendDigits { participant, digits } => {
-                let leg = self.leg(participant)?;
-                Some(Work::SendDigits(leg, participant, digits))
-            }
             Effect::HangUp { participant, cause } => {
                 self.playing.forget(Audience::One(participant));
                 self.members
                     .remove(&participant)
                     .map(|member| Work::HangUp(member, cause))
             }
-            // Plays are performed apart. The mix goes with the task, which ends after this.
-            Effect::Play { .. } | Effect::StopPlay { .. } | Effect::Destroy => None,
+            // Performed in their order, by [`Task::in_turn`].
+            Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. } => None,
+            // The mix goes with the task, which ends after this.
+            Effect::Destroy => None,
         }
     }
 
@@ -490,25 +515,6 @@ impl<M: MixPlane> Task<M> {
     fn leg(&self, participant: ParticipantId) -> Option<Arc<M::Leg>> {
         let member = self.members.get(&participant)?;
         Some(Arc::clone(&member.leg))
-    }
-}
-
-/// Returns what is to be played or stopped; the effect itself when it is about something else.
-fn sounding(effect: Effect) -> Result<Sounding, Effect> {
-    match effect {
-        Effect::Play {
-            play,
-            audience,
-            media,
-            duck_db,
-        } => Ok(Sounding::Play {
-            number: play,
-            audience,
-            media,
-            duck_db,
-        }),
-        Effect::StopPlay { audience, which } => Ok(Sounding::Stop { audience, which }),
-        effect => Err(effect),
     }
 }
 
@@ -523,13 +529,11 @@ enum Work<M: MixPlane> {
         listener: Arc<M::Leg>,
         heard: bool,
     },
-    SendDigits(Arc<M::Leg>, ParticipantId, Digits),
     HangUp(Member<M>, LeaveCause),
 }
 
 impl<M: MixPlane> Work<M> {
-    /// Returns why it was refused, where that is told to whoever asked.
-    async fn perform(self) -> Option<Refusal> {
+    async fn perform(self) {
         match self {
             Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
             Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
@@ -540,18 +544,12 @@ impl<M: MixPlane> Work<M> {
                 listener,
                 heard,
             } => note(M::set_heard(&mix, &talker, &listener, heard).await),
-            Work::SendDigits(leg, participant, digits) => match M::send_digits(&leg, &digits).await {
-                Err(ControlError::NoTelephoneEvents) => return Some(Refusal::NoTelephoneEvents(participant)),
-                Err(ControlError::DigitsFull) => return Some(Refusal::TooManyDigits(participant)),
-                outcome => note(outcome),
-            },
             Work::HangUp(member, cause) => {
                 note(M::leave(&member.leg).await);
                 // Full or closed: the call is ending already.
                 let _ = member.hang_up.try_send(HangUp { cause });
             }
         }
-        None
     }
 }
 

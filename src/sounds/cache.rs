@@ -65,7 +65,9 @@ impl Cache {
                 None => {
                     let sender = Arc::new(watch::Sender::new(None));
                     let outcome = sender.subscribe();
-                    shelf.under_way.insert(link.as_str().to_owned(), Arc::clone(&sender));
+                    shelf
+                        .under_way
+                        .insert(link.as_str().to_owned(), Arc::clone(&sender));
                     let (fetcher, shelf) = (Arc::clone(&self.fetcher), Arc::clone(&self.shelf));
                     tokio::spawn(run(fetcher, shelf, link.clone(), sender));
                     outcome

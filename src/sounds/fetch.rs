@@ -10,7 +10,8 @@ use confab_media::Clip;
 use confab_recording::{ImportError, ImportLimits, import};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+    CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION,
 };
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::sync::{OnceCell, Semaphore};
@@ -37,9 +38,10 @@ pub(crate) struct Link(Url);
 impl Link {
     /// Returns whether a name is meant as such a URL.
     pub(super) fn is_meant(name: &str) -> bool {
-        ["http://", "https://"]
-            .iter()
-            .any(|scheme| name.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        ["http://", "https://"].iter().any(|scheme| {
+            name.get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -161,7 +163,10 @@ impl Fetcher {
         }
         let host = url.host_str().unwrap_or_default();
         // Names are looked at when they are resolved.
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let literal = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
         if let Ok(address) = literal
             && !self.allow_private
             && !is_public(address)
@@ -220,7 +225,10 @@ impl Fetcher {
                 | StatusCode::SEE_OTHER
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT => {
-                    let target = response.headers().get(LOCATION).and_then(|target| target.to_str().ok());
+                    let target = response
+                        .headers()
+                        .get(LOCATION)
+                        .and_then(|target| target.to_str().ok());
                     let target = target.and_then(|target| link.0.join(target).ok());
                     link = self.check(target.ok_or(FetchError::BadRedirect)?)?;
                 }
@@ -313,7 +321,10 @@ impl Validators {
 /// again after a minute.
 fn freshness(headers: &HeaderMap) -> Freshness {
     let mut fresh = FRESH_UNLESS_TOLD;
-    let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    let lines = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
     for directive in lines.flat_map(|line| line.split(',')) {
         let directive = directive.trim().to_ascii_lowercase();
         match directive.as_str() {
@@ -335,7 +346,10 @@ fn tls() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     let (_, unusable) = roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        tracing::warn!(unusable, "this machine has no certificates of authorities: no https URL can be played");
+        tracing::warn!(
+            unusable,
+            "this machine has no certificates of authorities: no https URL can be played"
+        );
     }
     rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

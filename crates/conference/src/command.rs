@@ -1,12 +1,10 @@
 //! Owns the way in: commands, controls, replies and refusals. Never changes state itself.
 
-use std::fmt;
-
 use thiserror::Error;
 
 use crate::{
-    Audience, Caller, Entry, MediaName, ParticipantId, ParticipantState, PlayNumber, Relationship, Role,
-    Settings, Snapshot, StopPlay, Volume,
+    Audience, Caller, DigitString, Entry, MediaName, ParticipantId, ParticipantState, PlayNumber,
+    Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
 /// Everything a conference can be asked or told.
@@ -59,6 +57,11 @@ pub enum Command {
         /// The loudest sustained talker, by the mixer's judgement.
         holder: Option<ParticipantId>,
     },
+    /// Reports that digits which were asked for are on their way to a participant.
+    DigitsSent {
+        /// Whose phone gets them.
+        participant: ParticipantId,
+    },
     /// Reports that a play can be heard from now on.
     PlayStarted {
         /// Which play, as [`Effect::Play`](crate::Effect::Play) named it.
@@ -107,6 +110,8 @@ pub enum Control {
     SetAgc(ParticipantId, bool),
     /// Switches the noise suppression of what comes from the participant. Repeating it repeats the event.
     SetDenoise(ParticipantId, bool),
+    /// Sends digits to the participant's far end. Each time an event of its own, which does not tell them.
+    SendDigits(ParticipantId, DigitString),
     /// Replaces the participant's record about another one. No event tells it; both records end when either leaves.
     Relate {
         /// Whose record.
@@ -130,8 +135,6 @@ pub enum Control {
         /// Which of them.
         which: StopPlay,
     },
-    /// Sends keys to the participant's phone, as if he had another phone on the line that pressed them.
-    SendDigits(ParticipantId, Digits),
     /// Mutes every member who is not muted; moderators are left alone.
     MuteAll,
     /// Unmutes every muted member; moderators are left alone.
@@ -146,37 +149,6 @@ pub enum Control {
     Lock,
     /// Admits callers again. Repeating it repeats the event.
     Unlock,
-}
-
-/// Keys to be sent: `0`–`9`, `*`, `#`, `A`–`D`, with pauses of half a second (`w`) and of a second (`W`) among them.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Digits(Box<str>);
-
-impl Digits {
-    /// The most keys and pauses that can be sent at a time.
-    pub const MAX: usize = 32;
-
-    /// Reads 1 to [`Digits::MAX`] keys and pauses, `None` if the text is something else. Letters may be lower-case.
-    pub fn parse(text: &str) -> Option<Digits> {
-        let known = |c: char| c.is_ascii_digit() || "*#ABCDabcdwW".contains(c);
-        if !(1..=Self::MAX).contains(&text.len()) || !text.chars().all(known) {
-            return None;
-        }
-        let key = |c: char| if c == 'w' { c } else { c.to_ascii_uppercase() };
-        Some(Digits(text.chars().map(key).collect()))
-    }
-
-    /// Returns keys and pauses, one character each.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Digits {
-    /// Without the keys: they may be a PIN.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys", self.0.len())
-    }
 }
 
 /// Why a participant is no longer there.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AccountId, Audience, ConferenceId, Digits, GregorianSeconds, Hearing, InstanceId, LeaveCause, MediaName,
-    ParticipantId, ParticipantState, PlayNumber, StopPlay, Volume,
+    AccountId, Audience, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause,
+    MediaName, ParticipantId, ParticipantState, PlayNumber, StopPlay, Volume,
 };
 
 /// What happened. The names are those of the outside contract.
@@ -59,6 +59,8 @@ pub enum EventKind {
     PlayFileMember,
     /// It is over. Told before the participant leaves.
     PlayFileMemberDone,
+    /// Digits were sent to a participant's far end.
+    DtmfMember,
 }
 
 impl EventKind {
@@ -89,6 +91,7 @@ impl EventKind {
             EventKind::PlayFileDone => "play-file-done",
             EventKind::PlayFileMember => "play-file-member",
             EventKind::PlayFileMemberDone => "play-file-member-done",
+            EventKind::DtmfMember => "dtmf-member",
         }
     }
 
@@ -117,6 +120,7 @@ impl EventKind {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
+            | EventKind::DtmfMember
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone => true,
         }
@@ -185,6 +189,13 @@ pub enum Effect {
         /// The new gain.
         volume: Volume,
     },
+    /// Send digits to the leg's peer.
+    SendDigits {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The digits.
+        digits: DigitString,
+    },
     /// Set the threshold of the leg's talk gate.
     SetEnergyLevel {
         /// Whose leg.
@@ -224,13 +235,6 @@ pub enum Effect {
         audience: Audience,
         /// Which of them.
         which: StopPlay,
-    },
-    /// Send keys to the leg's peer.
-    SendDigits {
-        /// Whose leg.
-        participant: ParticipantId,
-        /// The keys.
-        digits: Digits,
     },
     /// Take the leg out of the mix and end its call. The participant is off the roster already.
     HangUp {

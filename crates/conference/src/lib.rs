@@ -63,6 +63,7 @@
 mod caller;
 mod command;
 mod conference;
+mod digits;
 mod event;
 mod id;
 mod play;
@@ -76,8 +77,9 @@ mod volume;
 mod tests;
 
 pub use caller::{Caller, Entry, Role};
-pub use command::{Command, Control, Digits, LeaveCause, Refusal, Reply};
+pub use command::{Command, Control, LeaveCause, Refusal, Reply};
 pub use conference::{Conference, JoinFlags};
+pub use digits::{DigitString, NoDigits};
 pub use event::{Effect, Event, EventKind, Output};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
 pub use play::{Audience, MediaName, PlayNumber, StopPlay};

@@ -164,6 +164,7 @@ impl Snapshot {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
+            | EventKind::DtmfMember
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone => {
                 if let Some(state) = &event.participant {

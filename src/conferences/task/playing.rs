@@ -19,20 +19,6 @@ use crate::sounds::{FetchError, Media};
 /// Names of which the log says that they cannot be played; of others only at DEBUG.
 const MOST_COMPLAINTS: usize = 16;
 
-/// What the core asks for.
-pub(super) enum Sounding {
-    Play {
-        number: PlayNumber,
-        audience: Audience,
-        media: MediaName,
-        duck_db: u8,
-    },
-    Stop {
-        audience: Audience,
-        which: StopPlay,
-    },
-}
-
 /// A fetch that has come to its end.
 pub(super) struct Fetched {
     number: PlayNumber,
@@ -93,19 +79,13 @@ impl Playing {
 }
 
 impl<M: MixPlane> Task<M> {
-    pub(super) async fn sound(&mut self, sounding: Sounding) {
-        match sounding {
-            Sounding::Play {
-                number,
-                audience,
-                media,
-                duck_db,
-            } => self.play(number, audience, media, duck_db).await,
-            Sounding::Stop { audience, which } => self.stop(audience, which).await,
-        }
-    }
-
-    async fn play(&mut self, number: PlayNumber, audience: Audience, media: MediaName, duck_db: u8) {
+    pub(super) async fn play(
+        &mut self,
+        number: PlayNumber,
+        audience: Audience,
+        media: MediaName,
+        duck_db: u8,
+    ) {
         let content = match self.shared.sounds.resolve(&media) {
             Ok(Media::Here(sounds)) => Content::Here(sounds),
             Ok(Media::Remote(link)) => {
@@ -125,12 +105,16 @@ impl<M: MixPlane> Task<M> {
                 return self.over(number);
             }
         };
-        self.playing.waiting.entry(audience).or_default().push_back(Waiting {
-            number,
-            media,
-            duck_db,
-            content,
-        });
+        self.playing
+            .waiting
+            .entry(audience)
+            .or_default()
+            .push_back(Waiting {
+                number,
+                media,
+                duck_db,
+                content,
+            });
         self.hand_over(audience).await;
     }
 
@@ -209,7 +193,7 @@ impl<M: MixPlane> Task<M> {
         }
     }
 
-    async fn stop(&mut self, audience: Audience, which: StopPlay) {
+    pub(super) async fn stop_play(&mut self, audience: Audience, which: StopPlay) {
         let leg = match audience {
             Audience::Everybody => None,
             Audience::One(participant) => match self.leg(participant) {
@@ -217,7 +201,11 @@ impl<M: MixPlane> Task<M> {
                 None => return,
             },
         };
-        let sounds = self.playing.handed.values().any(|(_, heard_by)| *heard_by == audience);
+        let sounds = self
+            .playing
+            .handed
+            .values()
+            .any(|(_, heard_by)| *heard_by == audience);
         let (given_up, told) = match which {
             StopPlay::All => (usize::MAX, sounds.then_some(confab_media::StopPlay::All)),
             StopPlay::Current if sounds => (0, Some(confab_media::StopPlay::Current)),

@@ -37,14 +37,14 @@ pub(crate) const ACTIONS: Actions<OnOne> = Actions {
         ("denoise", |id, arguments| {
             Ok(Control::SetDenoise(id, arguments.enabled()?))
         }),
+        ("dtmf", |id, arguments| {
+            Ok(Control::SendDigits(id, arguments.digits()?))
+        }),
         ("hold", |id, _| Ok(Control::Hold(id))),
         ("unhold", |id, _| Ok(Control::Unhold(id))),
         ("play", |id, arguments| play(Audience::One(id), arguments)),
         ("stop_play", |id, arguments| {
             stop_play(Audience::One(id), arguments)
-        }),
-        ("dtmf", |id, arguments| {
-            Ok(Control::SendDigits(id, arguments.digits()?))
         }),
     ],
     prepared: &[],
@@ -227,11 +227,16 @@ mod tests {
                 json!({"enabled": false}),
                 Control::SetDenoise(id, false),
             ),
+            (
+                "dtmf",
+                json!({"digits": "12w#"}),
+                Control::SendDigits(id, "12w#".parse().unwrap()),
+            ),
         ];
         for (action, arguments, expected) in rows {
             assert_eq!(control(action, &arguments).unwrap(), expected, "{action}");
         }
-        for action in ["volume_in", "volume_out", "energy", "agc", "denoise"] {
+        for action in ["volume_in", "volume_out", "energy", "agc", "denoise", "dtmf"] {
             assert!(
                 matches!(control(action, &json!(null)), Err(ApiError::Validation(_))),
                 "{action}"

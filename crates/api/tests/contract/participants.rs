@@ -207,11 +207,11 @@ async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
         "energy",
         "agc",
         "denoise",
+        "dtmf",
         "hold",
         "unhold",
         "play",
-        "stop_play",
-        "dtmf"
+        "stop_play"
     ]);
     let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate", "play"]);
     for (whom, action, built) in [

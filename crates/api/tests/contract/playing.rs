@@ -1,6 +1,6 @@
 //! Checklist 83-88, 91, 138: plays and their stops, to all and to one; digits to one.
 
-use confab_conference::{Audience, Digits, Effect, ParticipantId, PlayNumber, Role, StopPlay};
+use confab_conference::{Audience, Effect, ParticipantId, PlayNumber, Role, StopPlay};
 use serde_json::{Value, json};
 
 use crate::support::{Reply, Server};
@@ -183,7 +183,7 @@ async fn stops_and_digits_reach_whom_they_name() {
             },
             Effect::SendDigits {
                 participant,
-                digits: Digits::parse("12#").unwrap()
+                digits: "12#".parse().unwrap()
             },
         ]
     );

@@ -206,6 +206,14 @@ impl Conference {
         })
     }
 
+    /// Takes note that digits were sent to a participant's far end, which takes them.
+    pub fn digits_sent(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<(), Refusal> {
+        self.alive()?;
+        let state = self.find(id)?.clone();
+        self.publish(wall, EventKind::DtmfMember, Some(state));
+        Ok(())
+    }
+
     /// Performs a `change` and announces it, and what follows when it silenced a talker. Asks for its effect when it
     /// returned that something changed.
     fn change(

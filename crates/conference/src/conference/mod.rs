@@ -155,6 +155,7 @@ impl Conference {
             }
             Command::Energy { participant, score } => self.energy(participant, score).map(|()| Reply::Done),
             Command::Floor { holder } => self.pass_floor(wall, holder).map(|()| Reply::Done),
+            Command::DigitsSent { participant } => self.digits_sent(wall, participant).map(|()| Reply::Done),
             Command::PlayStarted { play } => self.play_started(wall, play).map(|()| Reply::Done),
             Command::PlayEnded { play } => self.play_ended(wall, play).map(|()| Reply::Done),
             Command::Update(settings) => self.update(settings).map(|()| Reply::Done),

@@ -191,8 +191,8 @@ fn plays_and_stops_name_somebody_who_is_there_and_have_a_bound() {
     let which = StopPlay::Current;
     let audience = Audience::One(nobody);
     assert_eq!(room.control(Control::StopPlay { audience, which }), unknown);
-    let digits = Digits::parse("12w#a").unwrap();
-    assert_eq!(room.control(Control::SendDigits(nobody, digits.clone())), unknown);
+    let digits = "12w#A".parse().unwrap();
+    assert_eq!(room.control(Control::SendDigits(nobody, digits)), unknown);
     for audience in [Audience::Everybody, Audience::One(id)] {
         for _ in 0..12 {
             play(&mut room, audience, "m").unwrap();
@@ -203,10 +203,14 @@ fn plays_and_stops_name_somebody_who_is_there_and_have_a_bound() {
     room.apply(Command::PlayEnded { play: number }).unwrap();
     play(&mut room, Audience::Everybody, "m").unwrap();
     room.effects.clear();
+    room.news();
     let audience = Audience::Everybody;
     room.control(Control::StopPlay { audience, which }).unwrap();
-    room.control(Control::SendDigits(id, digits.clone())).unwrap();
+    room.control(Control::SendDigits(id, digits)).unwrap();
     let participant = id;
+    assert_eq!(room.news(), [], "not sent yet");
+    room.apply(Command::DigitsSent { participant: id }).unwrap();
+    assert_eq!(room.news(), [("dtmf-member", id.get())]);
     assert_eq!(
         room.effects,
         [
@@ -214,17 +218,4 @@ fn plays_and_stops_name_somebody_who_is_there_and_have_a_bound() {
             Effect::SendDigits { participant, digits }
         ]
     );
-}
-
-#[test]
-fn digits_are_keys_and_pauses() {
-    for (text, read) in [("0", "0"), ("19*#ABCDabcdwW", "19*#ABCDABCDwW")] {
-        assert_eq!(Digits::parse(text).as_ref().map(Digits::as_str), Some(read));
-    }
-    let long = "1".repeat(33);
-    for text in ["", " ", "E", "1-2", "１", &long] {
-        assert_eq!(Digits::parse(text), None, "{text}");
-    }
-    let pin = Digits::parse("4711").unwrap();
-    assert_eq!(format!("{pin:?}"), "4 keys");
 }

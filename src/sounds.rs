@@ -12,7 +12,7 @@ mod address;
 mod cache;
 mod fetch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

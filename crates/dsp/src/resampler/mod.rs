@@ -6,7 +6,7 @@
 mod prototype;
 mod table;
 
-pub use table::{RESAMPLER_DELAY, RESAMPLER_RATES_HZ, ResamplerTable};
+pub use table::{RECORDING_RATES_HZ, RESAMPLER_DELAY, RESAMPLER_RATES_HZ, ResamplerTable};
 
 use table::MAX_TAPS;
 

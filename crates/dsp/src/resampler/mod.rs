@@ -123,6 +123,11 @@ impl Resampler {
         self.at = Position::default();
     }
 
+    /// Returns the last samples that came in, oldest first: as many as any filter needs.
+    pub fn past(&self) -> &[i16] {
+        &self.history
+    }
+
     /// Takes over table and past of another resampler: both give the same output from here on.
     pub fn copy_from(&mut self, other: &Resampler) {
         self.clone_from(other);

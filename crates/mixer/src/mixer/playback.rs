@@ -109,6 +109,11 @@ impl Mixer {
         &self.storage.waiting[..self.block_samples()]
     }
 
+    /// Returns whether anything played to those who wait in the last tick.
+    pub fn plays_to_waiting(&self) -> bool {
+        self.waiting_sources > 0
+    }
+
     /// Forgets what played in the last tick.
     pub(super) fn forget_playback(&mut self) {
         let storage = &mut self.storage;

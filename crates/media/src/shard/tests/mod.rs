@@ -3,7 +3,10 @@
 mod allocation;
 mod codecs;
 mod hearing;
+mod house;
 mod keys;
+mod playback;
+mod playing_on;
 mod protocol;
 mod settings;
 mod speaker;

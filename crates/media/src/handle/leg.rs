@@ -14,6 +14,7 @@ use crate::error::ControlError;
 use crate::event::LegId;
 use crate::keeper::Task;
 use crate::leg::Leg;
+use crate::leg::dialling::{Dialling, event_payload_type};
 use crate::leg::processing::{Processing, Wishes};
 use crate::leg::session::{Session, SessionRules};
 use crate::ports::LegSockets;
@@ -72,6 +73,8 @@ pub(super) struct Encoding {
     /// Rates of all codecs that the peer may send or be sent.
     pub(super) rates: RateSet,
     ptime_ms: u16,
+    /// The peer takes telephone-events.
+    takes_events: bool,
 }
 
 impl Encoding {
@@ -80,6 +83,7 @@ impl Encoding {
             coding: session.coding,
             rates: session.rates(),
             ptime_ms: session.ptime_ms,
+            takes_events: event_payload_type(session).is_some(),
         }
     }
 
@@ -310,6 +314,29 @@ impl LegHandle {
         shard.command(command).await
     }
 
+    /// Sends digits to the leg's peer as telephone-events (RFC 4733), one after the other, each of `duration_ms` (40..=6000; 100 is
+    /// usual) and 100 ms apart, in place of the audio: `0`–`9`, `*`, `#`, `A`–`D`, and the pauses `w` (0.5 s), `W` (1 s) and `,`
+    /// (2 s). At most 32 digits and pauses wait. Digits that have not begun are given up when the leg leaves its conference, when a
+    /// re-negotiation forbids to send them, and when it is in no conference.
+    ///
+    /// # Errors
+    /// [`ControlError::NoTelephoneEvents`], [`ControlError::NoDigit`], [`ControlError::DigitsFull`], in which case nothing is
+    /// sent; and as for [`set_muted`](Self::set_muted).
+    pub async fn send_digits(&self, digits: &str, duration_ms: u32) -> Result<(), ControlError> {
+        let dialling = Box::new(Dialling::parse(digits, duration_ms)?);
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        if let LegState::Placed(placed) = &*state
+            && !placed.encoding.takes_events
+        {
+            return Err(ControlError::NoTelephoneEvents);
+        }
+        if !self.stats.reserve_dialling(dialling.len()) {
+            return Err(ControlError::DigitsFull);
+        }
+        shard.command(Command::Dial { leg, dialling }).await
+    }
+
     /// Changes something else about the leg from the next tick on. What concerns the mix is without effect on a leg that is
     /// in no conference, and is forgotten when it leaves; what is done with the leg's own audio stays.
     ///
@@ -323,6 +350,7 @@ impl LegHandle {
             LegSetting::InputGainDb(decibels) => MixChange::InputGainDb(decibels),
             LegSetting::OutputGainDb(decibels) => MixChange::OutputGainDb(decibels),
             LegSetting::EnergyLevel(energy_level) => MixChange::EnergyLevel(energy_level),
+            LegSetting::DistributeDigits(on) => MixChange::DistributeDigits(on),
             LegSetting::AutoGain(_) | LegSetting::Denoise(_) => {
                 return self.process(&mut state, setting).await;
             }

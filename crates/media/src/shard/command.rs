@@ -9,6 +9,7 @@ use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey};
 use crate::config::JoinOptions;
 use crate::leg::Leg;
+use crate::leg::dialling::Dialling;
 use crate::leg::processing::Processing;
 use crate::leg::session::Session;
 use crate::playback::StopPlay;
@@ -62,6 +63,11 @@ pub(crate) enum Command<S> {
         leg: LegKey,
         digit: DtmfDigit,
         duration_ms: u32,
+    },
+    /// Sends digits to a leg's peer; their places in its queue are taken already.
+    Dial {
+        leg: LegKey,
+        dialling: Box<Dialling>,
     },
     /// Changes a leg in its conference's mix.
     Set {
@@ -128,6 +134,7 @@ pub(crate) enum MixChange {
     InputGainDb(f32),
     OutputGainDb(f32),
     EnergyLevel(u16),
+    DistributeDigits(bool),
 }
 
 /// What leaves a shard.

@@ -82,6 +82,12 @@ impl<I: ShardIo> Shard<I> {
                 }
                 None
             }
+            Command::Dial { leg: at, dialling } => {
+                if let Some(leg) = self.legs.get(at.index, at.generation) {
+                    leg.dial(&dialling);
+                }
+                Some(garbage(dialling))
+            }
             Command::Set { leg: at, change } => {
                 self.in_conference(at, |conference, leg| conference.change(leg, change));
                 None

@@ -248,6 +248,8 @@ impl ConferenceAudio {
         if let Some(session) = &leg.session {
             leg.output.skip(session.scale().units(pending), 0);
         }
+        leg.output.stop_dialling();
+        leg.distributes_digits = false;
         leg.set_talking(false);
     }
 
@@ -304,6 +306,10 @@ impl ConferenceAudio {
             }
             MixChange::OutputGainDb(decibels) => {
                 self.mixer.set_output_gain(slot, decibels);
+                false
+            }
+            MixChange::DistributeDigits(on) => {
+                leg.distributes_digits = on;
                 false
             }
             MixChange::EnergyLevel(energy_level) => {
@@ -408,6 +414,9 @@ impl ConferenceAudio {
                     bench.use_received(slot, leg);
                 }
                 self.take_input(leg, member.slot, &mut bench.scratch, &mut bench.outbox, time);
+                if leg.distributes_digits {
+                    self.distribute_digits(index, legs);
+                }
             }
         }
         self.mix(legs, &mut bench.outbox);
@@ -415,6 +424,9 @@ impl ConferenceAudio {
             for index in start..self.members.len().min(start + BATCH) {
                 let member = self.members[index];
                 self.prefetch(index + PREFETCH_AHEAD, legs);
+                if !bench.has_room() {
+                    bench.send_packed(legs);
+                }
                 if let Some(leg) = legs.at(member.leg)
                     && self.pack(leg, member.slot, time.due_ns)
                 {
@@ -428,6 +440,19 @@ impl ConferenceAudio {
         if self.rate_change.is_some() {
             self.end_change(legs);
             bench.outbox.give_back(&mut self.rate_change);
+        }
+    }
+
+    /// Sends a member's keys on to all other legs.
+    fn distribute_digits<S>(&self, from: usize, legs: &mut Tenants<Leg<S>>) {
+        while let Some(press) = legs.at(self.members[from].leg).and_then(Leg::take_distributed) {
+            for (index, member) in self.members.iter().enumerate() {
+                if index != from
+                    && let Some(leg) = legs.at(member.leg)
+                {
+                    leg.pass_digit_on(press);
+                }
+            }
         }
     }
 

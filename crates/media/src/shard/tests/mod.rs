@@ -2,6 +2,7 @@
 
 mod allocation;
 mod codecs;
+mod dialling;
 mod hearing;
 mod house;
 mod keys;

@@ -278,7 +278,7 @@ fn blocks_do_not_matter_and_rewinding_begins_anew() {
 
 /// Plays a script that changes its rate after `at_ms` of 600 ms, the change being undone `back_ms` before.
 fn play_over(text: &str, from_hz: u32, to_hz: u32, at_ms: usize, back_ms: usize) -> (Vec<i16>, Vec<i16>) {
-    let mut generator = ToneGenerator::new(ToneScript::parse(text).unwrap(), from_hz);
+    let mut generator = ToneGenerator::new(ToneScript::parse(text).expect("a valid script"), from_hz);
     let ms = |rate_hz: u32, ms: usize| vec![0; rate_hz as usize / 1000 * ms];
     let mut before = ms(from_hz, at_ms - back_ms);
     assert_eq!(generator.fill(&mut before), before.len());

@@ -130,14 +130,24 @@ impl House {
         lane: Lane,
         play: Play,
     ) -> (PlayId, Command<usize>) {
+        convert(&play, self.rate_hz);
+        self.command_to_play_shared(to, lane, Arc::new(play))
+    }
+
+    /// The same for something that is converted already.
+    pub(super) fn command_to_play_shared(
+        &mut self,
+        to: Audience,
+        lane: Lane,
+        play: Arc<Play>,
+    ) -> (PlayId, Command<usize>) {
         self.plays += 1;
         let id = PlayId(self.plays);
         let leg = match to {
             Audience::One(leg) => Some(LegId(leg.index.into())),
             Audience::Everybody | Audience::Waiting => None,
         };
-        convert(&play, self.rate_hz);
-        let playing = Playing::new(id, lane, leg, Arc::new(play), self.rate_hz);
+        let playing = Playing::new(id, lane, leg, play, self.rate_hz);
         let command = Command::Play {
             conference: self.room,
             to,

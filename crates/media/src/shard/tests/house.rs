@@ -9,7 +9,7 @@ use super::speaker::{l16, leg};
 use super::world::{MS, Phone, World};
 use crate::event::{LegId, MediaEvent};
 use crate::io::Channel;
-use crate::playback::{Clip, Lane, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
+use crate::playback::{Asked, Clip, Lane, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
 use crate::shard::QUANTUM_NS;
 use crate::shard::command::{Audience, Command, MixChange};
 use crate::shard::conference::Playing;
@@ -131,7 +131,7 @@ impl House {
         play: Play,
     ) -> (PlayId, Command<usize>) {
         convert(&play, self.rate_hz);
-        self.command_to_play_shared(to, lane, Arc::new(play))
+        self.command_to_play_shared(to, lane, Asked::new(play))
     }
 
     /// The same for something that is converted already.
@@ -139,7 +139,7 @@ impl House {
         &mut self,
         to: Audience,
         lane: Lane,
-        play: Arc<Play>,
+        play: Arc<Asked>,
     ) -> (PlayId, Command<usize>) {
         self.plays += 1;
         let id = PlayId(self.plays);

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::house::{House, Told, clip, convert, sine};
 use super::speaker::l16;
 use super::world::World;
-use crate::playback::{Lane, PLAY_QUEUE, Play, PlayId, Repeat, Sound, StopPlay};
+use crate::playback::{Asked, Lane, PLAY_QUEUE, Play, PlayId, Repeat, Sound, StopPlay};
 use crate::shard::command::{Audience, Command};
 
 const KINDS: [CodecKind; 5] = [
@@ -112,7 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What became of each play.
 #[derive(Default)]
 struct Account {
-    plays: HashMap<PlayId, (bool, bool, Weak<Play>)>,
+    plays: HashMap<PlayId, (bool, bool, Weak<Asked>)>,
 }
 
 impl Account {
@@ -138,7 +138,7 @@ impl Account {
 struct Desk {
     house: House,
     account: Account,
-    queued: HashMap<usize, Vec<Weak<Play>>>,
+    queued: HashMap<usize, Vec<Weak<Asked>>>,
     capacity: usize,
     next: u64,
 }
@@ -155,14 +155,14 @@ impl Desk {
     fn play(&mut self, to: usize, background: bool, play: Play) {
         let lane = if background { Lane::Background } else { Lane::Queue };
         let queued = self.queued.entry(to).or_default();
-        queued.retain(|play| play.strong_count() > 0);
+        queued.retain(|play| play.upgrade().is_some_and(|asked| !asked.is_over()));
         if !background && queued.len() > PLAY_QUEUE {
             return;
         }
         for rate_hz in [8000, 16_000, 48_000] {
             convert(&play, rate_hz);
         }
-        let asked = Arc::new(play);
+        let asked = Asked::new(play);
         if !background {
             queued.push(Arc::downgrade(&asked));
         }

@@ -133,6 +133,34 @@ fn sources_are_bounded_and_end_with_their_listener() {
 }
 
 #[test]
+fn several_that_play_to_one_are_added_up_and_may_be_taken_away() {
+    let (mut mixer, slots) = mixer(2);
+    let values = [1, 20, 300, 4000];
+    let sources = values.map(|_| mixer.add_source(Audience::One(slots[1]), 0.0, None).unwrap());
+    let other = mixer.add_source(Audience::One(slots[0]), 0.0, None).unwrap();
+    for gone in 0..=values.len() {
+        mixer.begin();
+        mixer.source_input(other, &[7; BLOCK]);
+        for (&source, value) in sources.iter().zip(values) {
+            mixer.source_input(source, &[value; BLOCK]);
+        }
+        // Each time another one goes within the tick, the middle ones first.
+        let order = [1, 2, 0, 3];
+        let taken = &order[..gone];
+        if let Some(&last) = taken.last() {
+            assert!(mixer.remove_source(sources[last]));
+        }
+        mixer.mix();
+        let left: i16 = (0..values.len())
+            .filter(|n| !taken.contains(n))
+            .map(|n| values[n])
+            .sum();
+        assert_eq!(heard(&mut mixer, slots[1]), [left; BLOCK], "{gone} gone");
+        assert_eq!(heard(&mut mixer, slots[0]), [7; BLOCK]);
+    }
+}
+
+#[test]
 fn a_source_has_its_gain_and_short_blocks_end_in_silence() {
     let (mut mixer, slots) = mixer(1);
     let source = mixer.add_source(Audience::All, -6.0206, None).unwrap();
@@ -206,6 +234,48 @@ fn speech_lowers_what_plays_and_is_not_touched_itself() {
 fn heard_again(mixer: &mut Mixer, inputs: &[(SlotId, i16)], source: SourceId, listener: SlotId) -> Vec<i16> {
     tick(mixer, inputs, &[(source, 4000)], None);
     heard(mixer, listener)
+}
+
+#[test]
+fn what_begins_or_pauses_while_somebody_talks_is_lowered_from_the_first_sample() {
+    let (mut mixer, slots) = mixer(2);
+    let early = mixer.add_source(Audience::All, 0.0, Some(12.0412)).unwrap();
+    let speaks = [(slots[0], 1000)];
+    for _ in 0..8 {
+        mixer.begin();
+        mixer.input(slots[0], &[1000; BLOCK]);
+        assert!(mixer.source_quiet(early), "it pauses");
+        assert_eq!(mixer.mix().contributions, 1, "and is not mixed");
+        assert_eq!(mixer.signal(slots[0]), Signal::Silence);
+    }
+    let late = mixer.add_source(Audience::All, 0.0, Some(12.0412)).unwrap();
+    let own = mixer
+        .add_source(Audience::One(slots[0]), 0.0, Some(12.0412))
+        .unwrap();
+    for (source, expected) in [(early, 1000), (late, 1000), (own, 4000)] {
+        tick(&mut mixer, &speaks, &[(source, 4000)], None);
+        assert!(!mixer.source_quiet(source), "it has given");
+        let out = heard(&mut mixer, slots[0]);
+        assert!(out.iter().all(|s| s.abs_diff(expected) <= 1), "{out:?}");
+    }
+}
+
+#[test]
+fn those_who_wait_hear_the_same_signal_in_its_pauses() {
+    let (mut mixer, slots) = mixer(2);
+    mixer.set_waiting(slots[1], true);
+    let signal = |mixer: &mut Mixer, played: &Played| {
+        tick(mixer, &[(slots[0], 1000)], played, None);
+        mixer.signal(slots[1])
+    };
+    assert_eq!(signal(&mut mixer, &[]), Signal::Silence);
+    let source = mixer.add_source(Audience::Waiting, 0.0, None).unwrap();
+    assert_eq!(signal(&mut mixer, &[(source, 500)]), Signal::Waiting);
+    assert_eq!(mixer.waiting(), [500; BLOCK]);
+    assert_eq!(signal(&mut mixer, &[]), Signal::Waiting);
+    assert_eq!(mixer.waiting(), [0; BLOCK]);
+    assert!(mixer.remove_source(source));
+    assert_eq!(signal(&mut mixer, &[]), Signal::Silence);
 }
 
 #[test]

@@ -25,6 +25,13 @@ pub(crate) enum Shared {
     Common,
     /// Silence for listeners who are deaf, or alone in talking.
     Silence,
+    /// What plays to those who wait.
+    Waiting,
+}
+
+impl Shared {
+    /// All of them.
+    pub(crate) const ALL: [Shared; 3] = [Shared::Common, Shared::Silence, Shared::Waiting];
 }
 
 /// Whose audio the current packet carries.
@@ -58,7 +65,7 @@ pub(crate) struct Output {
     pub(crate) sender: RtpSender,
     pub(crate) packing: Packing,
     pub(crate) following: Following,
-    /// The tick for which the leg's own mix was converted last.
+    /// The last tick in which the leg heard its own mix.
     pub(crate) own_tick: u64,
     /// What the leg heard in the last tick, unless that was its own mix.
     pub(crate) heard: Option<Shared>,

@@ -3,12 +3,12 @@
 use super::{Mixer, add, fit};
 use crate::gain::fade;
 use crate::slot::SlotId;
-use crate::source::{Audience, Source, SourceId};
+use crate::source::{Audience, Source, SourceId, SourcePlace, ducked_by};
 
 impl Mixer {
-    /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks;
-    /// talkers are not touched, and a source for those who wait is not lowered. `None` when there is no room, or for
-    /// the place of nobody.
+    /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks, from its
+    /// first sample on when somebody does already; talkers are not touched, and a source for those who wait is not lowered.
+    /// `None` when there is no room, or for the place of nobody.
     pub fn add_source(&mut self, audience: Audience, gain_db: f32, duck_db: Option<f32>) -> Option<SourceId> {
         if let Audience::One(slot) = audience
             && self.slot(slot).is_none()
@@ -17,7 +17,13 @@ impl Mixer {
         }
         let rate_hz = self.format.rate_hz();
         let index = self.storage.sources.iter().position(|place| place.is_free())?;
-        let source = Source::new(audience, gain_db, duck_db, rate_hz);
+        let mut source = Source::new(audience, gain_db, duck_db, rate_hz);
+        if let (Some(duck), Some(listener)) = (&mut source.duck, ducked_by(audience))
+            && self.talkers.beside(listener)
+        {
+            duck.begin_lowered();
+        }
+        self.waiting_hear += usize::from(audience == Audience::Waiting);
         Some(self.storage.sources[index].fill(index, source))
     }
 
@@ -68,20 +74,16 @@ impl Mixer {
         let stored = &mut storage.source_blocks[id.index() * full..][..block];
         fit(samples, stored);
         source.gain.apply(stored, &mut storage.rest, rate_hz);
-        let ducked_by = match source.audience {
-            Audience::All => Some(None),
-            Audience::One(slot) => Some(Some(slot)),
-            Audience::Waiting => None,
-        };
-        if let (Some(duck), Some(listener)) = (&mut source.duck, ducked_by) {
-            let (from, to) = duck.advance(talkers.beside(listener), self.block_ms);
+        if let Some((from, to)) = source.advance_duck(talkers, self.block_ms) {
             fade(stored, from, to);
         }
         match source.audience {
             Audience::All => self.mixed_sources += 1,
             Audience::Waiting => self.waiting_sources += 1,
             Audience::One(slot) => {
-                storage.exceptions[slot.index()].private += 1;
+                let exceptions = &mut storage.exceptions[slot.index()];
+                exceptions.private += 1;
+                source.next_private = exceptions.first_private.replace(id.index() as u32);
                 if let Some(place) = &mut storage.slots[slot.index()] {
                     place.exceptional = true;
                 }
@@ -90,9 +92,28 @@ impl Mixer {
         true
     }
 
+    /// Tells that a source pauses for this block: it is not mixed, and is lowered by who talks all the same. Returns whether
+    /// there is such a source that had not given.
+    pub fn source_quiet(&mut self, id: SourceId) -> bool {
+        let place = self.storage.sources.get_mut(id.index());
+        let Some(source) = place
+            .and_then(|place| place.get_mut(id))
+            .filter(|source| !source.plays)
+        else {
+            return false;
+        };
+        source.advance_duck(self.talkers, self.block_ms);
+        true
+    }
+
     /// Returns the block of [`Signal::Waiting`](crate::Signal::Waiting), silence when nothing plays to those who wait.
     pub fn waiting(&self) -> &[i16] {
         &self.storage.waiting[..self.block_samples()]
+    }
+
+    /// Returns whether anything played to those who wait in the last tick.
+    pub fn plays_to_waiting(&self) -> bool {
+        self.waiting_sources > 0
     }
 
     /// Forgets what played in the last tick.
@@ -105,7 +126,7 @@ impl Mixer {
             source.plays = false;
             if let Audience::One(slot) = source.audience {
                 let exceptions = &mut storage.exceptions[slot.index()];
-                exceptions.private = 0;
+                (exceptions.private, exceptions.first_private) = (0, None);
                 if let Some(place) = &mut storage.slots[slot.index()] {
                     place.exceptional = exceptions.decide();
                 }
@@ -137,12 +158,20 @@ impl Mixer {
                 Audience::One(slot) => {
                     let exceptions = &mut storage.exceptions[slot.index()];
                     exceptions.private -= 1;
+                    let next = source.next_private;
+                    unlink(&mut exceptions.first_private, &mut storage.sources, index, next);
                     if let Some(place) = &mut storage.slots[slot.index()] {
                         place.exceptional = exceptions.decide();
                     }
                 }
             }
             storage.playing.retain(|&playing| playing as usize != index);
+        }
+        if storage.sources[index]
+            .source()
+            .is_some_and(|source| source.audience == Audience::Waiting)
+        {
+            self.waiting_hear -= 1;
         }
         storage.sources[index].clear();
     }
@@ -166,7 +195,7 @@ impl Mixer {
             self.storage.waiting[..block].fill(0);
             return;
         }
-        self.sum_to(block, Audience::Waiting, true);
+        self.sum_to_waiting(block);
         let storage = &mut self.storage;
         self.waiting_limiter.process(
             &storage.rest[..block],
@@ -175,23 +204,53 @@ impl Mixer {
         );
     }
 
-    /// Adds what plays to one audience to the working sum, or puts it there when `anew`. Returns how many sources those
-    /// were.
-    pub(super) fn sum_to(&mut self, block: usize, audience: Audience, anew: bool) -> usize {
+    /// Puts what plays to those who wait into the working sum. Returns how many sources those are.
+    pub(super) fn sum_to_waiting(&mut self, block: usize) -> usize {
         let full = self.format.block_samples();
         let storage = &mut self.storage;
         let rest = &mut storage.rest[..block];
-        if anew {
-            rest.fill(0);
-        }
-        let mut count = 0;
-        for &index in &storage.playing {
-            let source = storage.sources[index as usize].source();
-            if source.is_some_and(|source| source.audience == audience) {
-                add(&storage.source_blocks[index as usize * full..][..block], rest);
-                count += 1;
+        rest.fill(0);
+        if self.waiting_sources > 0 {
+            for &index in &storage.playing {
+                let source = storage.sources[index as usize].source();
+                if source.is_some_and(|source| source.audience == Audience::Waiting) {
+                    add(&storage.source_blocks[index as usize * full..][..block], rest);
+                }
             }
         }
+        self.waiting_sources
+    }
+
+    /// Adds what plays to one participant alone to the working sum. Returns how many sources those are.
+    pub(super) fn add_private(&mut self, block: usize, slot: SlotId) -> usize {
+        let full = self.format.block_samples();
+        let storage = &mut self.storage;
+        let rest = &mut storage.rest[..block];
+        let mut count = 0;
+        let mut next = storage.exceptions[slot.index()].first_private;
+        while let Some(index) = next {
+            add(&storage.source_blocks[index as usize * full..][..block], rest);
+            count += 1;
+            next = storage.sources[index as usize]
+                .source()
+                .and_then(|source| source.next_private);
+        }
         count
+    }
+}
+
+/// Takes a source out of the chain of those that play to one participant.
+fn unlink(first: &mut Option<u32>, sources: &mut [SourcePlace], index: usize, next: Option<u32>) {
+    if *first == Some(index as u32) {
+        *first = next;
+        return;
+    }
+    let mut at = *first;
+    while let Some(source) = at.and_then(|at| sources[at as usize].source_mut()) {
+        if source.next_private == Some(index as u32) {
+            source.next_private = next;
+            return;
+        }
+        at = source.next_private;
     }
 }

@@ -20,7 +20,7 @@ use super::address::is_public;
 use crate::config;
 
 /// Fetches that run at a time; the others wait for their turn. Each may hold a file and what it is decoded to.
-pub(super) const AT_A_TIME: usize = 4;
+pub(super) const AT_A_TIME: usize = 8;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;

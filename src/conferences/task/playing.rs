@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use confab_conference::{Audience, MediaName, PlayNumber, StopPlay};
 use confab_media::{Play, PlayId, Sound};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{Task, wall};
 use crate::conferences::inbox::PlayReport;
@@ -61,6 +61,14 @@ impl Playing {
     /// Waits for the next fetch to come to its end; `None` when there is none. Cancel-safe.
     pub(super) async fn fetched(&mut self) -> Option<Result<Fetched, JoinError>> {
         self.fetches.join_next().await
+    }
+
+    /// Returns for which play, and for whom, a task fetches.
+    fn fetched_by(&self, task: task::Id) -> Option<(PlayNumber, Audience)> {
+        let fetches =
+            |waiting: &&Waiting| matches!(&waiting.content, Content::Fetching(fetch) if fetch.id() == task);
+        let mut queues = self.waiting.iter();
+        queues.find_map(|(audience, queue)| Some((queue.iter().find(fetches)?.number, *audience)))
     }
 
     /// Gives up what was to be played to somebody who is gone.
@@ -124,9 +132,15 @@ impl<M: MixPlane> Task<M> {
             Ok(fetched) => fetched,
             Err(error) if error.is_cancelled() => return,
             Err(error) => {
-                // The play stays outstanding until it is stopped; this is a fault of ours.
                 tracing::error!(%error, "a fetch broke down");
-                return;
+                match self.playing.fetched_by(error.id()) {
+                    Some((number, audience)) => Fetched {
+                        number,
+                        audience,
+                        sounds: Err(FetchError::Decoder),
+                    },
+                    None => return,
+                }
             }
         };
         let (number, audience) = (fetched.number, fetched.audience);

@@ -119,22 +119,18 @@ impl Shared {
             });
             let told = tag.as_ref().map_or(path.clone(), |tag| format!("{path} {tag}"));
             self.requests.lock().unwrap().push(told);
+            let mut more = [0];
             tokio::select! {
                 permit = self.gate.acquire() => permit.expect("never closed").forget(),
-                _ = stream.readable() => {
-                    // Nothing more is asked meanwhile: the client has gone.
-                    return Ok(());
-                }
+                // Nothing more is asked meanwhile: the client has gone.
+                _ = stream.peek(&mut more) => return Ok(()),
             }
             let page = self.pages.lock().unwrap().get(&path).cloned();
             let page = page.unwrap_or(Page {
                 status: "404 Not Found",
                 ..Page::default()
             });
-            let mut answer = answer(&page, tag.as_deref());
-            if !answer.is_empty() {
-                stream.write_all(&std::mem::take(&mut answer)).await?;
-            }
+            stream.write_all(&answer(&page, tag.as_deref())).await?;
         }
     }
 }

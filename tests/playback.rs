@@ -262,7 +262,7 @@ fn plays_wait_for_each_other_and_can_be_stopped() {
                 .first()
                 .zip(first.last())
                 .map(|(next, last)| next.abs_diff(*last));
-            if !gap.is_some_and(|gap| gap <= 1) || first.last() > second.first() {
+            if gap.is_none_or(|gap| gap > 1) || first.last() > second.first() {
                 wrong.push(format!("{who} hears {first:?}, then {second:?}"));
             }
         }

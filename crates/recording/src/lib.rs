@@ -1,6 +1,6 @@
 //! Audio files: what was uploaded or fetched becomes samples that can be played.
 //!
-//! [`import`] reads WAV (PCM of 8 to 32 bits, float, A-law, µ-law), MP3, Ogg Vorbis and FLAC. The kind is found out from the
+//! [`import()`] reads WAV (PCM of 8 to 32 bits, float, A-law, µ-law), MP3, Ogg Vorbis and FLAC. The kind is found out from the
 //! content: names and content types are often wrong. Several channels are mixed down to one. What comes out has one of the
 //! rates that conferences mix in, so that converting it further is the media plane's ordinary business.
 //!

@@ -72,6 +72,21 @@ pub(crate) struct Media {
     pub(crate) jitter_ms: f64,
     /// Audio that was made up for lost or late packets, ms.
     pub(crate) concealed_ms: u64,
+    /// Lost audio that later packets brought back, ms.
+    pub(crate) repaired_ms: u64,
+    /// Mean opinion score of what was received, 1 to 4.5, over its last five seconds with audio (ITU-T G.107).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mos: Option<f64>,
+    /// Speed of the peer's clock against ours, parts per million.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skew_ppm: Option<i32>,
+    /// Share of our packets that the peer last reported as lost, percent.
+    pub(crate) remote_loss: f64,
+    /// Round trip by RTCP, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trip_ms: Option<f64>,
+    /// Presses of keys, each counted once.
+    pub(crate) digits: u64,
 }
 
 enum Job {

@@ -103,7 +103,8 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
-            | EventKind::DenoiseMember => {
+            | EventKind::DenoiseMember
+            | EventKind::DtmfMember => {
                 tracing::debug!(%conference, %instance, sequence, participant, "{name}");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use confab_conference::Volume;
+use confab_conference::{DigitString, Volume};
 use confab_media::{
     ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, JoinOptions, LegHandle, LegId,
     MediaPlane,
@@ -25,6 +25,9 @@ pub(crate) enum LegSetting {
     Denoise(bool),
 }
 
+/// How long each digit is that an operator has sent: a short press.
+const DIGIT_MS: u32 = 100;
+
 /// A plane that mixes legs. The methods mean what those of the same name on [`MediaPlane`], [`LegHandle`] and
 /// [`ConferenceMediaHandle`] mean.
 pub(crate) trait MixPlane: Send + Sync + 'static {
@@ -46,6 +49,11 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
     fn set_deaf(leg: &Self::Leg, deaf: bool) -> impl Future<Output = Result<(), ControlError>> + Send;
     /// Sets something else on a leg that is in a mix.
     fn set(leg: &Self::Leg, setting: LegSetting) -> impl Future<Output = Result<(), ControlError>> + Send;
+    /// Sends digits to its peer.
+    fn send_digits(
+        leg: &Self::Leg,
+        digits: DigitString,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
     /// Lets a listener hear a talker of the same mix, or not, until either leaves it.
     fn set_heard(
         mix: &Self::Mix,
@@ -101,6 +109,10 @@ impl MixPlane for MediaPlane {
             LegSetting::Denoise(on) => confab_media::LegSetting::Denoise(on),
         })
         .await
+    }
+
+    async fn send_digits(leg: &LegHandle, digits: DigitString) -> Result<(), ControlError> {
+        leg.send_digits(digits.as_str(), DIGIT_MS).await
     }
 
     async fn set_heard(

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Caller, Conference, Control, Effect, Entry, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
-    Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+    Caller, Conference, Control, DigitString, Effect, Entry, Event, GregorianSeconds, Hearing, Identity,
+    LeaveCause, Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -431,6 +431,9 @@ impl<M: MixPlane> Task<M> {
             }
             Effect::SetAgc { participant, on } => self.setting(participant, LegSetting::Agc(on)),
             Effect::SetDenoise { participant, on } => self.setting(participant, LegSetting::Denoise(on)),
+            Effect::SendDigits { participant, digits } => {
+                self.leg(participant).map(|leg| Work::SendDigits(leg, digits))
+            }
             Effect::SetHeard(Hearing {
                 talker,
                 listener,
@@ -465,6 +468,7 @@ enum Work<M: MixPlane> {
     SetMuted(Arc<M::Leg>, bool),
     SetDeaf(Arc<M::Leg>, bool),
     Set(Arc<M::Leg>, LegSetting),
+    SendDigits(Arc<M::Leg>, DigitString),
     SetHeard {
         mix: Arc<M::Mix>,
         talker: Arc<M::Leg>,
@@ -480,6 +484,7 @@ impl<M: MixPlane> Work<M> {
             Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
             Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
             Work::Set(leg, setting) => note(M::set(&leg, setting).await),
+            Work::SendDigits(leg, digits) => note(M::send_digits(&leg, digits).await),
             Work::SetHeard {
                 mix,
                 talker,

@@ -385,6 +385,7 @@ fn call_of(event: &Event) -> Option<CallKey> {
         | Event::Reinvite { call, .. }
         | Event::ReinviteAcked { call, .. }
         | Event::ReinviteCancelled { call }
+        | Event::Digit { call, .. }
         | Event::Ended { call, .. }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use confab_conference::{Relationship, Volume};
+use confab_conference::{DigitString, Relationship, Volume};
 use confab_documents::{Rule, Schema, Violation, Violations};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ struct Schemas {
     volume: Takes,
     energy: Takes,
     switch: Takes,
+    digits: Takes,
 }
 
 /// What an action takes.
@@ -35,6 +36,7 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
         volume: takes("volume"),
         energy: takes("energy"),
         switch: takes("switch"),
+        digits: takes("digits"),
     }
 });
 
@@ -45,6 +47,7 @@ pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
         "volume_in" | "volume_out" => &SCHEMAS.volume,
         "energy" => &SCHEMAS.energy,
         "agc" | "denoise" => &SCHEMAS.switch,
+        "dtmf" => &SCHEMAS.digits,
         _ => return None,
     };
     Some(&takes.json)
@@ -105,6 +108,16 @@ impl Arguments {
             .get("enabled")
             .and_then(Value::as_bool)
             .ok_or(ApiError::Internal)
+    }
+
+    /// Returns the digits to send.
+    pub(crate) fn digits(self) -> Result<DigitString, ApiError> {
+        let values = self.checked(&SCHEMAS.digits)?;
+        values
+            .get("digits")
+            .and_then(Value::as_str)
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(ApiError::Internal) // the schema has the same rules
     }
 
     /// Returns who is to be related to whom and how.
@@ -249,6 +262,28 @@ mod tests {
             assert_eq!(broken(arguments(&values).enabled()), ("enabled".to_owned(), rule));
         }
         assert_eq!(broken(arguments(&json!(null)).enabled()).0, "data");
+    }
+
+    #[test]
+    fn digits_are_text_of_known_keys() {
+        for digits in ["1", "0123456789*#ABCD,wW", &"5".repeat(32)] {
+            let read = arguments(&json!({"digits": digits})).digits();
+            assert_eq!(read.unwrap().as_str(), digits);
+        }
+        for (values, rule) in [
+            (json!({"digits": ""}), "minLength"),
+            (json!({"digits": "5".repeat(33)}), "maxLength"),
+            (json!({"digits": "12E"}), "pattern"),
+            (json!({"digits": 12}), "type"),
+            (json!({}), "required"),
+        ] {
+            assert_eq!(
+                broken(arguments(&values).digits()),
+                ("digits".to_owned(), rule),
+                "{values}"
+            );
+        }
+        assert_eq!(broken(arguments(&json!(null)).digits()).0, "data");
     }
 
     #[test]

@@ -1,34 +1,11 @@
 //! Nothing after construction allocates: a counting allocator watches a minute of every codec with losses, redundancy, silences
 //! and changes of encoder. libopus works in memory that we give it and on the stack, so it has no part in this.
-#![allow(unsafe_code, reason = "the global allocator trait is unsafe")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use confab_codec::{CodecKind, Coding, ComfortNoise, NoiseDescription, OpusSettings};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as promised by the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use confab_testkit::allocation::{CountingAllocator, calls};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn codings() -> Vec<Coding> {
     let opus = OpusSettings::from_fmtp("useinbandfec=1;usedtx=1");
@@ -47,9 +24,9 @@ fn codings() -> Vec<Coding> {
 
 #[test]
 fn the_allocator_counts() {
-    let before = ALLOCATIONS.get();
+    let before = calls();
     drop(Box::new([0_u8; 100]));
-    assert_eq!(ALLOCATIONS.get(), before + 1);
+    assert_eq!(calls(), before + 2);
 }
 
 #[test]
@@ -65,7 +42,7 @@ fn a_minute_of_every_codec_allocates_nothing() {
         let mut heard = vec![0; kind.max_frame_samples()];
         let (mut encoder, mut other, mut decoder) = (coding.encoder(), coding.encoder(), kind.decoder());
         let mut noise = ComfortNoise::new(1);
-        let before = ALLOCATIONS.get();
+        let before = calls();
         for n in 0..1000_usize {
             let samples = ten_ms * (n % 6 + 1);
             encoder.set_mix_rate(if n % 200 < 100 { 8000 } else { 48_000 });
@@ -89,6 +66,6 @@ fn a_minute_of_every_codec_allocates_nothing() {
                 std::mem::swap(&mut encoder, &mut other);
             }
         }
-        assert_eq!(ALLOCATIONS.get(), before, "{coding:?}");
+        assert_eq!(calls(), before, "{coding:?}");
     }
 }

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use crate::{Caller, Entry, ParticipantId, ParticipantState, Relationship, Role, Settings, Snapshot, Volume};
+use crate::{
+    Caller, DigitString, Entry, ParticipantId, ParticipantState, Relationship, Role, Settings, Snapshot,
+    Volume,
+};
 
 /// Everything a conference can be asked or told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +95,8 @@ pub enum Control {
     SetAgc(ParticipantId, bool),
     /// Switches the noise suppression of what comes from the participant. Repeating it repeats the event.
     SetDenoise(ParticipantId, bool),
+    /// Sends digits to the participant's far end. Each time an event of its own, which does not tell them.
+    SendDigits(ParticipantId, DigitString),
     /// Replaces the participant's record about another one. No event tells it; both records end when either leaves.
     Relate {
         /// Whose record.

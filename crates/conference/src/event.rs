@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    AccountId, ConferenceId, GregorianSeconds, Hearing, InstanceId, LeaveCause, ParticipantId,
+    AccountId, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause, ParticipantId,
     ParticipantState, Volume,
 };
 
@@ -51,6 +51,8 @@ pub enum EventKind {
     AgcMember,
     /// A participant's noise suppression was switched.
     DenoiseMember,
+    /// Digits were sent to a participant's far end.
+    DtmfMember,
 }
 
 impl EventKind {
@@ -77,6 +79,7 @@ impl EventKind {
             EventKind::EnergyLevelMember => "energy-level-member",
             EventKind::AgcMember => "agc-member",
             EventKind::DenoiseMember => "denoise-member",
+            EventKind::DtmfMember => "dtmf-member",
         }
     }
 
@@ -102,7 +105,8 @@ impl EventKind {
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
-            | EventKind::DenoiseMember => true,
+            | EventKind::DenoiseMember
+            | EventKind::DtmfMember => true,
         }
     }
 }
@@ -166,6 +170,13 @@ pub enum Effect {
         participant: ParticipantId,
         /// The new gain.
         volume: Volume,
+    },
+    /// Send digits to the leg's peer.
+    SendDigits {
+        /// Whose leg.
+        participant: ParticipantId,
+        /// The digits.
+        digits: DigitString,
     },
     /// Set the threshold of the leg's talk gate.
     SetEnergyLevel {

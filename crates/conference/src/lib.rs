@@ -60,6 +60,7 @@
 mod caller;
 mod command;
 mod conference;
+mod digits;
 mod event;
 mod id;
 mod relation;
@@ -74,6 +75,7 @@ mod tests;
 pub use caller::{Caller, Entry, Role};
 pub use command::{Command, Control, LeaveCause, Refusal, Reply};
 pub use conference::{Conference, JoinFlags};
+pub use digits::{DigitString, NoDigits};
 pub use event::{Effect, Event, EventKind, Output};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
 pub use relation::{Hearing, Relationship};

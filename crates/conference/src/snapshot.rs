@@ -163,7 +163,8 @@ impl Snapshot {
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
-            | EventKind::DenoiseMember => {
+            | EventKind::DenoiseMember
+            | EventKind::DtmfMember => {
                 if let Some(state) = &event.participant {
                     self.put(state.clone());
                 }

@@ -1,50 +1,21 @@
 //! What works on audio allocates nothing once it is made. The allocator counts for one thread at a time.
 
-#![allow(unsafe_code)] // an allocator is unsafe by its trait; it only forwards
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use confab_dsp::{
     Agc, ComfortNoise, Denoiser, DtmfDetector, DtmfSymbol, Gain, Limiter, NoiseLevel, RESAMPLER_RATES_HZ,
     Resampler, ResamplerTable, TimeScale, ToneGenerator, ToneScript,
 };
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-fn count() {
-    // A thread that is ending has no counter any more.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
+use confab_testkit::allocation::{CountingAllocator, calls};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Runs something a hundred times and returns the calls of the allocator that it made.
 fn calls_in(mut work: impl FnMut(usize)) -> u64 {
-    let before = CALLS.with(Cell::get);
+    let before = calls();
     (0..100).for_each(&mut work);
-    CALLS.with(Cell::get) - before
+    calls() - before
 }
 
 /// Twenty milliseconds of something that is neither silence nor noise.

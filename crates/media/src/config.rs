@@ -172,6 +172,8 @@ pub enum LegSetting {
     OutputGainDb(f32),
     /// Score above which its audio gate opens, 0..=1800.
     EnergyLevel(u16),
+    /// Its keys are sent on to every other leg of the conference that takes telephone-events.
+    DistributeDigits(bool),
     /// Automatic gain of what comes from it.
     AutoGain(bool),
     /// Noise suppression of what comes from it.

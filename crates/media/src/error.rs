@@ -69,6 +69,21 @@ pub enum ControlError {
     /// The shard of the conference holds as many legs or conferences as it was sized for.
     #[error("the media shard is full")]
     Full,
+    /// Digits cannot be sent: telephone-events were not negotiated.
+    #[error("the peer takes no telephone-events")]
+    NoTelephoneEvents,
+    /// There is no room for so many digits: at most 32 digits and pauses of a leg wait.
+    #[error("too many digits wait to be sent")]
+    DigitsFull,
+    /// The text holds something that is neither a digit nor a pause.
+    #[error("not a digit")]
+    NoDigit,
+    /// The leg is not in this conference.
+    #[error("the leg is not in this conference")]
+    NotInConference,
+    /// As many plays wait as may ([`PLAY_QUEUE`](crate::PLAY_QUEUE)).
+    #[error("too many plays wait already")]
+    PlayQueueFull,
     /// The media plane is stopping.
     #[error("the media plane has stopped")]
     Stopped,

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::playback::{PlayEnd, PlayId};
+
 /// Identity of one leg, unique within a run of the media plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub u64);
@@ -79,5 +81,26 @@ pub enum MediaEvent {
         leg: LegId,
         /// The address that media comes from and goes to now.
         remote: std::net::SocketAddr,
+    },
+    /// A play is heard from this tick on.
+    PlayStarted {
+        /// Where it plays.
+        conference: ConferenceAudioId,
+        /// Who hears it, when that is one alone.
+        leg: Option<LegId>,
+        /// Which play.
+        play: PlayId,
+    },
+    /// A play is over. Told once for every play, also for one that was stopped before it was heard; no more once its
+    /// conference is closed.
+    PlayEnded {
+        /// Where it played.
+        conference: ConferenceAudioId,
+        /// Who heard it, when that was one alone.
+        leg: Option<LegId>,
+        /// Which play.
+        play: PlayId,
+        /// Why it ended.
+        how: PlayEnd,
     },
 }

@@ -104,6 +104,7 @@ mod leg;
 mod load;
 mod metrics;
 mod plane;
+mod playback;
 mod ports;
 mod shard;
 mod stats;
@@ -121,4 +122,5 @@ pub use metrics::{
     ShardMetrics,
 };
 pub use plane::{MediaEvents, MediaPlane};
+pub use playback::{Clip, Hearers, Lane, PLAY_QUEUE, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
 pub use stats::{LegReport, LegStats};

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::R
 use std::time::Duration;
 
 use confab_rtp::Rating;
+use confab_rtp::telephone_event::MAX_QUEUED_DIGITS;
 
 use crate::leg::reports::RemoteQuality;
 
@@ -58,6 +59,27 @@ pub struct LegStats {
     pub talking: bool,
     /// Presses of keys, each counted once however it was told.
     pub digits_received: u64,
+    /// Digits sent as telephone-events.
+    pub digits_sent: u64,
+}
+
+impl LegStats {
+    /// Returns the share of our packets that the peer last reported as lost, in percent.
+    pub fn remote_loss_percent(&self) -> f64 {
+        f64::from(self.remote_fraction_lost) / 2.56
+    }
+
+    /// Returns the share of the peer's packets that never came or came too late, in percent.
+    pub fn loss_percent(&self) -> f64 {
+        let lost = u64::try_from(self.packets_lost).unwrap_or(0);
+        let expected = self.packets_received + lost;
+        let missing = lost + self.packets_late.min(self.packets_received);
+        if expected == 0 {
+            0.0
+        } else {
+            missing as f64 * 100.0 / expected as f64
+        }
+    }
 }
 
 /// The last word about a leg, given when it is closed.
@@ -112,9 +134,23 @@ pub(crate) struct StatsCell {
     pub(crate) energy: AtomicU16,
     pub(crate) talking: AtomicBool,
     pub(crate) digits_received: AtomicU64,
+    pub(crate) digits_sent: AtomicU64,
+    /// Digits and pauses that wait to be sent, or are on their way to the shard.
+    pub(crate) dialling: AtomicU32,
 }
 
 impl StatsCell {
+    /// Takes places in the queue of digits to send. Returns whether there were so many.
+    pub(crate) fn reserve_dialling(&self, count: u32) -> bool {
+        let room = MAX_QUEUED_DIGITS as u32;
+        let taken = self.dialling.fetch_add(count, Relaxed);
+        let fits = taken.saturating_add(count) <= room;
+        if !fits {
+            self.dialling.fetch_sub(count, Relaxed);
+        }
+        fits
+    }
+
     pub(crate) fn set_energy(&self, score: u16) {
         self.energy.store(score, Relaxed);
     }
@@ -167,6 +203,7 @@ impl StatsCell {
             energy: self.energy.load(Relaxed),
             talking: self.talking.load(Relaxed),
             digits_received: self.digits_received.load(Relaxed),
+            digits_sent: self.digits_sent.load(Relaxed),
         }
     }
 }

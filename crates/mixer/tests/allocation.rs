@@ -1,47 +1,18 @@
 //! A tick allocates nothing: proved by an allocator that counts what this thread does.
 
-#![allow(unsafe_code)] // an allocator is unsafe by its trait; it only forwards
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Barrier;
 
 use confab_mixer::{Audience, MixFormat, Mixer, MixerStorage, Room, Signal};
-
-struct Counting;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that ends has no count any more, and nobody to ask for it.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use confab_testkit::allocation::{CountingAllocator, calls};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn only_the_calls_of_the_own_thread_count() {
-    let before = CALLS.get();
+    let before = calls();
     drop(Box::new([0u8; 100]));
-    assert_eq!(CALLS.get() - before, 2);
+    assert_eq!(calls() - before, 2);
     let turn = Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -49,10 +20,10 @@ fn only_the_calls_of_the_own_thread_count() {
             (0..100).for_each(|size| drop(vec![0u8; size + 1]));
             turn.wait();
         });
-        let before = CALLS.get();
+        let before = calls();
         turn.wait();
         turn.wait();
-        assert_eq!(CALLS.get() - before, 0);
+        assert_eq!(calls() - before, 0);
     });
 }
 
@@ -80,7 +51,7 @@ fn ticks_allocate_nothing() {
             let to_all = mixer.add_source(Audience::All, -6.0, Some(12.0)).unwrap();
             let to_waiting = mixer.add_source(Audience::Waiting, 0.0, None).unwrap();
             let mut old = None;
-            let before = CALLS.get();
+            let before = calls();
             for tick in 0..300usize {
                 mixer.begin();
                 for (index, &slot) in slots.iter().enumerate() {
@@ -120,11 +91,7 @@ fn ticks_allocate_nothing() {
                     faster = faster.map(|storage| mixer.adopt_format(storage));
                 }
             }
-            assert_eq!(
-                CALLS.get() - before,
-                0,
-                "{participants} participants at {rate_hz} Hz"
-            );
+            assert_eq!(calls() - before, 0, "{participants} participants at {rate_hz} Hz");
             assert_eq!(old.map(|storage| storage.capacity()), Some(participants));
             assert_eq!(faster.is_some(), mixer.format() != format, "the rate rose");
         }

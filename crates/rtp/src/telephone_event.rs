@@ -13,7 +13,8 @@ mod send;
 
 pub use fuzz::fuzz_telephone_event;
 pub use send::{
-    EventPacket, EventSlot, MAX_DIGIT_MS, MAX_QUEUED_DIGITS, MIN_DIGIT_MS, QueueFull, TelephoneEventSender,
+    EventPacket, EventSlot, MAX_DIGIT_MS, MAX_QUEUED_DIGITS, MIN_DIGIT_MS, NextDigit, QueueFull,
+    TelephoneEventSender,
 };
 
 /// Silence after which an event without an end packet is taken as ended: four updates at the usual 50 ms.

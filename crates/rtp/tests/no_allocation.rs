@@ -1,11 +1,7 @@
 //! Nothing on the path of a packet allocates: a counting allocator watches a minute of call, with loss, reordering, a change of
 //! source, comfort noise, telephone-events and RTCP.
-#![allow(unsafe_code, reason = "the global allocator trait is unsafe")]
-
 mod listener;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 
 use confab_rtp::rtcp::{ExtendedReport, ReceivedRtcp, RtcpWriter};
@@ -14,30 +10,11 @@ use confab_rtp::{
     Playout, PlayoutConfig, Pull, QualityMeter, ReceptionStatistics, RtpPacket, RtpTimestamp, SourceGuard,
     SourceRules, SpeechAdjust, Ssrc, TelephoneEventReceiver, TelephoneEventSender, Tick, Verdict,
 };
+use confab_testkit::allocation::{CountingAllocator, calls};
 use listener::{MS, Speaker};
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as promised by the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn a_minute_of_call_allocates_nothing() {
@@ -78,7 +55,7 @@ fn a_minute_of_call_allocates_nothing() {
     let mut rtcp = [0; 256];
     playout.set_fec(true);
 
-    let before = ALLOCATIONS.get();
+    let before = calls();
     let (mut next_tick_ns, mut frames, mut waiting) = (0, 0_u64, 0_u32);
     for (arrival_ns, (bytes, content)) in &packets {
         while next_tick_ns < *arrival_ns {
@@ -125,7 +102,7 @@ fn a_minute_of_call_allocates_nothing() {
             assert!(ReceivedRtcp::parse(writer.finish(), Ssrc(1)).is_ok());
         }
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(calls() - before, 0);
     assert!(frames > 2000, "{frames} frames: the call did not take place");
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod counters;
 pub(crate) mod event;
 pub(crate) mod flow;
 mod fuzz;
+mod info;
 pub(crate) mod multipart;
 pub(crate) mod outbox;
 mod receive;
@@ -29,6 +30,7 @@ pub use event::{
 };
 pub use flow::{Flow, Transport};
 pub use fuzz::fuzz_endpoint;
+pub use info::{InfoDigit, MAX_INFO_DIGIT_MS, NoDigit};
 
 use crate::call::{Call, InviteKind};
 use crate::message::{ParseError, Reason, StatusCode};
@@ -43,8 +45,8 @@ use stack::Stack;
 /// happened. Commands for a call that is over are counted ([`DropReason::LateCommand`]) and ignored: the event that says so
 /// is already in the queue.
 ///
-/// **Answered here, without the user**: OPTIONS; 100 after 200 ms; CANCEL and the 487 of its INVITE; BYE; 400, 405, 406, 415, 416, 420,
-/// 481, 482, 491, 500, 501, 503, 505 and 513 as RFC 3261 §8.2, §12.2.2, §14.2 and RFC 4475 ask. Refusals outside of calls keep no state.
+/// **Answered here, without the user**: OPTIONS; INFO, whose digits come as [`Event::Digit`]; 100 after 200 ms; CANCEL and the 487 of its INVITE; BYE; 400, 405, 406, 415, 416, 420,
+/// 469, 481, 482, 491, 500, 501, 503, 505 and 513 as RFC 3261 §8.2, §12.2.2, §14.2 and RFC 4475 ask. Refusals outside of calls keep no state.
 pub struct Endpoint {
     stack: Stack,
     calls: BTreeMap<CallKey, CallSlot>,

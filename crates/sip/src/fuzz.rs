@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::endpoint::{InfoDigit, MAX_INFO_DIGIT_MS};
 use crate::framing::StreamFramer;
 use crate::message::{
     Essentials, HeaderName, Headers, Message, NameAddr, ParseErrorKind, Request, Response, StatusCode, Tag,
@@ -48,6 +49,21 @@ pub fn fuzz_uri(data: &[u8]) {
             assert_eq!(NameAddr::parse(printed).as_ref(), Ok(&address));
         }
     }
+}
+
+/// Reads `data` as the body of an INFO request.
+///
+/// # Panics
+/// When a promise is broken: what was read is no key or lasts too long, or reads differently when it is written as phones do.
+pub fn fuzz_info_digit(data: &[u8]) {
+    let Ok(Some(digit)) = InfoDigit::parse(data) else {
+        return;
+    };
+    let InfoDigit { key, duration_ms } = digit;
+    assert!(matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'), "{key}");
+    assert!(duration_ms <= MAX_INFO_DIGIT_MS, "{duration_ms}");
+    let written = format!("Signal={key}\r\nDuration={duration_ms}\r\n");
+    assert_eq!(InfoDigit::parse(written.as_bytes()), Ok(Some(digit)));
 }
 
 fn accepted(message: Message) {

@@ -82,7 +82,7 @@
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
 //!
 //! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
-//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus).
+//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
 
 mod byte_str;
 mod call;
@@ -99,11 +99,11 @@ mod uri;
 pub use byte_str::ByteStr;
 pub use endpoint::{
     Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges,
-    Invitation, Limits, LocalContact, Network, Output, ProbeOutcome, ReinviteOutcome, Rejection, Transport,
-    fuzz_endpoint,
+    InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output, ProbeOutcome,
+    ReinviteOutcome, Rejection, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
-pub use fuzz::{fuzz_message, fuzz_uri};
+pub use fuzz::{fuzz_info_digit, fuzz_message, fuzz_uri};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
     MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,

@@ -125,8 +125,16 @@ fn refusals_say_what_would_be_accepted() {
         ),
         ("invut", HeaderName::Accept, "application/sdp"),
         ("sdp01", HeaderName::Accept, "application/sdp"),
-        ("mpart01", HeaderName::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS"),
-        ("intmeth", HeaderName::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS"),
+        (
+            "mpart01",
+            HeaderName::Allow,
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
+        ),
+        (
+            "intmeth",
+            HeaderName::Allow,
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
+        ),
     ];
     for (name, header, value) in rows {
         let outcome = react(&mut endpoint(), Instant::now(), name);

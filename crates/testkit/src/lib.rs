@@ -40,6 +40,7 @@
 //! §8, §9, §12–§15 and §17 as far as a calling user agent goes, RFC 3264 as an offerer and answerer of one audio stream.
 
 pub mod agent;
+pub mod allocation;
 pub mod clock;
 pub mod codec;
 pub mod g711;

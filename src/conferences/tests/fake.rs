@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use confab_conference::DigitString;
 use confab_media::{ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId};
 use tokio::sync::Semaphore;
 
@@ -22,6 +23,7 @@ pub(super) enum Act {
     Muted(LegId, bool),
     Deaf(LegId, bool),
     Set(LegId, LegSetting),
+    Digits(LegId, DigitString),
     Heard {
         mix: ConferenceAudioId,
         talker: LegId,
@@ -156,6 +158,10 @@ impl MixPlane for FakePlane {
 
     async fn set(leg: &FakeLeg, setting: LegSetting) -> Result<(), ControlError> {
         leg.told(Act::Set(leg.id, setting)).await
+    }
+
+    async fn send_digits(leg: &FakeLeg, digits: DigitString) -> Result<(), ControlError> {
+        leg.told(Act::Digits(leg.id, digits)).await
     }
 
     async fn set_heard(

@@ -211,6 +211,7 @@ async fn a_control_is_done_and_published_before_it_is_answered() {
     house.events_to("add-member").await;
     house.media.log.take();
     let quiet = Volume::from_level(-4).expect("a level");
+    let digits = "12#".parse().expect("digits");
     let rows = [
         (Control::Mute(id), Act::Muted(leg, true), EventKind::MuteMember),
         (
@@ -253,6 +254,11 @@ async fn a_control_is_done_and_published_before_it_is_answered() {
             Control::SetDenoise(id, true),
             Act::Set(leg, LegSetting::Denoise(true)),
             EventKind::DenoiseMember,
+        ),
+        (
+            Control::SendDigits(id, digits),
+            Act::Digits(leg, digits),
+            EventKind::DtmfMember,
         ),
     ];
     for (control, act, kind) in rows {

@@ -172,6 +172,11 @@ impl Established {
                 self.negotiation.withdraw_offer();
                 Ok(())
             }
+            Event::Digit { digit, .. } => {
+                // A leg that is gone has nobody who would want the digit.
+                let _ = self.leg.digit_by_info(digit.key, digit.duration_ms).await;
+                Ok(())
+            }
             Event::Probed { outcome, .. } => probed(outcome, self.is_silent),
             Event::Ended { cause, .. } => Err(ended(&cause)),
             // Cancelled is followed by Ended; the rest belongs to calls that we place.

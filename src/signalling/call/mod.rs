@@ -327,6 +327,12 @@ impl Trail {
                 packets_late: stats.packets_late,
                 jitter_ms: stats.jitter.as_secs_f64() * 1e3,
                 concealed_ms: stats.concealed_ms,
+                repaired_ms: stats.repaired_ms,
+                mos: stats.mos_hundredths.map(|mos| f64::from(mos) / 100.0),
+                skew_ppm: stats.skew_ppm,
+                remote_loss: stats.remote_loss_percent(),
+                round_trip_ms: stats.round_trip.map(|time| time.as_secs_f64() * 1e3),
+                digits: stats.digits_received,
             }),
         }
     }

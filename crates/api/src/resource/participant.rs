@@ -36,11 +36,14 @@ pub(crate) const ACTIONS: Actions<OnOne> = Actions {
         ("denoise", |id, arguments| {
             Ok(Control::SetDenoise(id, arguments.enabled()?))
         }),
+        ("dtmf", |id, arguments| {
+            Ok(Control::SendDigits(id, arguments.digits()?))
+        }),
         ("hold", |id, _| Ok(Control::Hold(id))),
         ("unhold", |id, _| Ok(Control::Unhold(id))),
     ],
     prepared: &[],
-    refused: &["play", "stop_play", "move", "raise_hand", "lower_hand", "dtmf"],
+    refused: &["play", "stop_play", "move", "raise_hand", "lower_hand"],
 };
 
 /// What an action on the participants means.
@@ -233,11 +236,16 @@ mod tests {
                 json!({"enabled": false}),
                 Control::SetDenoise(id, false),
             ),
+            (
+                "dtmf",
+                json!({"digits": "12w#"}),
+                Control::SendDigits(id, "12w#".parse().unwrap()),
+            ),
         ];
         for (action, arguments, expected) in rows {
             assert_eq!(control(action, &arguments).unwrap(), expected, "{action}");
         }
-        for action in ["volume_in", "volume_out", "energy", "agc", "denoise"] {
+        for action in ["volume_in", "volume_out", "energy", "agc", "denoise", "dtmf"] {
             assert!(
                 matches!(control(action, &json!(null)), Err(ApiError::Validation(_))),
                 "{action}"

@@ -207,6 +207,7 @@ async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
         "energy",
         "agc",
         "denoise",
+        "dtmf",
         "hold",
         "unhold"
     ]);

@@ -2,8 +2,8 @@
 
 use super::{Conference, Phase};
 use crate::{
-    Control, Effect, EventKind, GregorianSeconds, LeaveCause, ParticipantId, ParticipantState, Refusal,
-    Relationship, Role, Volume,
+    Control, DigitString, Effect, EventKind, GregorianSeconds, LeaveCause, ParticipantId, ParticipantState,
+    Refusal, Relationship, Role, Volume,
 };
 
 impl Conference {
@@ -33,6 +33,7 @@ impl Conference {
             Control::SetEnergy(id, level) => self.set_energy(wall, id, level)?,
             Control::SetAgc(id, on) => self.set_agc(wall, id, on)?,
             Control::SetDenoise(id, on) => self.set_denoise(wall, id, on)?,
+            Control::SendDigits(id, digits) => self.send_digits(wall, id, digits)?,
             Control::Relate {
                 participant,
                 other,
@@ -192,6 +193,21 @@ impl Conference {
         self.change(wall, id, EventKind::DenoiseMember, effect, |state| {
             std::mem::replace(&mut state.denoise, on) != on
         })
+    }
+
+    fn send_digits(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        digits: DigitString,
+    ) -> Result<(), Refusal> {
+        let state = self.find(id)?.clone();
+        self.ask(Effect::SendDigits {
+            participant: id,
+            digits,
+        });
+        self.publish(wall, EventKind::DtmfMember, Some(state));
+        Ok(())
     }
 
     /// Performs a `change` and announces it, and what follows when it silenced a talker. Asks for its effect when it

@@ -30,7 +30,7 @@ mod parse;
 use std::time::Duration;
 
 pub use fuzz::fuzz_tone_grammar;
-pub use generator::ToneGenerator;
+pub use generator::{ToneGenerator, TonePlace};
 pub use parse::{MAX_TONE_TEXT, ToneError, ToneProblem};
 
 use crate::{DtmfSymbol, NoiseLevel};
@@ -148,6 +148,14 @@ impl ToneScript {
                 steps: std::iter::once(Step::Level(level)).chain(tones).collect(),
                 passes: 1,
             },
+            loops: Times::Count(1),
+        }
+    }
+
+    /// Returns the script of silence, for ever when `lasts` is `None`, with comfort noise if given.
+    pub fn silence(lasts: Option<Duration>, noise: Option<NoiseLevel>) -> ToneScript {
+        ToneScript {
+            content: Content::Silence { lasts, noise },
             loops: Times::Count(1),
         }
     }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use confab_codec::Coding;
 use confab_rtp::DtmfDigit;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
-use super::conference::{Attendance, ConferenceMediaHandle};
+use super::conference::{Attendance, ConferenceControl, ConferenceMediaHandle};
 use crate::config::{JoinOptions, LegMedia, LegSetting};
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::LegId;
 use crate::keeper::Task;
 use crate::leg::Leg;
+use crate::leg::dialling::{Dialling, event_payload_type};
 use crate::leg::processing::{Processing, Wishes};
 use crate::leg::session::{Session, SessionRules};
 use crate::ports::LegSockets;
@@ -59,6 +60,13 @@ struct Placed {
     conference: Option<Attendance>,
 }
 
+/// A leg in its conference, which it cannot leave while this is held.
+pub(super) struct Seat<'a> {
+    pub(super) id: LegId,
+    pub(super) at: LegKey,
+    _still: MutexGuard<'a, LegState>,
+}
+
 /// How a leg is sent to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Encoding {
@@ -66,6 +74,8 @@ pub(super) struct Encoding {
     /// Rates of all codecs that the peer may send or be sent.
     pub(super) rates: RateSet,
     ptime_ms: u16,
+    /// The peer takes telephone-events.
+    takes_events: bool,
 }
 
 impl Encoding {
@@ -74,6 +84,7 @@ impl Encoding {
             coding: session.coding,
             rates: session.rates(),
             ptime_ms: session.ptime_ms,
+            takes_events: event_payload_type(session).is_some(),
         }
     }
 
@@ -304,6 +315,29 @@ impl LegHandle {
         shard.command(command).await
     }
 
+    /// Sends digits to the leg's peer as telephone-events (RFC 4733), one after the other, each of `duration_ms` (40..=6000; 100 is
+    /// usual) and 100 ms apart, in place of the audio: `0`–`9`, `*`, `#`, `A`–`D`, and the pauses `w` (0.5 s), `W` (1 s) and `,`
+    /// (2 s). At most 32 digits and pauses wait. Digits that have not begun are given up when the leg leaves its conference, when a
+    /// re-negotiation forbids to send them, and when it is in no conference.
+    ///
+    /// # Errors
+    /// [`ControlError::NoTelephoneEvents`], [`ControlError::NoDigit`], [`ControlError::DigitsFull`], in which case nothing is
+    /// sent; and as for [`set_muted`](Self::set_muted).
+    pub async fn send_digits(&self, digits: &str, duration_ms: u32) -> Result<(), ControlError> {
+        let dialling = Box::new(Dialling::parse(digits, duration_ms)?);
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        if let LegState::Placed(placed) = &*state
+            && !placed.encoding.takes_events
+        {
+            return Err(ControlError::NoTelephoneEvents);
+        }
+        if !self.stats.reserve_dialling(dialling.len()) {
+            return Err(ControlError::DigitsFull);
+        }
+        shard.command(Command::Dial { leg, dialling }).await
+    }
+
     /// Changes something else about the leg from the next tick on. What concerns the mix is without effect on a leg that is
     /// in no conference, and is forgotten when it leaves; what is done with the leg's own audio stays.
     ///
@@ -317,6 +351,7 @@ impl LegHandle {
             LegSetting::InputGainDb(decibels) => MixChange::InputGainDb(decibels),
             LegSetting::OutputGainDb(decibels) => MixChange::OutputGainDb(decibels),
             LegSetting::EnergyLevel(energy_level) => MixChange::EnergyLevel(energy_level),
+            LegSetting::DistributeDigits(on) => MixChange::DistributeDigits(on),
             LegSetting::AutoGain(_) | LegSetting::Denoise(_) => {
                 return self.process(&mut state, setting).await;
             }
@@ -367,6 +402,27 @@ impl LegHandle {
     pub(super) async fn place(&self) -> Result<LegKey, ControlError> {
         let state = self.state.lock().await;
         self.placed(&state).map(|(_, at)| at)
+    }
+
+    /// Holds the leg where it is, if that is in this conference.
+    pub(super) async fn seat_in(
+        &self,
+        conference: &Arc<ConferenceControl>,
+    ) -> Result<Seat<'_>, ControlError> {
+        let state = self.state.lock().await;
+        match &*state {
+            LegState::Placed(Placed {
+                at,
+                conference: Some(attendance),
+                ..
+            }) if attendance.is_of(conference) => Ok(Seat {
+                id: self.id,
+                at: *at,
+                _still: state,
+            }),
+            LegState::Placed(_) | LegState::Opened(_) => Err(ControlError::NotInConference),
+            LegState::Closed(_) => Err(ControlError::LegClosed),
+        }
     }
 
     fn placed(&self, state: &LegState) -> Result<(&ShardControl, LegKey), ControlError> {

@@ -2,7 +2,8 @@
 //! shards as one value. This file joins the parts; each part keeps its own state.
 
 mod decode;
-mod digits;
+pub(crate) mod dialling;
+pub(crate) mod digits;
 pub(crate) mod input;
 pub(crate) mod notices;
 pub(crate) mod output;
@@ -32,12 +33,17 @@ use crate::metrics::DropReason;
 use crate::shard::key::ConferenceKey;
 use crate::stats::StatsCell;
 use crate::sys;
+use dialling::{Dialler, Dialling, event_payload_type};
+use digits::Press;
 use input::Input;
 use notices::{EventSink, Notices};
 use output::Output;
 use receiving::Receiving;
 use reports::{REPORT_ROOM, Reports};
 use session::Session;
+
+/// Keys that wait to be sent on: more than are pressed in a tick.
+const DISTRIBUTED: usize = 4;
 
 /// The random and configured values that a leg starts with.
 #[derive(Debug, Clone)]
@@ -73,6 +79,10 @@ pub(crate) struct Leg<S> {
     /// Boxed, as is all that most ticks do not touch.
     reports: Box<Reports>,
     pub(crate) notices: Notices,
+    /// The conference sends this leg's keys on to its other legs.
+    pub(crate) distributes_digits: bool,
+    /// Keys that wait for that.
+    distributed: [Option<Press>; DISTRIBUTED],
     pub(crate) membership: Option<Membership>,
     /// Where RTP goes; `None` while the source rules forbid sending.
     pub(crate) rtp_to: Option<Destination>,
@@ -107,6 +117,7 @@ impl<S> Leg<S> {
             SequenceNumber(seed.first_sequence),
             RtpTimestamp(seed.first_timestamp),
         );
+        let dialler = Box::new(Dialler::new(Arc::clone(&stats)));
         Leg {
             id,
             sockets,
@@ -115,9 +126,11 @@ impl<S> Leg<S> {
             energy: 0,
             guard: None,
             input: Input::new(),
-            output: Output::new(sender),
+            output: Output::new(sender, dialler),
             reports: Box::new(Reports::new(seed.cname, seed.report_seed)),
             notices: Notices::new(id, seed.timeout),
+            distributes_digits: false,
+            distributed: [None; DISTRIBUTED],
             membership: None,
             rtp_to: None,
             rtcp_to: None,
@@ -153,6 +166,7 @@ impl<S> Leg<S> {
         self.guard = session.rules.take().map(|rules| SourceGuard::new(now_ns, *rules));
         self.input.begin(&session);
         self.input.digits.begin(session.event_clock);
+        self.output.dialler.begin(&session);
         self.session = Some(session);
         self.notices.heard(now_ns);
         self.refresh_destinations(now_ns);
@@ -169,6 +183,7 @@ impl<S> Leg<S> {
         std::mem::swap(before, session);
         let (now, before) = (before, session);
         self.input.digits.begin(now.event_clock);
+        self.output.dialler.begin(now);
         if now.receiving.kind == before.receiving.kind {
             // The stream goes on: so does what the codec remembers of it.
             now.go_on_from(before);
@@ -238,10 +253,44 @@ impl<S> Leg<S> {
         self.tell_digits();
     }
 
+    /// Queues digits to send; without a conference, or when nothing may be sent, they are left out.
+    pub(crate) fn dial(&mut self, dialling: &Dialling) {
+        let sends = self.session.as_ref().is_some_and(|session| {
+            session.sends && event_payload_type(session).is_some() && self.membership.is_some()
+        });
+        if sends {
+            self.output.dialler.dial(dialling);
+            self.output.dials = true;
+        } else {
+            self.stats.dialling.fetch_sub(dialling.len(), Relaxed);
+        }
+    }
+
     /// Hands the presses that were taken over to be told.
     pub(crate) fn tell_digits(&mut self) {
         while let Some(press) = self.input.digits.take() {
             self.notices.digit(press.digit.key(), press.duration_ms);
+            if self.distributes_digits
+                && let Some(free) = self.distributed.iter_mut().find(|waiting| waiting.is_none())
+            {
+                *free = Some(press);
+            }
+        }
+    }
+
+    /// Takes the oldest key that is to be sent on.
+    pub(crate) fn take_distributed(&mut self) -> Option<Press> {
+        let press = self.distributed[0].take()?;
+        self.distributed.rotate_left(1);
+        Some(press)
+    }
+
+    /// Sends a key on that the owner of another leg pressed.
+    pub(crate) fn pass_digit_on(&mut self, press: Press) {
+        let takes = |session: &Session| session.sends && event_payload_type(session).is_some();
+        if self.session.as_ref().is_some_and(takes) {
+            self.output.dialler.pass_on(press.digit, press.duration_ms);
+            self.output.dials = true;
         }
     }
 

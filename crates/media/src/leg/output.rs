@@ -2,7 +2,9 @@
 //! follows, and the numbering of what is sent. Knows nothing of sockets or of the mixer.
 
 use confab_rtp::RtpSender;
+use confab_rtp::telephone_event::EventSlot;
 
+use super::dialling::Dialler;
 use super::session::Session;
 
 /// How long a leg's own encoder and the group's must have encoded the same before the leg goes over to the group's, for
@@ -23,6 +25,13 @@ pub(crate) enum Shared {
     Common,
     /// Silence for listeners who are deaf, or alone in talking.
     Silence,
+    /// What plays to those who wait.
+    Waiting,
+}
+
+impl Shared {
+    /// All of them.
+    pub(crate) const ALL: [Shared; 3] = [Shared::Common, Shared::Silence, Shared::Waiting];
 }
 
 /// Whose audio the current packet carries.
@@ -56,11 +65,15 @@ pub(crate) struct Output {
     pub(crate) sender: RtpSender,
     pub(crate) packing: Packing,
     pub(crate) following: Following,
-    /// The tick for which the leg's own mix was converted last.
+    /// The last tick in which the leg heard its own mix.
     pub(crate) own_tick: u64,
     /// What the leg heard in the last tick, unless that was its own mix.
     pub(crate) heard: Option<Shared>,
     pub(crate) payload_len: usize,
+    /// Digits to send.
+    pub(crate) dialler: Box<Dialler>,
+    /// The dialler has something to do in the packets to come.
+    pub(crate) dials: bool,
     /// When the last block was due; the media time of what is sent follows it.
     pub(crate) last_block_ns: Option<u64>,
     pub(crate) packets_sent: u64,
@@ -68,7 +81,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(sender: RtpSender) -> Self {
+    pub(crate) fn new(sender: RtpSender, dialler: Box<Dialler>) -> Self {
         Output {
             sender,
             packing: Packing::Waiting,
@@ -76,6 +89,8 @@ impl Output {
             own_tick: 0,
             heard: None,
             payload_len: 0,
+            dialler,
+            dials: false,
             last_block_ns: None,
             packets_sent: 0,
             octets_sent: 0,
@@ -103,9 +118,33 @@ impl Output {
         }
         self.following = Following::Nobody;
     }
+
+    /// Takes the telephone-events that go out with the completed packet.
+    pub(crate) fn dialler_slot(&mut self) -> Option<EventSlot> {
+        if !self.dials {
+            return None;
+        }
+        let slot = self.dialler.slot.take();
+        self.dials = !self.dialler.is_idle();
+        slot
+    }
+
+    /// Forgets digits that cannot be sent: the leg sends nothing.
+    pub(crate) fn stop_dialling(&mut self) {
+        if std::mem::take(&mut self.dials) {
+            self.dialler.forget();
+        }
+    }
 }
 
 impl Following {
+    /// Goes on from the far decoder's state with the leg's own encoder, which has encoded nothing since.
+    pub(crate) const OWN: Following = Following::Own {
+        signal: None,
+        agreed_ms: 0,
+        loudest: 0,
+    };
+
     /// Notes a packet of the leg's own encoder that carried `signal`, or something else, at this score.
     pub(crate) fn sent_own(self, signal: Option<Shared>, ptime_ms: u16, score: u16) -> Following {
         let (agreed_ms, loudest) = match self {

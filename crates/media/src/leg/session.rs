@@ -49,6 +49,8 @@ pub(crate) struct Session {
     pub(crate) payload: Box<[u8]>,
     pub(crate) send_pt: PayloadType,
     pub(crate) telephone_event_pt: Option<PayloadType>,
+    /// Under which the peer takes telephone-events.
+    pub(crate) event_send_pt: Option<PayloadType>,
     /// Clock of the telephone-events, where there are any.
     pub(crate) event_clock: Option<ClockRate>,
     pub(crate) ptime_ms: u16,
@@ -76,6 +78,7 @@ impl Session {
             .map(|(kind, pts)| Receiving::new(*kind, pts, shared.max_delay, in_band))
             .collect();
         let telephone_event_pt = event.and_then(|event| PayloadType::new(event.recv_pt));
+        let event_send_pt = event.and_then(|event| PayloadType::new(event.send_pt));
         let event_clock = event.and_then(|event| ClockRate::new(event.clock_rate_hz));
         let ptime_ms = fit_ptime(kind, media.ptime_ms);
         let samples = kind.sample_rate_hz() as usize * usize::from(ptime_ms) / 1000;
@@ -91,6 +94,7 @@ impl Session {
             payload: vec![0; kind.max_payload(samples)].into_boxed_slice(),
             send_pt: PayloadType::from_low_bits(media.send_pt),
             telephone_event_pt,
+            event_send_pt,
             event_clock,
             ptime_ms,
             sends: media.direction.sends() && has_address,

@@ -1,4 +1,5 @@
-//! Encode groups: listeners of one coding and packet time who hear the same signal share one encoded payload.
+//! Encode groups: listeners of one coding and packet time who hear the same signal share one encoded payload: of the common
+//! mix, of what plays to those who wait, or of silence.
 //!
 //! A group fills packets at the positions of the mix that are multiples of its packet time, so all its listeners' packets
 //! begin together, and a listener who comes to hear something else in the middle of a packet can go on by himself. For
@@ -18,8 +19,8 @@ struct Stream {
     payload: Box<[u8]>,
     payload_len: usize,
     encoded: bool,
-    /// This packet went on from the other shared signal.
-    from_other: bool,
+    /// This packet went on from that other shared signal.
+    from: Option<Shared>,
     /// Milliseconds of packets encoded without a break.
     running_ms: u32,
 }
@@ -32,8 +33,8 @@ pub(crate) struct EncodeGroup {
     pub(crate) bus: usize,
     /// Legs in the group; an empty group does nothing.
     pub(crate) members: u32,
-    common: Stream,
-    silence: Stream,
+    /// In the order of [`Shared::ALL`].
+    streams: [Stream; Shared::ALL.len()],
     /// Samples of the packet before this block.
     pub(crate) start: usize,
     /// Samples of the packet with this block.
@@ -58,7 +59,7 @@ impl EncodeGroup {
             payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
             payload_len: 0,
             encoded: false,
-            from_other: false,
+            from: None,
             running_ms: 0,
         };
         EncodeGroup {
@@ -66,8 +67,7 @@ impl EncodeGroup {
             ptime_ms,
             bus: 0,
             members: 0,
-            common: stream(),
-            silence: stream(),
+            streams: Shared::ALL.map(|_| stream()),
             start: 0,
             end: 0,
             complete: false,
@@ -86,25 +86,29 @@ impl EncodeGroup {
 
     /// Follows the mix to another rate.
     pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
-        for stream in [&mut self.common, &mut self.silence] {
+        for stream in &mut self.streams {
             stream.encoder.set_mix_rate(mix_rate_hz);
         }
     }
 
-    /// Takes the block of the common mix, at the group's rate, that lies at `position_ms` of the mix.
-    pub(crate) fn take_block(&mut self, position_ms: u64, block: &[i16]) {
+    /// Takes the block of the common mix, and what those who wait hear, at the group's rate, that lies at `position_ms` of the
+    /// mix.
+    pub(crate) fn take_block(&mut self, position_ms: u64, common: &[i16], waiting: &[i16]) {
         let into_packet_ms = (position_ms % u64::from(self.ptime_ms)) as usize;
         let packet = self.packet_samples();
         self.start = packet * into_packet_ms / usize::from(self.ptime_ms);
-        self.end = (self.start + block.len()).min(packet);
+        self.end = (self.start + common.len()).min(packet);
         self.complete = self.end == packet;
-        self.common.pcm[self.start..self.end].copy_from_slice(&block[..self.end - self.start]);
-        if self.start == 0 {
-            for stream in [&mut self.common, &mut self.silence] {
+        let here = self.start..self.end;
+        for (signal, block) in [(Shared::Common, common), (Shared::Waiting, waiting)] {
+            self.stream_mut(signal).pcm[here.clone()].copy_from_slice(&block[..here.len()]);
+        }
+        if here.start == 0 {
+            for stream in &mut self.streams {
                 if !std::mem::take(&mut stream.encoded) {
                     stream.running_ms = 0;
                 }
-                stream.from_other = false;
+                stream.from = None;
             }
         }
     }
@@ -116,7 +120,7 @@ impl EncodeGroup {
 
     /// Returns the samples of a packet.
     pub(crate) fn packet_samples(&self) -> usize {
-        self.common.pcm.len()
+        self.stream(Shared::Common).pcm.len()
     }
 
     /// Returns the packet of a shared signal as filled so far.
@@ -174,36 +178,33 @@ impl EncodeGroup {
         is_idle && stream.encoder.copy_state_from(encoder)
     }
 
-    /// Lets a signal that nobody is sent go on from the other shared signal. Returns whether this packet does, by this call
-    /// or by one for another listener.
-    pub(crate) fn adopt_other(&mut self, signal: Shared) -> bool {
-        let (stream, other) = match signal {
-            Shared::Common => (&mut self.common, &self.silence),
-            Shared::Silence => (&mut self.silence, &self.common),
-        };
+    /// Lets a signal that nobody is sent go on from another shared signal. Returns whether this packet does, by this call or by
+    /// one for another listener.
+    pub(crate) fn adopt_other(&mut self, signal: Shared, followed: Shared) -> bool {
+        if signal == followed {
+            return true;
+        }
+        let [stream, other] = self
+            .streams
+            .get_disjoint_mut([signal as usize, followed as usize])
+            .expect("two of the streams there are");
         if !stream.encoded && stream.running_ms == 0 {
             let from = if other.encoded {
                 &other.before
             } else {
                 &other.encoder
             };
-            stream.from_other = stream.encoder.copy_state_from(from);
+            stream.from = stream.encoder.copy_state_from(from).then_some(followed);
         }
-        stream.from_other
+        stream.from == Some(followed)
     }
 
     fn stream(&self, signal: Shared) -> &Stream {
-        match signal {
-            Shared::Common => &self.common,
-            Shared::Silence => &self.silence,
-        }
+        &self.streams[signal as usize]
     }
 
     fn stream_mut(&mut self, signal: Shared) -> &mut Stream {
-        match signal {
-            Shared::Common => &mut self.common,
-            Shared::Silence => &mut self.silence,
-        }
+        &mut self.streams[signal as usize]
     }
 }
 
@@ -220,7 +221,7 @@ mod tests {
             for step in 0..20u64 {
                 let position_ms = step * u64::from(block_ms);
                 let block = vec![step as i16; usize::from(block_ms) * 8];
-                group.take_block(position_ms, &block);
+                group.take_block(position_ms, &block, &block);
                 assert_eq!(group.start, (position_ms % u64::from(ptime_ms)) as usize * 8);
                 assert_eq!(group.end - group.start, block.len());
                 assert_eq!(
@@ -237,7 +238,7 @@ mod tests {
     fn a_signal_runs_as_long_as_every_packet_of_it_is_encoded() {
         let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
         let mut run = |encodes: bool, position_ms: u64| {
-            group.take_block(position_ms, &[100; 320]);
+            group.take_block(position_ms, &[100; 320], &[0; 320]);
             if encodes {
                 group.encode(Shared::Common);
                 group.encode(Shared::Common);
@@ -253,20 +254,23 @@ mod tests {
         let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
         let mut own = Coding::from(CodecKind::G722).encoder();
         own.encode(&[3000; 320], &mut [0; 160]);
-        group.take_block(0, &[1000; 320]);
+        group.take_block(0, &[1000; 320], &[0; 320]);
         group.encode(Shared::Common);
         // Two listeners go over from the common signal to silence in one packet: the second finds what the first began.
-        assert!(group.adopt_other(Shared::Silence));
+        assert!(group.adopt_other(Shared::Silence, Shared::Common));
         group.encode(Shared::Silence);
         let mut sent = group.stream(Shared::Silence).encoder.clone();
-        assert!(group.adopt_other(Shared::Silence));
+        assert!(group.adopt_other(Shared::Silence, Shared::Common));
         assert!(
             !group.adopt(Shared::Silence, &own),
             "and a third with an encoder of his own does not"
         );
         assert!(group.stream(Shared::Silence).encoder.agrees_with(&sent));
-        group.take_block(20, &[1000; 320]);
-        assert!(!group.adopt_other(Shared::Silence), "it runs by itself now");
+        group.take_block(20, &[1000; 320], &[0; 320]);
+        assert!(
+            !group.adopt_other(Shared::Silence, Shared::Common),
+            "it runs by itself now"
+        );
         group.encode(Shared::Silence);
         let mut expected = [0; 160];
         sent.encode(&[0; 320], &mut expected);

@@ -23,6 +23,9 @@ const MAX_DATAGRAM: usize = 2048;
 /// Legs that are received for, or sent to, one after the other.
 pub(crate) const BATCH: usize = 64;
 
+/// Packets that a leg sends in one tick at most: telephone-events, one of them at the end of a segment, or one beside the audio.
+const PACKETS_PER_LEG: usize = 2;
+
 /// Octets of the longest packet that is sent.
 const MAX_PACKET: usize = 1500;
 
@@ -108,8 +111,13 @@ impl<I: ShardIo> Workbench<I> {
         }
     }
 
-    /// Returns the place for a leg's packet, to be sent by the next [`send_packed`](Self::send_packed). There is room for
-    /// [`BATCH`] packets.
+    /// Returns whether there is room for all packets that a leg may send in one tick.
+    pub(crate) fn has_room(&self) -> bool {
+        self.scratch.packed + PACKETS_PER_LEG <= BATCH
+    }
+
+    /// Returns the place for a leg's packet, to be sent by the next [`send_packed`](Self::send_packed), when there
+    /// [is room](Self::has_room).
     pub(crate) fn packet_for(&mut self, leg: u32, length: usize) -> &mut [u8] {
         let slot = &mut self.scratch.to_send[self.scratch.packed];
         self.scratch.packed += 1;

@@ -1,10 +1,10 @@
-//! DTMF digits as RTP packets (RFC 4733 §2.5.1, sending side). Owns the queue of digits and the state of the one that sounds;
+//! DTMF digits as RTP packets (RFC 4733 §2.5.1, sending side). Owns the queue of digits and pauses and the state of what sounds;
 //! numbers no packets and knows no sockets.
 
 use super::{DtmfDigit, SEGMENT_UNITS};
 use crate::ids::{ClockRate, RtpTimestamp};
 
-/// Digits that can wait, the one that sounds not counted.
+/// Digits and pauses that can wait, the one that sounds not counted.
 pub const MAX_QUEUED_DIGITS: usize = 32;
 /// Shortest digit sent in ms: what ITU-T Q.24 asks receivers to recognise.
 pub const MIN_DIGIT_MS: u32 = 40;
@@ -59,11 +59,26 @@ impl EventSlot {
     }
 }
 
+/// A digit that begins soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextDigit {
+    /// Nothing but the caller's own wish keeps it from beginning in this very slot.
+    pub at_once: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Digit {
     digit: DtmfDigit,
     duration_ms: u32,
     volume: u8,
+}
+
+/// What waits in the queue.
+#[derive(Debug, Clone, Copy)]
+enum Queued {
+    Digit(Digit),
+    /// Silence of this many ms, beside the pause between digits.
+    Pause(u32),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +129,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct TelephoneEventSender {
     clock_rate: ClockRate,
-    queue: [Digit; MAX_QUEUED_DIGITS],
+    queue: [Queued; MAX_QUEUED_DIGITS],
     first: usize,
     queued: usize,
     state: State,
@@ -127,14 +142,9 @@ impl TelephoneEventSender {
     /// (RFC 4733 §2.1): timestamps come from there.
     #[must_use]
     pub fn new(clock_rate: ClockRate) -> Self {
-        let unused = Digit {
-            digit: DtmfDigit(0),
-            duration_ms: 0,
-            volume: 0,
-        };
         Self {
             clock_rate,
-            queue: [unused; MAX_QUEUED_DIGITS],
+            queue: [Queued::Pause(0); MAX_QUEUED_DIGITS],
             first: 0,
             queued: 0,
             state: State::Silent { pause_ms: 0 },
@@ -148,16 +158,34 @@ impl TelephoneEventSender {
     /// # Errors
     /// [`QueueFull`]; nothing was queued.
     pub fn send(&mut self, digit: DtmfDigit, duration_ms: u32, volume: u8) -> Result<(), QueueFull> {
-        if self.queued == MAX_QUEUED_DIGITS {
-            return Err(QueueFull);
-        }
-        self.queue[(self.first + self.queued) % MAX_QUEUED_DIGITS] = Digit {
+        self.push(Queued::Digit(Digit {
             digit,
             duration_ms: duration_ms.clamp(MIN_DIGIT_MS, MAX_DIGIT_MS),
             volume: volume.min(MAX_VOLUME),
-        };
+        }))
+    }
+
+    /// Queues a pause of `duration_ms` (at most [`MAX_DIGIT_MS`]), in which audio is sent.
+    ///
+    /// # Errors
+    /// [`QueueFull`]; nothing was queued.
+    pub fn pause(&mut self, duration_ms: u32) -> Result<(), QueueFull> {
+        self.push(Queued::Pause(duration_ms.min(MAX_DIGIT_MS)))
+    }
+
+    fn push(&mut self, queued: Queued) -> Result<(), QueueFull> {
+        if self.queued == MAX_QUEUED_DIGITS {
+            return Err(QueueFull);
+        }
+        self.queue[(self.first + self.queued) % MAX_QUEUED_DIGITS] = queued;
         self.queued += 1;
         Ok(())
+    }
+
+    /// Returns how many digits and pauses wait.
+    #[must_use]
+    pub const fn queued(&self) -> usize {
+        self.queued
     }
 
     /// Returns what to send in the slot of `slot_ms` that begins at media time `timestamp`; `None` when it is audio's alone.
@@ -169,19 +197,39 @@ impl TelephoneEventSender {
                 self.state = State::Silent { pause_ms };
                 copy.map(|packet| EventSlot::one(packet, false))
             }
-            State::Silent { .. } => {
-                let digit = self.take_digit();
-                let sounding = Sounding {
-                    digit,
-                    left: self.units(digit.duration_ms),
-                    timestamp,
-                    units: 0,
-                    marker: true,
-                };
-                Some(self.sound(sounding, slot_ms))
-            }
+            State::Silent { .. } => match self.take_queued() {
+                Queued::Digit(digit) => {
+                    let sounding = Sounding {
+                        digit,
+                        left: self.units(digit.duration_ms),
+                        timestamp,
+                        units: 0,
+                        marker: true,
+                    };
+                    Some(self.sound(sounding, slot_ms))
+                }
+                Queued::Pause(pause_ms) => {
+                    let pause_ms = pause_ms.saturating_sub(slot_ms);
+                    self.state = State::Silent { pause_ms };
+                    None
+                }
+            },
             State::Sounding(sounding) => Some(self.sound(sounding, slot_ms)),
         }
+    }
+
+    /// Tells whether a digit can begin in the slot after this one of `slot_ms`, so that the audio can make way for it. With
+    /// `at_once` it could begin in this one.
+    #[must_use]
+    pub fn next_begins(&self, slot_ms: u32) -> Option<NextDigit> {
+        let State::Silent { pause_ms } = self.state else {
+            return None;
+        };
+        let copies = self.last.map_or(0, |(_, left)| left);
+        let is_digit = self.queued > 0 && matches!(self.queue[self.first], Queued::Digit(_));
+        (is_digit && pause_ms <= slot_ms && copies <= 1).then_some(NextDigit {
+            at_once: pause_ms == 0 && copies == 0,
+        })
     }
 
     /// Tells whether nothing waits, sounds or is still to be repeated.
@@ -195,11 +243,11 @@ impl TelephoneEventSender {
         *self = Self::new(clock_rate);
     }
 
-    fn take_digit(&mut self) -> Digit {
-        let digit = self.queue[self.first];
+    fn take_queued(&mut self) -> Queued {
+        let queued = self.queue[self.first];
         self.first = (self.first + 1) % MAX_QUEUED_DIGITS;
         self.queued -= 1;
-        digit
+        queued
     }
 
     fn copy_of_last(&mut self) -> Option<EventPacket> {
@@ -402,6 +450,27 @@ mod tests {
             20 - 5,
             "only the digit itself takes the audio's place"
         );
+    }
+
+    #[test]
+    fn pauses_wait_their_turn_and_a_digit_is_announced_a_slot_before() {
+        let mut line = Line::new(8000, 20);
+        line.dial("1", 60);
+        line.digits.pause(200).unwrap();
+        line.dial("2", 60);
+        assert_eq!(line.digits.next_begins(20), Some(NextDigit { at_once: true }));
+        line.digits.slot(line.rtp.timestamp(), 20);
+        assert_eq!(line.digits.next_begins(20), None, "it sounds");
+        let mut announced = Vec::new();
+        for slot in 1..30 {
+            if let Some(next) = line.digits.next_begins(20) {
+                announced.push((slot, next.at_once));
+            }
+            line.digits.slot(line.rtp.timestamp(), 20);
+        }
+        // 60 ms of digit, 100 ms that lie between any two, 200 ms asked for: slot 18 is the first of the second digit.
+        assert_eq!(announced, [(17, false), (18, true)]);
+        assert_eq!(line.digits.queued(), 0);
     }
 
     #[test]

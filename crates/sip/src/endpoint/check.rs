@@ -43,7 +43,7 @@ impl Refusal {
     }
 
     /// 400 that names the header at fault.
-    fn bad_header(error: &HeaderError) -> Self {
+    pub(super) fn bad_header(error: &HeaderError) -> Self {
         Self::bad_request(&format!("Bad {}", error.header))
     }
 }
@@ -70,7 +70,9 @@ pub(crate) fn check(
 /// 405 for a method that SIP knows and this endpoint does not take part in, 501 for any other token (RFC 3261 §8.2.1, §21.5.2).
 fn method(request: &Request) -> Result<(), Refusal> {
     let status = match &request.method {
-        Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Options => return Ok(()),
+        Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Options | Method::Info => {
+            return Ok(());
+        }
         Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
@@ -216,7 +218,8 @@ fn content(request: &mut Request, config: &EndpointConfig) -> Result<(), Refusal
     Err(refusal)
 }
 
-fn is_optional(request: &Request) -> bool {
+/// True for a body whose sender asks for no more than that it may be passed over (RFC 3261 §20.11).
+pub(super) fn is_optional(request: &Request) -> bool {
     request
         .headers
         .text(&HeaderName::ContentDisposition)
@@ -344,14 +347,14 @@ mod tests {
                 "",
                 "",
                 405,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
             ),
             (
                 "BREW sip:y",
                 "",
                 "",
                 501,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
             ),
         ];
         for (start, headers, body, status, detail) in rows {

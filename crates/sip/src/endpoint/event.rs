@@ -7,6 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::flow::Flow;
+use super::info::InfoDigit;
 use crate::message::{HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
 use crate::uri::Uri;
 
@@ -92,6 +93,13 @@ pub enum Event {
     ReinviteCancelled {
         /// The call.
         call: CallKey,
+    },
+    /// The peer told a key that was pressed, by INFO; the request was answered.
+    Digit {
+        /// The call.
+        call: CallKey,
+        /// The key.
+        digit: InfoDigit,
     },
     /// The call is over and its key is dead. Comes exactly once per call.
     Ended {

@@ -16,8 +16,8 @@ use super::{
 use crate::message::{HeaderName, Message, NameAddr, Request, Response, StatusCode, Tag};
 use crate::uri::SipUri;
 
-const METHODS: [&str; 8] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR",
+const METHODS: [&str; 9] = [
+    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR", "INFO",
 ];
 const STATUSES: [u16; 12] = [100, 180, 183, 200, 200, 202, 302, 408, 481, 486, 491, 503];
 const WAITS_MS: [u64; 8] = [0, 1, 200, 500, 4_000, 32_000, 60_000, 181_000];
@@ -157,10 +157,11 @@ impl<'a> Player<'a> {
             "Require: x\r\n",
             "Expires: 3\r\n",
             "Record-Route: <sip:192.0.2.10;lr>\r\n",
+            "Content-Type: application/dtmf-relay\r\n",
             "Contact: *\r\n",
             "Contact: <sip:a@10.0.0.1>\r\n",
         ]);
-        let body = *self.script.pick(&["", "v=0\r\n", "v=0\r\n", "?"]);
+        let body = *self.script.pick(&["", "v=0\r\n", "v=0\r\n", "?", "Signal=5\r\n"]);
         let text = format!(
             "{method} sip:3000@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/{} {}{branch}\r\nFrom: <sip:a@192.0.2.10>;tag=f{from_tag}\r\n\
              To: <sip:3000@192.0.2.1>{to_tag}\r\nCall-ID: c{call_id}\r\nCSeq: {cseq} {method}\r\n{extra}\r\n{body}",
@@ -339,6 +340,7 @@ impl<'a> Player<'a> {
             | Event::Reinvite { call, .. }
             | Event::ReinviteAcked { call, .. }
             | Event::ReinviteCancelled { call }
+            | Event::Digit { call, .. }
             | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }

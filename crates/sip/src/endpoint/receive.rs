@@ -15,6 +15,7 @@ use super::event::CallKey;
 use super::flow::Flow;
 use super::route::{ResponseRoute, is_local, note_source, response_route, source_route};
 use super::stack::{ALLOW, Stack};
+use super::{event::Event, info};
 use crate::call::{Call, IncomingInvite};
 use crate::dialog::DialogId;
 use crate::message::{
@@ -216,7 +217,9 @@ impl Endpoint {
         let tag = self.request_tag(received);
         let mut response = self.stack.response(&received.request, StatusCode::OK, Some(&tag));
         response.headers.push(HeaderName::Allow, ALLOW);
-        response.headers.push(HeaderName::Accept, self.stack.accept());
+        let kinds = std::iter::once(self.stack.accept()).chain(info::ACCEPTED.map(str::to_owned));
+        let accept = kinds.collect::<Vec<_>>().join(", ");
+        response.headers.push(HeaderName::Accept, accept);
         response.headers.push(HeaderName::AcceptEncoding, "identity");
         response.headers.push(HeaderName::AcceptLanguage, "en");
         response
@@ -232,7 +235,12 @@ impl Endpoint {
         let Some(key) = self.stack.dialogs.get(&id).copied() else {
             return self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
         };
-        if received.request.method == Method::Invite && self.no_room_for_invite(&received.flow) {
+        let has_room = match received.request.method {
+            Method::Invite => !self.no_room_for_invite(&received.flow),
+            Method::Info => self.stack.transactions.len() < self.stack.config.limits.transactions,
+            _ => true,
+        };
+        if !has_room {
             return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
         }
         let cseq = received.essentials.cseq.number;
@@ -252,6 +260,7 @@ impl Endpoint {
         match received.request.method {
             Method::Invite => self.receive_reinvite(now, key, received),
             Method::Bye => self.receive_bye(now, key, received),
+            Method::Info => self.receive_info(now, key, received),
             _ => self.answer_probe(key, &received),
         }
     }
@@ -286,6 +295,30 @@ impl Endpoint {
         let response = self.stack.response(&request, StatusCode::OK, None);
         self.stack.respond(now, bye, &response);
         self.with_call(key, |call, stack| call.receive_bye(now, stack, &request));
+    }
+
+    /// Answered through a transaction, whatever it says: a copy that comes later must not be judged by the CSeq of those that
+    /// came between.
+    fn receive_info(&mut self, now: Instant, key: CallKey, received: Received) {
+        let ended = self.calls.get(&key).is_none_or(|slot| slot.call.has_ended());
+        let digit = if ended {
+            Err(Refusal::new(StatusCode::CALL_DOES_NOT_EXIST))
+        } else {
+            info::read(&received.request)
+        };
+        let response = match &digit {
+            Ok(_) => self.stack.response(&received.request, StatusCode::OK, None),
+            Err(refusal) => {
+                self.stack.out.counters.refuse(refusal.status.code());
+                let tag = self.request_tag(&received);
+                self.refusal_response(&received.request, &tag, refusal)
+            }
+        };
+        let transaction = self.stack.transactions.open_other(received.key, received.route);
+        self.stack.respond(now, transaction, &response);
+        if let Ok(Some(digit)) = digit {
+            self.stack.out.event(Event::Digit { call: key, digit });
+        }
     }
 
     fn answer_probe(&mut self, key: CallKey, received: &Received) {

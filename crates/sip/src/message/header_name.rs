@@ -121,6 +121,8 @@ names! {
     Diversion "Diversion",
     Privacy "Privacy",
     HistoryInfo "History-Info",
+    InfoPackage "Info-Package",
+    RecvInfo "Recv-Info",
 }
 
 impl HeaderName {

@@ -5,6 +5,7 @@
 mod budgets;
 mod callee;
 mod caller;
+mod info;
 mod lone;
 mod operations;
 mod pair;

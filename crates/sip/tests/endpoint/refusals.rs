@@ -17,9 +17,12 @@ fn options_tells_what_we_can_do() {
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(
         header(&response.headers, HeaderName::Allow),
-        "INVITE, ACK, BYE, CANCEL, OPTIONS"
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO"
     );
-    assert_eq!(header(&response.headers, HeaderName::Accept), "application/sdp");
+    assert_eq!(
+        header(&response.headers, HeaderName::Accept),
+        "application/sdp, application/dtmf-relay, application/dtmf"
+    );
     assert!(response.headers.has(&HeaderName::Supported));
     assert!(header(&response.headers, HeaderName::Via).contains(";received=192.0.2.7"));
     assert!(
@@ -50,7 +53,6 @@ fn methods_we_do_not_take_part_in() {
         ("REGISTER", 405),
         ("SUBSCRIBE", 405),
         ("MESSAGE", 405),
-        ("INFO", 405),
         ("BREW", 501),
     ] {
         let mut lone = Lone::new();
@@ -59,7 +61,7 @@ fn methods_we_do_not_take_part_in() {
         assert_eq!(response.status.code(), status, "{method}");
         assert_eq!(
             header(&response.headers, HeaderName::Allow),
-            "INVITE, ACK, BYE, CANCEL, OPTIONS"
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO"
         );
         assert!(lone.endpoint.gauges().is_idle());
     }

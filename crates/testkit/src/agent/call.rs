@@ -268,6 +268,21 @@ impl Call {
         self.phone.wait_final(&key, timeout)
     }
 
+    /// Sends a request with a body in the dialog and returns its final response.
+    pub fn request_with_body(
+        &self,
+        method: &str,
+        content_type: &str,
+        body: &str,
+        timeout: Duration,
+    ) -> Result<SipMessage, AgentError> {
+        let request = self
+            .in_dialog(method, &[])
+            .with_body(content_type, body.to_owned());
+        let key = self.phone.send_request(&request)?;
+        self.phone.wait_final(&key, timeout)
+    }
+
     /// Sends a BYE without waiting for its answer, which is collected in the background.
     pub fn send_bye(&self) -> Result<(), AgentError> {
         self.phone.send_request(&self.in_dialog("BYE", &[])).map(drop)

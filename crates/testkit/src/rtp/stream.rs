@@ -220,6 +220,21 @@ impl Stream {
         socket.send_to(datagram, to).map(drop)
     }
 
+    /// Presses a key of the telephone: sends it as a telephone-event (RFC 4733) of five packets of 20 ms, the last one three times,
+    /// beside what the stream sends. Returns when all are sent.
+    pub fn press(&self, payload_type: u8, event: u8) -> std::io::Result<()> {
+        let timestamp = self.lock().timestamp;
+        for step in 1..=7_u16 {
+            let [high, low] = (step.min(5) * 160).to_be_bytes();
+            let flags = if step >= 5 { 0x8a } else { 0x0a };
+            let payload = [event, flags, high, low];
+            self.lock()
+                .send_event(payload_type, step == 1, timestamp, &payload)?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Closes the socket. Counts and capture stay readable.
     pub fn close(&self) {
         let mut state = self.lock();
@@ -289,6 +304,30 @@ impl StreamState {
         self.marker = false;
         self.sequence = self.sequence.wrapping_add(1);
         self.position_ms += u64::from(self.ptime_ms);
+    }
+
+    /// Sends a packet of its own timestamp in the stream's sequence.
+    fn send_event(
+        &mut self,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> std::io::Result<()> {
+        let (Some(remote), Some(socket)) = (self.remote, &self.socket) else {
+            return Err(std::io::ErrorKind::NotConnected.into());
+        };
+        RtpView {
+            marker,
+            payload_type,
+            sequence: self.sequence,
+            timestamp,
+            ssrc: self.ssrc,
+            payload,
+        }
+        .write(&mut self.packet);
+        self.sequence = self.sequence.wrapping_add(1);
+        socket.send_to(&self.packet, remote).map(drop)
     }
 
     /// Reads one datagram; says whether there was one.

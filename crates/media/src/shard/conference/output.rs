@@ -6,6 +6,7 @@ use confab_rtp::packet::HEADER_LEN;
 use super::ConferenceAudio;
 use crate::io::ShardIo;
 use crate::leg::Leg;
+use crate::leg::dialling::{Audio, event_payload_type, fade_in, fade_out};
 use crate::leg::output::{Following, Packing, Shared};
 use crate::leg::session::Session;
 use crate::metrics::DropReason;
@@ -26,11 +27,14 @@ impl ConferenceAudio {
             let scale = session.scale();
             output.skip(scale.units(group.start), scale.units(group.end - group.start));
             output.following = Following::Nobody;
+            if !session.sends {
+                output.stop_dialling();
+            }
             return false;
         }
         let heard = match self.mixer.signal(slot) {
-            // Those who wait are few as long as nothing plays to them; each is encoded for alone.
-            Signal::Own | Signal::Waiting => None,
+            Signal::Own => None,
+            Signal::Waiting => Some(Shared::Waiting),
             // Where nobody speaks the common mix is silence too, and shared by more.
             Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
             Signal::Silence | Signal::Common => Some(Shared::Common),
@@ -53,9 +57,64 @@ impl ConferenceAudio {
             leg.output.heard = Some(signal);
         }
         if complete {
-            self.encode(leg);
+            let audio = if leg.output.dials {
+                self.dial(leg)
+            } else {
+                Audio::Sent
+            };
+            match audio {
+                Audio::Sent => self.encode(leg),
+                Audio::Faded { fades_in, fades_out } => self.encode_faded(leg, fades_in, fades_out),
+                Audio::LeftOut => self.part_from_group(leg),
+            }
         }
         complete
+    }
+
+    /// Finds out which telephone-events go out at the end of the leg's packet, and what becomes of its audio.
+    fn dial<S>(&mut self, leg: &mut Leg<S>) -> Audio {
+        let Some(session) = &leg.session else {
+            return Audio::Sent;
+        };
+        let output = &mut leg.output;
+        let timestamp = output.sender.timestamp();
+        let audio = output.dialler.complete(timestamp, session.ptime_ms);
+        output.dials = output.dialler.slot.is_some() || !output.dialler.is_idle();
+        audio
+    }
+
+    /// Lets the leg go on with its own encoder from where the far decoder is.
+    fn part_from_group<S>(&mut self, leg: &mut Leg<S>) {
+        if let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) {
+            if let Following::Group(followed) = leg.output.following {
+                let group = &self.groups[membership.group];
+                session.encoder.copy_state_from(group.encoder_before(followed));
+            }
+            leg.output.following = Following::OWN;
+        }
+    }
+
+    /// Encodes the leg's completed packet, whatever it shares with others, with its begin or its end faded.
+    fn encode_faded<S>(&mut self, leg: &mut Leg<S>, fades_in: bool, fades_out: bool) {
+        self.part_from_group(leg);
+        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
+            return;
+        };
+        let output = &mut leg.output;
+        if let Packing::Shared(signal) = output.packing {
+            session
+                .own
+                .copy_from_slice(self.groups[membership.group].pcm(signal));
+            output.packing = Packing::Own;
+        }
+        let kind = session.coding.kind;
+        if fades_in {
+            fade_in(&mut session.own, kind.sample_rate_hz());
+        }
+        if fades_out {
+            fade_out(&mut session.own, kind.sample_rate_hz(), kind.has_memory());
+        }
+        encode_own(session, &mut output.payload_len);
     }
 
     /// Puts this tick's block into the leg's own packet.
@@ -69,18 +128,27 @@ impl ConferenceAudio {
             return place.copy_from_slice(&group.pcm(signal)[group.start..]);
         }
         let bus = &self.buses[group.bus];
-        if bus.rate_hz() == self.mixer.format().rate_hz() {
-            return self.mixer.render_own(slot, place);
-        }
         let output = &mut leg.output;
-        if output.own_tick + 1 != self.tick {
+        let begins = output.own_tick + 1 != self.tick;
+        output.own_tick = self.tick;
+        let is_converted = bus.rate_hz() != self.mixer.format().rate_hz();
+        if begins && is_converted {
             // His own mix goes on from what he heard before.
             match output.heard {
                 Some(Shared::Silence) => session.from_mix.reset(),
+                Some(Shared::Waiting) => {
+                    let waiting = &self.waiting_buses[group.bus];
+                    session.from_mix.copy_from(waiting.before());
+                }
                 Some(Shared::Common) | None => session.from_mix.copy_from(bus.before()),
             }
         }
-        output.own_tick = self.tick;
+        if self.rate_is_to_change() {
+            return self.place_own_across(leg, slot, begins);
+        }
+        if !is_converted {
+            return self.mixer.render_own(slot, place);
+        }
         let block = &mut self.block[..self.mixer.block_samples()];
         self.mixer.render_own(slot, block);
         let written = session.from_mix.process(block, place);
@@ -109,8 +177,7 @@ impl ConferenceAudio {
             let running_ms = group.running_ms(signal);
             let joins = match output.following {
                 Following::Nobody => true,
-                Following::Group(followed) if followed == signal => true,
-                Following::Group(_) => group.adopt_other(signal),
+                Following::Group(followed) => group.adopt_other(signal, followed),
                 following => {
                     group.adopt(signal, &session.encoder)
                         || following.may_join(signal, running_ms, confab_dsp::score(group.pcm(signal)))
@@ -152,10 +219,28 @@ impl ConferenceAudio {
         };
         let group = &self.groups[membership.group];
         let units = session.scale().units(group.packet_samples());
+        let slot = leg.output.dialler_slot();
         if leg.rtp_to.is_none() {
             bench.counters().dropped(DropReason::SendForbidden);
             leg.output.sender.skip(units);
             return;
+        }
+        if let Some(slot) = slot
+            && let Some(payload_type) = event_payload_type(session)
+        {
+            for event in slot.packets() {
+                let length = event.payload.len();
+                let header =
+                    leg.output
+                        .sender
+                        .event_packet(payload_type, event.timestamp, event.marker, length);
+                let (head, body) = packet_for(bench, index, length);
+                body.copy_from_slice(&event.payload);
+                header.write(head);
+            }
+            if slot.replaces_audio {
+                return leg.output.sender.skip(units);
+            }
         }
         let payload = match leg.output.packing {
             Packing::Shared(signal) => group.payload(signal),
@@ -163,16 +248,25 @@ impl ConferenceAudio {
             Packing::Waiting => return,
         };
         let length = payload.len();
-        let packet = bench.packet_for(index, HEADER_LEN + length);
-        let (head, body) = packet
-            .split_first_chunk_mut()
-            .expect("the packet is longer than its header");
+        let (head, body) = packet_for(bench, index, length);
         body.copy_from_slice(payload);
         leg.output
             .sender
             .next_packet(session.send_pt, units, length)
             .write(head);
     }
+}
+
+/// Returns the places of header and payload of a packet to be sent.
+fn packet_for<I: ShardIo>(
+    bench: &mut Workbench<I>,
+    index: u32,
+    payload_len: usize,
+) -> (&mut [u8; HEADER_LEN], &mut [u8]) {
+    bench
+        .packet_for(index, HEADER_LEN + payload_len)
+        .split_first_chunk_mut()
+        .expect("the packet is longer than its header")
 }
 
 /// Encodes the leg's own packet.

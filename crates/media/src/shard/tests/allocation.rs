@@ -1,53 +1,20 @@
 //! A turn allocates nothing, receiving, mixing and sending included. The allocator counts for one thread at a time, so
 //! other tests do not disturb it.
 
-#![allow(unsafe_code)] // an allocator is unsafe by its trait; it only forwards
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use confab_codec::{CodecKind, Coding, OpusSettings};
 use confab_rtp::rtcp::{ExtendedReport, NtpTimestamp, RtcpWriter};
 use confab_rtp::{DtmfDigit, Ssrc};
+use confab_testkit::allocation::{CountingAllocator, calls};
 
 use super::speaker::{Voice, leg};
 use super::world::{Phone, World, mu_law, rtp, steady};
 use crate::config::ExtendedReports;
 use crate::io::Channel;
-use crate::shard::command::Command;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-fn count() {
-    // A thread that is ending has no counter any more.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-fn calls() -> u64 {
-    CALLS.with(Cell::get)
-}
+use crate::leg::dialling::Dialling;
+use crate::shard::command::{Command, MixChange};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn the_allocator_counts() {
@@ -166,9 +133,25 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         // The digit 1, near enough for a phase that breaks with each packet: 700 and 1200 Hz are whole turns.
         (8000.0 * ((700.0 * turn).sin() + (1200.0 * turn).sin())) as i16
     }));
+    // Keys of one are sent on to the others, and digits are dialled to all.
+    world.command(Command::Set {
+        leg: phones[3].leg,
+        change: MixChange::DistributeDigits(true),
+    });
+    let mut dialling: Vec<_> = (0..30)
+        .map(|_| Box::new(Dialling::parse("15#w2", 100).unwrap()))
+        .collect();
     world.turns(200);
     let before = calls();
     for tick in 0..3000_usize {
+        if tick % 100 == 50
+            && let Some(dialling) = dialling.pop()
+        {
+            let leg = phones[tick / 100 % 4].leg;
+            let cell = &world.shard.legs.get(leg.index, leg.generation).unwrap().stats;
+            assert!(cell.reserve_dialling(dialling.len()));
+            world.command(Command::Dial { leg, dialling });
+        }
         let [opus, in_band, wideband, plain] = &mut phones;
         let n = tick % 500;
         if tick % 9 == 4 {
@@ -230,6 +213,10 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
     }
     assert_eq!(calls() - before, 0);
     let [opus, in_band, wideband, plain] = phones.each_ref().map(|phone| world.stats(phone));
+    assert_eq!(in_band.digits_sent, 0, "it takes none");
+    for stats in [opus, wideband, plain] {
+        assert!(stats.digits_sent >= 24, "{stats:?}");
+    }
     assert!(opus.repaired_ms > 500 && opus.concealed_ms > 500, "{opus:?}");
     assert!(in_band.digits_received >= 8, "{in_band:?}");
     assert!(plain.digits_received >= 30, "{plain:?}");

@@ -116,7 +116,7 @@ impl Talker {
 }
 
 /// Level of a frequency in dB of a full-scale sine, by correlation with a windowed sine and cosine.
-fn level(samples: &[i16], frequency: f64, rate_hz: f64) -> f64 {
+pub(super) fn level(samples: &[i16], frequency: f64, rate_hz: f64) -> f64 {
     let length = samples.len() as f64;
     let (mut sine, mut cosine, mut weight) = (0.0, 0.0, 0.0);
     for (n, &sample) in samples.iter().enumerate() {
@@ -436,4 +436,48 @@ fn a_tone_of_ten_minutes_beside_fifty_others_loses_nothing() {
         }
     }
     assert!(compared > 29_990, "{compared}");
+}
+
+#[test]
+fn eight_full_scale_talkers_stay_half_a_decibel_below_full_scale_after_every_codec() {
+    let listeners = [
+        CodecKind::Pcmu,
+        CodecKind::Pcma,
+        CodecKind::G722,
+        CodecKind::Opus,
+        L16_16K,
+        L16_48K,
+    ];
+    for mix_rate_hz in [8000, 16_000, 48_000] {
+        let mut world = World::new();
+        let silent = listeners.map(|kind| (kind, (0.0, 0.0)));
+        let loud = tones(8).into_iter().map(|tone| (L16_48K, (tone, 32_767.0)));
+        let mut talkers: Vec<_> = silent
+            .into_iter()
+            .chain(loud)
+            .enumerate()
+            .map(|(number, (kind, tone))| {
+                let ptime_ms = if kind == L16_48K { 10 } else { 20 };
+                Talker::new(&mut world, number, kind, ptime_ms, tone)
+            })
+            .collect();
+        let room = world.conference_at(mix_rate_hz, 20, 0, talkers.len());
+        for talker in &talkers {
+            world.join(&talker.phone, room);
+        }
+        run(&mut world, &mut talkers, 0, 2000);
+        for listener in &talkers {
+            let peak = listener.heard.iter().map(|sample| sample.unsigned_abs()).max();
+            let peak_dbfs = 20.0 * (f64::from(peak.unwrap()) / 32_768.0).log10();
+            println!(
+                "{:?} in a mix at {mix_rate_hz} Hz: {peak_dbfs:.2} dBFS",
+                listener.kind
+            );
+            assert!(
+                (-8.0..=-0.5).contains(&peak_dbfs),
+                "{:?} {peak_dbfs:.2}",
+                listener.kind
+            );
+        }
+    }
 }

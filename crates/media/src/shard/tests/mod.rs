@@ -2,8 +2,12 @@
 
 mod allocation;
 mod codecs;
+mod dialling;
 mod hearing;
+mod house;
 mod keys;
+mod playback;
+mod playing_on;
 mod protocol;
 mod settings;
 mod speaker;

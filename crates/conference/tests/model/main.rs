@@ -1,137 +1,21 @@
 //! Random command sequences against a reference model, and the state rebuilt from events alone.
 
+mod reference;
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use confab_conference::*;
 use proptest::prelude::*;
+use reference::{Controls, Flags, Model};
+use steps::{Step, setting, step};
 
-/// One step. Participants are meant by their index among all ids given so far, so that dead ids are tried as well.
-#[derive(Clone, Debug)]
-enum Step {
-    Reserve {
-        moderator: bool,
-        entry: Entry,
-    },
-    Join(usize),
-    Release(usize),
-    Leave(usize),
-    Single(u8, usize),
-    Set(u8, usize, u8),
-    Relate(usize, usize, Relationship),
-    Bulk(u8),
-    Talking(usize, bool),
-    Energy(usize, u16),
-    Update {
-        limit: Option<u32>,
-        join_muted: bool,
-        join_deaf: bool,
-        improved: bool,
-    },
-    Floor(Option<usize>),
-    End,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let who = 0..12usize;
-    let entry = prop_oneof![
-        4 => Just(Entry::DialIn),
-        1 => (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
-    ];
-    let relationship = prop_oneof![
-        Just(Relationship::Mute),
-        Just(Relationship::Deaf),
-        Just(Relationship::Clear)
-    ];
-    prop_oneof![
-        6 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Reserve { moderator, entry }),
-        8 => who.clone().prop_map(Step::Join),
-        1 => who.clone().prop_map(Step::Release),
-        3 => who.clone().prop_map(Step::Leave),
-        6 => (0..7u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
-        4 => (0..5u8, who.clone(), 0..4u8).prop_map(|(control, who, value)| Step::Set(control, who, value)),
-        8 => (who.clone(), who.clone(), relationship).prop_map(|(one, other, r)| Step::Relate(one, other, r)),
-        2 => (0..8u8).prop_map(Step::Bulk),
-        6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
-        4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
-        1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-            |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }
-        ),
-        4 => proptest::option::of(0..12usize).prop_map(Step::Floor),
-        1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
-    ]
-}
-
-/// What the model knows of one participant: the flags that commands decide.
+/// What the media plane does with one leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Flags {
-    moderator: bool,
-    ghost: bool,
+struct Leg {
     muted: bool,
     deaf: bool,
-    talking: bool,
-    floor: bool,
-    energy: u16,
     controls: Controls,
-}
-
-/// What operators set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Controls {
-    held: bool,
-    volume_in: Volume,
-    volume_out: Volume,
-    energy_level: u16,
-    agc: bool,
-    denoise: bool,
-}
-
-impl Controls {
-    fn of(settings: &Settings) -> Controls {
-        Controls {
-            held: false,
-            volume_in: Volume::default(),
-            volume_out: Volume::default(),
-            energy_level: settings.energy_level,
-            agc: settings.auto_gain,
-            denoise: settings.denoise,
-        }
-    }
-
-    fn shown(state: &ParticipantState) -> Controls {
-        Controls {
-            held: state.held,
-            volume_in: state.volume_in,
-            volume_out: state.volume_out,
-            energy_level: state.energy_level,
-            agc: state.agc,
-            denoise: state.denoise,
-        }
-    }
-}
-
-/// A control that sets a value, as a step names it.
-fn setting(which: u8, id: ParticipantId, value: u8) -> Control {
-    let volume = Volume::from_level(i64::from(value)).expect("a level");
-    match which {
-        0 => Control::SetVolumeIn(id, volume),
-        1 => Control::SetVolumeOut(id, volume),
-        2 => Control::SetEnergy(id, u16::from(value)),
-        3 => Control::SetAgc(id, value > 1),
-        _ => Control::SetDenoise(id, value > 1),
-    }
-}
-
-/// The reference: a plain account of the rules, without events and effects.
-#[derive(Debug)]
-struct Model {
-    settings: Settings,
-    held: BTreeMap<ParticipantId, (bool, Entry)>,
-    present: BTreeMap<ParticipantId, Flags>,
-    records: BTreeMap<(ParticipantId, ParticipantId), Relationship>,
-    locked: bool,
-    started: bool,
-    ended: bool,
 }
 
 impl Leg {
@@ -147,212 +31,6 @@ impl Leg {
             },
         }
     }
-}
-
-impl Model {
-    fn reserve(&self, entry: Entry) -> Result<(), Refusal> {
-        let limit = self.settings.max_participants.filter(|&limit| limit > 1);
-        let count = self.present.values().filter(|flags| !flags.ghost).count()
-            + self.held.values().filter(|(_, entry)| !entry.is_ghost()).count();
-        if self.ended {
-            Err(Refusal::Ended)
-        } else if self.locked && entry == Entry::DialIn {
-            Err(Refusal::Locked)
-        } else if !entry.is_ghost() && limit.is_some_and(|limit| count >= limit as usize) {
-            Err(Refusal::Full)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn join(&mut self, id: ParticipantId) -> Result<(), Refusal> {
-        if self.ended {
-            return Err(Refusal::Ended);
-        }
-        let (moderator, entry) = self.held.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
-        let role = if moderator {
-            self.settings.moderator
-        } else {
-            self.settings.member
-        };
-        let (muted, deaf) = match entry {
-            Entry::DialIn => (role.join_muted, role.join_deaf),
-            Entry::DialOut { muted, deaf, .. } => (muted, deaf),
-        };
-        let ghost = entry.is_ghost();
-        let controls = Controls::of(&self.settings);
-        self.present.insert(
-            id,
-            Flags {
-                moderator,
-                ghost,
-                muted,
-                deaf,
-                talking: false,
-                floor: false,
-                energy: 0,
-                controls,
-            },
-        );
-        self.started = true;
-        Ok(())
-    }
-
-    fn with(&mut self, id: ParticipantId, change: impl FnOnce(&mut Flags)) -> Result<(), Refusal> {
-        if self.ended {
-            return Err(Refusal::Ended);
-        }
-        self.present
-            .get_mut(&id)
-            .map(change)
-            .ok_or(Refusal::UnknownParticipant(id))
-    }
-
-    fn gone(&mut self, known: bool, id: ParticipantId) -> Result<(), Refusal> {
-        let refused = if self.ended {
-            Refusal::Ended
-        } else {
-            Refusal::UnknownParticipant(id)
-        };
-        self.ended |= self.held.is_empty() && self.present.is_empty() && known;
-        if known { Ok(()) } else { Err(refused) }
-    }
-
-    fn leave(&mut self, id: ParticipantId) -> Result<(), Refusal> {
-        let known = self.present.remove(&id).is_some();
-        self.records.retain(|&(one, other), _| one != id && other != id);
-        self.gone(known, id)
-    }
-
-    fn release(&mut self, id: ParticipantId) -> Result<(), Refusal> {
-        let known = self.held.remove(&id).is_some();
-        self.gone(known, id)
-    }
-
-    fn control(&mut self, control: Control) -> Result<(), Refusal> {
-        if self.ended {
-            return Err(Refusal::Ended);
-        }
-        let may_precede = matches!(control, Control::Lock | Control::Unlock) && !self.held.is_empty();
-        if !self.started && !may_precede {
-            return Err(Refusal::NotRunning);
-        }
-        let quieten = |flags: &mut Flags| {
-            flags.talking = false;
-            flags.floor = false;
-        };
-        let mute = |flags: &mut Flags| {
-            flags.muted = true;
-            quieten(flags);
-        };
-        match control {
-            Control::Mute(id) => self.with(id, mute),
-            Control::Unmute(id) => self.with(id, |flags| flags.muted = false),
-            Control::Deaf(id) => self.with(id, |flags| flags.deaf = true),
-            Control::Undeaf(id) => self.with(id, |flags| flags.deaf = false),
-            Control::Kick(id) => self.leave(id),
-            Control::Hold(id) => self.with(id, |flags| {
-                flags.controls.held = true;
-                quieten(flags);
-            }),
-            Control::Unhold(id) => self.with(id, |flags| flags.controls.held = false),
-            Control::SetVolumeIn(id, volume) => self.with(id, |flags| flags.controls.volume_in = volume),
-            Control::SetVolumeOut(id, volume) => self.with(id, |flags| flags.controls.volume_out = volume),
-            Control::SetEnergy(id, level) => self.with(id, |flags| flags.controls.energy_level = level),
-            Control::SetAgc(id, on) => self.with(id, |flags| flags.controls.agc = on),
-            Control::SetDenoise(id, on) => self.with(id, |flags| flags.controls.denoise = on),
-            Control::Relate {
-                participant,
-                other,
-                relationship,
-            } => self.relate(participant, other, relationship),
-            Control::MuteAll => self.members(mute),
-            Control::UnmuteAll => self.members(|flags| flags.muted = false),
-            Control::DeafAll => self.members(|flags| flags.deaf = true),
-            Control::UndeafAll => self.members(|flags| flags.deaf = false),
-            Control::KickAll => {
-                self.present.clear();
-                self.records.clear();
-                self.ended = self.held.is_empty();
-                Ok(())
-            }
-            Control::Lock => {
-                self.locked = true;
-                Ok(())
-            }
-            Control::Unlock => {
-                self.locked = false;
-                Ok(())
-            }
-        }
-    }
-
-    fn relate(
-        &mut self,
-        one: ParticipantId,
-        other: ParticipantId,
-        relationship: Relationship,
-    ) -> Result<(), Refusal> {
-        self.with(other, |_| ())?;
-        self.with(one, |_| ())?;
-        if one == other {
-            return Err(Refusal::RelatedToSelf(one));
-        }
-        self.records.insert((one, other), relationship);
-        Ok(())
-    }
-
-    /// Returns every ordered pair of which the listener, second, does not hear the talker.
-    fn unheard(&self) -> BTreeSet<(ParticipantId, ParticipantId)> {
-        let pairs = self
-            .records
-            .iter()
-            .filter_map(|(&(one, other), record)| match record {
-                Relationship::Mute => Some((one, other)),
-                Relationship::Deaf => Some((other, one)),
-                Relationship::Clear => None,
-            });
-        pairs.collect()
-    }
-
-    fn members(&mut self, change: impl Fn(&mut Flags)) -> Result<(), Refusal> {
-        self.present
-            .values_mut()
-            .filter(|flags| !flags.moderator)
-            .for_each(change);
-        Ok(())
-    }
-
-    fn pass_floor(&mut self, holder: Option<ParticipantId>) -> Result<(), Refusal> {
-        if self.ended {
-            return Err(Refusal::Ended);
-        }
-        if let Some(id) = holder.filter(|id| !self.present.contains_key(id)) {
-            return Err(Refusal::UnknownParticipant(id));
-        }
-        for (&id, flags) in &mut self.present {
-            flags.floor = Some(id) == holder && !flags.muted && !flags.controls.held && !flags.ghost;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<(), Refusal> {
-        if self.ended {
-            return Err(Refusal::Ended);
-        }
-        self.held.clear();
-        self.present.clear();
-        self.ended = true;
-        Ok(())
-    }
-}
-
-/// What the media plane does with one leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Leg {
-    muted: bool,
-    deaf: bool,
-    controls: Controls,
 }
 
 /// The conference under test, the model, and what an observer made of the outputs.
@@ -629,6 +307,9 @@ impl Trial {
                 self.tell(participant, |leg| {
                     std::mem::replace(&mut leg.controls.denoise, on) != on
                 });
+            }
+            Effect::SendDigits { participant, .. } => {
+                assert!(self.performed.contains_key(&participant), "digits to nobody");
             }
             Effect::SetHeard(hearing) => self.set_heard(hearing),
             Effect::HangUp { participant, .. } => {

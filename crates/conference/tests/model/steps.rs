@@ -1,0 +1,74 @@
+//! The steps of a trial, and how they are drawn.
+
+use confab_conference::*;
+use proptest::prelude::*;
+
+/// One step. Participants are meant by their index among all ids given so far, so that dead ids are tried as well.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Reserve {
+        moderator: bool,
+        entry: Entry,
+    },
+    Join(usize),
+    Release(usize),
+    Leave(usize),
+    Single(u8, usize),
+    Set(u8, usize, u8),
+    Relate(usize, usize, Relationship),
+    Bulk(u8),
+    Talking(usize, bool),
+    Energy(usize, u16),
+    Update {
+        limit: Option<u32>,
+        join_muted: bool,
+        join_deaf: bool,
+        improved: bool,
+    },
+    Floor(Option<usize>),
+    End,
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let who = 0..12usize;
+    let entry = prop_oneof![
+        4 => Just(Entry::DialIn),
+        1 => (any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
+    ];
+    let relationship = prop_oneof![
+        Just(Relationship::Mute),
+        Just(Relationship::Deaf),
+        Just(Relationship::Clear)
+    ];
+    prop_oneof![
+        6 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Reserve { moderator, entry }),
+        8 => who.clone().prop_map(Step::Join),
+        1 => who.clone().prop_map(Step::Release),
+        3 => who.clone().prop_map(Step::Leave),
+        6 => (0..7u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
+        4 => (0..6u8, who.clone(), 0..4u8).prop_map(|(control, who, value)| Step::Set(control, who, value)),
+        8 => (who.clone(), who.clone(), relationship).prop_map(|(one, other, r)| Step::Relate(one, other, r)),
+        2 => (0..8u8).prop_map(Step::Bulk),
+        6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
+        4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
+        1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }
+        ),
+        4 => proptest::option::of(0..12usize).prop_map(Step::Floor),
+        1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
+    ]
+}
+
+/// A control that sets a value, as a step names it.
+pub(crate) fn setting(which: u8, id: ParticipantId, value: u8) -> Control {
+    let volume = Volume::from_level(i64::from(value)).expect("a level");
+    match which {
+        0 => Control::SetVolumeIn(id, volume),
+        1 => Control::SetVolumeOut(id, volume),
+        2 => Control::SetEnergy(id, u16::from(value)),
+        3 => Control::SetAgc(id, value > 1),
+        4 => Control::SetDenoise(id, value > 1),
+        _ => Control::SendDigits(id, "12w#".parse().expect("digits")),
+    }
+}

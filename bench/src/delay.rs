@@ -46,10 +46,16 @@ pub fn period(talkers: usize) -> usize {
     (talkers * SPACING).max(10)
 }
 
-/// What a talker says over and over: a mark at the start of the first packet, then silence while the others have theirs.
+/// The packet of a talker's loop that begins with its mark.
+pub fn place(talker: usize) -> usize {
+    talker * SPACING
+}
+
+/// What a talker says over and over: a mark at the start of one packet, and silence while the others have theirs.
 pub fn loop_of(talker: usize, talkers: usize, codec: Codec) -> Vec<i16> {
     let mut samples = vec![0; codec.samples_in(20) * period(talkers)];
-    for (sample, value) in samples.iter_mut().zip(mark(talker, codec.rate_hz())) {
+    let begin = codec.samples_in(20) * place(talker);
+    for (sample, value) in samples[begin..].iter_mut().zip(mark(talker, codec.rate_hz())) {
         *sample = (value * AMPLITUDE * f64::from(i16::MAX)).clamp(-32768.0, 32767.0) as i16;
     }
     samples

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use confab_bench::delay::{Heard, Hit, loop_of, period, punctual, quantile};
+use confab_bench::delay::{Heard, Hit, loop_of, period, place, punctual, quantile};
 use confab_testkit::agent::{Joining, Phone};
 use confab_testkit::codec::{Codec, OpusEncoding};
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source};
@@ -209,7 +209,7 @@ fn report(room: &Room, codec: Codec, heard: &Heard, sends: &[Vec<(u16, u64)>], f
         let late = sends.iter().zip(&in_time).filter(|(_, in_time)| !**in_time);
         stalls.extend(late.map(|((_, sent_ns), _)| *sent_ns));
         // The first loop opens gates and starts playout.
-        for index in (0..sends.len()).step_by(period(PHASES)).skip(1) {
+        for index in (place(talker)..sends.len()).step_by(period(PHASES)).skip(1) {
             match heard.find(talker, sends[index].1) {
                 Some(_) if !in_time[index] => left_out += 1,
                 Some(hit) => hits.push(hit),

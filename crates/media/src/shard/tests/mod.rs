@@ -11,6 +11,7 @@ mod playing_on;
 mod protocol;
 mod settings;
 mod speaker;
+mod speech;
 mod streams;
 mod timing;
 mod world;

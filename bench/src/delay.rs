@@ -87,7 +87,7 @@ impl Heard {
     }
 
     /// Finds a talker's mark in what came after `sent_ns`: the time from there to the arrival of the packet that the mark begins
-    /// in, and from that packet's start to the mark, in ms. And whether that packet came when it should.
+    /// in, and from that packet's start to the mark.
     pub fn find(&self, talker: usize, sent_ns: u64) -> Option<Hit> {
         let first = self
             .packets
@@ -122,22 +122,19 @@ impl Heard {
             .map_or(arrival_ns, |before| self.packets[before].0);
         Some(Hit {
             delay_ms: arrival_ns.saturating_sub(sent_ns) as f64 / 1e6 + within_ms,
-            punctual: arrival_ns.saturating_sub(before_ns) < PUNCTUAL_NS,
+            gap_ns: arrival_ns.saturating_sub(before_ns),
             at_ns: arrival_ns,
         })
     }
 }
-
-/// From one packet to the next of a server that is in time: 20 ms and a bit.
-const PUNCTUAL_NS: u64 = 21_500_000;
 
 /// A mark that was heard.
 #[derive(Debug, Clone, Copy)]
 pub struct Hit {
     /// From sending to hearing, without the time that a packet lasts.
     pub delay_ms: f64,
-    /// The packet came no more than 1.5 ms late after the one before it.
-    pub punctual: bool,
+    /// From the packet before to that one.
+    pub gap_ns: u64,
     /// When it came.
     pub at_ns: u64,
 }

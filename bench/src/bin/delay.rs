@@ -21,7 +21,8 @@ const QUANTUM: Duration = Duration::from_micros(500);
 const PHASES: usize = 40;
 /// A packet of the generator that left later than this after its time does not count.
 const SLACK_NS: u64 = 1_000_000;
-/// After a late packet, of whichever side, the server may wait longer for a while.
+/// A side that is later than this was stopped: the server takes it for jitter, and waits longer for a while.
+const STALL_NS: u64 = 5_000_000;
 const RECOVERY_NS: u64 = 10_000_000_000;
 const SETTLE: Duration = Duration::from_secs(4);
 const GENERATOR_CORE: usize = 0;
@@ -85,7 +86,7 @@ fn main() -> Result<()> {
         PHASES + 3
     );
     println!(
-        "| room | listener | marks heard | delay p50 / p99 ms | left out: generator late | server in time throughout: marks, p50 / p99 ms | frames late or concealed for it, of all |"
+        "| room | listener | marks heard | delay p50 / p99 ms | left out, as the generator was late | without a stall in the 10 s before: marks, p50 / p99 ms | frames too late, of all |"
     );
     println!("|---|---|---|---|---|---|---|");
     for room in ROOMS.iter().filter(|room| room.name.contains(&arguments.room)) {
@@ -206,7 +207,8 @@ fn report(room: &Room, codec: Codec, heard: &Heard, sends: &[Vec<(u16, u64)>], f
     let mut stalls: Vec<u64> = Vec::new();
     for (talker, sends) in sends.iter().enumerate() {
         let in_time = punctual(sends, PTIME_NS, SLACK_NS);
-        let late = sends.iter().zip(&in_time).filter(|(_, in_time)| !**in_time);
+        let stalled = punctual(sends, PTIME_NS, STALL_NS);
+        let late = sends.iter().zip(stalled).filter(|(_, in_time)| !in_time);
         stalls.extend(late.map(|((_, sent_ns), _)| *sent_ns));
         // The first loop opens gates and starts playout.
         for index in (place(talker)..sends.len()).step_by(period(PHASES)).skip(1) {
@@ -217,14 +219,14 @@ fn report(room: &Room, codec: Codec, heard: &Heard, sends: &[Vec<(u16, u64)>], f
             }
         }
     }
-    stalls.extend(hits.iter().filter(|hit| !hit.punctual).map(|hit| hit.at_ns));
+    let is_stalled = |hit: &&Hit| hit.gap_ns > PTIME_NS + STALL_NS;
+    stalls.extend(hits.iter().filter(is_stalled).map(|hit| hit.at_ns));
     stalls.sort_unstable();
     let is_calm = |hit: &&Hit| {
         let before = stalls.partition_point(|stall_ns| *stall_ns <= hit.at_ns);
-        hit.punctual
-            && before
-                .checked_sub(1)
-                .is_none_or(|index| hit.at_ns - stalls[index] > RECOVERY_NS)
+        before
+            .checked_sub(1)
+            .is_none_or(|index| hit.at_ns - stalls[index] > RECOVERY_NS)
     };
     let mut all: Vec<f64> = hits.iter().map(|hit| hit.delay_ms).collect();
     let mut calm: Vec<f64> = hits.iter().filter(is_calm).map(|hit| hit.delay_ms).collect();

@@ -8,8 +8,9 @@ scenario=${1:-3x20:2:pcmu+opus+g722:pcmu+pcma+opus-dtx+g722+opus-muted}
 seconds=${2:-5}
 binaries=${CARGO_TARGET_DIR:-target}/release
 server=$binaries/confab
-# What a media thread may do while it works (sleeping, receiving and sending).
-allowed='clock_nanosleep|recvmsg|recvmmsg|sendto|sendmmsg|epoll_wait'
+# What a media thread may do while it works: sleep, receive, send; and between two turns, once a second at most, give its real-time
+# priority up or take it back. Being traced makes it so slow that it does.
+allowed='clock_nanosleep|recvmsg|recvmmsg|sendto|sendmmsg|epoll_wait|sched_setscheduler'
 
 for program in "$server" "$binaries/load"; do
     [ -x "$program" ] || { echo "$program is missing: cargo build --release -p confab -p confab-bench" >&2; exit 1; }

@@ -285,6 +285,7 @@ impl<S> Leg<S> {
         }
         if let Some(block) = rtcp.report {
             self.reports.heard(&block, received.arrival_wall_ns());
+            self.output.wants_protection = self.reports.is_lossy;
         }
         let has_round_trip = rtcp.report.is_some_and(|block| block.last_sender_report != 0);
         self.reports

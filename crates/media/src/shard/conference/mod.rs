@@ -489,7 +489,7 @@ impl ConferenceAudio {
             self.change_rate();
         }
         for group in self.groups.iter_mut().filter(|group| group.members > 0) {
-            group.take_block(self.position_ms, self.buses[group.bus].block());
+            group.take_block(self.position_ms, self.buses[group.bus].block(), mixed.quiet);
         }
     }
 

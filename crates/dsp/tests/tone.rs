@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use confab_dsp::tone::fuzz_tone_grammar;
-use confab_dsp::{DtmfSymbol, ToneGenerator, ToneProblem, ToneScript};
+use confab_dsp::{DtmfSymbol, NoiseLevel, ToneGenerator, ToneProblem, ToneScript};
 
 fn play(text: &str, rate_hz: u32, milliseconds: u32) -> Vec<i16> {
     let script = ToneScript::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -274,6 +274,71 @@ fn blocks_do_not_matter_and_rewinding_begins_anew() {
         assert_eq!(out, whole);
         generator.rewind();
     }
+}
+
+/// Plays a script that changes its rate after `at_ms` of 600 ms, the change being undone `back_ms` before.
+fn play_over(text: &str, from_hz: u32, to_hz: u32, at_ms: usize, back_ms: usize) -> (Vec<i16>, Vec<i16>) {
+    let mut generator = ToneGenerator::new(ToneScript::parse(text).expect("a valid script"), from_hz);
+    let ms = |rate_hz: u32, ms: usize| vec![0; rate_hz as usize / 1000 * ms];
+    let mut before = ms(from_hz, at_ms - back_ms);
+    assert_eq!(generator.fill(&mut before), before.len());
+    let place = generator.place();
+    let mut more = ms(from_hz, back_ms);
+    generator.fill(&mut more);
+    generator.return_to(&place);
+    generator.set_rate_hz(to_hz);
+    let mut after = ms(to_hz, 600 - at_ms + back_ms);
+    let written = generator.fill(&mut after);
+    after.truncate(written);
+    (before, after)
+}
+
+#[test]
+fn a_tone_goes_on_at_another_rate() {
+    for (from_hz, to_hz) in [(8000, 16_000), (8000, 48_000), (16_000, 48_000), (48_000, 8000)] {
+        // In the tone, in the silence behind it, and in a tone whose level moves.
+        for (text, at_ms) in [
+            ("%(500,100,437,1003)", 250),
+            ("%(200,400,437)", 300),
+            (">=10;+=1;%(600,0,800)", 305),
+            ("silence_stream://600", 100),
+        ] {
+            let (before, after) = play_over(text, from_hz, to_hz, at_ms, 20);
+            assert_eq!(after.len(), to_hz as usize / 1000 * (620 - at_ms), "{text}");
+            let whole = play(text, to_hz, 600);
+            let expected = &whole[to_hz as usize / 1000 * (at_ms - 20)..];
+            for (n, (&is, &should)) in after.iter().zip(expected).enumerate() {
+                assert!(
+                    is.abs_diff(should) <= 2,
+                    "{text} {from_hz} to {to_hz}: {is} for {should} at {n}"
+                );
+            }
+            assert_eq!(before, play(text, from_hz, 600)[..before.len()], "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_silence_without_end_stays_one_at_another_rate() {
+    let mut generator = ToneGenerator::new(ToneScript::silence(None, NoiseLevel::from_profile(100)), 8000);
+    let mut block = [0; 960];
+    generator.fill(&mut block);
+    generator.set_rate_hz(48_000);
+    for _ in 0..100 {
+        assert_eq!(generator.fill(&mut block), block.len());
+        let peak = block.iter().map(|s| s.abs()).max();
+        assert!(
+            (40..=55).contains(&peak.unwrap()),
+            "a sixth of what it is at 8 kHz: {peak:?}"
+        );
+    }
+    assert_eq!(ToneScript::silence(None, None).duration(), None);
+    let second = Duration::from_secs(1);
+    assert_eq!(ToneScript::silence(Some(second), None).duration(), Some(second));
+    assert_eq!(
+        play_script(ToneScript::silence(Some(Duration::ZERO), None), 8000, 20),
+        []
+    );
 }
 
 #[test]

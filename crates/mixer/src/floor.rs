@@ -81,6 +81,25 @@ impl Floor {
     }
 }
 
+/// Who talks, as far as playback asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Talkers {
+    pub(crate) count: usize,
+    /// One of them.
+    pub(crate) last: Option<SlotId>,
+}
+
+impl Talkers {
+    /// Returns whether anybody but `slot` talks.
+    pub(crate) fn beside(self, slot: Option<SlotId>) -> bool {
+        match self.count {
+            0 => false,
+            1 => self.last != slot,
+            _ => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

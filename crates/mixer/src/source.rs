@@ -1,5 +1,6 @@
 //! Playback into the mix: what a source is addressed to, its gain and how far speech lowers it. Holds no samples.
 
+use crate::floor::Talkers;
 use crate::gain::{GainStage, factor};
 use crate::slot::SlotId;
 
@@ -103,6 +104,23 @@ impl Source {
             plays: false,
         }
     }
+
+    /// Moves the lowering on by one block; returns its factors at the beginning and the end, `None` for a source that is
+    /// never lowered.
+    pub(crate) fn advance_duck(&mut self, talkers: Talkers, block_ms: u16) -> Option<(f32, f32)> {
+        let listener = ducked_by(self.audience)?;
+        let duck = self.duck.as_mut()?;
+        Some(duck.advance(talkers.beside(listener), block_ms))
+    }
+}
+
+/// Returns whose voice does not lower what an audience hears, `None` when nobody's does.
+pub(crate) fn ducked_by(audience: Audience) -> Option<Option<SlotId>> {
+    match audience {
+        Audience::All => Some(None),
+        Audience::One(slot) => Some(Some(slot)),
+        Audience::Waiting => None,
+    }
 }
 
 impl Duck {
@@ -110,6 +128,11 @@ impl Duck {
     fn new(decibels: f32) -> Option<Self> {
         let lowest = factor(-decibels.abs())?;
         (lowest < 1.0).then_some(Duck { lowest, now: 1.0 })
+    }
+
+    /// Stands all the way down from the first block on.
+    pub(crate) fn begin_lowered(&mut self) {
+        self.now = self.lowest;
     }
 
     /// Moves on by one block, down while somebody talks, else up; returns the factors at its beginning and its end.

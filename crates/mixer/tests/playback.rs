@@ -209,6 +209,48 @@ fn heard_again(mixer: &mut Mixer, inputs: &[(SlotId, i16)], source: SourceId, li
 }
 
 #[test]
+fn what_begins_or_pauses_while_somebody_talks_is_lowered_from_the_first_sample() {
+    let (mut mixer, slots) = mixer(2);
+    let early = mixer.add_source(Audience::All, 0.0, Some(12.0412)).unwrap();
+    let speaks = [(slots[0], 1000)];
+    for _ in 0..8 {
+        mixer.begin();
+        mixer.input(slots[0], &[1000; BLOCK]);
+        assert!(mixer.source_quiet(early), "it pauses");
+        assert_eq!(mixer.mix().contributions, 1, "and is not mixed");
+        assert_eq!(mixer.signal(slots[0]), Signal::Silence);
+    }
+    let late = mixer.add_source(Audience::All, 0.0, Some(12.0412)).unwrap();
+    let own = mixer
+        .add_source(Audience::One(slots[0]), 0.0, Some(12.0412))
+        .unwrap();
+    for (source, expected) in [(early, 1000), (late, 1000), (own, 4000)] {
+        tick(&mut mixer, &speaks, &[(source, 4000)], None);
+        assert!(!mixer.source_quiet(source), "it has given");
+        let out = heard(&mut mixer, slots[0]);
+        assert!(out.iter().all(|s| s.abs_diff(expected) <= 1), "{out:?}");
+    }
+}
+
+#[test]
+fn those_who_wait_hear_the_same_signal_in_its_pauses() {
+    let (mut mixer, slots) = mixer(2);
+    mixer.set_waiting(slots[1], true);
+    let signal = |mixer: &mut Mixer, played: &Played| {
+        tick(mixer, &[(slots[0], 1000)], played, None);
+        mixer.signal(slots[1])
+    };
+    assert_eq!(signal(&mut mixer, &[]), Signal::Silence);
+    let source = mixer.add_source(Audience::Waiting, 0.0, None).unwrap();
+    assert_eq!(signal(&mut mixer, &[(source, 500)]), Signal::Waiting);
+    assert_eq!(mixer.waiting(), [500; BLOCK]);
+    assert_eq!(signal(&mut mixer, &[]), Signal::Waiting);
+    assert_eq!(mixer.waiting(), [0; BLOCK]);
+    assert!(mixer.remove_source(source));
+    assert_eq!(signal(&mut mixer, &[]), Signal::Silence);
+}
+
+#[test]
 fn ducking_makes_no_steps() {
     let (mut mixer, slots) = mixer(2);
     let source = mixer.add_source(Audience::All, 0.0, Some(30.0)).unwrap();

@@ -6,7 +6,7 @@
 mod prototype;
 mod table;
 
-pub use table::{RESAMPLER_DELAY, RESAMPLER_RATES_HZ, ResamplerTable};
+pub use table::{RECORDING_RATES_HZ, RESAMPLER_DELAY, RESAMPLER_RATES_HZ, ResamplerTable};
 
 use table::MAX_TAPS;
 
@@ -121,6 +121,11 @@ impl Resampler {
     pub fn reset(&mut self) {
         self.history = [0; HISTORY];
         self.at = Position::default();
+    }
+
+    /// Returns the last samples that came in, oldest first: as many as any filter needs.
+    pub fn past(&self) -> &[i16] {
+        &self.history
     }
 
     /// Takes over table and past of another resampler: both give the same output from here on.

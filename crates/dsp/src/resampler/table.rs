@@ -7,6 +7,9 @@ use super::prototype::{HALF_LENGTH, impulse_response};
 /// The sample rates between which tables exist, in Hz: those of the conference profile.
 pub const RESAMPLER_RATES_HZ: [u32; 7] = [8000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000];
 
+/// Further rates that recordings have, in Hz: they are converted from and never to. 10 ms of them are no whole samples.
+pub const RECORDING_RATES_HZ: [u32; 2] = [11_025, 22_050];
+
 /// Delay of every conversion between different rates, in samples of the lower of the two rates.
 pub const RESAMPLER_DELAY: usize = HALF_LENGTH as usize;
 
@@ -28,6 +31,7 @@ pub(super) const MAX_TAPS: usize = 192;
 const SHIFTS: [u32; 2] = [15, 14];
 
 const RATES: usize = RESAMPLER_RATES_HZ.len();
+const SOURCE_RATES: usize = RATES + RECORDING_RATES_HZ.len();
 
 /// The coefficients that convert between one pair of rates.
 #[derive(Debug)]
@@ -45,11 +49,12 @@ pub struct ResamplerTable {
     coefficients: Box<[i16]>,
 }
 
-static TABLES: [[OnceLock<ResamplerTable>; RATES]; RATES] =
-    [const { [const { OnceLock::new() }; RATES] }; RATES];
+static TABLES: [[OnceLock<ResamplerTable>; RATES]; SOURCE_RATES] =
+    [const { [const { OnceLock::new() }; RATES] }; SOURCE_RATES];
 
 impl ResamplerTable {
-    /// Returns the table for a pair of [`RESAMPLER_RATES_HZ`], `None` for other rates.
+    /// Returns the table for a pair of [`RESAMPLER_RATES_HZ`], of which the first may be one of [`RECORDING_RATES_HZ`] as
+    /// well; `None` for other rates.
     ///
     /// The first call for a pair computes it, which allocates and takes up to some milliseconds: never call it where
     /// time matters, there is [`ResamplerTable::built`] for that.
@@ -200,8 +205,11 @@ impl ResamplerTable {
 }
 
 fn cell(from_hz: u32, to_hz: u32) -> Option<&'static OnceLock<ResamplerTable>> {
-    let index = |hz| RESAMPLER_RATES_HZ.iter().position(|&rate| rate == hz);
-    Some(&TABLES[index(from_hz)?][index(to_hz)?])
+    let mut rates = RESAMPLER_RATES_HZ.iter();
+    let to = rates.position(|&rate| rate == to_hz)?;
+    let mut sources = RESAMPLER_RATES_HZ.iter().chain(&RECORDING_RATES_HZ);
+    let from = sources.position(|&rate| rate == from_hz)?;
+    Some(&TABLES[from][to])
 }
 
 /// Scales a filter so that it passes a constant with gain 1.
@@ -258,7 +266,7 @@ mod tests {
 
     #[test]
     fn filters_pass_a_constant_exactly_and_cannot_overflow() {
-        for from_hz in RESAMPLER_RATES_HZ {
+        for from_hz in RESAMPLER_RATES_HZ.into_iter().chain(RECORDING_RATES_HZ) {
             for to_hz in RESAMPLER_RATES_HZ {
                 let table = ResamplerTable::get(from_hz, to_hz).expect("a known pair");
                 assert!(table.taps <= MAX_TAPS);
@@ -275,6 +283,7 @@ mod tests {
     #[test]
     fn only_known_rates_have_tables_and_only_made_ones_are_found() {
         assert!(ResamplerTable::get(8000, 11_025).is_none());
+        assert!(ResamplerTable::get(44_000, 8000).is_none());
         assert!(ResamplerTable::built(0, 48_000).is_none());
         let made = ResamplerTable::get(24_000, 32_000).expect("a known pair");
         let found = ResamplerTable::built(24_000, 32_000).expect("made above");

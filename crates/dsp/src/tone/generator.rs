@@ -31,6 +31,15 @@ pub struct ToneGenerator {
     sound: Sound,
 }
 
+/// Where a generator was in its script, to go on from there again.
+#[derive(Debug, Clone)]
+pub struct TonePlace {
+    rate_hz: u32,
+    progress: Progress,
+    noise: Option<ComfortNoise>,
+    sound: Sound,
+}
+
 /// Where in the script the generator is.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
@@ -114,6 +123,40 @@ impl ToneGenerator {
     pub fn rewind(&mut self) {
         self.progress = Progress::start(&self.script);
         self.sound = Sound::nothing();
+    }
+
+    /// Returns where the generator is, at which rate too.
+    pub fn place(&self) -> TonePlace {
+        TonePlace {
+            rate_hz: self.rate_hz,
+            progress: self.progress,
+            noise: self.noise.clone(),
+            sound: self.sound,
+        }
+    }
+
+    /// Goes on from where this generator was before.
+    pub fn return_to(&mut self, place: &TonePlace) {
+        self.rate_hz = place.rate_hz;
+        self.progress = place.progress;
+        self.noise.clone_from(&place.noise);
+        self.sound = place.sound;
+    }
+
+    /// Goes on at another rate: what sounds keeps its phases and its time, as nearly as whole samples of the new rate let it.
+    /// A frequency that the rate of before could not hold is heard from the next tone on.
+    pub fn set_rate_hz(&mut self, rate_hz: u32) {
+        let from_hz = std::mem::replace(&mut self.rate_hz, rate_hz);
+        if from_hz == rate_hz {
+            return;
+        }
+        self.sound.convert(from_hz, rate_hz);
+        if let Content::Silence {
+            noise: Some(level), ..
+        } = &self.script.content
+        {
+            self.noise = Some(ComfortNoise::new(*level, rate_hz, NOISE_SEED));
+        }
     }
 
     /// Returns whether the script has come to its end.
@@ -307,7 +350,7 @@ impl Sound {
         let mut sound = Sound {
             on: samples(on, rate_hz),
             off_left: samples(off, rate_hz),
-            edge: (u64::from(rate_hz) * EDGE_US / 1_000_000).max(1),
+            edge: edge(rate_hz),
             level_dbm0: settings.level_dbm0,
             amplitude: amplitude(settings.level_dbm0, tone.frequencies_hz.len()),
             ramp_db,
@@ -324,6 +367,26 @@ impl Sound {
         }
         sound
     }
+
+    /// Goes over to samples of another rate.
+    fn convert(&mut self, from_hz: u32, to_hz: u32) {
+        let samples = |samples: u64| {
+            let converted = u128::from(samples) * u128::from(to_hz) / u128::from(from_hz.max(1));
+            u64::try_from(converted).unwrap_or(u64::MAX)
+        };
+        self.on = samples(self.on);
+        self.done = samples(self.done);
+        self.off_left = samples(self.off_left);
+        self.edge = edge(to_hz);
+        if self.ramp_every > 0 {
+            self.ramp_every = samples(self.ramp_every).max(1);
+            self.ramp_left = samples(self.ramp_left).max(1);
+        }
+        for sine in &mut self.sines[..self.count] {
+            sine.turn_by(sine.step_im.atan2(sine.step_re) * f64::from(from_hz) / f64::from(to_hz));
+        }
+    }
+
     /// Writes what is left of the tone, or else of the silence behind it, to the beginning of `out`. Returns how many
     /// samples that were; 0 when both are over.
     fn give(&mut self, out: &mut [i16]) -> usize {
@@ -369,13 +432,17 @@ impl Sound {
 
 impl Sine {
     fn new(frequency_hz: f32, rate_hz: u32) -> Sine {
-        let (step_im, step_re) = (TAU * f64::from(frequency_hz) / f64::from(rate_hz)).sin_cos();
-        Sine {
+        let mut sine = Sine {
             re: 1.0,
-            im: 0.0,
-            step_re,
-            step_im,
-        }
+            ..Sine::default()
+        };
+        sine.turn_by(TAU * f64::from(frequency_hz) / f64::from(rate_hz));
+        sine
+    }
+
+    /// Sets the angle from sample to sample.
+    fn turn_by(&mut self, angle: f64) {
+        (self.step_im, self.step_re) = angle.sin_cos();
     }
 
     /// Returns the height and turns on. The length stays 1 to nine digits for an hour.
@@ -392,6 +459,11 @@ impl Sine {
 fn amplitude(level_dbm0: f32, count: usize) -> f64 {
     let peak = f64::from(i16::MAX) * 10f64.powf(f64::from(level_dbm0 - FULL_SCALE_DBM0) / 20.0);
     peak / count.max(1) as f64
+}
+
+/// Returns the samples of the fade at both ends of a tone.
+fn edge(rate_hz: u32) -> u64 {
+    (u64::from(rate_hz) * EDGE_US / 1_000_000).max(1)
 }
 
 fn samples(duration: Duration, rate_hz: u32) -> u64 {

@@ -30,7 +30,7 @@ mod parse;
 use std::time::Duration;
 
 pub use fuzz::fuzz_tone_grammar;
-pub use generator::ToneGenerator;
+pub use generator::{ToneGenerator, TonePlace};
 pub use parse::{MAX_TONE_TEXT, ToneError, ToneProblem};
 
 use crate::{DtmfSymbol, NoiseLevel};

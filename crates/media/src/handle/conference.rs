@@ -6,20 +6,24 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use confab_mixer::{MixFormat, Room};
 use tokio::sync::Mutex;
 
-use super::leg::{Encoding, LegHandle};
+use super::leg::{Encoding, LegHandle, Seat};
+use super::plays::{self, Plays};
 use crate::config::ConferenceMedia;
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
-use crate::event::ConferenceAudioId;
+use crate::event::{ConferenceAudioId, LegId};
 use crate::keeper::Task;
 use crate::playback::{Hearers, Lane, Play, PlayId, StopPlay};
 use crate::shard::bus::{RateSet, prepare_rates};
-use crate::shard::command::Command;
-use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
+use crate::shard::command::{Audience, Command};
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange};
 use crate::shard::key::ConferenceKey;
 
 /// Legs that a conference has room for at first; doubled when more come.
 const INITIAL_LEGS: usize = 8;
+
+/// Rate of a conference that plays before its first leg joins, in Hz.
+const LOWEST_RATE_HZ: u32 = 8000;
 
 /// Mixing interval in place of one that cannot be mixed, in milliseconds.
 const DEFAULT_INTERVAL_MS: u16 = 20;
@@ -31,6 +35,10 @@ impl Attendance {
     /// See [`ConferenceControl::suit`].
     pub(super) async fn suit(&self, encoding: Encoding) -> Result<u32, ControlError> {
         self.0.suit(encoding).await
+    }
+
+    pub(super) fn is_of(&self, conference: &Arc<ConferenceControl>) -> bool {
+        Arc::ptr_eq(&self.0, conference)
     }
 }
 
@@ -65,23 +73,14 @@ struct ConferenceState {
     format: Option<MixFormat>,
     /// What it mixed in before its rate was last raised.
     format_before: Option<MixFormat>,
-    /// Legs that it has room for.
-    capacity: usize,
+    /// What there was last made room for.
+    room: Room,
     /// Pairs of which one does not hear the other, counted as if none of them had left.
     relations: usize,
-    /// Relations that there was last made room for.
-    relation_room: usize,
+    plays: Plays,
     /// Rates of all legs that were ever in it.
     rates: RateSet,
     media: ConferenceMedia,
-}
-
-impl ConferenceState {
-    /// Makes storage for the shard, which may not have raised the rate yet.
-    fn storage(&self, format: MixFormat, capacity: usize, relations: usize) -> Box<ConferenceStorage> {
-        let storage = ConferenceStorage::new(format, self.format_before, capacity, relations);
-        Box::new(storage)
-    }
 }
 
 impl ConferenceControl {
@@ -99,63 +98,104 @@ impl ConferenceControl {
             return Err(ControlError::ConferenceClosed);
         }
         let mut state = self.state.lock().await;
-        let format = self.run(&mut state, encoding).await?;
+        let format = self
+            .run(&mut state, encoding.coding.bandwidth_rate_hz(), encoding.rates)
+            .await?;
         let legs = self.legs.fetch_add(1, Relaxed) + 1;
         let attendance = Attendance(Arc::clone(self));
-        if legs > state.capacity {
-            let capacity = (state.capacity * 2).min(confab_mixer::MAX_SLOTS);
-            if legs > capacity {
+        let room = state.room;
+        if legs > room.participants {
+            let usual = Room::for_participants(room.participants * 2);
+            if legs > usual.participants {
                 return Err(ControlError::Full);
             }
-            let storage = state.storage(format, capacity, state.relation_room);
-            self.shard()
-                .command(Command::Grow { at: self.at, storage })
-                .await?;
-            state.capacity = capacity;
+            let larger = Room {
+                participants: usual.participants,
+                relations: usual.relations.max(room.relations),
+                sources: usual.sources.max(room.sources),
+            };
+            self.grow(&mut state, larger).await?;
         }
         Ok((attendance, format.rate_hz()))
     }
 
-    /// Makes room for as many relations as there may be.
-    async fn make_room(&self, state: &mut ConferenceState) -> Result<(), ControlError> {
-        let Some(format) = state.format.filter(|_| state.relations > state.relation_room) else {
-            return Ok(());
-        };
-        let relations = state.relations * 2;
-        let storage = state.storage(format, state.capacity, relations);
-        let command = Command::Grow { at: self.at, storage };
-        self.shard().command(command).await?;
-        state.relation_room = relations;
+    /// Gives the mix larger room; it may not have raised its rate yet.
+    async fn grow(&self, state: &mut ConferenceState, room: Room) -> Result<(), ControlError> {
+        if let Some(format) = state.format {
+            let storage = Box::new(ConferenceStorage::new(format, state.format_before, room));
+            let command = Command::Grow { at: self.at, storage };
+            self.shard().command(command).await?;
+        }
+        state.room = room;
         Ok(())
+    }
+
+    /// Makes room for as many relations as there may be.
+    async fn make_room_for_relations(&self, state: &mut ConferenceState) -> Result<(), ControlError> {
+        if state.format.is_none() || state.relations <= state.room.relations {
+            return Ok(());
+        }
+        let relations = state.relations * 2;
+        let room = Room {
+            relations,
+            ..state.room
+        };
+        self.grow(state, room).await
+    }
+
+    /// Makes room for one more play: each may have an input to the mix, even if most of them wait.
+    async fn make_room_for_play(&self, state: &mut ConferenceState) -> Result<(), ControlError> {
+        let plays = state.plays.count() + 1;
+        if plays <= state.room.sources {
+            return Ok(());
+        }
+        let sources = (plays * 2).min(confab_mixer::MAX_SLOTS);
+        if plays > sources {
+            return Err(ControlError::Full);
+        }
+        let room = Room {
+            sources,
+            ..state.room
+        };
+        self.grow(state, room).await
     }
 
     /// Raises the rate when a leg that is in it changes to a coding that deserves more. Returns the rate of the mix in Hz.
     async fn suit(&self, encoding: Encoding) -> Result<u32, ControlError> {
         let mut state = self.state.lock().await;
-        let format = self.run(&mut state, encoding).await?;
+        let format = self
+            .run(&mut state, encoding.coding.bandwidth_rate_hz(), encoding.rates)
+            .await?;
         Ok(format.rate_hz())
     }
 
-    /// Starts the conference, or raises its rate, when that has to be.
-    async fn run(&self, state: &mut ConferenceState, encoding: Encoding) -> Result<MixFormat, ControlError> {
-        let rate_hz = self.fixed_rate_hz.unwrap_or(encoding.coding.bandwidth_rate_hz());
-        state.rates = state.rates.union(encoding.rates);
+    /// Starts the conference, or raises its rate, when legs of these rates need that.
+    async fn run(
+        &self,
+        state: &mut ConferenceState,
+        rate_hz: u32,
+        rates: RateSet,
+    ) -> Result<MixFormat, ControlError> {
+        let rate_hz = self.fixed_rate_hz.unwrap_or(rate_hz);
+        state.rates = state.rates.union(rates);
         if let Some(format) = state.format.filter(|format| format.rate_hz() >= rate_hz) {
-            prepare_rates(format.rate_hz(), encoding.rates, None);
+            prepare_rates(format.rate_hz(), rates, None);
             return Ok(format);
         }
         let format = MixFormat::new(rate_hz, self.interval_ms).ok_or(ControlError::Full)?;
         prepare_rates(rate_hz, state.rates, state.format.map(MixFormat::rate_hz));
         let command = if state.format.is_none() {
-            let conference = ConferenceAudio::new(self.id, format, &state.media, state.capacity);
+            let conference = ConferenceAudio::new(self.id, format, &state.media, state.room.participants);
             Command::AddConference {
                 at: self.at,
                 conference: Box::new(conference),
             }
         } else {
+            // What plays goes on at the new rate.
+            plays::convert(state.plays.clips(), rate_hz).await;
             Command::RaiseRate {
                 at: self.at,
-                change: Box::new(RateChange::new(format, state.capacity, state.relation_room)),
+                change: Box::new(RateChange::new(format, state.room)),
             }
         };
         self.shard().command(command).await?;
@@ -192,9 +232,9 @@ impl ConferenceMediaHandle {
             state: Mutex::new(ConferenceState {
                 format: None,
                 format_before: None,
-                capacity: INITIAL_LEGS,
+                room: Room::for_participants(INITIAL_LEGS),
                 relations: 0,
-                relation_room: Room::for_participants(INITIAL_LEGS).relations,
+                plays: Plays::default(),
                 rates: RateSet::default(),
                 media,
             }),
@@ -245,7 +285,7 @@ impl ConferenceMediaHandle {
             state.relations = state.relations.saturating_sub(1);
         } else {
             state.relations += 1;
-            control.make_room(&mut state).await?;
+            control.make_room_for_relations(&mut state).await?;
         }
         let command = Command::SetHeard {
             conference: control.at,
@@ -263,8 +303,40 @@ impl ConferenceMediaHandle {
     /// [`ControlError::NotInConference`] for [`Hearers::One`] in none or in another, [`ControlError::PlayQueueFull`] when
     /// [`PLAY_QUEUE`](crate::PLAY_QUEUE) plays of these hearers wait, [`ControlError::Stopped`].
     pub async fn play(&self, to: Hearers<'_>, lane: Lane, play: Play) -> Result<PlayId, ControlError> {
-        let _ = (to, lane, play);
-        Ok(PlayId(self.control.plane.next_id()))
+        let control = &self.control;
+        let clips = plays::clips_of(&play.sounds);
+        let mut converted_hz = None;
+        loop {
+            let seat = to.seat_in(control).await?;
+            let mut state = control.state.lock().await;
+            let format = control
+                .run(&mut state, LOWEST_RATE_HZ, RateSet::default())
+                .await?;
+            let rate_hz = format.rate_hz();
+            let audience = seat.audience();
+            if lane == Lane::Queue && !state.plays.may_wait(audience) {
+                return Err(ControlError::PlayQueueFull);
+            }
+            if converted_hz != Some(rate_hz) && clips.iter().any(|clip| clip.at(rate_hz).is_none()) {
+                // It may take a while, in which everything else goes on, so look again afterwards.
+                drop((seat, state));
+                plays::convert(clips.clone(), rate_hz).await;
+                converted_hz = Some(rate_hz);
+                continue;
+            }
+            control.make_room_for_play(&mut state).await?;
+            let id = PlayId(control.plane.next_id());
+            let asked = Arc::new(play);
+            state.plays.add(id, audience, lane, &asked);
+            let play = Box::new(Playing::new(id, lane, seat.leg(), asked, rate_hz));
+            let command = Command::Play {
+                conference: control.at,
+                to: audience,
+                play,
+            };
+            control.shard().command(command).await?;
+            return Ok(id);
+        }
     }
 
     /// Stops plays of these hearers, faded out within 20 ms from the next tick on. What is not there is left out.
@@ -272,12 +344,58 @@ impl ConferenceMediaHandle {
     /// # Errors
     /// [`ControlError::NotInConference`] for [`Hearers::One`] in none or in another, [`ControlError::Stopped`].
     pub async fn stop_play(&self, to: Hearers<'_>, what: StopPlay) -> Result<(), ControlError> {
-        let _ = (to, what);
-        Ok(())
+        let control = &self.control;
+        let seat = to.seat_in(control).await?;
+        let mut state = control.state.lock().await;
+        if state.format.is_none() {
+            return Ok(());
+        }
+        let to = seat.audience();
+        state.plays.stopped(to, what);
+        let command = Command::StopPlay {
+            conference: control.at,
+            to,
+            what,
+        };
+        control.shard().command(command).await
     }
 
     /// Ends the conference's audio, as dropping the handle does.
     pub fn close(self) {}
+}
+
+/// Hearers of a conference, who stay so while this is held.
+enum Hearing<'a> {
+    Everybody,
+    Waiting,
+    One(Seat<'a>),
+}
+
+impl<'a> Hearers<'a> {
+    async fn seat_in(self, conference: &Arc<ConferenceControl>) -> Result<Hearing<'a>, ControlError> {
+        Ok(match self {
+            Hearers::Everybody => Hearing::Everybody,
+            Hearers::Waiting => Hearing::Waiting,
+            Hearers::One(leg) => Hearing::One(leg.seat_in(conference).await?),
+        })
+    }
+}
+
+impl Hearing<'_> {
+    fn audience(&self) -> Audience {
+        match self {
+            Hearing::Everybody => Audience::Everybody,
+            Hearing::Waiting => Audience::Waiting,
+            Hearing::One(seat) => Audience::One(seat.at),
+        }
+    }
+
+    fn leg(&self) -> Option<LegId> {
+        match self {
+            Hearing::One(seat) => Some(seat.id),
+            Hearing::Everybody | Hearing::Waiting => None,
+        }
+    }
 }
 
 impl Drop for ConferenceMediaHandle {

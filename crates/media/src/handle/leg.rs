@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use confab_codec::Coding;
 use confab_rtp::DtmfDigit;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
-use super::conference::{Attendance, ConferenceMediaHandle};
+use super::conference::{Attendance, ConferenceControl, ConferenceMediaHandle};
 use crate::config::{JoinOptions, LegMedia, LegSetting};
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
@@ -57,6 +57,13 @@ struct Placed {
     encoding: Encoding,
     wishes: Wishes,
     conference: Option<Attendance>,
+}
+
+/// A leg in its conference, which it cannot leave while this is held.
+pub(super) struct Seat<'a> {
+    pub(super) id: LegId,
+    pub(super) at: LegKey,
+    _still: MutexGuard<'a, LegState>,
 }
 
 /// How a leg is sent to.
@@ -394,6 +401,27 @@ impl LegHandle {
     pub(super) async fn place(&self) -> Result<LegKey, ControlError> {
         let state = self.state.lock().await;
         self.placed(&state).map(|(_, at)| at)
+    }
+
+    /// Holds the leg where it is, if that is in this conference.
+    pub(super) async fn seat_in(
+        &self,
+        conference: &Arc<ConferenceControl>,
+    ) -> Result<Seat<'_>, ControlError> {
+        let state = self.state.lock().await;
+        match &*state {
+            LegState::Placed(Placed {
+                at,
+                conference: Some(attendance),
+                ..
+            }) if attendance.is_of(conference) => Ok(Seat {
+                id: self.id,
+                at: *at,
+                _still: state,
+            }),
+            LegState::Placed(_) | LegState::Opened(_) => Err(ControlError::NotInConference),
+            LegState::Closed(_) => Err(ControlError::LegClosed),
+        }
     }
 
     fn placed(&self, state: &LegState) -> Result<(&ShardControl, LegKey), ControlError> {

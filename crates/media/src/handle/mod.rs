@@ -3,6 +3,7 @@
 
 mod conference;
 mod leg;
+mod plays;
 
 pub use conference::ConferenceMediaHandle;
 pub use leg::LegHandle;

@@ -33,6 +33,18 @@ pub(crate) enum Shared {
     Protected,
     /// Silence for listeners who are deaf, or alone in talking.
     Silence,
+    /// What plays to those who wait.
+    Waiting,
+}
+
+impl Shared {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Shared; 4] = [
+        Shared::Common,
+        Shared::Protected,
+        Shared::Silence,
+        Shared::Waiting,
+    ];
 }
 
 /// Whose audio the current packet carries.
@@ -118,7 +130,7 @@ pub(crate) struct Output {
     pub(crate) sender: RtpSender,
     pub(crate) packing: Packing,
     pub(crate) following: Following,
-    /// The tick for which the leg's own mix was converted last.
+    /// The last tick in which the leg heard its own mix.
     pub(crate) own_tick: u64,
     /// What the leg heard in the last tick, unless that was its own mix.
     pub(crate) heard: Option<Shared>,

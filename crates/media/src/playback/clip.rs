@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use confab_dsp::{RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
+use confab_dsp::{RECORDING_RATES_HZ, RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
 
 /// Samples that are converted at a time.
 const STEP: usize = 4096;
@@ -22,9 +22,11 @@ struct Recording {
 }
 
 impl Clip {
-    /// Takes samples of one channel. `None` for a rate that is not among [`RESAMPLER_RATES_HZ`].
+    /// Takes samples of one channel. `None` for a rate that is neither among [`RESAMPLER_RATES_HZ`] nor among
+    /// [`RECORDING_RATES_HZ`].
     pub fn new(rate_hz: u32, samples: Vec<i16>) -> Option<Clip> {
-        RESAMPLER_RATES_HZ.contains(&rate_hz).then(|| {
+        let known = RESAMPLER_RATES_HZ.contains(&rate_hz) || RECORDING_RATES_HZ.contains(&rate_hz);
+        known.then(|| {
             Clip(Arc::new(Recording {
                 rate_hz,
                 samples,
@@ -128,14 +130,16 @@ mod tests {
 
     #[test]
     fn a_clip_keeps_its_time_at_every_rate() {
-        for from_hz in RESAMPLER_RATES_HZ {
+        for from_hz in RESAMPLER_RATES_HZ.into_iter().chain(RECORDING_RATES_HZ) {
             let clip = Clip::new(from_hz, sine(from_hz, 1000.0, from_hz as usize / 2)).unwrap();
             assert_eq!(clip.duration_ms(), 500);
             for to_hz in RESAMPLER_RATES_HZ {
                 assert_eq!(clip.at(to_hz).is_some(), from_hz == to_hz, "not asked for yet");
                 assert!(clip.convert(to_hz));
                 let converted = clip.at(to_hz).unwrap();
-                assert_eq!(converted.len(), to_hz as usize / 2);
+                // Half a second, a part of a sample counted as a whole.
+                let expected = (from_hz as usize / 2 * to_hz as usize).div_ceil(from_hz as usize);
+                assert_eq!(converted.len(), expected);
                 let expected = sine(to_hz, 1000.0, converted.len());
                 let edge = converted.len() / 10;
                 let worst = converted[edge..]

@@ -1,7 +1,6 @@
 //! What can be played into a conference, to whom and how. Values only: the queues are kept, and played, by the conference's
 //! shard (`shard/conference/playback`). Knows no files and no URLs; what a name of a sound means is decided elsewhere.
 
-#[allow(dead_code)]
 mod clip;
 
 pub use clip::Clip;

@@ -74,11 +74,7 @@ impl RateBus {
         let raised_block = &mut scratch[..self.filled];
         let written = self.resampler.process(raised, raised_block);
         raised_block[written..].fill(0);
-        let steps = self.filled.max(1) as i32;
-        for ((step, old), &new) in (0..).zip(&mut self.block[..self.filled]).zip(&*raised_block) {
-            let sum = i32::from(*old) * (steps - step) + i32::from(new) * step;
-            *old = (sum / steps) as i16; // between two samples
-        }
+        crossfade(&mut self.block[..self.filled], raised_block);
     }
 
     /// Converts a block of the common mix of `block_ms`; `silent` tells that it is all zero.
@@ -103,6 +99,15 @@ impl RateBus {
     /// Returns the resampler as it was before this block.
     pub(crate) fn before(&self) -> &Resampler {
         &self.before
+    }
+}
+
+/// Goes over from one block to another that is as long, from its first sample to its last.
+pub(crate) fn crossfade(old: &mut [i16], new: &[i16]) {
+    let steps = old.len().max(1) as i32;
+    for ((step, old), &new) in (0..).zip(old).zip(new) {
+        let sum = i32::from(*old) * (steps - step) + i32::from(new) * step;
+        *old = (sum / steps) as i16; // between two samples
     }
 }
 

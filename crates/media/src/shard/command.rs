@@ -4,7 +4,7 @@
 use confab_rtp::DtmfDigit;
 use tokio::sync::oneshot;
 
-use super::conference::{ConferenceAudio, ConferenceStorage, RateChange};
+use super::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange};
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey};
 use crate::config::JoinOptions;
@@ -12,6 +12,7 @@ use crate::leg::Leg;
 use crate::leg::dialling::Dialling;
 use crate::leg::processing::Processing;
 use crate::leg::session::Session;
+use crate::playback::StopPlay;
 
 /// A leg's new session, and an encode group for the case that its conference has none that serves it.
 pub(crate) struct Renegotiation {
@@ -106,6 +107,24 @@ pub(crate) enum Command<S> {
         conference: ConferenceKey,
         energy_level: u16,
     },
+    Play {
+        conference: ConferenceKey,
+        to: Audience,
+        play: Box<Playing>,
+    },
+    StopPlay {
+        conference: ConferenceKey,
+        to: Audience,
+        what: StopPlay,
+    },
+}
+
+/// Who hears a play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Everybody,
+    Waiting,
+    One(LegKey),
 }
 
 /// A change of one leg in the mix.

@@ -1,11 +1,11 @@
-//! Encode groups: listeners of one coding and packet time who hear the same signal share one encoded payload.
+//! Encode groups: listeners of one coding and packet time who hear the same signal share one encoded payload: of the common
+//! mix, with or without data to repair what is lost, of what plays to those who wait, or of silence.
 //!
 //! A group fills packets at the positions of the mix that are multiples of its packet time, so all its listeners' packets
 //! begin together, and a listener who comes to hear something else in the middle of a packet can go on by himself. For
 //! codecs with a memory he takes the group's along, so that the far decoder notices nothing.
 
-use confab_codec::comfort_noise::NoiseDescription;
-use confab_codec::{Coding, Encoder};
+use confab_codec::{CodecKind, Coding, Encoder, NoiseDescription};
 
 use super::bus::samples_in;
 use crate::leg::output::Shared;
@@ -21,11 +21,12 @@ struct Stream {
     encoder: Encoder,
     /// The encoder as it was before the packet just encoded.
     before: Encoder,
+    pcm: Box<[i16]>,
     payload: Box<[u8]>,
     payload_len: usize,
     encoded: bool,
-    /// This packet went on from another shared signal.
-    from_other: Option<Shared>,
+    /// This packet went on from that other shared signal.
+    from: Option<Shared>,
     /// Milliseconds of packets encoded without a break.
     running_ms: u32,
 }
@@ -38,13 +39,9 @@ pub(crate) struct EncodeGroup {
     pub(crate) bus: usize,
     /// Legs in the group; an empty group does nothing.
     pub(crate) members: u32,
-    common: Stream,
-    /// The common mix with repair data, for codings that can have them.
-    protected: Option<Box<Stream>>,
-    silence: Stream,
-    common_pcm: Box<[i16]>,
-    silent_pcm: Box<[i16]>,
-    /// Nobody is heard in the packet so far.
+    /// In the order of [`Shared::ALL`].
+    streams: [Stream; Shared::ALL.len()],
+    /// Nobody is heard in the common mix of the packet so far.
     quiet: bool,
     /// Level of its noise in −dBov, once somebody asked.
     noise_level: Option<u8>,
@@ -59,35 +56,36 @@ pub(crate) struct EncodeGroup {
 impl EncodeGroup {
     /// Allocates a group for a mix of the given rate in Hz.
     pub(crate) fn new(coding: Coding, ptime_ms: u16, mix_rate_hz: u32) -> Self {
+        let stream = |coding: Coding, samples: usize| {
+            let encoder = || {
+                let mut encoder = coding.encoder();
+                encoder.set_mix_rate(mix_rate_hz);
+                encoder
+            };
+            Stream {
+                encoder: encoder(),
+                before: encoder(),
+                pcm: vec![0; samples].into_boxed_slice(),
+                payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
+                payload_len: 0,
+                encoded: false,
+                from: None,
+                running_ms: 0,
+            }
+        };
         let samples = samples_in(coding.kind.sample_rate_hz(), ptime_ms);
-        let encoder = || {
-            let mut encoder = coding.encoder();
-            encoder.set_mix_rate(mix_rate_hz);
-            encoder
-        };
-        let stream = || Stream {
-            encoder: encoder(),
-            before: encoder(),
-            payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
-            payload_len: 0,
-            encoded: false,
-            from_other: None,
-            running_ms: 0,
-        };
+        let mut streams = Shared::ALL.map(|signal| match signal {
+            // Never used: it costs next to nothing.
+            Shared::Protected if !has_classes(coding) => stream(CodecKind::Pcmu.into(), 0),
+            _ => stream(coding, samples),
+        });
+        streams[Shared::Protected as usize].encoder.set_loss(LOSS_PERCENT);
         EncodeGroup {
             coding,
             ptime_ms,
             bus: 0,
             members: 0,
-            common: stream(),
-            protected: has_classes(coding).then(|| {
-                let mut protected = Box::new(stream());
-                protected.encoder.set_loss(LOSS_PERCENT);
-                protected
-            }),
-            silence: stream(),
-            common_pcm: vec![0; samples].into_boxed_slice(),
-            silent_pcm: vec![0; samples].into_boxed_slice(),
+            streams,
             quiet: false,
             noise_level: None,
             start: 0,
@@ -108,19 +106,23 @@ impl EncodeGroup {
 
     /// Follows the mix to another rate.
     pub(crate) fn set_mix_rate(&mut self, mix_rate_hz: u32) {
-        for stream in self.streams() {
+        for stream in &mut self.streams {
             stream.encoder.set_mix_rate(mix_rate_hz);
         }
     }
 
     /// Returns whether it encodes with repair data, too.
     pub(crate) fn protects(&self) -> bool {
-        self.protected.is_some()
+        has_classes(self.coding)
     }
 
-    /// Returns whether a completed packet of a shared signal holds nobody's voice.
+    /// Returns whether a completed packet of a shared signal holds nobody's voice and nothing that plays.
     pub(crate) fn is_quiet(&self, signal: Shared) -> bool {
-        signal == Shared::Silence || self.quiet
+        match signal {
+            Shared::Common | Shared::Protected => self.quiet,
+            Shared::Silence => true,
+            Shared::Waiting => false,
+        }
     }
 
     /// Returns the level of a quiet packet of a shared signal in −dBov, as comfort noise tells it (RFC 3389 §3.1).
@@ -128,33 +130,32 @@ impl EncodeGroup {
         if signal == Shared::Silence {
             return SILENT;
         }
-        let pcm = &self.common_pcm;
+        let pcm = &self.streams[Shared::Common as usize].pcm;
         *self
             .noise_level
             .get_or_insert_with(|| NoiseDescription::measure(pcm, 0).level())
     }
 
-    fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
-        [&mut self.common, &mut self.silence]
-            .into_iter()
-            .chain(self.protected.as_deref_mut())
-    }
-
-    /// Takes the block of the common mix, at the group's rate, that lies at `position_ms` of the mix; `quiet` tells that nobody is
-    /// heard in it.
-    pub(crate) fn take_block(&mut self, position_ms: u64, block: &[i16], quiet: bool) {
+    /// Takes the block of the common mix, and what those who wait hear, at the group's rate, that lies at `position_ms` of the
+    /// mix; `quiet` tells that the common mix is silence or comfort noise.
+    pub(crate) fn take_block(&mut self, position_ms: u64, common: &[i16], waiting: &[i16], quiet: bool) {
         let into_packet_ms = (position_ms % u64::from(self.ptime_ms)) as usize;
         let packet = self.packet_samples();
         self.start = packet * into_packet_ms / usize::from(self.ptime_ms);
-        self.end = (self.start + block.len()).min(packet);
+        self.end = (self.start + common.len()).min(packet);
         self.complete = self.end == packet;
-        self.common_pcm[self.start..self.end].copy_from_slice(&block[..self.end - self.start]);
-        if self.start == 0 {
-            for stream in self.streams() {
+        let here = self.start..self.end;
+        let protected = self.protects().then_some((Shared::Protected, common));
+        let blocks = [(Shared::Common, common), (Shared::Waiting, waiting)];
+        for (signal, block) in blocks.into_iter().chain(protected) {
+            self.stream_mut(signal).pcm[here.clone()].copy_from_slice(&block[..here.len()]);
+        }
+        if here.start == 0 {
+            for stream in &mut self.streams {
                 if !std::mem::take(&mut stream.encoded) {
                     stream.running_ms = 0;
                 }
-                stream.from_other = None;
+                stream.from = None;
             }
             (self.quiet, self.noise_level) = (true, None);
         }
@@ -168,35 +169,24 @@ impl EncodeGroup {
 
     /// Returns the samples of a packet.
     pub(crate) fn packet_samples(&self) -> usize {
-        self.common_pcm.len()
+        self.stream(Shared::Common).pcm.len()
     }
 
     /// Returns the packet of a shared signal as filled so far.
     pub(crate) fn pcm(&self, signal: Shared) -> &[i16] {
-        let pcm = match signal {
-            Shared::Common | Shared::Protected => &self.common_pcm,
-            Shared::Silence => &self.silent_pcm,
-        };
-        &pcm[..self.end]
+        &self.stream(signal).pcm[..self.end]
     }
 
     /// Encodes the completed packet of a shared signal, unless that was done for another listener.
     pub(crate) fn encode(&mut self, signal: Shared) {
         let ptime_ms = u32::from(self.ptime_ms);
         let stateful = self.coding.kind.has_memory();
-        let (stream, pcm) = match signal {
-            Shared::Common => (&mut self.common, &self.common_pcm),
-            Shared::Protected => (
-                self.protected.as_deref_mut().unwrap_or(&mut self.common),
-                &self.common_pcm,
-            ),
-            Shared::Silence => (&mut self.silence, &self.silent_pcm),
-        };
+        let stream = self.stream_mut(signal);
         if !stream.encoded {
             if stateful {
                 stream.before.copy_state_from(&stream.encoder);
             }
-            stream.payload_len = stream.encoder.encode(pcm, &mut stream.payload);
+            stream.payload_len = stream.encoder.encode(&stream.pcm, &mut stream.payload);
             stream.encoded = true;
             stream.running_ms = stream.running_ms.saturating_add(ptime_ms);
         }
@@ -236,55 +226,35 @@ impl EncodeGroup {
         stream.is_idle() && stream.go_on_from(encoder, signal, has_classes)
     }
 
-    /// Lets a signal that nobody is sent go on from another shared signal. Returns whether this packet does, by this call
-    /// or by one for another listener.
-    pub(crate) fn adopt_other(&mut self, signal: Shared, other: Shared) -> bool {
-        let has_classes = self.protects();
-        let Self {
-            common,
-            protected,
-            silence,
-            ..
-        } = self;
-        let mut all = [
-            (Shared::Common, Some(common)),
-            (Shared::Protected, protected.as_deref_mut()),
-            (Shared::Silence, Some(silence)),
-        ];
-        let mut take = |wanted| {
-            let found = all.iter_mut().find(|(shared, _)| *shared == wanted)?;
-            found.1.take()
-        };
-        let (Some(stream), Some(other_stream)) = (take(signal), take(other)) else {
-            return false;
-        };
-        if stream.is_idle() {
-            let from = if other_stream.encoded {
-                &other_stream.before
-            } else {
-                &other_stream.encoder
-            };
-            if stream.go_on_from(from, signal, has_classes) {
-                stream.from_other = Some(other);
-            }
+    /// Lets a signal that nobody is sent go on from another shared signal. Returns whether this packet does, by this call or by
+    /// one for another listener.
+    pub(crate) fn adopt_other(&mut self, signal: Shared, followed: Shared) -> bool {
+        if signal == followed {
+            return true;
         }
-        stream.from_other == Some(other)
+        let has_classes = self.protects();
+        let [stream, other] = self
+            .streams
+            .get_disjoint_mut([signal as usize, followed as usize])
+            .expect("two of the streams there are");
+        if stream.is_idle() {
+            let from = if other.encoded {
+                &other.before
+            } else {
+                &other.encoder
+            };
+            let goes_on = stream.go_on_from(from, signal, has_classes);
+            stream.from = goes_on.then_some(followed);
+        }
+        stream.from == Some(followed)
     }
 
     fn stream(&self, signal: Shared) -> &Stream {
-        match signal {
-            Shared::Common => &self.common,
-            Shared::Protected => self.protected.as_deref().unwrap_or(&self.common),
-            Shared::Silence => &self.silence,
-        }
+        &self.streams[signal as usize]
     }
 
     fn stream_mut(&mut self, signal: Shared) -> &mut Stream {
-        match signal {
-            Shared::Common => &mut self.common,
-            Shared::Protected => self.protected.as_deref_mut().unwrap_or(&mut self.common),
-            Shared::Silence => &mut self.silence,
-        }
+        &mut self.streams[signal as usize]
     }
 }
 
@@ -305,7 +275,7 @@ impl Stream {
 }
 
 /// Returns whether listeners of a coding are of two classes: those who are sent repair data and those who are not.
-pub(crate) fn has_classes(coding: Coding) -> bool {
+fn has_classes(coding: Coding) -> bool {
     coding.opus.inband_fec && coding.opus.loss_percent == 0
 }
 
@@ -313,14 +283,12 @@ pub(crate) fn has_classes(coding: Coding) -> bool {
 pub(crate) fn loss_percent(signal: Shared) -> u8 {
     match signal {
         Shared::Protected => LOSS_PERCENT,
-        Shared::Common | Shared::Silence => 0,
+        Shared::Common | Shared::Silence | Shared::Waiting => 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use confab_codec::CodecKind;
-
     use super::*;
 
     #[test]
@@ -330,7 +298,7 @@ mod tests {
             for step in 0..20u64 {
                 let position_ms = step * u64::from(block_ms);
                 let block = vec![step as i16; usize::from(block_ms) * 8];
-                group.take_block(position_ms, &block, false);
+                group.take_block(position_ms, &block, &block, false);
                 assert_eq!(group.start, (position_ms % u64::from(ptime_ms)) as usize * 8);
                 assert_eq!(group.end - group.start, block.len());
                 assert_eq!(
@@ -347,7 +315,7 @@ mod tests {
     fn a_signal_runs_as_long_as_every_packet_of_it_is_encoded() {
         let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
         let mut run = |encodes: bool, position_ms: u64| {
-            group.take_block(position_ms, &[100; 320], false);
+            group.take_block(position_ms, &[100; 320], &[0; 320], false);
             if encodes {
                 group.encode(Shared::Common);
                 group.encode(Shared::Common);
@@ -363,7 +331,7 @@ mod tests {
         let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
         let mut own = Coding::from(CodecKind::G722).encoder();
         own.encode(&[3000; 320], &mut [0; 160]);
-        group.take_block(0, &[1000; 320], false);
+        group.take_block(0, &[1000; 320], &[0; 320], false);
         group.encode(Shared::Common);
         // Two listeners go over from the common signal to silence in one packet: the second finds what the first began.
         assert!(group.adopt_other(Shared::Silence, Shared::Common));
@@ -375,7 +343,7 @@ mod tests {
             "and a third with an encoder of his own does not"
         );
         assert!(group.stream(Shared::Silence).encoder.agrees_with(&sent));
-        group.take_block(20, &[1000; 320], false);
+        group.take_block(20, &[1000; 320], &[0; 320], false);
         assert!(
             !group.adopt_other(Shared::Silence, Shared::Common),
             "it runs by itself now"

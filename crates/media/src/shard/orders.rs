@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shard;
-use super::command::{Command, Garbage, Renegotiation, Returned};
-use super::conference::ConferenceAudio;
+use super::command::{Audience, Command, Garbage, Renegotiation, Returned};
+use super::conference::{ConferenceAudio, Playing};
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey, Tenants};
 use super::stagger::Timetable;
@@ -12,6 +12,7 @@ use crate::arrival::ClockPair;
 use crate::config::JoinOptions;
 use crate::io::ShardIo;
 use crate::leg::Leg;
+use crate::playback::StopPlay;
 
 /// Commands carried out in one turn.
 const MAX_COMMANDS: usize = 1024;
@@ -144,6 +145,11 @@ impl<I: ShardIo> Shard<I> {
                 }
                 None
             }
+            Command::Play { conference, to, play } => self.play(conference, to, play).map(garbage),
+            Command::StopPlay { conference, to, what } => {
+                self.stop_play(conference, to, what);
+                None
+            }
         };
         left_over.map(Returned::Garbage)
     }
@@ -198,6 +204,42 @@ impl<I: ShardIo> Shard<I> {
         }
     }
 
+    /// Plays something in a conference; one that is not there leaves it over.
+    fn play(&mut self, at: ConferenceKey, to: Audience, play: Box<Playing>) -> Option<Box<Playing>> {
+        let Some(conference) = self.conferences.get(at.index, at.generation) else {
+            return Some(play);
+        };
+        match to {
+            Audience::Everybody => conference.play(play, confab_mixer::Audience::All),
+            Audience::Waiting => conference.play(play, confab_mixer::Audience::Waiting),
+            Audience::One(leg) => {
+                let there = self.legs.get(leg.index, leg.generation);
+                let member = there.filter(|there| is_member(there, at));
+                conference.play_to(play, member.map(|there| (leg.index, &*there)));
+            }
+        }
+        None
+    }
+
+    fn stop_play(&mut self, at: ConferenceKey, to: Audience, what: StopPlay) {
+        let audience = match to {
+            Audience::Everybody => Some(confab_mixer::Audience::All),
+            Audience::Waiting => Some(confab_mixer::Audience::Waiting),
+            Audience::One(leg) => {
+                let there = self.legs.get(leg.index, leg.generation);
+                let membership = there.and_then(|there| there.membership);
+                membership
+                    .filter(|membership| membership.conference == at)
+                    .map(|membership| confab_mixer::Audience::One(membership.slot))
+            }
+        };
+        if let Some(audience) = audience
+            && let Some(conference) = self.conferences.get(at.index, at.generation)
+        {
+            conference.stop_play(audience, what);
+        }
+    }
+
     fn in_conference(&mut self, at: LegKey, act: impl FnOnce(&mut ConferenceAudio, &mut Leg<I::Sockets>)) {
         if let Some(leg) = self.legs.get(at.index, at.generation)
             && let Some(conference) = conference_of(leg, &mut self.conferences)
@@ -233,6 +275,11 @@ impl<I: ShardIo> Shard<I> {
         self.due_ns[at.index as usize] = u64::MAX;
         Some(conference)
     }
+}
+
+fn is_member<S>(leg: &Leg<S>, conference: ConferenceKey) -> bool {
+    leg.membership
+        .is_some_and(|membership| membership.conference == conference)
 }
 
 /// Hides what a box holds: it is only to be freed.

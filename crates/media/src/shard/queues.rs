@@ -51,6 +51,11 @@ pub(crate) struct Outbox<S> {
 }
 
 impl<S> Outbox<S> {
+    /// Returns whether something can be given back.
+    pub(crate) fn has_room_to_give_back(&self) -> bool {
+        !self.returned.is_full()
+    }
+
     /// Gives something back to be freed; while there is no room, it stays where it is.
     pub(crate) fn give_back<T: Send + 'static>(&mut self, spent: &mut Option<Box<T>>) {
         if !self.returned.is_full()

@@ -55,7 +55,7 @@ impl Mixer {
 
     /// Returns what a deaf or waiting listener hears.
     fn beside_the_mix(&self, place: &Slot) -> Signal {
-        if place.waiting && !place.deaf && self.waiting_sources > 0 {
+        if place.waiting && !place.deaf && self.waiting_hear > 0 {
             Signal::Waiting
         } else {
             Signal::Silence

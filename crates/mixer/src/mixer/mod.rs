@@ -6,7 +6,7 @@ mod playback;
 
 use confab_dsp::{Limiter, score};
 
-use crate::floor::Floor;
+use crate::floor::{Floor, Talkers};
 use crate::format::MixFormat;
 use crate::slot::{InputReport, Slot, SlotId};
 use crate::storage::{MixerStorage, Room};
@@ -20,7 +20,7 @@ pub enum Signal {
     Silence,
     /// Everybody who contributes, or the comfort noise when nobody does: [`Mixer::common`].
     Common,
-    /// What plays to those who wait: [`Mixer::waiting`].
+    /// What plays to those who wait, or its pauses: [`Mixer::waiting`].
     Waiting,
     /// What [`Mixer::render_own`] gives for this listener alone.
     Own,
@@ -40,9 +40,10 @@ pub struct Mixed {
 /// One conference's mixer.
 ///
 /// A tick is [`begin`](Self::begin), then [`input`](Self::input) or [`input_quiet`](Self::input_quiet) for everybody
-/// (a participant left out does not contribute) and [`source_input`](Self::source_input) for what plays, then
-/// [`noise_input`](Self::noise_input) if there is comfort noise, then [`mix`](Self::mix), then for every listener
-/// [`signal`](Self::signal) and, for [`Signal::Own`], [`render_own`](Self::render_own).
+/// (a participant left out does not contribute) and [`source_input`](Self::source_input) or
+/// [`source_quiet`](Self::source_quiet) for what plays, then [`noise_input`](Self::noise_input) if there is comfort noise,
+/// then [`mix`](Self::mix), then for every listener [`signal`](Self::signal) and, for [`Signal::Own`],
+/// [`render_own`](Self::render_own).
 #[derive(Debug)]
 pub struct Mixer {
     format: MixFormat,
@@ -60,29 +61,12 @@ pub struct Mixer {
     mixed_sources: usize,
     /// Sources that those who wait hear in this tick.
     waiting_sources: usize,
+    /// Sources for those who wait, whether they give or pause.
+    waiting_hear: usize,
     /// The comfort noise of this tick was put in.
     has_noise: bool,
     /// Number of the tick, from 1.
     tick: u64,
-}
-
-/// Who talks, as far as playback asks.
-#[derive(Debug, Clone, Copy, Default)]
-struct Talkers {
-    count: usize,
-    /// One of them.
-    last: Option<SlotId>,
-}
-
-impl Talkers {
-    /// Returns whether anybody but `slot` talks.
-    fn beside(self, slot: Option<SlotId>) -> bool {
-        match self.count {
-            0 => false,
-            1 => self.last != slot,
-            _ => true,
-        }
-    }
 }
 
 impl Mixer {
@@ -107,6 +91,7 @@ impl Mixer {
             talkers: Talkers::default(),
             mixed_sources: 0,
             waiting_sources: 0,
+            waiting_hear: 0,
             has_noise: false,
             tick: 0,
         }

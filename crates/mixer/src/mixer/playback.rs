@@ -3,12 +3,12 @@
 use super::{Mixer, add, fit};
 use crate::gain::fade;
 use crate::slot::SlotId;
-use crate::source::{Audience, Source, SourceId};
+use crate::source::{Audience, Source, SourceId, ducked_by};
 
 impl Mixer {
-    /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks;
-    /// talkers are not touched, and a source for those who wait is not lowered. `None` when there is no room, or for
-    /// the place of nobody.
+    /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks, from its
+    /// first sample on when somebody does already; talkers are not touched, and a source for those who wait is not lowered.
+    /// `None` when there is no room, or for the place of nobody.
     pub fn add_source(&mut self, audience: Audience, gain_db: f32, duck_db: Option<f32>) -> Option<SourceId> {
         if let Audience::One(slot) = audience
             && self.slot(slot).is_none()
@@ -17,7 +17,13 @@ impl Mixer {
         }
         let rate_hz = self.format.rate_hz();
         let index = self.storage.sources.iter().position(|place| place.is_free())?;
-        let source = Source::new(audience, gain_db, duck_db, rate_hz);
+        let mut source = Source::new(audience, gain_db, duck_db, rate_hz);
+        if let (Some(duck), Some(listener)) = (&mut source.duck, ducked_by(audience))
+            && self.talkers.beside(listener)
+        {
+            duck.begin_lowered();
+        }
+        self.waiting_hear += usize::from(audience == Audience::Waiting);
         Some(self.storage.sources[index].fill(index, source))
     }
 
@@ -68,13 +74,7 @@ impl Mixer {
         let stored = &mut storage.source_blocks[id.index() * full..][..block];
         fit(samples, stored);
         source.gain.apply(stored, &mut storage.rest, rate_hz);
-        let ducked_by = match source.audience {
-            Audience::All => Some(None),
-            Audience::One(slot) => Some(Some(slot)),
-            Audience::Waiting => None,
-        };
-        if let (Some(duck), Some(listener)) = (&mut source.duck, ducked_by) {
-            let (from, to) = duck.advance(talkers.beside(listener), self.block_ms);
+        if let Some((from, to)) = source.advance_duck(talkers, self.block_ms) {
             fade(stored, from, to);
         }
         match source.audience {
@@ -90,9 +90,28 @@ impl Mixer {
         true
     }
 
+    /// Tells that a source pauses for this block: it is not mixed, and is lowered by who talks all the same. Returns whether
+    /// there is such a source that had not given.
+    pub fn source_quiet(&mut self, id: SourceId) -> bool {
+        let place = self.storage.sources.get_mut(id.index());
+        let Some(source) = place
+            .and_then(|place| place.get_mut(id))
+            .filter(|source| !source.plays)
+        else {
+            return false;
+        };
+        source.advance_duck(self.talkers, self.block_ms);
+        true
+    }
+
     /// Returns the block of [`Signal::Waiting`](crate::Signal::Waiting), silence when nothing plays to those who wait.
     pub fn waiting(&self) -> &[i16] {
         &self.storage.waiting[..self.block_samples()]
+    }
+
+    /// Returns whether anything played to those who wait in the last tick.
+    pub fn plays_to_waiting(&self) -> bool {
+        self.waiting_sources > 0
     }
 
     /// Forgets what played in the last tick.
@@ -143,6 +162,12 @@ impl Mixer {
                 }
             }
             storage.playing.retain(|&playing| playing as usize != index);
+        }
+        if storage.sources[index]
+            .source()
+            .is_some_and(|source| source.audience == Audience::Waiting)
+        {
+            self.waiting_hear -= 1;
         }
         storage.sources[index].clear();
     }

@@ -4,6 +4,7 @@
 
 mod input;
 mod output;
+mod playback;
 mod rate;
 
 use confab_dsp::{ComfortNoise, NoiseLevel};
@@ -21,6 +22,8 @@ use crate::leg::notices::EventSink;
 use crate::leg::session::Session;
 use crate::leg::{Leg, Membership};
 use crate::sys;
+use playback::Playback;
+pub(crate) use playback::Playing;
 pub(crate) use rate::RateChange;
 
 /// How many legs ahead the loading of a leg begins: about two microseconds.
@@ -39,6 +42,8 @@ pub(crate) struct ConferenceStorage {
     /// The same in the format before the last raise, which may have no tick yet.
     mixer_before: Option<MixerStorage>,
     members: Vec<Member>,
+    /// Empty, with room for what plays to every audience.
+    stages: Vec<playback::Stage>,
     /// Empty, with room for a group per leg.
     #[expect(
         clippy::vec_box,
@@ -48,24 +53,14 @@ pub(crate) struct ConferenceStorage {
 }
 
 impl ConferenceStorage {
-    /// Makes room for `capacity` legs, of which `relations` ordered pairs do not hear each other. `before` is the format
-    /// before the last raise.
-    pub(crate) fn new(
-        format: MixFormat,
-        before: Option<MixFormat>,
-        capacity: usize,
-        relations: usize,
-    ) -> Self {
-        let usual = Room::for_participants(capacity);
-        let room = Room {
-            relations: usual.relations.max(relations),
-            ..usual
-        };
+    /// Makes room for as many legs as the mixer has participants. `before` is the format before the last raise.
+    pub(crate) fn new(format: MixFormat, before: Option<MixFormat>, room: Room) -> Self {
         ConferenceStorage {
             mixer: MixerStorage::with_room(format, room),
             mixer_before: before.map(|before| MixerStorage::with_room(before, room)),
-            members: Vec::with_capacity(capacity),
-            groups: Vec::with_capacity(capacity),
+            members: Vec::with_capacity(room.participants),
+            stages: playback::stages_for(room.participants),
+            groups: Vec::with_capacity(room.participants),
         }
     }
 }
@@ -84,12 +79,16 @@ pub(crate) struct ConferenceAudio {
     id: ConferenceAudioId,
     mixer: Mixer,
     members: Vec<Member>,
+    /// The common mix at each rate.
     buses: Vec<RateBus>,
+    /// What those who wait hear, in the same order.
+    waiting_buses: Vec<RateBus>,
     #[expect(
         clippy::vec_box,
         reason = "a group comes and goes as one box, so that it is freed elsewhere"
     )]
     groups: Vec<Box<EncodeGroup>>,
+    playback: Playback,
     /// Media time of the next block.
     position_ms: u64,
     /// Number of the tick, from 1.
@@ -121,7 +120,9 @@ impl ConferenceAudio {
             mixer: Mixer::new(format, capacity, media.energy_level),
             members: Vec::with_capacity(capacity),
             buses: RateBus::all(format),
+            waiting_buses: RateBus::all(format),
             groups: Vec::with_capacity(capacity),
+            playback: Playback::new(capacity),
             position_ms: 0,
             tick: 0,
             contributions: 0,
@@ -163,6 +164,7 @@ impl ConferenceAudio {
             mut mixer,
             mut mixer_before,
             mut members,
+            stages,
             mut groups,
         } = *storage;
         let raises = match &mut self.rate_change {
@@ -184,6 +186,7 @@ impl ConferenceAudio {
             mixer,
             mixer_before,
             members,
+            stages: self.playback.grow(stages),
             groups,
         };
         storage
@@ -238,6 +241,7 @@ impl ConferenceAudio {
             return;
         };
         self.members.retain(|member| member.slot != membership.slot);
+        self.playback.leave(membership.slot);
         self.mixer.remove(membership.slot);
         self.leave_group(membership.group);
         let pending = self.groups[membership.group].pending();
@@ -348,7 +352,9 @@ impl ConferenceAudio {
                 .position(|bus| bus.rate_hz() == group.rate_hz())?;
             group.bus = bus;
             if self.buses[bus].users == 0 {
-                self.buses[bus].open(self.mixer.format().rate_hz());
+                for buses in [&mut self.buses, &mut self.waiting_buses] {
+                    buses[bus].open(self.mixer.format().rate_hz());
+                }
             }
             self.buses[bus].users += 1;
         }
@@ -429,6 +435,7 @@ impl ConferenceAudio {
             }
             bench.send_packed(legs);
         }
+        self.playback.tell(self.id, &mut bench.outbox);
         self.position_ms += u64::from(self.mixer.block_ms());
         if self.rate_change.is_some() {
             self.end_change(legs);
@@ -458,6 +465,9 @@ impl ConferenceAudio {
 
     /// Sums the blocks, and starts or goes on with the packets that listeners share.
     fn mix<S>(&mut self, legs: &mut Tenants<Leg<S>>, sink: &mut impl EventSink) {
+        let raises = self.rate_is_to_change();
+        let block = &mut self.block[..self.mixer.block_samples()];
+        self.playback.play(&mut self.mixer, block, raises, legs);
         if let Some(noise) = &mut self.noise
             && self.mixer.wants_noise()
         {
@@ -478,18 +488,20 @@ impl ConferenceAudio {
         {
             self.floor_told = self.floor;
         }
-        for bus in self.buses.iter_mut().filter(|bus| bus.users > 0) {
-            bus.take(
-                self.mixer.common(),
-                self.mixer.block_ms(),
-                mixed.contributions == 0,
-            );
+        let block_ms = self.mixer.block_ms();
+        let nobody_plays = !self.mixer.plays_to_waiting();
+        for (bus, waiting) in self.buses.iter_mut().zip(&mut self.waiting_buses) {
+            if bus.users > 0 {
+                bus.take(self.mixer.common(), block_ms, mixed.contributions == 0);
+                waiting.take(self.mixer.waiting(), block_ms, nobody_plays);
+            }
         }
         if self.rate_change.is_some() {
             self.change_rate();
         }
         for group in self.groups.iter_mut().filter(|group| group.members > 0) {
-            group.take_block(self.position_ms, self.buses[group.bus].block(), mixed.quiet);
+            let (common, waiting) = (&self.buses[group.bus], &self.waiting_buses[group.bus]);
+            group.take_block(self.position_ms, common.block(), waiting.block(), mixed.quiet);
         }
     }
 

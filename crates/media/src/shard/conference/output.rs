@@ -42,8 +42,8 @@ impl ConferenceAudio {
             Shared::Common
         };
         let heard = match self.mixer.signal(slot) {
-            // Those who wait are few as long as nothing plays to them; each is encoded for alone.
-            Signal::Own | Signal::Waiting => None,
+            Signal::Own => None,
+            Signal::Waiting => Some(Shared::Waiting),
             // Where nobody speaks the common mix is silence too, and shared by more.
             Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
             Signal::Silence | Signal::Common => Some(common),
@@ -164,18 +164,27 @@ impl ConferenceAudio {
             return place.copy_from_slice(&group.pcm(signal)[group.start..]);
         }
         let bus = &self.buses[group.bus];
-        if bus.rate_hz() == self.mixer.format().rate_hz() {
-            return self.mixer.render_own(slot, place);
-        }
         let output = &mut leg.output;
-        if output.own_tick + 1 != self.tick {
+        let begins = output.own_tick + 1 != self.tick;
+        output.own_tick = self.tick;
+        let is_converted = bus.rate_hz() != self.mixer.format().rate_hz();
+        if begins && is_converted {
             // His own mix goes on from what he heard before.
             match output.heard {
                 Some(Shared::Silence) => session.from_mix.reset(),
+                Some(Shared::Waiting) => {
+                    let waiting = &self.waiting_buses[group.bus];
+                    session.from_mix.copy_from(waiting.before());
+                }
                 Some(Shared::Common | Shared::Protected) | None => session.from_mix.copy_from(bus.before()),
             }
         }
-        output.own_tick = self.tick;
+        if self.rate_is_to_change() {
+            return self.place_own_across(leg, slot, begins);
+        }
+        if !is_converted {
+            return self.mixer.render_own(slot, place);
+        }
         let block = &mut self.block[..self.mixer.block_samples()];
         self.mixer.render_own(slot, block);
         let written = session.from_mix.process(block, place);
@@ -204,7 +213,6 @@ impl ConferenceAudio {
             let running_ms = group.running_ms(signal);
             let joins = match output.following {
                 Following::Nobody => true,
-                Following::Group(followed) if followed == signal => true,
                 Following::Group(followed) => group.adopt_other(signal, followed),
                 following => {
                     group.adopt(signal, &session.encoder)

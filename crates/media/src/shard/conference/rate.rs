@@ -2,12 +2,13 @@
 //! lower rate's conversions to those of the higher; from the next tick on everything is mixed at the higher rate.
 
 use confab_dsp::Resampler;
-use confab_mixer::{MixFormat, MixerStorage, Room};
+use confab_mixer::{MixFormat, MixerStorage, Room, SlotId};
 
 use super::ConferenceAudio;
 use crate::leg::Leg;
 use crate::leg::input::MAX_FRAME_SAMPLES;
-use crate::shard::bus::{samples_in, set_rates};
+use crate::leg::output::Shared;
+use crate::shard::bus::{RateBus, crossfade, samples_in, set_rates};
 use crate::shard::key::Tenants;
 
 /// What a mix of a higher rate needs, made outside the shard; afterwards what the lower one had.
@@ -16,33 +17,69 @@ pub(crate) struct RateChange {
     /// Taken by the mix; what comes back is to be freed elsewhere.
     mixer: Option<MixerStorage>,
     block: Box<[i16]>,
-    /// From the lower rate to the higher.
-    upward: Resampler,
-    /// The block before and this one at the higher rate.
-    previous: Box<[i16]>,
-    raised: Box<[i16]>,
+    common: Lift,
+    waiting: Lift,
+    own: Lift,
     scratch: Box<[i16]>,
     done: bool,
 }
 
-impl RateChange {
-    /// Allocates for a mix with room for `capacity` legs.
-    /// `relations` is the number of ordered pairs that do not hear each other, at most.
-    pub(crate) fn new(format: MixFormat, capacity: usize, relations: usize) -> Self {
-        let usual = Room::for_participants(capacity);
-        let room = Room {
-            relations: usual.relations.max(relations),
-            ..usual
-        };
+/// One signal on its way from the lower rate to the higher.
+struct Lift {
+    upward: Resampler,
+    /// The same before this block.
+    before: Resampler,
+    /// The block before and this one at the higher rate.
+    previous: Box<[i16]>,
+    raised: Box<[i16]>,
+    samples: usize,
+}
+
+impl Lift {
+    fn new() -> Self {
         let block = || vec![0; MAX_FRAME_SAMPLES].into_boxed_slice();
+        Lift {
+            upward: Resampler::new(),
+            before: Resampler::new(),
+            previous: block(),
+            raised: block(),
+            samples: 0,
+        }
+    }
+
+    /// Takes the last block before the change.
+    fn prepare(&mut self, from_hz: u32, to_hz: u32, block: &[i16]) {
+        set_rates(&mut self.upward, from_hz, to_hz);
+        self.upward.process(block, &mut self.previous);
+    }
+
+    /// Takes the block of the change, of which there are to be so many samples.
+    fn take(&mut self, block: &[i16], samples: usize) {
+        let samples = samples.min(self.raised.len());
+        self.before.copy_from(&self.upward);
+        self.samples = self.upward.process(block, &mut self.raised[..samples]);
+    }
+
+    /// Lets the signal's buses go over.
+    fn cross_over(&self, buses: &mut [RateBus], to_hz: u32, scratch: &mut [i16]) {
+        for bus in buses {
+            bus.join(to_hz, &self.previous[..self.samples]);
+            bus.cross_over(&self.raised[..self.samples], scratch);
+        }
+    }
+}
+
+impl RateChange {
+    /// Allocates for a mix with this room.
+    pub(crate) fn new(format: MixFormat, room: Room) -> Self {
         RateChange {
             format,
             mixer: Some(MixerStorage::with_room(format, room)),
             block: vec![0; format.block_samples()].into_boxed_slice(),
-            upward: Resampler::new(),
-            previous: block(),
-            raised: block(),
-            scratch: block(),
+            common: Lift::new(),
+            waiting: Lift::new(),
+            own: Lift::new(),
+            scratch: vec![0; MAX_FRAME_SAMPLES].into_boxed_slice(),
             done: false,
         }
     }
@@ -71,9 +108,15 @@ impl ConferenceAudio {
         if let Some(before) = before.as_mut().filter(|before| !before.done) {
             // Two raises in a row: the first has no tick of its own.
             self.adopt(before, legs);
+            for member in &self.members {
+                if let Some(leg) = legs.at(member.leg) {
+                    leg.output.own_tick = 0; // his own mix is joined to the common one
+                }
+            }
         }
-        set_rates(&mut change.upward, self.rate_hz(), change.format.rate_hz());
-        change.upward.process(self.mixer.common(), &mut change.previous);
+        let (from_hz, to_hz) = (self.rate_hz(), change.format.rate_hz());
+        change.common.prepare(from_hz, to_hz, self.mixer.common());
+        change.waiting.prepare(from_hz, to_hz, self.mixer.waiting());
         self.rate_change = Some(change);
         before
     }
@@ -94,15 +137,80 @@ impl ConferenceAudio {
             return;
         }
         let to_hz = change.format.rate_hz();
-        let samples = samples_in(to_hz, self.mixer.block_ms()).min(change.raised.len());
-        let written = change
-            .upward
-            .process(self.mixer.common(), &mut change.raised[..samples]);
-        for bus in &mut self.buses {
-            bus.join(to_hz, &change.previous[..written]);
-            bus.cross_over(&change.raised[..written], &mut change.scratch);
-        }
+        let samples = samples_in(to_hz, self.mixer.block_ms());
+        let RateChange {
+            common,
+            waiting,
+            scratch,
+            ..
+        } = &mut *change;
+        common.take(self.mixer.common(), samples);
+        common.cross_over(&mut self.buses, to_hz, scratch);
+        waiting.take(self.mixer.waiting(), samples);
+        waiting.cross_over(&mut self.waiting_buses, to_hz, scratch);
         self.rate_change = Some(change);
+    }
+
+    /// Puts a block of a listener's own mix into his packet that goes over to the rate to come, and his converter with it.
+    /// `begins` tells that he heard something else before.
+    pub(super) fn place_own_across<S>(&mut self, leg: &mut Leg<S>, slot: SlotId, begins: bool) {
+        let (Some(session), Some(membership), Some(mut change)) =
+            (&mut leg.session, &leg.membership, self.rate_change.take())
+        else {
+            return;
+        };
+        let group = &self.groups[membership.group];
+        let (from_hz, to_hz) = (self.mixer.format().rate_hz(), change.format.rate_hz());
+        let RateChange {
+            common,
+            waiting,
+            own,
+            scratch,
+            ..
+        } = &mut *change;
+        let previous = if begins {
+            let heard = match leg.output.heard {
+                Some(Shared::Waiting) => waiting,
+                Some(Shared::Common | Shared::Protected | Shared::Silence) | None => common,
+            };
+            own.upward.copy_from(&heard.before);
+            &heard.previous[..heard.samples]
+        } else {
+            set_rates(&mut own.upward, from_hz, to_hz);
+            own.upward.reset();
+            let past = match group.start {
+                _ if group.rate_hz() != from_hz => session.from_mix.past(),
+                // What he was sent last stands where this block is put, or before.
+                0 => &session.own,
+                start => &session.own[..start],
+            };
+            let written = own.upward.process(past, &mut own.previous);
+            &own.previous[..written]
+        };
+        let block = &mut self.block[..self.mixer.block_samples()];
+        self.mixer.render_own(slot, block);
+        let samples = samples_in(to_hz, self.mixer.block_ms()).min(own.raised.len());
+        let written = own.upward.process(block, &mut own.raised[..samples]);
+        let place = &mut session.own[group.start..group.end];
+        if group.rate_hz() == from_hz {
+            place.copy_from_slice(&block[..place.len()]);
+        } else {
+            let written = session.from_mix.process(block, place);
+            place[written..].fill(0);
+        }
+        set_rates(&mut session.from_mix, to_hz, group.rate_hz());
+        session.from_mix.reset();
+        session.from_mix.skip(previous);
+        let after = &mut scratch[..place.len()];
+        let written = session.from_mix.process(&own.raised[..written], after);
+        after[written..].fill(0);
+        crossfade(place, after);
+        self.rate_change = Some(change);
+    }
+
+    /// Returns whether the rate is raised with the next tick, or with this one.
+    pub(super) fn rate_is_to_change(&self) -> bool {
+        self.rate_change.as_ref().is_some_and(|change| !change.done)
     }
 
     /// Goes on at the rate that was changed to, after a tick was sent.
@@ -125,7 +233,6 @@ impl ConferenceAudio {
         };
         for member in &self.members {
             let Some(leg) = legs.at(member.leg) else { continue };
-            leg.output.own_tick = 0; // his own mix is joined to the common one
             let Some(session) = &mut leg.session else { continue };
             // A leg of the mix's rate had no converter: it begins with what the leg was just heard with.
             let was_equal = session.receiving.kind.sample_rate_hz() == from_hz;
@@ -138,6 +245,7 @@ impl ConferenceAudio {
             group.set_mix_rate(to_hz);
         }
         change.mixer = Some(self.mixer.adopt_format(storage));
+        self.playback.raise(to_hz, &mut change.scratch);
         self.noise = super::noise(self.noise_level, change.format);
         std::mem::swap(&mut self.block, &mut change.block);
     }

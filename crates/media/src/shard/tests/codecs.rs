@@ -116,7 +116,7 @@ impl Talker {
 }
 
 /// Level of a frequency in dB of a full-scale sine, by correlation with a windowed sine and cosine.
-fn level(samples: &[i16], frequency: f64, rate_hz: f64) -> f64 {
+pub(super) fn level(samples: &[i16], frequency: f64, rate_hz: f64) -> f64 {
     let length = samples.len() as f64;
     let (mut sine, mut cosine, mut weight) = (0.0, 0.0, 0.0);
     for (n, &sample) in samples.iter().enumerate() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_codec::g711::Law;
-use confab_mixer::MixFormat;
+use confab_mixer::{MixFormat, Room};
 use confab_rtp::RtpPacket;
 use tokio::sync::oneshot;
 
@@ -331,20 +331,29 @@ impl World {
 
     pub(super) fn storage(capacity: usize) -> Box<ConferenceStorage> {
         let format = MixFormat::new(8000, 20).unwrap();
-        Box::new(ConferenceStorage::new(format, None, capacity, 0))
+        Box::new(ConferenceStorage::new(
+            format,
+            None,
+            Room::for_participants(capacity),
+        ))
     }
 
     /// Storage after a raise from 8000 Hz.
     pub(super) fn raised_storage(rate_hz: u32, capacity: usize) -> Box<ConferenceStorage> {
         let format = |rate_hz| MixFormat::new(rate_hz, 20).unwrap();
-        let storage = ConferenceStorage::new(format(rate_hz), Some(format(8000)), capacity, 0);
+        let storage = ConferenceStorage::new(
+            format(rate_hz),
+            Some(format(8000)),
+            Room::for_participants(capacity),
+        );
         Box::new(storage)
     }
 
     /// Raises the rate of a conference with an interval of 20 ms.
     pub(super) fn raise(&self, at: ConferenceKey, rate_hz: u32, capacity: usize) {
         prepare_all(rate_hz);
-        let change = Box::new(RateChange::new(MixFormat::new(rate_hz, 20).unwrap(), capacity, 0));
+        let format = MixFormat::new(rate_hz, 20).unwrap();
+        let change = Box::new(RateChange::new(format, Room::for_participants(capacity)));
         self.command(Command::RaiseRate { at, change });
     }
 

@@ -1,0 +1,208 @@
+//! What one audience has to hear: its queue and its background. Decides what is heard in a tick; what the samples are is the
+//! play's own business.
+
+use confab_mixer::{Audience, Mixer};
+
+use super::chain::Chain;
+use super::playing::Playing;
+use crate::playback::{Lane, PlayEnd, StopPlay};
+
+/// What a stage works with in one tick.
+pub(super) struct PlayTick<'a> {
+    pub(super) mixer: &'a mut Mixer,
+    /// One block of the mix; working memory.
+    pub(super) block: &'a mut [i16],
+    /// The rate is about to be raised: what has to wait for that may.
+    pub(super) raises: bool,
+}
+
+/// The plays of one audience.
+pub(crate) struct Stage {
+    pub(super) audience: Audience,
+    /// Place of the leg that hears it alone.
+    pub(super) leg: Option<u32>,
+    /// Keys that it had pressed by the last tick.
+    presses: u64,
+    /// What plays, and behind it what waits.
+    queue: Chain,
+    /// The background; before it those whose place it took, while they fade.
+    background: Chain,
+}
+
+impl Stage {
+    pub(super) fn new(audience: Audience, leg: Option<u32>, presses: u64) -> Self {
+        Stage {
+            audience,
+            leg,
+            presses,
+            queue: Chain::default(),
+            background: Chain::default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.background.is_empty()
+    }
+
+    /// Takes a play in.
+    pub(super) fn add(&mut self, playing: Box<Playing>, ended: &mut Chain) {
+        match playing.lane {
+            Lane::Queue => self.queue.push(playing),
+            Lane::Background => {
+                self.background
+                    .move_to(ended, |_, before| dismiss(before, PlayEnd::Stopped));
+                self.background.push(playing);
+            }
+        }
+    }
+
+    /// Stops plays.
+    pub(super) fn stop(&mut self, what: StopPlay, ended: &mut Chain) {
+        let stop = |hit: bool, playing: &mut Playing| hit && dismiss(playing, PlayEnd::Stopped);
+        match what {
+            StopPlay::Current => self.queue.move_to(ended, |before, play| stop(before == 0, play)),
+            StopPlay::All => self.queue.move_to(ended, |_, play| stop(true, play)),
+            StopPlay::Background => self.background.move_to(ended, |_, play| stop(true, play)),
+            StopPlay::Id(id) => {
+                for lane in [&mut self.queue, &mut self.background] {
+                    lane.move_to(ended, |_, play| stop(play.id == id, play));
+                }
+            }
+        }
+    }
+
+    /// Ends everything at once: nobody is there to hear a fade.
+    pub(super) fn close(&mut self, ended: &mut Chain) {
+        for lane in [&mut self.queue, &mut self.background] {
+            lane.move_to(ended, |_, play| {
+                play.end(PlayEnd::Gone);
+                true
+            });
+        }
+    }
+
+    /// Takes in how many keys the listener has pressed by now: a new one ends what he may end.
+    pub(super) fn note_presses(&mut self, presses: u64) {
+        if std::mem::replace(&mut self.presses, presses) == presses {
+            return;
+        }
+        for lane in [&mut self.queue, &mut self.background] {
+            lane.all(|play| {
+                if play.asked.barge_in && play.has_begun() && !play.is_paused() {
+                    play.leave(PlayEnd::BargedIn);
+                }
+                true
+            });
+        }
+    }
+
+    /// Gives the mixer what is heard in this tick.
+    pub(super) fn play(&mut self, tick: &mut PlayTick<'_>, ended: &mut Chain) {
+        let queue_plays = self.play_queue(tick, ended);
+        let audience = self.audience;
+        self.background.move_to(ended, |_, play| {
+            play.pause(queue_plays);
+            let waits = !play.has_begun() && (queue_plays || !tick.begin(audience, play));
+            if waits {
+                return false;
+            }
+            if play.is_paused() {
+                tick.pause(play);
+            } else {
+                tick.give(play, 0);
+            }
+            let is_over = play.is_over();
+            if is_over {
+                play.end(PlayEnd::Finished);
+            }
+            is_over
+        });
+    }
+
+    /// Plays the queue; one that ends in this block is followed by the next at that very sample. Returns whether it has, or
+    /// had, anything to play.
+    fn play_queue(&mut self, tick: &mut PlayTick<'_>, ended: &mut Chain) -> bool {
+        let plays = !self.queue.is_empty();
+        let mut from = 0;
+        while from < tick.block.len()
+            && let Some(first) = self.queue.first_mut()
+            && tick.begin(self.audience, first)
+        {
+            from += tick.give(first, from);
+            if !first.is_over() {
+                break;
+            }
+            first.end(PlayEnd::Finished);
+            if let Some(first) = self.queue.take_first() {
+                ended.push(first);
+            }
+        }
+        plays
+    }
+
+    /// Goes on in a mix of another rate.
+    pub(super) fn raise(&mut self, to_hz: u32, scratch: &mut [i16]) {
+        self.each(|play| {
+            play.raise(to_hz, scratch);
+            true
+        });
+    }
+
+    /// Calls for each play in turn, until it says no. Returns whether it never did.
+    pub(super) fn each(&mut self, mut act: impl FnMut(&mut Playing) -> bool) -> bool {
+        self.queue.all(&mut act) && self.background.all(&mut act)
+    }
+}
+
+/// Lets a play fade away, or ends it when it has not begun. Returns whether it has ended.
+fn dismiss(playing: &mut Playing, how: PlayEnd) -> bool {
+    playing.leave(how);
+    if playing.has_begun() && !playing.is_over() {
+        return false;
+    }
+    playing.end(how);
+    true
+}
+
+impl PlayTick<'_> {
+    /// Lets a play begin unless it has. Returns whether it is heard in this tick: not while it needs a rate that the mix is
+    /// about to have, or an input that the mixer has not.
+    fn begin(&mut self, audience: Audience, playing: &mut Playing) -> bool {
+        if playing.has_begun() {
+            return true;
+        }
+        let rate_hz = self.mixer.format().rate_hz();
+        if self.raises && !playing.is_ready(rate_hz) {
+            return false;
+        }
+        let asked = &playing.asked;
+        let source = self.mixer.add_source(audience, asked.gain_db, asked.duck_db);
+        if let Some(source) = source {
+            playing.begin(source, rate_hz);
+        }
+        source.is_some()
+    }
+
+    /// Gives the mixer a play's next samples, `from` samples into the block. Returns how many there were.
+    fn give(&mut self, playing: &mut Playing, from: usize) -> usize {
+        let written = playing.fill(&mut self.block[from..]);
+        self.block[..from].fill(0);
+        self.block[from + written..].fill(0);
+        let Some(source) = playing.source else {
+            return written;
+        };
+        // A pause counts as nothing: who speaks meanwhile is alone in the mix.
+        if self.block.iter().any(|&sample| sample != 0) {
+            self.mixer.source_input(source, self.block);
+        } else {
+            self.mixer.source_quiet(source);
+        }
+        written
+    }
+
+    fn pause(&mut self, playing: &Playing) {
+        if let Some(source) = playing.source {
+            self.mixer.source_quiet(source);
+        }
+    }
+}

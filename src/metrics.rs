@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::signalling::{MOS_BOUNDS, QualityTotals};
+
 /// Everything that one scrape shows.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
@@ -22,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) counters: Vec<Counters>,
     /// Live objects by one label.
     pub(crate) labelled_gauges: Vec<Counters>,
+    /// How the calls that ended were heard.
+    pub(crate) quality: Option<QualityTotals>,
     /// The media plane's own figures.
     pub(crate) media: Option<MediaMetrics>,
 }
@@ -65,6 +69,9 @@ impl Collector for Snapshot {
             let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
             each_label(family, metric, |mut metric, value| counter(&mut metric, value))?;
         }
+        if let Some(quality) = &self.quality {
+            encode_quality(quality, &mut encoder)?;
+        }
         match &self.media {
             Some(media) => encode_media(media, &mut encoder),
             None => Ok(()),
@@ -89,6 +96,48 @@ fn each_label(
 
 fn counter(metric: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
     metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+}
+
+fn encode_quality(quality: &QualityTotals, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let bounds = MOS_BOUNDS.iter().map(|&bound| f64::from(bound) / 100.0);
+    let buckets: Vec<(f64, u64)> = bounds
+        .chain([f64::MAX])
+        .zip(quality.buckets.iter().copied())
+        .collect();
+    let count = quality.buckets.iter().sum();
+    let help =
+        "Opinion score of what ended calls sent, over their last five seconds with audio (ITU-T G.107)";
+    encoder
+        .encode_descriptor("call_mos", help, None, MetricType::Histogram)?
+        .encode_histogram::<NoLabelSet>(quality.mos_sum, count, &buckets, None)?;
+    let counters = [
+        (
+            "call_packets_lost",
+            "Media packets of ended calls that never came",
+            quality.lost,
+        ),
+        (
+            "call_packets_late",
+            "Media packets of ended calls that came too late",
+            quality.late,
+        ),
+        (
+            "call_concealed_ms",
+            "Milliseconds of audio made up in ended calls",
+            quality.concealed_ms,
+        ),
+        (
+            "call_repaired_ms",
+            "Milliseconds of lost audio that later packets brought back in ended calls",
+            quality.repaired_ms,
+        ),
+        ("call_digits", "Keys pressed in ended calls", quality.digits),
+    ];
+    for (name, help, value) in counters {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        counter(&mut metric, value)?;
+    }
+    Ok(())
 }
 
 fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 pub(crate) struct InMemory {
     running: Mutex<BTreeMap<(AccountId, ConferenceId), Conference>>,
     pub(crate) updates: Mutex<Vec<(ConferenceId, Settings)>>,
+    pub(crate) media: Mutex<BTreeMap<ParticipantId, MediaState>>,
     clock: Arc<HandClock>,
 }
 
@@ -86,8 +87,12 @@ impl InMemory {
 #[async_trait]
 impl LiveConferences for InMemory {
     async fn snapshot(&self, account: &AccountId, conference: &ConferenceId) -> Option<Snapshot> {
-        self.with(account, conference, |conference| conference.snapshot().ok())
-            .flatten()
+        let mut snapshot = self
+            .with(account, conference, |conference| conference.snapshot().ok())
+            .flatten()?;
+        let media = self.media.lock().unwrap().clone();
+        snapshot.media = media.into_iter().collect();
+        Some(snapshot)
     }
 
     async fn control(

@@ -411,6 +411,7 @@ impl<S> Leg<S> {
         cell.repaired_ms.store(self.input.repaired_ms(), Relaxed);
         cell.set_remote_quality(self.reports.remote_quality);
         if let Some(session) = &self.session {
+            cell.set_codec(session.receiving.kind);
             let delay = Duration::from_nanos(session.receiving.playout.buffered_ns());
             cell.playout_delay_us.store(micros(delay), Relaxed);
             cell.set_skew(session.receiving.playout.skew_ppm());

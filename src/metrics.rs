@@ -306,6 +306,15 @@ mod tests {
                 label: "status",
                 values: vec![("480".to_owned(), 2)],
             }],
+            quality: Some(QualityTotals {
+                buckets: vec![0, 0, 0, 0, 0, 1, 0, 2, 1],
+                mos_sum: 17.0,
+                lost: 7,
+                late: 0,
+                concealed_ms: 0,
+                repaired_ms: 0,
+                digits: 3,
+            }),
             ..Snapshot::default()
         };
         let page = page(snapshot);
@@ -314,6 +323,16 @@ mod tests {
             page.contains("confab_calls_refused_total{status=\"480\"} 2\n"),
             "{page}"
         );
+        for line in [
+            "confab_call_mos_bucket{le=\"4.0\"} 1",
+            "confab_call_mos_bucket{le=\"4.4\"} 3",
+            "confab_call_mos_bucket{le=\"+Inf\"} 4",
+            "confab_call_mos_count 4",
+            "confab_call_packets_lost_total 7",
+            "confab_call_digits_total 3",
+        ] {
+            assert!(page.contains(&format!("\n{line}\n")), "{line} in {page}");
+        }
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
 }

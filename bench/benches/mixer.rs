@@ -1,8 +1,9 @@
 //! One 20 ms tick of a conference at 8 kHz: everybody sends, three talk, everybody's signal is asked for and talkers' own
 //! mixes are rendered. Encoding and sending are not in it. With exceptions: each of the first hundred does not hear one
-//! of the talkers, ten listeners have a gain, something plays to all.
+//! of the talkers, ten listeners have a gain, something plays to all. With plays: something plays to all, or to each of a
+//! hundred alone.
 
-use confab_mixer::{Audience, MixFormat, Mixer, Signal, SlotId};
+use confab_mixer::{Audience, MixFormat, Mixer, MixerStorage, Room, Signal, SlotId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const TALKERS: usize = 3;
@@ -57,6 +58,37 @@ fn mix(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(participants as u64));
         group.bench_function(BenchmarkId::from_parameter(participants), |bencher| {
             bencher.iter(|| tick(&mut mixer, &slots, &talk, &hiss, &mut out));
+        });
+    }
+    for (name, private) in [
+        ("100 with a play to all", false),
+        ("100 with a play to each", true),
+    ] {
+        group.bench_function(name, |bencher| {
+            let room = Room {
+                sources: 100,
+                ..Room::for_participants(100)
+            };
+            let mut mixer = Mixer::with_storage(MixerStorage::with_room(format, room), 20);
+            let slots: Vec<_> = (0..100).filter_map(|_| mixer.add(false, false)).collect();
+            let audiences: Vec<_> = if private {
+                slots.iter().map(|&slot| Audience::One(slot)).collect()
+            } else {
+                vec![Audience::All]
+            };
+            let sources: Vec<_> = audiences
+                .into_iter()
+                .filter_map(|audience| mixer.add_source(audience, 0.0, Some(12.0)))
+                .collect();
+            let (block, mut out) = (tone(0.3, 9000.0), [0; 160]);
+            bencher.iter(|| {
+                mixer.begin();
+                for &source in &sources {
+                    mixer.source_input(source, &block);
+                }
+                feed(&mut mixer, &slots, &talk, &hiss);
+                listen(&mut mixer, &slots, &mut out)
+            });
         });
     }
     group.bench_function("1000 with exceptions", |bencher| {

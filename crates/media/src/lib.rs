@@ -62,6 +62,26 @@
 //! because events and tones are there already: each press is one [`MediaEvent::Dtmf`], in one order. From its detection to its
 //! end, and until the audio received meanwhile has been played, the leg is not mixed.
 //!
+//! # What plays
+//!
+//! [`ConferenceMediaHandle::play`] plays sounds to everybody, to those who wait or to one leg, through a queue or as a
+//! background that pauses while the queue plays. Clips are converted to the rate of the mix once, outside the shards; tones are
+//! made while they sound. Every play that was taken is told to have ended ([`MediaEvent::PlayEnded`]), until its conference is
+//! closed. A leg outside of every conference hears nothing: a call flow that comes before has a conference of its own.
+//!
+//! ```no_run
+//! use confab_media::{ConferenceMediaHandle, Hearers, Lane, LegHandle, Play, Repeat, Sound, StopPlay};
+//! # async fn example(conference: ConferenceMediaHandle, leg: LegHandle, clip: confab_media::Clip)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let ringing = confab_dsp::ToneScript::parse("%(1000,4000,425);loops=-1")?;
+//! conference.play(Hearers::Waiting, Lane::Background, Play::once(Sound::tones(ringing))).await?;
+//! let prompt = Play { barge_in: true, repeat: Repeat::Times(3), ..Play::once(Sound::clip(clip)) };
+//! conference.play(Hearers::One(&leg), Lane::Queue, prompt).await?;
+//! conference.stop_play(Hearers::One(&leg), StopPlay::All).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Queues
 //!
 //! | queue | holds | when it is full |
@@ -71,6 +91,7 @@
 //! | events to the application | 16,384 | they stay in the shard's ring |
 //! | what a shard gives back to be freed | 4096 | the shard carries out no commands until there is room |
 //! | datagrams, per socket | 64 KiB | the kernel drops |
+//! | plays of one audience | 16 behind the one that is heard | [`ControlError::PlayQueueFull`] |
 //!
 //! # Overload
 //!

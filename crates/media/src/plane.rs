@@ -140,7 +140,8 @@ impl MediaPlane {
         Ok(LegHandle::new(id, addresses, Box::new(leg), Arc::clone(shared)))
     }
 
-    /// Creates the audio of a conference on the least loaded shard. It costs nothing before its first leg joins.
+    /// Creates the audio of a conference on the least loaded shard. It costs nothing before its first leg
+    /// joins or something is played in it.
     ///
     /// # Errors
     /// [`ControlError::Full`] when no shard has room, [`ControlError::Stopped`] when none runs.

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use confab_dsp::ToneScript;
 use confab_media::{
-    CodecKind, ConferenceMedia, ControlError, ExtendedReports, JoinOptions, LegHandle, LegMedia, MediaConfig,
-    MediaDirection, MediaEvent, MediaPlane, OpenLegError,
+    Clip, CodecKind, ConferenceMedia, ControlError, ExtendedReports, Hearers, JoinOptions, Lane, LegHandle,
+    LegMedia, MediaConfig, MediaDirection, MediaEvent, MediaEvents, MediaPlane, OpenLegError, PLAY_QUEUE,
+    Play, PlayEnd, Repeat, Sound, StopPlay,
 };
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
@@ -283,6 +285,127 @@ async fn a_closed_conference_takes_nobody_in() {
     let next = plane.create_conference(ConferenceMedia::default()).unwrap();
     leg.join(&next, JoinOptions::default()).await.unwrap();
     until(|| plane.metrics().shards[0].conferences == 1).await;
+}
+
+/// Takes the next event about a play.
+async fn next_of_plays(events: &mut MediaEvents) -> MediaEvent {
+    let mut next = async || {
+        loop {
+            let event = events.recv().await.unwrap();
+            if matches!(
+                event,
+                MediaEvent::PlayStarted { .. } | MediaEvent::PlayEnded { .. }
+            ) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), next())
+        .await
+        .unwrap()
+}
+
+fn tone(hz: u32, milliseconds: u32) -> Play {
+    let script = format!("v=-18;%({milliseconds},0,{hz})");
+    Play::once(Sound::tones(ToneScript::parse(&script).unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_hears_what_is_played_to_it() {
+    let (plane, mut events) = MediaPlane::start(config(21_200, 20, 1)).unwrap();
+    let conference = plane.create_conference(ConferenceMedia::default()).unwrap();
+    let here = conference.id();
+    let leg = plane.open_leg(LOCALHOST).unwrap();
+    let one = Hearers::One(&leg);
+    let none = conference.play(one, Lane::Queue, tone(1000, 100)).await;
+    assert_eq!(none, Err(ControlError::NotInConference));
+    assert_eq!(
+        conference.stop_play(Hearers::Everybody, StopPlay::All).await,
+        Ok(()),
+        "nothing plays where nobody ever was"
+    );
+    // It plays before anybody is there, from a recording that is converted for it.
+    let samples = (0..44_100).map(|n| (3000.0 * (f64::from(n) * 0.1).sin()) as i16);
+    let clip = Clip::new(44_100, samples.collect()).unwrap();
+    let music = Play {
+        repeat: Repeat::Forever,
+        ..Play::once(Sound::clip(clip))
+    };
+    let waiting = conference
+        .play(Hearers::Waiting, Lane::Background, music.clone())
+        .await
+        .unwrap();
+    let started = |leg, play| MediaEvent::PlayStarted {
+        conference: here,
+        leg,
+        play,
+    };
+    let ended = |leg, play, how| MediaEvent::PlayEnded {
+        conference: here,
+        leg,
+        play,
+        how,
+    };
+    assert_eq!(next_of_plays(&mut events).await, started(None, waiting));
+
+    let phone = Phone::start(leg.rtp_addr(), 440.0);
+    leg.start(phone.media()).await.unwrap();
+    leg.join(&conference, JoinOptions::default()).await.unwrap();
+    let elsewhere = plane.create_conference(ConferenceMedia::default()).unwrap();
+    assert_eq!(
+        elsewhere.stop_play(one, StopPlay::All).await,
+        Err(ControlError::NotInConference)
+    );
+    let to_me = Some(leg.id());
+    let first = conference.play(one, Lane::Queue, tone(1000, 1500)).await.unwrap();
+    assert_eq!(next_of_plays(&mut events).await, started(to_me, first));
+    assert_eq!(
+        next_of_plays(&mut events).await,
+        ended(to_me, first, PlayEnd::Finished)
+    );
+
+    let mut queue = Vec::new();
+    for _ in 0..=PLAY_QUEUE {
+        queue.push(conference.play(one, Lane::Queue, music.clone()).await.unwrap());
+    }
+    assert_eq!(
+        conference.play(one, Lane::Queue, tone(1000, 100)).await,
+        Err(ControlError::PlayQueueFull)
+    );
+    conference.stop_play(one, StopPlay::All).await.unwrap();
+    let last = conference.play(one, Lane::Queue, music.clone()).await.unwrap();
+    let mut told = Vec::new();
+    while told.last() != Some(&started(to_me, last)) {
+        told.push(next_of_plays(&mut events).await);
+    }
+    for play in queue {
+        assert!(told.contains(&ended(to_me, play, PlayEnd::Stopped)), "{told:?}");
+    }
+    leg.leave().await.unwrap();
+    assert_eq!(
+        next_of_plays(&mut events).await,
+        ended(to_me, last, PlayEnd::Gone)
+    );
+    conference
+        .stop_play(Hearers::Waiting, StopPlay::Id(waiting))
+        .await
+        .unwrap();
+    assert_eq!(
+        next_of_plays(&mut events).await,
+        ended(None, waiting, PlayEnd::Stopped)
+    );
+    leg.close().await;
+    assert_eq!(
+        conference.play(one, Lane::Queue, music).await,
+        Err(ControlError::LegClosed)
+    );
+    let recording = phone.finish();
+    // A second and a half, of which a phone that is late for a moment may miss some.
+    let loud = recording
+        .chunks_exact(800)
+        .filter(|window| (meter::tone_dbfs(window, RATE, 1000.0) + 21.14).abs() < 1.0)
+        .count();
+    assert!((8..=15).contains(&loud), "{loud} windows of 100 ms");
 }
 
 /// The median over windows of 100 ms: a phone of this test that is late for a moment does not count.

@@ -96,8 +96,9 @@ pub(crate) struct Exceptions {
     pub(crate) output: GainStage,
     /// Talkers whom he does not hear.
     pub(crate) relations: u32,
-    /// Sources that play to him alone in this tick.
+    /// Sources that play to him alone in this tick, and the first of them in their chain.
     pub(crate) private: u32,
+    pub(crate) first_private: Option<u32>,
 }
 
 impl Exceptions {
@@ -107,6 +108,7 @@ impl Exceptions {
             output: GainStage::new(options.output_gain_db, rate_hz),
             relations: 0,
             private: 0,
+            first_private: None,
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Source {
     pub(crate) duck: Option<Duck>,
     /// Its samples of this tick are in the mixer's storage.
     pub(crate) plays: bool,
+    /// The next of those that play to the same one in this tick.
+    pub(crate) next_private: Option<u32>,
 }
 
 /// How far speech lowers a source, and how far it is lowered now.
@@ -102,6 +104,7 @@ impl Source {
             gain: GainStage::new(gain_db, rate_hz),
             duck: duck_db.and_then(Duck::new),
             plays: false,
+            next_private: None,
         }
     }
 

@@ -133,6 +133,34 @@ fn sources_are_bounded_and_end_with_their_listener() {
 }
 
 #[test]
+fn several_that_play_to_one_are_added_up_and_may_be_taken_away() {
+    let (mut mixer, slots) = mixer(2);
+    let values = [1, 20, 300, 4000];
+    let sources = values.map(|_| mixer.add_source(Audience::One(slots[1]), 0.0, None).unwrap());
+    let other = mixer.add_source(Audience::One(slots[0]), 0.0, None).unwrap();
+    for gone in 0..=values.len() {
+        mixer.begin();
+        mixer.source_input(other, &[7; BLOCK]);
+        for (&source, value) in sources.iter().zip(values) {
+            mixer.source_input(source, &[value; BLOCK]);
+        }
+        // Each time another one goes within the tick, the middle ones first.
+        let order = [1, 2, 0, 3];
+        let taken = &order[..gone];
+        if let Some(&last) = taken.last() {
+            assert!(mixer.remove_source(sources[last]));
+        }
+        mixer.mix();
+        let left: i16 = (0..values.len())
+            .filter(|n| !taken.contains(n))
+            .map(|n| values[n])
+            .sum();
+        assert_eq!(heard(&mut mixer, slots[1]), [left; BLOCK], "{gone} gone");
+        assert_eq!(heard(&mut mixer, slots[0]), [7; BLOCK]);
+    }
+}
+
+#[test]
 fn a_source_has_its_gain_and_short_blocks_end_in_silence() {
     let (mut mixer, slots) = mixer(1);
     let source = mixer.add_source(Audience::All, -6.0206, None).unwrap();

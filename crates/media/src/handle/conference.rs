@@ -13,7 +13,7 @@ use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
 use crate::keeper::Task;
-use crate::playback::{Hearers, Lane, Play, PlayId, StopPlay};
+use crate::playback::{Asked, Hearers, Lane, Play, PlayId, StopPlay};
 use crate::shard::bus::{RateSet, prepare_rates};
 use crate::shard::command::{Audience, Command};
 use crate::shard::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange};
@@ -326,7 +326,7 @@ impl ConferenceMediaHandle {
             }
             control.make_room_for_play(&mut state).await?;
             let id = PlayId(control.plane.next_id());
-            let asked = Arc::new(play);
+            let asked = Asked::new(play);
             state.plays.add(id, audience, lane, &asked);
             let play = Box::new(Playing::new(id, lane, seat.leg(), asked, rate_hz));
             let command = Command::Play {

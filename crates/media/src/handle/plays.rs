@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::playback::{Clip, Kind, Lane, PLAY_QUEUE, Play, PlayId, Sound, StopPlay};
+use crate::playback::{Asked, Clip, Kind, Lane, PLAY_QUEUE, PlayId, Sound, StopPlay};
 use crate::shard::command::Audience;
 
 /// One play.
@@ -11,7 +11,7 @@ struct Alive {
     id: PlayId,
     to: Audience,
     lane: Lane,
-    asked: Weak<Play>,
+    asked: Weak<Asked>,
     /// It was not told to stop.
     counts: bool,
 }
@@ -34,11 +34,12 @@ impl Plays {
 
     fn queue_of(&self, to: Audience) -> impl Iterator<Item = &Alive> {
         self.0.iter().filter(move |play| {
-            play.counts && play.to == to && play.lane == Lane::Queue && play.asked.strong_count() > 0
+            let waits = play.counts && play.to == to && play.lane == Lane::Queue;
+            waits && play.asked.upgrade().is_some_and(|asked| !asked.is_over())
         })
     }
 
-    pub(super) fn add(&mut self, id: PlayId, to: Audience, lane: Lane, asked: &Arc<Play>) {
+    pub(super) fn add(&mut self, id: PlayId, to: Audience, lane: Lane, asked: &Arc<Asked>) {
         self.0.push(Alive {
             id,
             to,
@@ -64,7 +65,7 @@ impl Plays {
     /// Returns what is to be converted when the rate of the mix changes.
     pub(super) fn clips(&self) -> Vec<Clip> {
         let alive = self.0.iter().filter_map(|play| play.asked.upgrade());
-        alive.flat_map(|play| clips_of(&play.sounds)).collect()
+        alive.flat_map(|asked| clips_of(&asked.play.sounds)).collect()
     }
 }
 
@@ -99,12 +100,13 @@ pub(super) async fn convert(mut clips: Vec<Clip>, rate_hz: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::playback::Play;
 
     #[test]
     fn what_is_over_or_told_to_stop_makes_room() {
         let mut plays = Plays::default();
         let play = |plays: &mut Plays, id, to, lane| {
-            let asked = Arc::new(Play::default());
+            let asked = Asked::new(Play::default());
             plays.add(PlayId(id), to, lane, &asked);
             asked
         };
@@ -118,6 +120,10 @@ mod tests {
         assert!(plays.may_wait(Audience::Waiting), "another queue");
         let background = play(&mut plays, 99, Audience::Everybody, Lane::Background);
         asked.remove(3);
+        assert!(plays.may_wait(Audience::Everybody));
+        asked.push(play(&mut plays, 98, Audience::Everybody, Lane::Queue));
+        assert!(!plays.may_wait(Audience::Everybody));
+        asked.remove(5).set_over();
         assert!(plays.may_wait(Audience::Everybody));
         asked.push(play(&mut plays, 100, Audience::Everybody, Lane::Queue));
         for (what, room) in [

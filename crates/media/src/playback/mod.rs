@@ -7,6 +7,8 @@ pub use clip::Clip;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use confab_dsp::{NoiseLevel, ToneScript};
@@ -104,6 +106,32 @@ impl Play {
             sounds: vec![sound],
             ..Play::default()
         }
+    }
+}
+
+/// A play that was asked for, as the control side and the shard share it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) play: Play,
+    /// It has ended: it does not wait any more.
+    over: AtomicBool,
+}
+
+impl Asked {
+    pub(crate) fn new(play: Play) -> Arc<Asked> {
+        Arc::new(Asked {
+            play,
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Notes that it has ended; to be told only afterwards.
+    pub(crate) fn set_over(&self) {
+        self.over.store(true, Release);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Acquire)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Mixer, Signal, add};
 use crate::slot::{Slot, SlotId};
-use crate::source::Audience;
 
 /// Gains of two limiters that differ by less, a tenth of a decibel, may take each other's place.
 const SAME_GAIN: f32 = 0.01;
@@ -144,7 +143,7 @@ impl Mixer {
         let mut heard = if place.hears_mix() {
             self.sum_of_others(slot, place, block)
         } else if place.waiting && !place.deaf {
-            self.sum_to(block, Audience::Waiting, true)
+            self.sum_to_waiting(block)
         } else {
             self.storage.rest[..block].fill(0);
             0
@@ -153,7 +152,7 @@ impl Mixer {
             add(&self.storage.noise[..block], &mut self.storage.rest[..block]);
         }
         if place.exceptional && self.storage.exceptions[slot.index()].private > 0 {
-            heard += self.sum_to(block, Audience::One(slot), false);
+            heard += self.add_private(block, slot);
         }
         heard
     }

@@ -3,7 +3,7 @@
 use super::{Mixer, add, fit};
 use crate::gain::fade;
 use crate::slot::SlotId;
-use crate::source::{Audience, Source, SourceId, ducked_by};
+use crate::source::{Audience, Source, SourceId, SourcePlace, ducked_by};
 
 impl Mixer {
     /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks, from its
@@ -81,7 +81,9 @@ impl Mixer {
             Audience::All => self.mixed_sources += 1,
             Audience::Waiting => self.waiting_sources += 1,
             Audience::One(slot) => {
-                storage.exceptions[slot.index()].private += 1;
+                let exceptions = &mut storage.exceptions[slot.index()];
+                exceptions.private += 1;
+                source.next_private = exceptions.first_private.replace(id.index() as u32);
                 if let Some(place) = &mut storage.slots[slot.index()] {
                     place.exceptional = true;
                 }
@@ -124,7 +126,7 @@ impl Mixer {
             source.plays = false;
             if let Audience::One(slot) = source.audience {
                 let exceptions = &mut storage.exceptions[slot.index()];
-                exceptions.private = 0;
+                (exceptions.private, exceptions.first_private) = (0, None);
                 if let Some(place) = &mut storage.slots[slot.index()] {
                     place.exceptional = exceptions.decide();
                 }
@@ -156,6 +158,8 @@ impl Mixer {
                 Audience::One(slot) => {
                     let exceptions = &mut storage.exceptions[slot.index()];
                     exceptions.private -= 1;
+                    let next = source.next_private;
+                    unlink(&mut exceptions.first_private, &mut storage.sources, index, next);
                     if let Some(place) = &mut storage.slots[slot.index()] {
                         place.exceptional = exceptions.decide();
                     }
@@ -191,7 +195,7 @@ impl Mixer {
             self.storage.waiting[..block].fill(0);
             return;
         }
-        self.sum_to(block, Audience::Waiting, true);
+        self.sum_to_waiting(block);
         let storage = &mut self.storage;
         self.waiting_limiter.process(
             &storage.rest[..block],
@@ -200,23 +204,53 @@ impl Mixer {
         );
     }
 
-    /// Adds what plays to one audience to the working sum, or puts it there when `anew`. Returns how many sources those
-    /// were.
-    pub(super) fn sum_to(&mut self, block: usize, audience: Audience, anew: bool) -> usize {
+    /// Puts what plays to those who wait into the working sum. Returns how many sources those are.
+    pub(super) fn sum_to_waiting(&mut self, block: usize) -> usize {
         let full = self.format.block_samples();
         let storage = &mut self.storage;
         let rest = &mut storage.rest[..block];
-        if anew {
-            rest.fill(0);
-        }
-        let mut count = 0;
-        for &index in &storage.playing {
-            let source = storage.sources[index as usize].source();
-            if source.is_some_and(|source| source.audience == audience) {
-                add(&storage.source_blocks[index as usize * full..][..block], rest);
-                count += 1;
+        rest.fill(0);
+        if self.waiting_sources > 0 {
+            for &index in &storage.playing {
+                let source = storage.sources[index as usize].source();
+                if source.is_some_and(|source| source.audience == Audience::Waiting) {
+                    add(&storage.source_blocks[index as usize * full..][..block], rest);
+                }
             }
         }
+        self.waiting_sources
+    }
+
+    /// Adds what plays to one participant alone to the working sum. Returns how many sources those are.
+    pub(super) fn add_private(&mut self, block: usize, slot: SlotId) -> usize {
+        let full = self.format.block_samples();
+        let storage = &mut self.storage;
+        let rest = &mut storage.rest[..block];
+        let mut count = 0;
+        let mut next = storage.exceptions[slot.index()].first_private;
+        while let Some(index) = next {
+            add(&storage.source_blocks[index as usize * full..][..block], rest);
+            count += 1;
+            next = storage.sources[index as usize]
+                .source()
+                .and_then(|source| source.next_private);
+        }
         count
+    }
+}
+
+/// Takes a source out of the chain of those that play to one participant.
+fn unlink(first: &mut Option<u32>, sources: &mut [SourcePlace], index: usize, next: Option<u32>) {
+    if *first == Some(index as u32) {
+        *first = next;
+        return;
+    }
+    let mut at = *first;
+    while let Some(source) = at.and_then(|at| sources[at as usize].source_mut()) {
+        if source.next_private == Some(index as u32) {
+            source.next_private = next;
+            return;
+        }
+        at = source.next_private;
     }
 }

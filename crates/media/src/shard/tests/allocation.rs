@@ -2,16 +2,21 @@
 //! other tests do not disturb it.
 
 use confab_codec::{CodecKind, Coding, OpusSettings};
+use confab_mixer::{MixFormat, Room};
 use confab_rtp::rtcp::{ExtendedReport, NtpTimestamp, RtcpWriter};
 use confab_rtp::{DtmfDigit, Ssrc};
 use confab_testkit::allocation::{CountingAllocator, calls};
 
-use super::speaker::{Voice, leg};
+use super::house::{House, clip, convert, forever, sine, tones};
+use super::speaker::{Voice, l16, leg};
 use super::world::{Phone, World, mu_law, rtp, steady};
 use crate::config::{ComfortNoiseMedia, ExtendedReports};
+use crate::event::MediaEvent;
 use crate::io::Channel;
 use crate::leg::dialling::Dialling;
-use crate::shard::command::{Command, MixChange};
+use crate::playback::{Lane, Play, Sound, StopPlay};
+use crate::shard::command::{Audience, Command, MixChange};
+use crate::shard::conference::{ConferenceStorage, RateChange};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -235,4 +240,134 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         "{:?}",
         playout.counters()
     );
+}
+
+/// Commands of half a minute in which everything that can happen to a play happens, with the tick that each belongs to.
+fn plays(house: &mut House) -> Vec<(usize, Command<usize>)> {
+    let mut commands = Vec::new();
+    let music = forever(clip(44_100, sine(44_100, 437.0, 1700)));
+    let (to_all, waiting) = (Audience::Everybody, Audience::Waiting);
+    let ones: Vec<_> = (0..house.ears.len()).map(|ear| house.one(ear)).collect();
+    let speech = Play {
+        duck_db: Some(12.0),
+        gain_db: -3.0,
+        barge_in: true,
+        ..clip(16_000, sine(16_000, 700.0, 250))
+    };
+    for (start, rate_hz) in [(0, 8000), (600, 16_000)] {
+        house.rate_hz = rate_hz;
+        let mut play = |tick, to, lane, play: Play| {
+            for rate_hz in [8000, 16_000] {
+                convert(&play, rate_hz);
+            }
+            commands.push((start + tick, house.command_to_play(to, lane, play).1));
+        };
+        for tick in (0..500).step_by(100) {
+            play(tick, to_all, Lane::Background, music.clone());
+            play(tick + 1, waiting, Lane::Background, music.clone());
+            play(tick + 20, to_all, Lane::Queue, speech.clone());
+            play(
+                tick + 20,
+                to_all,
+                Lane::Queue,
+                tones(">=20;%(200,50,440,480);1234;loops=2"),
+            );
+            play(tick + 25, waiting, Lane::Queue, speech.clone());
+            play(
+                tick + 30,
+                to_all,
+                Lane::Queue,
+                Play::once(Sound::silence(Some(50), Some(100))),
+            );
+            for &one in &ones {
+                play(tick + 40, one, Lane::Queue, speech.clone());
+                play(tick + 41, one, Lane::Queue, forever(tones("%(30,10,900)")));
+            }
+        }
+        let conference = house.room;
+        for tick in (70..500).step_by(100) {
+            for &to in &ones {
+                for what in [StopPlay::Current, StopPlay::All] {
+                    commands.push((start + tick, Command::StopPlay { conference, to, what }));
+                }
+            }
+        }
+        let leg = house.ears[2].phone.leg;
+        commands.push((start + 150, Command::Leave { leg }));
+        for ear in 0..house.ears.len() {
+            let digit = DtmfDigit::from_key('5').unwrap();
+            let leg = house.ears[ear].phone.leg;
+            commands.push((
+                start + 243,
+                Command::DigitByInfo {
+                    leg,
+                    digit,
+                    duration_ms: 0,
+                },
+            ));
+        }
+        let leg = house.ears[1].phone.leg;
+        for (tick, held) in [(50, true), (350, false)] {
+            let change = MixChange::Held(held);
+            commands.push((start + tick, Command::Set { leg, change }));
+        }
+    }
+    let room = |participants| Room {
+        sources: 40,
+        ..Room::for_participants(participants)
+    };
+    let at = house.room;
+    let format = |rate_hz| MixFormat::new(rate_hz, 20).unwrap();
+    let storage = |before, rate_hz, participants| {
+        Box::new(ConferenceStorage::new(
+            format(rate_hz),
+            before,
+            room(participants),
+        ))
+    };
+    let grow = |storage| Command::Grow { at, storage };
+    commands.push((0, grow(storage(None, 8000, 10))));
+    commands.push((300, grow(storage(None, 8000, 12))));
+    let change = Box::new(RateChange::new(format(16_000), room(12)));
+    commands.push((630, Command::RaiseRate { at, change }));
+    commands.push((800, grow(storage(Some(format(8000)), 16_000, 20))));
+    commands.push((1190, Command::RemoveConference { at }));
+    commands.sort_by_key(|&(tick, _)| tick);
+    commands
+}
+
+#[test]
+fn what_plays_allocates_nothing() {
+    let kinds = [
+        CodecKind::Pcmu,
+        CodecKind::G722,
+        CodecKind::Pcma,
+        CodecKind::Opus,
+        l16(16_000),
+    ];
+    let mut house = House::new(&kinds, 8000);
+    let mut commands = plays(&mut house).into_iter().peekable();
+    let loud = steady(4220);
+    let world = &mut house.world;
+    // Tables of the rates to come are made outside the shard, too.
+    super::world::prepare_all(16_000);
+    world.turns(20);
+    let (mut began, mut ended) = (0, 0);
+    let before = calls();
+    for tick in 0..1200 {
+        while let Some((_, command)) = commands.next_if(|&(due, _)| due <= tick) {
+            world.command(command);
+        }
+        if tick / 40 % 3 == 0 {
+            world.speak(&mut house.ears[0].phone, &loud);
+        }
+        world.turns(4);
+        while let Ok(event) = world.events.pop() {
+            began += u32::from(matches!(event, MediaEvent::PlayStarted { .. }));
+            ended += u32::from(matches!(event, MediaEvent::PlayEnded { .. }));
+        }
+        world.forget();
+    }
+    assert_eq!(calls() - before, 0);
+    assert!(began > 100 && ended > 100, "{began} began, {ended} ended");
 }

@@ -9,7 +9,7 @@ use super::speaker::{l16, leg};
 use super::world::{MS, Phone, World};
 use crate::event::{LegId, MediaEvent};
 use crate::io::Channel;
-use crate::playback::{Clip, Lane, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
+use crate::playback::{Asked, Clip, Lane, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
 use crate::shard::QUANTUM_NS;
 use crate::shard::command::{Audience, Command, MixChange};
 use crate::shard::conference::Playing;
@@ -130,14 +130,24 @@ impl House {
         lane: Lane,
         play: Play,
     ) -> (PlayId, Command<usize>) {
+        convert(&play, self.rate_hz);
+        self.command_to_play_shared(to, lane, Asked::new(play))
+    }
+
+    /// The same for something that is converted already.
+    pub(super) fn command_to_play_shared(
+        &mut self,
+        to: Audience,
+        lane: Lane,
+        play: Arc<Asked>,
+    ) -> (PlayId, Command<usize>) {
         self.plays += 1;
         let id = PlayId(self.plays);
         let leg = match to {
             Audience::One(leg) => Some(LegId(leg.index.into())),
             Audience::Everybody | Audience::Waiting => None,
         };
-        convert(&play, self.rate_hz);
-        let playing = Playing::new(id, lane, leg, Arc::new(play), self.rate_hz);
+        let playing = Playing::new(id, lane, leg, play, self.rate_hz);
         let command = Command::Play {
             conference: self.room,
             to,

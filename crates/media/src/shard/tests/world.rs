@@ -184,7 +184,7 @@ pub(super) fn renegotiate(leg: LegKey, media: &LegMedia) -> Command<usize> {
 }
 
 /// Builds the tables for legs of every rate, and for a raise from every rate.
-fn prepare_all(mix_rate_hz: u32) {
+pub(super) fn prepare_all(mix_rate_hz: u32) {
     let mut all = RateSet::default();
     for rate_hz in LISTENER_RATES {
         all.insert(rate_hz);

@@ -8,7 +8,7 @@ use confab_mixer::SourceId;
 
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::leg::notices::EventSink;
-use crate::playback::{Clip, Kind, Lane, Play, PlayEnd, PlayId, Repeat};
+use crate::playback::{Asked, Clip, Kind, Lane, Play, PlayEnd, PlayId, Repeat};
 use crate::shard::bus::set_rates;
 
 /// Length of a fade out of, or back into, what is heard, in milliseconds. Every block is as long.
@@ -26,7 +26,7 @@ pub(crate) struct Playing {
     pub(super) lane: Lane,
     /// Who hears it, when that is one alone.
     leg: Option<LegId>,
-    pub(super) asked: Arc<Play>,
+    asked: Arc<Asked>,
     tracks: Box<[Track]>,
     /// The track that is heard.
     track: usize,
@@ -82,8 +82,8 @@ struct Fade {
 
 impl Playing {
     /// Allocates a play for a mix at this rate in Hz; `leg` hears it alone, if given.
-    pub(crate) fn new(id: PlayId, lane: Lane, leg: Option<LegId>, asked: Arc<Play>, rate_hz: u32) -> Self {
-        let tracks = asked.sounds.iter().filter_map(|sound| match &sound.0 {
+    pub(crate) fn new(id: PlayId, lane: Lane, leg: Option<LegId>, asked: Arc<Asked>, rate_hz: u32) -> Self {
+        let tracks = asked.play.sounds.iter().filter_map(|sound| match &sound.0 {
             Kind::Clip(clip) if clip.samples().is_empty() => None,
             Kind::Clip(clip) => Some(Track::Clip(clip.clone())),
             Kind::Tones(script) if script.duration().is_some_and(|lasts| lasts.is_zero()) => None,
@@ -99,7 +99,7 @@ impl Playing {
             tracks: tracks.collect(),
             track: 0,
             at: 0,
-            again: match asked.repeat {
+            again: match asked.play.repeat {
                 Repeat::Once => Again::Times(0),
                 Repeat::Times(times) => Again::Times(times.saturating_sub(1)),
                 Repeat::Forever => Again::Forever,
@@ -173,6 +173,12 @@ impl Playing {
     pub(super) fn end(&mut self, how: PlayEnd) {
         let how = self.leaving.filter(|_| !self.over).unwrap_or(how);
         self.ended.get_or_insert(how);
+        self.asked.set_over();
+    }
+
+    /// Returns what was asked for.
+    pub(super) fn asked(&self) -> &Play {
+        &self.asked.play
     }
 
     /// Writes the next samples to the beginning of `out` and returns how many: fewer than it holds when it is over or

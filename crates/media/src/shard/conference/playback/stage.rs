@@ -88,7 +88,7 @@ impl Stage {
         }
         for lane in [&mut self.queue, &mut self.background] {
             lane.all(|play| {
-                if play.asked.barge_in && play.has_begun() && !play.is_paused() {
+                if play.asked().barge_in && play.has_begun() && !play.is_paused() {
                     play.leave(PlayEnd::BargedIn);
                 }
                 true
@@ -175,7 +175,7 @@ impl PlayTick<'_> {
         if self.raises && !playing.is_ready(rate_hz) {
             return false;
         }
-        let asked = &playing.asked;
+        let asked = playing.asked();
         let source = self.mixer.add_source(audience, asked.gain_db, asked.duck_db);
         if let Some(source) = source {
             playing.begin(source, rate_hz);

@@ -2,7 +2,7 @@
 //! `openapi.json` of this crate is its golden copy: a test compares them, so that every change of the interface shows
 //! up in review.
 
-mod participant;
+mod live;
 
 use std::sync::LazyLock;
 
@@ -322,7 +322,7 @@ fn schemas() -> Value {
         "Conference": conference,
         "ConferenceListItem": list_item(),
         "ConferenceLive": live(),
-        "Participant": participant::schema(),
+        "Participant": live::participant_schema(),
         "Login": login(json!({})),
         "Token": login(json!({
             "method": { "type": "string" },

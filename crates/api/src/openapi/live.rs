@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::typed;
 
 /// Describes a participant as the interface shows him.
-pub(super) fn schema() -> Value {
+pub(super) fn participant_schema() -> Value {
     let flags = [
         "floor",
         "hear",

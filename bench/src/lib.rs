@@ -5,4 +5,5 @@
 //!
 //! It deliberately knows nothing of the server but its outside interface: the same SIP, HTTP, `/metrics` and `/proc` that an operator has.
 
+pub mod delay;
 pub mod load;

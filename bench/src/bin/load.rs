@@ -2,34 +2,41 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use confab_bench::load::{
-    Crowd, Machine, Row, Scenario, ServerCrowd, measure_generator, measure_server, print_report,
+    Contender, Crowd, Machine, Row, Scenario, ServerCrowd, measure_generator, measure_server, print_duel,
+    print_report, run_duel,
 };
 use confab_testkit::agent::{Participant, Phone};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{EngineConfig, Reflector, ReflectorPace, RtpEngine, Source};
-use confab_testkit::server::{ProcessUsage, ServerBuilder};
+use confab_testkit::server::{ProcessUsage, Server, ServerBuilder, signal};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Left to the crowd to settle before a window begins: playout delays, gates, caches.
 const SETTLE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(5);
+const STOP: i32 = 19;
 
 /// Puts real calls over loopback on the real server and measures what they cost.
 #[derive(Parser)]
 struct Arguments {
-    /// The server's release binary.
-    #[arg(long, default_value = "target/release/confab")]
-    server: PathBuf,
-    /// Conferences x participants : talkers in each; may be given several times.
-    #[arg(long = "scenario", value_parser = |text: &str| Scenario::parse(text).ok_or("not ROOMSxPARTICIPANTS:TALKERS"))]
+    /// The server's release binary; several are compared with --rounds.
+    #[arg(long = "server", default_value = "target/release/confab")]
+    servers: Vec<PathBuf>,
+    /// Conferences x participants : talkers in each, then codecs of the talkers and of the others, as README.md says; may be given
+    /// several times.
+    #[arg(long = "scenario", value_parser = |text: &str| Scenario::parse(text).ok_or("no scenario; README.md says what is"))]
     scenarios: Vec<Scenario>,
+    /// Keeps all servers under all scenarios, and the reflectors, ready beside each other, and measures them in turn in so many
+    /// rounds.
+    #[arg(long, default_value_t = 0)]
+    rounds: usize,
     /// Length of a measured window in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -67,26 +74,16 @@ fn main() -> Result<()> {
         return reflect(calls, pace);
     }
     let scenarios = if arguments.scenarios.is_empty() {
-        vec![
-            Scenario {
-                rooms: 1,
-                per_room: 1000,
-                talkers: 3,
-            },
-            Scenario {
-                rooms: 50,
-                per_room: 20,
-                talkers: 2,
-            },
-        ]
+        vec![Scenario::pcmu(1, 1000, 3), Scenario::pcmu(50, 20, 2)]
     } else {
         arguments.scenarios.clone()
     };
-    if !arguments.no_server && !arguments.server.exists() {
-        bail!(
-            "{} is missing: cargo build --release builds it",
-            arguments.server.display()
-        );
+    let missing = arguments.servers.iter().find(|server| !server.exists());
+    if let Some(server) = missing.filter(|_| !arguments.no_server) {
+        bail!("{} is missing: cargo build --release builds it", server.display());
+    }
+    if arguments.rounds > 0 {
+        return duel(&arguments, &scenarios);
     }
     let mut rows = Vec::new();
     for scenario in &scenarios {
@@ -121,12 +118,70 @@ fn engine(arguments: &Arguments) -> Result<RtpEngine> {
     RtpEngine::start(config).context("starting the generator")
 }
 
-fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
-    eprintln!("{scenario}: server");
-    let mut server = ServerBuilder::new(&arguments.server)
+fn start_server(arguments: &Arguments, binary: &Path) -> Result<Server> {
+    ServerBuilder::new(binary)
         .set("media.shards", &arguments.shards.to_string())
         .set("log.level", "\"warn\"")
-        .start()?;
+        .start()
+        .with_context(|| format!("starting {}", binary.display()))
+}
+
+/// Compares in rounds.
+fn duel(arguments: &Arguments, scenarios: &[Scenario]) -> Result<()> {
+    let engine = engine(arguments)?;
+    let mut servers = Vec::new();
+    for binary in arguments.servers.iter().filter(|_| !arguments.no_server) {
+        for scenario in scenarios {
+            eprintln!("{scenario}: {}", binary.display());
+            let server = start_server(arguments, binary)?;
+            let phone = Phone::udp(server.sip)?;
+            let inside = ServerCrowd::join(&server, &phone, &engine, scenario)?;
+            // Stopped until its turn, so that those who come later find the machine free.
+            inside.crowd.set_paused(true);
+            signal(server.id(), STOP)?;
+            servers.push((binary.display().to_string(), scenario, server, phone, inside));
+        }
+    }
+    let paces = [
+        ("reflector, waking at each arrival", &[][..]),
+        ("reflector, waking every 5 ms", &["--ticking"][..]),
+    ];
+    let mut reflectors = Vec::new();
+    for (name, flags) in paces.into_iter().filter(|_| !arguments.no_reflector) {
+        let (child, addresses) = start_reflector(&scenarios[0], flags)?;
+        let crowd = Crowd::towards(&engine, &scenarios[0], &addresses)?;
+        reflectors.push((name, child, crowd));
+    }
+    let standing = servers
+        .iter()
+        .map(|(name, scenario, server, _, inside)| Contender {
+            name: name.clone(),
+            scenario: (*scenario).clone(),
+            process: server.id(),
+            crowd: &inside.crowd,
+            windows: Vec::new(),
+        });
+    let bare = reflectors.iter().map(|(name, child, crowd)| Contender {
+        name: (*name).to_owned(),
+        scenario: scenarios[0].clone(),
+        process: child.0.id(),
+        crowd,
+        windows: Vec::new(),
+    });
+    let mut contenders: Vec<Contender<'_>> = standing.chain(bare).collect();
+    let length = Duration::from_secs(arguments.seconds);
+    run_duel(&mut contenders, &engine, arguments.rounds, length)?;
+    print_duel(&contenders);
+    drop(contenders);
+    for (_, _, mut server, _, _) in servers {
+        server.stop(Duration::from_secs(10))?;
+    }
+    Ok(())
+}
+
+fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
+    eprintln!("{scenario}: server");
+    let mut server = start_server(arguments, &arguments.servers[0])?;
     let engine = engine(arguments)?;
     let phone = Phone::udp(server.sip)?;
     let resident_before = server.usage()?.resident_bytes;
@@ -179,7 +234,7 @@ fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
     ));
     Ok(Row {
         name: "confab".into(),
-        scenario: *scenario,
+        scenario: scenario.clone(),
         window,
         server: Some(figures),
         resident_before,
@@ -189,49 +244,51 @@ fn against_server(arguments: &Arguments, scenario: &Scenario) -> Result<Row> {
 
 fn against_reflector(arguments: &Arguments, scenario: &Scenario, name: &str, flags: &[&str]) -> Result<Row> {
     eprintln!("{scenario}: {name}");
-    let calls = scenario.participants().to_string();
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["--reflector", &calls])
-        .args(flags)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting the reflector")?;
-    let row = measure_reflector(arguments, scenario, name, &mut child);
-    let _ = child.kill();
-    let _ = child.wait();
-    row
-}
-
-fn measure_reflector(
-    arguments: &Arguments,
-    scenario: &Scenario,
-    name: &str,
-    child: &mut Child,
-) -> Result<Row> {
-    let output = child.stdout.take().ok_or_else(|| anyhow!("no output pipe"))?;
-    let mut addresses: Vec<SocketAddr> = Vec::with_capacity(scenario.participants());
-    for line in BufReader::new(output).lines().take(scenario.participants()) {
-        addresses.push(line?.parse()?);
-    }
-    let resident_before = ProcessUsage::of(child.id())?.resident_bytes;
+    let (child, addresses) = start_reflector(scenario, flags)?;
+    let resident_before = ProcessUsage::of(child.0.id())?.resident_bytes;
     let engine = engine(arguments)?;
     let crowd = Crowd::towards(&engine, scenario, &addresses)?;
     std::thread::sleep(SETTLE);
-    let window = measure_generator(
-        child.id(),
-        &crowd,
-        &engine,
-        Duration::from_secs(arguments.seconds),
-    )?;
+    let length = Duration::from_secs(arguments.seconds);
+    let window = measure_generator(child.0.id(), &crowd, &engine, length)?;
     crowd.close();
     Ok(Row {
         name: name.to_owned(),
-        scenario: *scenario,
+        scenario: scenario.clone(),
         window,
         server: None,
         resident_before,
         notes: Vec::new(),
     })
+}
+
+/// A process that ends with its value.
+struct Reflecting(Child);
+
+impl Drop for Reflecting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a reflector in a process of its own; returns an address for each participant.
+fn start_reflector(scenario: &Scenario, flags: &[&str]) -> Result<(Reflecting, Vec<SocketAddr>)> {
+    let calls = scenario.participants();
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--reflector", &calls.to_string()])
+        .args(flags)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the reflector")?;
+    let output = child.stdout.take();
+    let child = Reflecting(child);
+    let output = output.ok_or_else(|| anyhow!("no output pipe"))?;
+    let lines = BufReader::new(output).lines().take(calls);
+    let addresses = lines
+        .map(|line| line?.parse().context("an address of the reflector"))
+        .collect::<Result<Vec<SocketAddr>>>()?;
+    Ok((child, addresses))
 }
 
 /// The child's part: prints one address for each call, then reflects until it is killed.

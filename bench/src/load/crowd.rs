@@ -4,9 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use confab_testkit::agent::{Participant, Phone};
-use confab_testkit::g711::Law;
-use confab_testkit::rtp::{RtpEngine, Source, Stream};
+use confab_testkit::agent::{Joining, Participant, Phone};
+use confab_testkit::rtp::{RtpEngine, Stream};
 use confab_testkit::server::{ConferenceControl, Server};
 use serde_json::json;
 
@@ -14,7 +13,8 @@ use super::Scenario;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FIRST_NUMBER: usize = 200_000;
-const TALKER_DBFS: f64 = -20.0;
+/// Who dials these comes in muted.
+const FIRST_MUTED_NUMBER: usize = 300_000;
 
 /// Streams that send and receive.
 pub struct Crowd {
@@ -35,27 +35,15 @@ pub struct ServerCrowd {
     pub refused: u32,
 }
 
-fn source(place: usize, talkers: usize) -> Source {
-    if place < talkers {
-        Source::tone(Law::Mu, 400.0 + 100.0 * place as f64, TALKER_DBFS)
-    } else {
-        Source::silence(Law::Mu)
-    }
-}
-
 impl Crowd {
     /// Sends to one address each, everybody as in one room of the scenario.
     pub fn towards(engine: &RtpEngine, scenario: &Scenario, addresses: &[SocketAddr]) -> Result<Self> {
         let mut streams = Vec::with_capacity(addresses.len());
-        // Prepared once: the bytes are shared among all who send the same.
-        let sources: Vec<Source> = (0..scenario.per_room.min(scenario.talkers + 1))
-            .map(|place| source(place, scenario.talkers))
-            .collect();
-        for (index, address) in addresses.iter().enumerate() {
+        let parts = scenario.parts();
+        for (part, address) in parts.iter().cycle().zip(addresses) {
             let stream = engine.open(LOCAL)?;
             stream.set_remote(*address);
-            let place = (index % scenario.per_room).min(sources.len() - 1);
-            stream.set_source(Some(sources[place].clone()));
+            stream.set_source(part.source.clone());
             streams.push(stream);
         }
         Ok(Self { streams })
@@ -75,6 +63,11 @@ impl Crowd {
             })
     }
 
+    /// Stops sending, or goes on.
+    pub fn set_paused(&self, paused: bool) {
+        self.streams.iter().for_each(|stream| stream.set_paused(paused));
+    }
+
     /// Closes all streams.
     pub fn close(&self) {
         self.streams.iter().for_each(Stream::close);
@@ -87,20 +80,31 @@ impl ServerCrowd {
         let api = server.api().context("logging in")?;
         for room in 0..scenario.rooms {
             let number = (FIRST_NUMBER + room).to_string();
-            let document = json!({"conference_numbers": [number], "member": {"join_muted": false}});
+            let muted_number = (FIRST_MUTED_NUMBER + room).to_string();
+            let document = json!({
+                "member": {"numbers": [number], "join_muted": false},
+                "moderator": {"numbers": [muted_number], "join_muted": true},
+            });
             ConferenceControl::create(api.clone(), document).context("creating a conference")?;
         }
-        let sources: Vec<Source> = (0..scenario.per_room.min(scenario.talkers + 1))
-            .map(|place| source(place, scenario.talkers))
-            .collect();
+        let parts = scenario.parts();
         let mut participants = Vec::with_capacity(scenario.participants());
         let started = Instant::now();
         // Room after room fills evenly: the first of each, then the second of each.
         for index in 0..scenario.participants() {
             let (place, room) = (index / scenario.rooms, index % scenario.rooms);
-            let number = (FIRST_NUMBER + room).to_string();
-            let source = sources[place.min(sources.len() - 1)].clone();
-            let participant = Participant::join(phone, engine, &number, Some(source))
+            let part = &parts[place];
+            let first = if part.muted {
+                FIRST_MUTED_NUMBER
+            } else {
+                FIRST_NUMBER
+            };
+            let joining = Joining {
+                source: part.source.clone(),
+                ..Joining::with(part.codec)
+            };
+            let participant = joining
+                .join(phone, engine, &(first + room).to_string())
                 .with_context(|| format!("call {} of {}", index + 1, scenario.participants()))?;
             participants.push(participant);
         }

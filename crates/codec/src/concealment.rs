@@ -56,32 +56,53 @@ impl Times {
     }
 }
 
-/// History and synthesis for one stream.
+/// Samples of history at the lowest rate.
+pub(crate) const SMALLEST_RING: usize = Times::new(LOWEST_RATE_HZ).history().next_power_of_two();
+
+/// History and synthesis for one stream. A frame that was received touches the history alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Concealment {
+pub(crate) struct Concealment<R = Box<[i16]>> {
     /// The newest samples; a power of two of them, so that the index wraps with a mask.
-    ring: Box<[i16]>,
+    ring: R,
     /// Index after the newest sample.
     end: usize,
-    synthesis: Synthesis,
+    /// The newest samples were made up.
+    in_loss: bool,
+    synthesis: Box<Synthesis>,
 }
 
 impl Concealment {
     /// Makes one with an empty history for samples of `rate_hz`, 8000 to 48,000 Hz; all its memory is taken here.
     pub(crate) fn new(rate_hz: u32) -> Self {
         let times = Times::new(rate_hz.max(LOWEST_RATE_HZ));
+        Self::with_ring(
+            vec![0; times.history().next_power_of_two()].into_boxed_slice(),
+            times,
+        )
+    }
+}
+
+impl Concealment<[i16; SMALLEST_RING]> {
+    /// Makes one for samples of 8000 Hz, whose history lies within it.
+    pub(crate) fn narrowband() -> Self {
+        Self::with_ring([0; SMALLEST_RING], Times::new(LOWEST_RATE_HZ))
+    }
+}
+
+impl<R: AsRef<[i16]> + AsMut<[i16]>> Concealment<R> {
+    fn with_ring(ring: R, times: Times) -> Self {
         Self {
-            ring: vec![0; times.history().next_power_of_two()].into_boxed_slice(),
+            ring,
             end: 0,
-            synthesis: Synthesis::new(times),
+            in_loss: false,
+            synthesis: Box::new(Synthesis::new(times)),
         }
     }
 
     /// Takes a decoded frame into the history; after a loss its start is blended with the synthesis first.
     pub(crate) fn good(&mut self, frame: &mut [i16]) {
-        if self.in_loss() {
+        if std::mem::take(&mut self.in_loss) {
             self.synthesis.blend_into(frame);
-            self.synthesis.end();
         }
         self.remember(frame);
     }
@@ -100,37 +121,39 @@ impl Concealment {
 
     /// Begins a loss, unless one is going on; [`lost`](Self::lost) does it by itself.
     pub(crate) fn begin(&mut self) {
-        if !self.in_loss() {
-            let (newer, older) = self.ring.split_at(self.end);
+        if !std::mem::replace(&mut self.in_loss, true) {
+            let ring = self.ring.as_ref();
+            let (newer, older) = ring.split_at(self.end);
             let history = self.synthesis.times().history();
-            let oldest_first = older.iter().chain(newer).skip(self.ring.len() - history);
+            let oldest_first = older.iter().chain(newer).skip(ring.len() - history);
             self.synthesis.begin(oldest_first);
         }
     }
 
     /// Whether the newest samples were made up.
     pub(crate) const fn in_loss(&self) -> bool {
-        self.synthesis.is_running()
+        self.in_loss
     }
 
     /// The synthesis as it stands: a copy of it tells what would be made next.
-    pub(crate) const fn synthesis(&self) -> &Synthesis {
+    pub(crate) fn synthesis(&self) -> &Synthesis {
         &self.synthesis
     }
 
     /// Forgets everything.
     pub(crate) fn reset(&mut self) {
-        self.ring.fill(0);
-        self.synthesis.end();
+        self.ring.as_mut().fill(0);
+        self.in_loss = false;
     }
 
     fn remember(&mut self, samples: &[i16]) {
-        let size = self.ring.len();
+        let ring = self.ring.as_mut();
+        let size = ring.len();
         // Of a longer stretch only the newest ring's worth matters.
         let newest = &samples[samples.len().saturating_sub(size)..];
         let (first, second) = newest.split_at(newest.len().min(size - self.end));
-        self.ring[self.end..self.end + first.len()].copy_from_slice(first);
-        self.ring[..second.len()].copy_from_slice(second);
+        ring[self.end..self.end + first.len()].copy_from_slice(first);
+        ring[..second.len()].copy_from_slice(second);
         self.end = (self.end + newest.len()) & (size - 1);
     }
 }

@@ -1,8 +1,8 @@
 //! The door between a shard and the world: datagrams and clocks. A shard does nothing to the outside but through
 //! [`ShardIo`], so that a test can be the world; the world of the server is [`KernelIo`].
 
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::arrival::ClockPair;
 use crate::ports::LegSockets;
@@ -69,7 +69,7 @@ impl ShardIo for KernelIo {
     }
 }
 
-fn socket(sockets: &LegSockets, channel: Channel) -> &UdpSocket {
+fn socket(sockets: &LegSockets, channel: Channel) -> &OwnedFd {
     match channel {
         Channel::Rtp => &sockets.rtp,
         Channel::Rtcp => &sockets.rtcp,

@@ -6,11 +6,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::{MediaError, OpenLegError};
 use crate::sys;
@@ -48,8 +48,8 @@ struct Pool {
 /// The two sockets of a leg. The pair is free again when they are closed.
 #[derive(Debug)]
 pub(crate) struct LegSockets {
-    pub(crate) rtp: UdpSocket,
-    pub(crate) rtcp: UdpSocket,
+    pub(crate) rtp: OwnedFd,
+    pub(crate) rtcp: OwnedFd,
     /// Freed after the sockets are closed: fields are dropped in their order.
     lease: Lease,
 }
@@ -62,8 +62,15 @@ impl Drop for LegSockets {
 
 impl LegSockets {
     pub(crate) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.rtp.local_addr()?, self.rtcp.local_addr()?))
+        Ok((local_address(&self.rtp)?, local_address(&self.rtcp)?))
     }
+}
+
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    let address = SockRef::from(socket).local_addr()?;
+    address
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 #[derive(Debug)]
@@ -152,6 +159,7 @@ impl Ports {
             match self.bind_pair(ip, rtp_port) {
                 Ok((rtp, rtcp)) => {
                     self.opened.fetch_add(1, Relaxed);
+                    let (rtp, rtcp) = (rtp.into(), rtcp.into());
                     return Ok(LegSockets { rtp, rtcp, lease });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}

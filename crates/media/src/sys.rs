@@ -235,8 +235,16 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<Datag
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = control.0.len() as _;
+    // The system call itself: the library's function is one that a thread can be cancelled in, which costs time.
     // SAFETY: every pointer of `message` is to a live local or to `buffer`, with its true length.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let length = unsafe {
+        libc::syscall(
+            libc::SYS_recvmsg,
+            socket.as_raw_fd(),
+            &raw mut message,
+            libc::MSG_DONTWAIT,
+        )
+    };
     let length = usize::try_from(length).ok()?;
     Some(Datagram {
         length: length.min(buffer.len()),
@@ -260,15 +268,23 @@ fn receive_time(message: &libc::msghdr) -> Option<u64> {
     Some(u64::try_from(time.tv_sec).ok()? * SECOND_NS + u64::try_from(time.tv_nsec).ok()?)
 }
 
-/// Starts loading a value into the cache, for use in a microsecond or so. Changes nothing else; where the processor's
-/// way to say it is not known, it does nothing.
-pub(crate) fn prefetch<T>(value: &T) {
+/// Begins to load a value into the cache, or the beginning of a large one, for use in a microsecond or so. Changes nothing
+/// else; where the processor's way to say it is not known, it does nothing.
+#[inline]
+pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..size_of::<T>().div_ceil(CACHE_LINE) {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let address = ptr::from_ref(value).cast::<i8>().wrapping_add(line * CACHE_LINE);
-        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+        let address = ptr::from_ref(value).cast::<i8>();
+        // Lines begin where they will; the last one is the last octet's.
+        let before = address.addr() % CACHE_LINE;
+        let length = size_of_val(value).min(MOST_LOADED);
+        for line in 0..(before + length).div_ceil(CACHE_LINE) {
+            // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(line * CACHE_LINE).wrapping_sub(before))
+            };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
@@ -278,17 +294,34 @@ pub(crate) fn prefetch<T>(value: &T) {
 #[cfg(target_arch = "x86_64")]
 const CACHE_LINE: usize = 64;
 
+/// Of a value larger than this only so much is loaded.
+#[cfg(target_arch = "x86_64")]
+const MOST_LOADED: usize = 2560;
+
+/// [`prefetch`] as others know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefetcher;
+
+impl confab_rtp::Preload for Prefetcher {
+    #[inline]
+    fn preload<T: ?Sized>(&self, value: &T) {
+        prefetch(value);
+    }
+}
+
 /// Sends one datagram; returns whether the kernel took it.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], to: &RawAddress) -> bool {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // The system call itself, as above.
     // SAFETY: bytes and address are valid for the lengths given.
     let sent = unsafe {
-        libc::sendto(
+        libc::syscall(
+            libc::SYS_sendto,
             socket.as_raw_fd(),
-            bytes.as_ptr().cast(),
+            bytes.as_ptr(),
             bytes.len(),
             flags,
-            (&raw const to.storage).cast(),
+            &raw const to.storage,
             to.length,
         )
     };

@@ -69,7 +69,8 @@ pub use ids::{
     ClockRate, ExtendedSequenceNumber, PayloadType, PayloadTypes, RtpTimestamp, SequenceNumber, Ssrc,
 };
 pub use jitter::{
-    Adjust, Content, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, Rejected, SpeechAdjust, Tick,
+    Adjust, Content, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Preload, Pull, Rejected,
+    SpeechAdjust, Tick,
 };
 pub use packet::{RtpError, RtpHeader, RtpPacket, is_rtcp};
 pub use quality::{CodecImpairment, QualityMeter, Rating, StreamSnapshot, Transmission};

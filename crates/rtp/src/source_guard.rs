@@ -149,9 +149,12 @@ pub enum SendBlocked {
 /// The rules for one leg: RTP and RTCP, receiving and sending.
 #[derive(Debug, Clone)]
 pub struct SourceGuard {
-    rules: SourceRules,
+    /// What every packet needs of the rules.
+    payload_types: PayloadTypes,
     rtp: Track,
-    rtcp: Track,
+    /// Boxed, as is all that a packet from the usual source does not touch.
+    rtcp: Box<Track>,
+    rules: Box<SourceRules>,
     /// When the rules were set; silence counts from here before the first packet.
     since_ns: u64,
 }
@@ -162,7 +165,7 @@ struct Track {
     signalled_heard_ns: Option<u64>,
     source: Option<Source>,
     latched: bool,
-    candidates: [Option<Candidate>; CANDIDATES],
+    candidates: Box<[Option<Candidate>; CANDIDATES]>,
     /// There is a candidate.
     observing: bool,
     counters: SourceCounters,
@@ -188,9 +191,10 @@ impl SourceGuard {
     pub fn new(now_ns: u64, rules: SourceRules) -> Self {
         let (rtp, rtcp) = (Track::new(rules.remote), Track::new(rules.remote_rtcp));
         Self {
-            rules,
+            payload_types: rules.payload_types,
             rtp,
-            rtcp,
+            rtcp: Box::new(rtcp),
+            rules: Box::new(rules),
             since_ns: now_ns,
         }
     }
@@ -198,12 +202,13 @@ impl SourceGuard {
     /// Sets new rules after an offer/answer exchange: one more latch is allowed. Counters go on.
     ///
     /// The source in use stays in use when its address is still the signalled one or the signalled address is unchanged.
-    /// Returns the rules of before, for a caller that must not free memory where it calls this.
-    pub fn reset(&mut self, now_ns: u64, rules: SourceRules) -> SourceRules {
+    /// Leaves the rules of before in their place, for a caller that must not free memory where it calls this.
+    pub fn reset(&mut self, now_ns: u64, rules: &mut SourceRules) {
         self.rtp.renew(rules.remote);
         self.rtcp.renew(rules.remote_rtcp);
+        self.payload_types = rules.payload_types;
         self.since_ns = now_ns;
-        std::mem::replace(&mut self.rules, rules)
+        std::mem::swap(&mut *self.rules, rules);
     }
 
     /// Judges a received RTP packet.
@@ -215,7 +220,7 @@ impl SourceGuard {
         sequence: SequenceNumber,
         payload_type: PayloadType,
     ) -> Verdict {
-        let negotiated = self.rules.payload_types.contains(payload_type);
+        let negotiated = self.payload_types.contains(payload_type);
         let packet = Arrival {
             now_ns,
             from,
@@ -299,7 +304,7 @@ impl SourceGuard {
         if net::is_private(ip) && !is_peer && !self.rules.local_nets.iter().any(|net| net.contains(ip)) {
             return Err(SendBlocked::PrivateAddress);
         }
-        let heard_ns = [&self.rtp, &self.rtcp]
+        let heard_ns = [&self.rtp, &*self.rtcp]
             .into_iter()
             .filter_map(|track| track.heard_from(ip))
             .max();
@@ -334,7 +339,7 @@ impl Track {
             signalled_heard_ns: None,
             source: None,
             latched: false,
-            candidates: [None; CANDIDATES],
+            candidates: Box::new([None; CANDIDATES]),
             observing: false,
             counters: SourceCounters::default(),
         }
@@ -348,7 +353,7 @@ impl Track {
         }
         self.signalled = signalled;
         self.latched = false;
-        self.candidates = [None; CANDIDATES];
+        *self.candidates = [None; CANDIDATES];
     }
 
     fn judge(
@@ -435,7 +440,7 @@ impl Track {
     fn accept(&mut self, packet: &Arrival) {
         self.source = Some(packet.source());
         if std::mem::take(&mut self.observing) {
-            self.candidates = [None; CANDIDATES];
+            *self.candidates = [None; CANDIDATES];
         }
     }
 

@@ -14,7 +14,6 @@ const FADING_DB: f32 = 2.0;
 #[derive(Debug)]
 pub(crate) struct Synthesis {
     times: Times,
-    running: bool,
     /// Samples made in this loss.
     made: usize,
     pitch: usize,
@@ -50,7 +49,6 @@ impl Synthesis {
         let zeros = |len| vec![0.0; len].into_boxed_slice();
         Self {
             times,
-            running: false,
             made: 0,
             pitch: times.min_pitch,
             gain: 1.0,
@@ -67,7 +65,6 @@ impl Synthesis {
 
     /// Takes over the state of a synthesis of the same rate; allocates nothing.
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        self.running = other.running;
         self.made = other.made;
         self.pitch = other.pitch;
         self.gain = other.gain;
@@ -81,20 +78,11 @@ impl Synthesis {
         self.times
     }
 
-    pub(super) const fn is_running(&self) -> bool {
-        self.running
-    }
-
-    pub(super) const fn end(&mut self) {
-        self.running = false;
-    }
-
     /// Takes the newest samples, oldest first, and prepares to go on from them.
     pub(super) fn begin<'a>(&mut self, newest: impl Iterator<Item = &'a i16>) {
         for (sample, &heard) in self.before.iter_mut().zip(newest) {
             *sample = f32::from(heard);
         }
-        self.running = true;
         self.made = 0;
         self.gain = 1.0;
         self.pitch = find_pitch(&self.before, self.times, &mut self.scratch);

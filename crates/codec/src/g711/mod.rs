@@ -8,7 +8,7 @@ mod table;
 pub use table::Law;
 
 use crate::codec::{DecodeError, Decoder};
-use crate::concealment::Concealment;
+use crate::concealment::{Concealment, SMALLEST_RING};
 
 /// Rate of the samples.
 const RATE_HZ: u32 = 8000;
@@ -17,7 +17,7 @@ const RATE_HZ: u32 = 8000;
 #[derive(Debug, Clone)]
 pub struct G711Decoder {
     law: Law,
-    concealment: Concealment,
+    concealment: Concealment<[i16; SMALLEST_RING]>,
 }
 
 impl G711Decoder {
@@ -26,7 +26,7 @@ impl G711Decoder {
     pub fn new(law: Law) -> Self {
         Self {
             law,
-            concealment: Concealment::new(RATE_HZ),
+            concealment: Concealment::narrowband(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The outside's grip on a leg: where it is, and the commands that concern it alone.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use confab_codec::Coding;
@@ -471,7 +472,7 @@ fn drop_stale_datagrams(sockets: &LegSockets) {
     for socket in [&sockets.rtp, &sockets.rtcp] {
         for _ in 0..MAX_STALE {
             // A datagram longer than the buffer is taken off the queue all the same.
-            if socket.recv_from(&mut buffer).is_err() {
+            if sys::receive(socket.as_fd(), &mut buffer).is_none() {
                 break;
             }
         }

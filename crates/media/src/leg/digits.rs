@@ -29,7 +29,8 @@ pub(crate) struct Press {
 pub(crate) struct Digits {
     events: TelephoneEventReceiver,
     event_clock: ClockRate,
-    merger: DtmfMerger,
+    /// Boxed: it is touched when a digit ends.
+    merger: Box<DtmfMerger>,
     waiting: [Option<Press>; WAITING],
     /// Presses, however they were told.
     pub(crate) count: u64,
@@ -47,7 +48,7 @@ impl Digits {
         Digits {
             events: TelephoneEventReceiver::new(event_clock),
             event_clock,
-            merger: DtmfMerger::new(),
+            merger: Box::new(DtmfMerger::new()),
             waiting: [None; WAITING],
             count: 0,
             began: false,

@@ -32,6 +32,7 @@ use crate::io::{Channel, Destination, ShardIo};
 use crate::metrics::DropReason;
 use crate::shard::key::ConferenceKey;
 use crate::stats::StatsCell;
+use crate::sys;
 use dialling::{Dialler, Dialling, event_payload_type};
 use digits::Press;
 use input::Input;
@@ -75,7 +76,8 @@ pub(crate) struct Leg<S> {
     guard: Option<SourceGuard>,
     pub(crate) input: Input,
     pub(crate) output: Output,
-    reports: Reports,
+    /// Boxed, as is all that most ticks do not touch.
+    reports: Box<Reports>,
     pub(crate) notices: Notices,
     /// The conference sends this leg's keys on to its other legs.
     pub(crate) distributes_digits: bool,
@@ -125,7 +127,7 @@ impl<S> Leg<S> {
             guard: None,
             input: Input::new(),
             output: Output::new(sender, dialler),
-            reports: Reports::new(seed.cname, seed.report_seed),
+            reports: Box::new(Reports::new(seed.cname, seed.report_seed)),
             notices: Notices::new(id, seed.timeout),
             distributes_digits: false,
             distributed: [None; DISTRIBUTED],
@@ -136,9 +138,32 @@ impl<S> Leg<S> {
         }
     }
 
+    /// Begins to load what receiving and decoding touch of the leg itself.
+    pub(crate) fn preload_receiving(&self) {
+        sys::prefetch(self);
+    }
+
+    /// Begins to load what decoding touches beyond the leg; the leg itself has been loaded.
+    pub(crate) fn preload_stream(&self) {
+        if let Some(session) = &self.session {
+            session.receiving.preload();
+        }
+    }
+
+    /// Begins to load what packing and sending touch.
+    pub(crate) fn preload_sending(&self) {
+        sys::prefetch(&self.sockets);
+        sys::prefetch(&self.membership);
+        sys::prefetch(&self.output);
+        sys::prefetch(&self.rtp_to);
+        if let Some(session) = &self.session {
+            session.preload_sending();
+        }
+    }
+
     /// Begins the first session. Frees and allocates, so it is for a leg that is not on a shard yet.
     pub(crate) fn begin(&mut self, mut session: Session, now_ns: u64) {
-        self.guard = session.rules.take().map(|rules| SourceGuard::new(now_ns, rules));
+        self.guard = session.rules.take().map(|rules| SourceGuard::new(now_ns, *rules));
         self.input.begin(&session);
         self.input.digits.begin(session.event_clock);
         self.output.dialler.begin(&session);
@@ -152,7 +177,9 @@ impl<S> Leg<S> {
         let (Some(before), Some(guard)) = (&mut self.session, &mut self.guard) else {
             return;
         };
-        session.rules = session.rules.take().map(|rules| guard.reset(now_ns, rules));
+        if let Some(rules) = &mut session.rules {
+            guard.reset(now_ns, rules);
+        }
         std::mem::swap(before, session);
         let (now, before) = (before, session);
         self.input.digits.begin(now.event_clock);

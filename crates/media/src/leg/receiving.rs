@@ -11,6 +11,7 @@ use confab_rtp::{
 
 use super::rest::Rest;
 use super::skipped::Skipped;
+use crate::sys;
 
 /// Octets of payload that a slot of the jitter buffer holds at least: 120 ms of G.711, and any Opus frame.
 const MIN_PAYLOAD_CAPACITY: usize = 960;
@@ -33,12 +34,12 @@ pub(crate) struct Receiving {
     pub(super) rest: Rest,
     pub(super) time_scale: TimeScale,
     /// What stands for the peer's background while it says how that sounds.
-    pub(super) noise: ComfortNoise,
+    pub(super) noise: Box<ComfortNoise>,
     /// Hears digits, where the peer has no other way to send them in RTP.
     pub(super) detector: Option<Box<DtmfDetector>>,
     /// For codecs whose decoding is worth leaving out while nobody hears it.
     pub(super) skipped: Option<Box<Skipped>>,
-    pub(super) quality: QualityMeter,
+    pub(super) quality: Box<QualityMeter>,
     /// When a packet last carried what repairs the one before it.
     fec_ns: Option<u64>,
     /// From the decoder's rate to the mix.
@@ -68,13 +69,19 @@ impl Receiving {
             // A packet, and a tick that is inserted before it (both are 120 ms at most), and a period put into it.
             rest: Rest::new(2 * kind.max_frame_samples() + period),
             time_scale: TimeScale::new(rate_hz),
-            noise: ComfortNoise::new(0x5eed),
+            noise: Box::new(ComfortNoise::new(0x5eed)),
             detector: in_band.then(|| Box::new(DtmfDetector::new(rate_hz))),
             skipped: (kind == CodecKind::Opus && !in_band).then(|| Box::new(Skipped::new())),
-            quality: QualityMeter::new(impairment(kind, false)),
+            quality: Box::new(QualityMeter::new(impairment(kind, false))),
             fec_ns: None,
             to_mix: Box::new(Resampler::new()),
         }
+    }
+
+    /// Begins to load what the next packet touches outside of this value.
+    pub(super) fn preload(&self) {
+        self.playout.preload_next(&sys::Prefetcher);
+        sys::prefetch(&*self.decoder);
     }
 
     /// Takes over what a stream that goes on has shown so far; what the negotiation decided stays as it is here.

@@ -12,6 +12,7 @@ pub(crate) use super::receiving::Scale;
 use super::receiving::{Receiving, clock_rate, scale};
 use crate::config::{ExtendedReports, Latch, LegMedia};
 use crate::shard::bus::{RateSet, set_rates};
+use crate::sys;
 
 /// Payload per packet that we send, in milliseconds.
 pub(crate) const MIN_PTIME_MS: u16 = 10;
@@ -63,7 +64,7 @@ pub(crate) struct Session {
     pub(crate) rtcp_mux: bool,
     pub(crate) extended_reports: ExtendedReports,
     /// Taken by the leg's source guard when the session begins.
-    pub(crate) rules: Option<SourceRules>,
+    pub(crate) rules: Option<Box<SourceRules>>,
 }
 
 impl Session {
@@ -108,7 +109,7 @@ impl Session {
             extended_reports: media.extended_reports,
             rules: None,
         };
-        session.rules = Some(session.source_rules(media, shared));
+        session.rules = Some(Box::new(session.source_rules(media, shared)));
         session
     }
 
@@ -179,6 +180,13 @@ impl Session {
     /// Returns whether a payload type is that of comfort noise.
     pub(crate) fn is_comfort_noise(&self, payload_type: PayloadType) -> bool {
         payload_type == PayloadType::COMFORT_NOISE || Some(payload_type) == self.noise_recv_pt
+    }
+
+    /// Begins to load what packing touches.
+    pub(super) fn preload_sending(&self) {
+        sys::prefetch(&self.coding);
+        sys::prefetch(&self.payload);
+        sys::prefetch(&self.sends);
     }
 
     /// Returns the clock of the RTP timestamps that we write.

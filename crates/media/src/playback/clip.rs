@@ -10,7 +10,7 @@ use confab_dsp::{RECORDING_RATES_HZ, RESAMPLER_RATES_HZ, Resampler, ResamplerTab
 const STEP: usize = 4096;
 
 /// Mono PCM at a rate of its own. It is converted once for each rate of a mix that it is played in, outside the media
-/// threads, and kept for later plays. Cheap to clone.
+/// threads, and kept for later plays: it takes two octets per sample at its own rate and at each of those. Cheap to clone.
 #[derive(Clone)]
 pub struct Clip(Arc<Recording>);
 

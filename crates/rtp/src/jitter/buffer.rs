@@ -101,20 +101,25 @@ pub struct PacketInfo {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     info: PacketInfo,
     len: usize,
 }
 
 /// Packets of one source between arrival and playout.
 ///
-/// A packet lives in the slot of its sequence number modulo the number of slots, so insertion, lookup and removal take
-/// constant time and nothing is ever moved or allocated.
+/// A packet is found by its sequence number modulo the number of slots, so insertion, lookup and removal take constant time
+/// and nothing is ever moved or allocated. It lies in the lowest memory that is free: as a rule one or two packets wait, and
+/// theirs is then always the same, which the processor has in its cache.
 #[derive(Debug)]
 pub struct JitterBuffer {
     slots: Box<[Slot]>,
     payloads: Box<[u8]>,
     payload_capacity: usize,
+    /// For slot n, where in `slots` and `payloads` its packet lies.
+    places: [u8; MAX_SLOTS],
+    /// Bit n: a packet lies at place n.
+    taken: u64,
     /// Bit n: slot n holds a packet.
     occupied: u64,
     /// Everything below is gone; the next packet in order has this number.
@@ -138,6 +143,8 @@ impl JitterBuffer {
             slots: vec![vacant; slots].into_boxed_slice(),
             payloads: vec![0; slots * payload_capacity].into_boxed_slice(),
             payload_capacity,
+            places: [0; MAX_SLOTS],
+            taken: 0,
             occupied: 0,
             read: None,
             handed_out: 0,
@@ -191,12 +198,16 @@ impl JitterBuffer {
             Some(_) => self.give_up_to(ExtendedSequenceNumber(sequence.0 - (slots - 1))),
         }
         let slot = self.slot_of(sequence);
-        self.slots[slot] = Slot {
+        // There is a free one: every packet stored takes one, and this one's slot is empty.
+        let place = self.taken.trailing_ones() as usize;
+        self.slots[place] = Slot {
             info,
             len: payload.len(),
         };
-        let start = slot * self.payload_capacity;
+        let start = place * self.payload_capacity;
         self.payloads[start..start + payload.len()].copy_from_slice(payload);
+        self.places[slot] = place as u8;
+        self.taken |= 1 << place;
         self.occupied |= 1 << slot;
         Ok(())
     }
@@ -204,14 +215,15 @@ impl JitterBuffer {
     /// The stored packet with the lowest number.
     #[must_use]
     pub fn front(&self) -> Option<&PacketInfo> {
-        self.front_slot().map(|slot| &self.slots[slot].info)
+        self.front_slot()
+            .map(|slot| &self.slots[self.place_of(slot)].info)
     }
 
     /// The front packet with its payload.
     #[must_use]
     pub fn front_packet(&self) -> Option<(&PacketInfo, &[u8])> {
-        let slot = self.front_slot()?;
-        Some((&self.slots[slot].info, self.payload(slot)))
+        let place = self.place_of(self.front_slot()?);
+        Some((&self.slots[place].info, self.payload(place)))
     }
 
     /// How many packets are missing between the last one handed out and the front one; 0 when empty.
@@ -226,11 +238,13 @@ impl JitterBuffer {
     /// Removes the front packet and gives up those missing before it. Its payload stays readable until the next insertion.
     pub fn pop_front(&mut self) -> Option<(PacketInfo, &[u8])> {
         let slot = self.front_slot()?;
-        let info = self.slots[slot].info;
+        let place = self.place_of(slot);
+        let info = self.slots[place].info;
         self.occupied &= !(1 << slot);
+        self.taken &= !(1 << place);
         self.advance_read(ExtendedSequenceNumber(info.sequence.0 + 1), true);
         self.given_up = 0;
-        Some((info, self.payload(slot)))
+        Some((info, self.payload(place)))
     }
 
     /// Gives up what is missing before the front packet, once its stream begins to play.
@@ -244,9 +258,20 @@ impl JitterBuffer {
     /// Forgets all packets and the read point.
     pub fn clear(&mut self) {
         self.occupied = 0;
+        self.taken = 0;
         self.read = None;
         self.handed_out = 0;
         self.given_up = 0;
+    }
+
+    /// Where the next packet will lie: what is kept of it, and memory of which it fills the beginning.
+    pub(super) fn next_place(&self) -> (&Slot, &[u8]) {
+        let place = self.taken.trailing_ones() as usize % self.slots.len();
+        let start = place * self.payload_capacity;
+        (
+            &self.slots[place],
+            &self.payloads[start..start + self.payload_capacity],
+        )
     }
 
     /// Packets stored.
@@ -283,9 +308,13 @@ impl JitterBuffer {
         self.read = Some(to);
     }
 
-    fn payload(&self, slot: usize) -> &[u8] {
-        let start = slot * self.payload_capacity;
-        &self.payloads[start..start + self.slots[slot].len]
+    fn payload(&self, place: usize) -> &[u8] {
+        let start = place * self.payload_capacity;
+        &self.payloads[start..start + self.slots[place].len]
+    }
+
+    fn place_of(&self, slot: usize) -> usize {
+        usize::from(self.places[slot])
     }
 
     fn slot_of(&self, sequence: ExtendedSequenceNumber) -> usize {
@@ -414,6 +443,19 @@ mod tests {
         assert_eq!(insert(&mut buffer, 102), Err(Rejected::Late));
         assert_eq!(insert(&mut buffer, 106), Ok(()));
         assert_eq!(buffer.missing_before_front(), 5);
+    }
+
+    #[test]
+    fn packets_that_do_not_wait_lie_in_the_same_memory() {
+        let mut buffer = JitterBuffer::new(32, 8);
+        for sequence in 100..200 {
+            let _ = insert(&mut buffer, sequence); // stored in the round before, but for the first
+            insert(&mut buffer, sequence + 1).unwrap();
+            assert!(buffer.taken < 4);
+            buffer.pop_front();
+        }
+        buffer.clear();
+        assert_eq!(buffer.taken, 0);
     }
 
     #[test]

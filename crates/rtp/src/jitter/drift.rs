@@ -36,21 +36,19 @@ pub(super) struct DriftEstimator {
     /// The window's low so far and when the window ends.
     window: Option<(Low, u64)>,
     last_low: Option<Low>,
-    changes: [Change; CHANGES],
+    /// Boxed: it is looked at every ten seconds, the rest with every packet.
+    changes: Box<[Change; CHANGES]>,
     len: usize,
     next: usize,
     skew_ppm: Option<i32>,
 }
 
 impl DriftEstimator {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             window: None,
             last_low: None,
-            changes: [Change {
-                transit_ns: 0,
-                elapsed_ns: 0,
-            }; CHANGES],
+            changes: Box::new([Change::default(); CHANGES]),
             len: 0,
             next: 0,
             skew_ppm: None,
@@ -86,7 +84,8 @@ impl DriftEstimator {
 
     /// Told that another sender is heard from here on.
     pub(super) fn forget(&mut self) {
-        *self = Self::new();
+        self.break_off();
+        (self.len, self.next, self.skew_ppm) = (0, 0, None);
     }
 
     pub(super) const fn skew_ppm(&self) -> Option<i32> {

@@ -12,6 +12,8 @@ pub(super) struct LatenessHistogram {
     previous: Box<[u16; BINS]>,
     total: u32,
     previous_total: u32,
+    /// The bin that was counted in last: the next packet's as a rule.
+    last: usize,
 }
 
 impl LatenessHistogram {
@@ -21,15 +23,22 @@ impl LatenessHistogram {
             previous: Box::new([0; BINS]),
             total: 0,
             previous_total: 0,
+            last: 0,
         }
     }
 
     /// Counts a packet; negative lateness is time to spare.
     pub(super) fn record(&mut self, lateness_ns: i64) {
         let bin = (lateness_ns.div_euclid(1_000_000) - LOWEST_MS).clamp(0, BINS as i64 - 1);
-        let count = &mut self.current[bin as usize];
+        self.last = bin as usize;
+        let count = &mut self.current[self.last];
         *count = count.saturating_add(1);
         self.total += 1;
+    }
+
+    /// The count that the next packet is likely to add to.
+    pub(super) fn next_count(&self) -> &u16 {
+        &self.current[self.last % BINS]
     }
 
     /// Starts a new window; what is older than the one just closed is forgotten.

@@ -118,6 +118,8 @@ pub mod timeline;
 
 pub use buffer::{Content, JitterBuffer, PacketInfo, Rejected};
 pub use fuzz::fuzz_jitter_buffer;
-pub use playout::{Adjust, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Pull, SpeechAdjust, Tick};
+pub use playout::{
+    Adjust, FrameRef, Playout, PlayoutConfig, PlayoutCounters, Preload, Pull, SpeechAdjust, Tick,
+};
 pub use policy::{Due, PlayoutPolicy, PolicyConfig, Wish};
 pub use timeline::{MediaPosition, Timeline};

@@ -230,6 +230,11 @@ impl PlayoutPolicy {
         }
     }
 
+    /// What the next [`record`](Self::record) is likely to change, apart from the policy itself.
+    pub(super) fn next_count(&self) -> &u16 {
+        self.lateness.next_count()
+    }
+
     /// Sets how long packets should wait beyond what their lateness asks for, so that a lost one can be repaired.
     pub fn set_reserve(&mut self, reserve_ns: u64) {
         let reserve_ns = reserve_ns.min(self.config.max_delay_ns);

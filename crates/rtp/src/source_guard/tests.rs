@@ -186,7 +186,7 @@ fn a_source_is_latched_to_once_per_answer() {
         other_stream(&mut guard, 5 * S),
         Verdict::Reject(RejectReason::ForeignSsrc)
     );
-    guard.reset(6 * S, rules(PRIVATE));
+    guard.reset(6 * S, &mut rules(PRIVATE));
     assert_eq!(guard.source(), Some(at("203.0.113.9:61000")), "still in use");
     let verdicts: Vec<_> = (0..3)
         .map(|n| {
@@ -206,7 +206,7 @@ fn a_source_is_latched_to_once_per_answer() {
 fn a_new_signalled_address_ends_the_old_source() {
     let mut guard = guard(PUBLIC);
     send(&mut guard, PUBLIC, 0, 0, 3);
-    guard.reset(S, rules("198.51.100.8:4000"));
+    guard.reset(S, &mut rules("198.51.100.8:4000"));
     assert_eq!(guard.source(), None);
     assert_eq!(guard.rtp_destination(S), Ok(at("198.51.100.8:4000")));
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Owns what a stream sends: payloads prepared beforehand, so that sending costs a copy.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::{Codec, Decoder, Encoder, OpusEncoding};
 use crate::meter;
@@ -16,6 +16,8 @@ pub struct Source {
     codec: Codec,
     audio: Audio,
     repeats: bool,
+    /// The packets that were asked for last, and their time in ms: a crowd sends the same.
+    prepared: Arc<Mutex<Option<(u32, Packets)>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ impl Source {
             codec,
             audio,
             repeats,
+            prepared: Arc::default(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Source {
     pub fn opus(mut self, encoding: OpusEncoding) -> Self {
         if let Audio::Samples(_, own) = &mut self.audio {
             *own = encoding;
+            self.prepared = Arc::default();
         }
         self
     }
@@ -84,6 +88,7 @@ impl Source {
             Audio::Samples(..) => {
                 let once = Self {
                     repeats: false,
+                    prepared: Arc::default(),
                     ..self.clone()
                 };
                 let packets = once.packets(20);
@@ -95,8 +100,20 @@ impl Source {
         samples
     }
 
-    /// Returns the payloads for packets of `ptime_ms`. Takes its time for codecs with a memory.
+    /// Returns the payloads for packets of `ptime_ms`. Takes its time for codecs with a memory, the first time.
     pub fn packets(&self, ptime_ms: u32) -> Packets {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*prepared {
+            Some((known_ms, packets)) if *known_ms == ptime_ms => packets.clone(),
+            _ => {
+                let packets = self.prepare(ptime_ms);
+                *prepared = Some((ptime_ms, packets.clone()));
+                packets
+            }
+        }
+    }
+
+    fn prepare(&self, ptime_ms: u32) -> Packets {
         let size = self.codec.samples_in(ptime_ms);
         let content = match &self.audio {
             Audio::Octets(octets) => {

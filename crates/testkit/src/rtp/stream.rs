@@ -72,6 +72,9 @@ pub(super) struct StreamState {
     capture: Capture,
     counts: StreamCounts,
     last_sequence: Option<u16>,
+    paused: bool,
+    /// Of so many packets one is lost; 0 for none.
+    loses_one_in: u16,
     logs_sends: bool,
     sent: Vec<(u16, u64)>,
     packet: Vec<u8>,
@@ -97,6 +100,8 @@ impl Stream {
             capture: Capture::default(),
             counts: StreamCounts::default(),
             last_sequence: None,
+            paused: false,
+            loses_one_in: 0,
             logs_sends: false,
             sent: Vec::new(),
             packet: Vec::with_capacity(1500),
@@ -138,6 +143,18 @@ impl Stream {
         state.source = source;
         state.packets = packets;
         state.position_ms = 0;
+    }
+
+    /// Stops sending for a while, and goes on where it stopped; the media clock goes on meanwhile.
+    pub fn set_paused(&self, paused: bool) {
+        let mut state = self.lock();
+        state.paused = paused;
+        state.marker = true;
+    }
+
+    /// Loses every packet whose sequence number is a multiple of `one_in` on its way; 0 loses none.
+    pub fn set_losing(&self, one_in: u16) {
+        self.lock().loses_one_in = one_in;
     }
 
     /// Says what payload types stand for, as agreed in session descriptions; others stand for what RFC 3551 says.
@@ -249,6 +266,9 @@ impl StreamState {
         let units = u64::from(self.codec.rtp_clock_hz()) * u64::from(self.ptime_ms) / 1000;
         let timestamp = self.timestamp;
         self.timestamp = self.timestamp.wrapping_add(units as u32);
+        if self.paused {
+            return;
+        }
         let (Some(packets), Some(remote), Some(socket)) = (&self.packets, self.remote, &self.socket) else {
             return;
         };
@@ -267,7 +287,14 @@ impl StreamState {
             payload,
         }
         .write(&mut self.packet);
-        match socket.send_to(&self.packet, remote) {
+        let is_lost = self.loses_one_in > 0 && sequence.is_multiple_of(self.loses_one_in);
+        let result = if is_lost {
+            Ok(0)
+        } else {
+            socket.send_to(&self.packet, remote)
+        };
+        match result {
+            Ok(0) => {}
             Ok(_) => self.counts.sent += 1,
             Err(_) => self.counts.send_errors += 1,
         }

@@ -21,13 +21,12 @@ use crate::io::ShardIo;
 use crate::leg::notices::EventSink;
 use crate::leg::session::Session;
 use crate::leg::{Leg, Membership};
-use crate::sys;
 use playback::Playback;
 pub(crate) use playback::Playing;
 pub(crate) use rate::RateChange;
 
 /// How many legs ahead the loading of a leg begins: about two microseconds.
-const PREFETCH_AHEAD: usize = 2;
+const PRELOAD_AHEAD: usize = 2;
 
 /// A leg and its place in the mix.
 #[derive(Debug, Clone, Copy)]
@@ -400,11 +399,12 @@ impl ConferenceAudio {
         for start in (0..self.members.len()).step_by(BATCH) {
             let members = start..self.members.len().min(start + BATCH);
             for (slot, index) in members.clone().enumerate() {
-                self.prefetch(index + PREFETCH_AHEAD, legs);
+                self.preload(index + PRELOAD_AHEAD, legs, Leg::preload_receiving);
                 if let Some(leg) = legs.peek(self.members[index].leg)
                     && receive
                 {
                     bench.receive_into(slot, leg);
+                    leg.preload_stream();
                 }
             }
             for (slot, index) in members.enumerate() {
@@ -423,7 +423,7 @@ impl ConferenceAudio {
         for start in (0..self.members.len()).step_by(BATCH) {
             for index in start..self.members.len().min(start + BATCH) {
                 let member = self.members[index];
-                self.prefetch(index + PREFETCH_AHEAD, legs);
+                self.preload(index + PRELOAD_AHEAD, legs, Leg::preload_sending);
                 if !bench.has_room() {
                     bench.send_packed(legs);
                 }
@@ -456,10 +456,10 @@ impl ConferenceAudio {
         }
     }
 
-    /// Starts loading a leg that is worked on next: between its ticks everybody else's packets were in the cache.
-    fn prefetch<S>(&self, member: usize, legs: &Tenants<Leg<S>>) {
+    /// Begins to load a part of a leg that is worked on soon: between its ticks everybody else's packets were in the cache.
+    fn preload<S>(&self, member: usize, legs: &Tenants<Leg<S>>, part: impl Fn(&Leg<S>)) {
         if let Some(leg) = self.members.get(member).and_then(|member| legs.peek(member.leg)) {
-            sys::prefetch(leg);
+            part(leg);
         }
     }
 

@@ -168,6 +168,9 @@ impl ConferenceAudio {
         let begins = output.own_tick + 1 != self.tick;
         output.own_tick = self.tick;
         let is_converted = bus.rate_hz() != self.mixer.format().rate_hz();
+        if self.rate_is_to_change() {
+            return self.place_own_across(leg, slot, begins);
+        }
         if begins && is_converted {
             // His own mix goes on from what he heard before.
             match output.heard {
@@ -178,9 +181,6 @@ impl ConferenceAudio {
                 }
                 Some(Shared::Common | Shared::Protected) | None => session.from_mix.copy_from(bus.before()),
             }
-        }
-        if self.rate_is_to_change() {
-            return self.place_own_across(leg, slot, begins);
         }
         if !is_converted {
             return self.mixer.render_own(slot, place);

@@ -29,9 +29,13 @@ struct Lift {
     upward: Resampler,
     /// The same before this block.
     before: Resampler,
-    /// The block before and this one at the higher rate.
+    /// The block before, and the same at the higher rate.
+    last: Box<[i16]>,
     previous: Box<[i16]>,
+    /// This block at the higher rate.
     raised: Box<[i16]>,
+    /// Samples of a block at the lower rate, and at the higher.
+    last_samples: usize,
     samples: usize,
 }
 
@@ -41,8 +45,10 @@ impl Lift {
         Lift {
             upward: Resampler::new(),
             before: Resampler::new(),
+            last: block(),
             previous: block(),
             raised: block(),
+            last_samples: 0,
             samples: 0,
         }
     }
@@ -51,6 +57,8 @@ impl Lift {
     fn prepare(&mut self, from_hz: u32, to_hz: u32, block: &[i16]) {
         set_rates(&mut self.upward, from_hz, to_hz);
         self.upward.process(block, &mut self.previous);
+        self.last_samples = block.len().min(self.last.len());
+        self.last[..self.last_samples].copy_from_slice(&block[..self.last_samples]);
     }
 
     /// Takes the block of the change, of which there are to be so many samples.
@@ -174,6 +182,10 @@ impl ConferenceAudio {
                 Some(Shared::Common | Shared::Protected | Shared::Silence) | None => common,
             };
             own.upward.copy_from(&heard.before);
+            // The bus has gone over already.
+            set_rates(&mut session.from_mix, from_hz, group.rate_hz());
+            session.from_mix.reset();
+            session.from_mix.skip(&heard.last[..heard.last_samples]);
             &heard.previous[..heard.samples]
         } else {
             set_rates(&mut own.upward, from_hz, to_hz);

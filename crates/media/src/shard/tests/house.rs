@@ -81,16 +81,25 @@ impl House {
         Self::with_world(World::new(), kinds, rate_hz)
     }
 
-    pub(super) fn with_world(mut world: World, kinds: &[CodecKind], rate_hz: u32) -> Self {
+    pub(super) fn with_world(world: World, kinds: &[CodecKind], rate_hz: u32) -> Self {
+        let ptime_ms = |&kind: &CodecKind| if kind == l16(48_000) { 10 } else { 20 };
+        let ears: Vec<_> = kinds.iter().map(|kind| (*kind, ptime_ms(kind))).collect();
+        Self::with_times(world, &ears, rate_hz, 20)
+    }
+
+    /// Everybody with his codec and packet time, in a conference of this interval.
+    pub(super) fn with_times(
+        mut world: World,
+        kinds: &[(CodecKind, u16)],
+        rate_hz: u32,
+        interval_ms: u16,
+    ) -> Self {
         let ears: Vec<_> = kinds
             .iter()
             .enumerate()
-            .map(|(number, &kind)| {
-                let ptime_ms = if kind == l16(48_000) { 10 } else { 20 };
-                Ear::new(&mut world, number, kind, ptime_ms)
-            })
+            .map(|(number, &(kind, ptime_ms))| Ear::new(&mut world, number, kind, ptime_ms))
             .collect();
-        let room = world.conference_at(rate_hz, 20, 0, kinds.len().max(4));
+        let room = world.conference_at(rate_hz, interval_ms, 0, kinds.len().max(4));
         for ear in &ears {
             world.join(&ear.phone, room);
         }

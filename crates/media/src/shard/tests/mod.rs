@@ -13,6 +13,7 @@ mod plays_at_random;
 mod protocol;
 mod settings;
 mod speaker;
+mod speech;
 mod streams;
 mod timing;
 mod waiting;

@@ -135,6 +135,32 @@ fn the_queue_plays_one_after_another_without_a_gap() {
 }
 
 #[test]
+fn intervals_and_packet_times_cut_nothing_off() {
+    for (interval_ms, ptime_ms) in [(10, 10), (10, 60), (20, 30), (60, 20), (60, 60), (120, 60)] {
+        let ears = [(l16(8000), ptime_ms)];
+        let mut house = House::with_times(World::new(), &ears, 8000, interval_ms);
+        house.run(300);
+        house.forget();
+        house.told();
+        let ids = [(1000, 30), (2000, 25), (3000, 142)]
+            .map(|(value, milliseconds)| house.queue(EVERYBODY, steady(value, milliseconds)));
+        // It begins with the next tick.
+        house.run(u64::from(interval_ms));
+        assert_eq!(house.told().first(), Some(&Began(ids[0])), "{interval_ms} ms");
+        house.run(600);
+        let expected: Vec<i16> = [(1000, 30), (2000, 25), (3000, 142)]
+            .into_iter()
+            .flat_map(|(value, milliseconds)| vec![value; milliseconds * 8])
+            .collect();
+        assert_eq!(
+            house.ears[0].sound(),
+            expected,
+            "{interval_ms} ms, packets of {ptime_ms} ms"
+        );
+    }
+}
+
+#[test]
 fn what_is_stopped_fades_and_the_next_begins() {
     let mut house = House::new(&[l16(8000)], 8000);
     let endless = [

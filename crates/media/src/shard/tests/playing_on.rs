@@ -63,6 +63,41 @@ fn a_raise_of_the_rate_is_not_heard_in_what_plays() {
 }
 
 #[test]
+fn what_begins_with_the_raise_goes_on_after_it() {
+    for to in ["everybody", "one", "waiting"] {
+        let kinds = [CodecKind::Pcmu, l16(8000), l16(16_000), l16(48_000)];
+        let mut house = House::new(&kinds, 8000);
+        for ear in 0..kinds.len() {
+            house.hold(ear, to == "waiting");
+        }
+        house.run(100);
+        let play = clip(8000, sine(8000, 750.0, 1000));
+        convert(&play, 48_000);
+        house.world.raise(house.room, 48_000, kinds.len());
+        match to {
+            "everybody" => _ = house.queue(Audience::Everybody, play),
+            "waiting" => _ = house.queue(Audience::Waiting, play),
+            _ => {
+                for ear in 0..kinds.len() {
+                    house.queue(house.one(ear), play.clone());
+                }
+            }
+        }
+        house.run(1500);
+        for ear in &house.ears {
+            let rate_hz = f64::from(ear.kind.sample_rate_hz());
+            let bound = 32_767.0 * 10_f64.powf(-0.5) * std::f64::consts::TAU * 750.0 / rate_hz * 1.1 + 600.0;
+            let step = largest_step(&ear.heard);
+            assert!(step < bound, "{to}, {:?}: {step} of {bound}", ear.kind);
+            let milliseconds = ear.sound().len() as f64 * 1000.0 / rate_hz;
+            assert!((990.0..1010.0).contains(&milliseconds), "{milliseconds} ms");
+            let level = super::codecs::level(ear.sound(), 750.0, rate_hz);
+            assert!((level + 10.0).abs() < 0.5, "{level}");
+        }
+    }
+}
+
+#[test]
 fn what_was_made_for_the_rate_to_come_waits_for_it() {
     let mut house = House::new(&[l16(16_000)], 8000);
     house.world.raise(house.room, 16_000, 4);

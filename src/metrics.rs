@@ -101,7 +101,7 @@ fn counter(metric: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
 fn encode_quality(quality: &QualityTotals, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let bounds = MOS_BOUNDS.iter().map(|&bound| f64::from(bound) / 100.0);
     let buckets: Vec<(f64, u64)> = bounds
-        .chain([f64::MAX])
+        .chain([f64::INFINITY])
         .zip(quality.buckets.iter().copied())
         .collect();
     let count = quality.buckets.iter().sum();
@@ -282,7 +282,7 @@ fn encode_histogram(mut metric: MetricEncoder<'_>, parts: &[&HistogramSnapshot])
     let bounds = BUCKET_BOUNDS_US
         .iter()
         .map(|&us| f64::from(us) / 1e6)
-        .chain([f64::MAX]);
+        .chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds
         .enumerate()
         .map(|(index, bound)| (bound, parts.iter().map(|part| part.buckets[index]).sum()))

@@ -194,6 +194,15 @@ impl<S> Leg<S> {
         self.refresh_destinations(now_ns);
     }
 
+    /// Returns whether the stream plays and its next packet is not here.
+    pub(crate) fn lacks_next_packet(&self) -> bool {
+        self.membership.is_some()
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.receiving.playout.lacks_next())
+    }
+
     /// Takes a datagram from the RTP socket.
     pub(crate) fn receive_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
         let result = if is_rtcp(received.bytes) {

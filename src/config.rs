@@ -98,6 +98,8 @@ pub(crate) struct Media {
     pub(crate) codec_order: CodecOrder,
     /// Who may become the source of a leg's audio.
     pub(crate) latch: Latch,
+    /// Comfort noise is agreed on and sent in place of silence (RFC 3389).
+    pub(crate) silence_suppression: bool,
     /// Upper bound of the jitter buffer, ms.
     pub(crate) max_delay_ms: u16,
     /// Silence on RTP and RTCP after which a call is probed, seconds.

@@ -252,7 +252,14 @@ impl<M: MixPlane> Task<M> {
             Request::Snapshot { reply } => {
                 self.absorb();
                 self.perform().await;
-                let _ = reply.send(self.core.snapshot());
+                let mut snapshot = self.core.snapshot();
+                if let Ok(snapshot) = &mut snapshot {
+                    let legs = self.members.iter();
+                    snapshot.media = legs
+                        .map(|(&participant, member)| (participant, M::media_state(&member.leg)))
+                        .collect();
+                }
+                let _ = reply.send(snapshot);
             }
             Request::End { cause } => {
                 let _ = self.core.end(wall(), cause);

@@ -156,6 +156,7 @@ impl<'a> Reader<'a> {
                 "any" => Ok(Latch::Any),
                 other => Err(format!("'{other}' is neither signalling nor any")),
             }),
+            silence_suppression: self.flag("media.silence_suppression"),
             max_delay_ms: self.number("media.max_delay_ms", 20..=1000),
             timeout_s: self.number("media.timeout_s", 1..=86_400),
             max_lateness_ms: self.number("media.max_lateness_ms", 0..=1000),

@@ -132,8 +132,8 @@ mod stats;
 mod sys;
 
 pub use config::{
-    CodecKind, Coding, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia, LegSetting,
-    MediaConfig, MediaDirection, OpusSettings, TelephoneEventMedia,
+    CodecKind, Coding, ComfortNoiseMedia, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia,
+    LegSetting, MediaConfig, MediaDirection, OpusSettings, TelephoneEventMedia,
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};

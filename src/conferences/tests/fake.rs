@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use confab_conference::DigitString;
+use confab_conference::{DigitString, MediaState, Quality};
 use confab_media::{
     ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId, Play, PlayId, StopPlay,
 };
@@ -172,6 +172,13 @@ impl MixPlane for FakePlane {
 
     async fn set(leg: &FakeLeg, setting: LegSetting) -> Result<(), ControlError> {
         leg.told(Act::Set(leg.id, setting)).await
+    }
+
+    fn media_state(_: &FakeLeg) -> MediaState {
+        MediaState {
+            codec: Some("PCMU"),
+            quality: Quality::default(),
+        }
     }
 
     async fn send_digits(leg: &FakeLeg, digits: DigitString) -> Result<(), ControlError> {

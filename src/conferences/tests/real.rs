@@ -74,6 +74,7 @@ impl House {
             recv_pts: vec![0],
             alternatives: Vec::new(),
             telephone_event: None,
+            comfort_noise: None,
             ptime_ms: 20,
             direction: MediaDirection::SendRecv,
             signalling_ip: LOOPBACK,

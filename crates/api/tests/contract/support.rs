@@ -23,6 +23,7 @@ pub(crate) struct InMemory {
     pub(crate) updates: Mutex<Vec<(ConferenceId, Settings)>>,
     /// What was to be played, stopped and sent; tones of entry and exit left out.
     pub(crate) played: Mutex<Vec<Effect>>,
+    pub(crate) media: Mutex<BTreeMap<ParticipantId, MediaState>>,
     clock: Arc<HandClock>,
 }
 
@@ -95,8 +96,12 @@ impl InMemory {
 #[async_trait]
 impl LiveConferences for InMemory {
     async fn snapshot(&self, account: &AccountId, conference: &ConferenceId) -> Option<Snapshot> {
-        self.with(account, conference, |conference| conference.snapshot().ok())
-            .flatten()
+        let mut snapshot = self
+            .with(account, conference, |conference| conference.snapshot().ok())
+            .flatten()?;
+        let media = self.media.lock().unwrap().clone();
+        snapshot.media = media.into_iter().collect();
+        Some(snapshot)
     }
 
     async fn control(

@@ -133,6 +133,7 @@ impl Conference {
             started,
             locked: self.locked,
             participants: self.roster.values().cloned().collect(),
+            media: BTreeMap::new(),
         })
     }
 

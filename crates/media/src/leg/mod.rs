@@ -194,6 +194,15 @@ impl<S> Leg<S> {
         self.refresh_destinations(now_ns);
     }
 
+    /// Returns whether the stream plays and its next packet is not here.
+    pub(crate) fn lacks_next_packet(&self) -> bool {
+        self.membership.is_some()
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.receiving.playout.lacks_next())
+    }
+
     /// Takes a datagram from the RTP socket.
     pub(crate) fn receive_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
         let result = if is_rtcp(received.bytes) {
@@ -312,6 +321,7 @@ impl<S> Leg<S> {
         }
         if let Some(block) = rtcp.report {
             self.reports.heard(&block, received.arrival_wall_ns());
+            self.output.wants_protection = self.reports.is_lossy;
         }
         let has_round_trip = rtcp.report.is_some_and(|block| block.last_sender_report != 0);
         self.reports
@@ -437,6 +447,7 @@ impl<S> Leg<S> {
         cell.repaired_ms.store(self.input.repaired_ms(), Relaxed);
         cell.set_remote_quality(self.reports.remote_quality);
         if let Some(session) = &self.session {
+            cell.set_codec(session.receiving.kind);
             let delay = Duration::from_nanos(session.receiving.playout.buffered_ns());
             cell.playout_delay_us.store(micros(delay), Relaxed);
             cell.set_skew(session.receiving.playout.skew_ppm());

@@ -50,8 +50,9 @@ impl<I: ShardIo> Workbench<I> {
     }
 
     /// Gives a leg the datagram of a slot. As a rule a socket holds one packet per tick, and looking for a second one would
-    /// cost a system call: it is looked for when the next packet should have come already, or when this one was not wanted,
-    /// so that a flood from elsewhere does not hold up the caller's audio.
+    /// cost a system call: it is looked for when the next packet should have come already; when this one was not wanted,
+    /// so that a flood from elsewhere does not hold up the caller's audio; and when the packet that is due has not come, as
+    /// this one may have overtaken it.
     pub(crate) fn use_received(&mut self, slot: usize, leg: &mut Leg<I::Sockets>) {
         if self.accept(slot, leg, Channel::Rtp) == Read::MoreBehind {
             for _ in 1..MAX_BACKLOG {
@@ -107,6 +108,7 @@ impl<I: ShardIo> Workbench<I> {
                 Read::MoreBehind
             }
             Ok(()) if arrival_ns + leg.input.packet_ns() <= now_ns => Read::MoreBehind,
+            Ok(()) if channel == Channel::Rtp && leg.lacks_next_packet() => Read::MoreBehind,
             Ok(()) => Read::Fresh,
         }
     }
@@ -199,6 +201,6 @@ enum Read {
     Nothing,
     /// It was wanted, and the one after it is not due yet.
     Fresh,
-    /// It was not wanted, or the one after it is due: another may stand behind it.
+    /// It was not wanted, or another one is due: that may stand behind it.
     MoreBehind,
 }

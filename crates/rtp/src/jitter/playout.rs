@@ -431,6 +431,13 @@ impl Playout {
         self.drift.skew_ppm()
     }
 
+    /// Whether the stream plays and the packet that it needs next is not here: one that was sent later may have overtaken it.
+    #[must_use]
+    pub fn lacks_next(&self) -> bool {
+        let is_here = |front: &PacketInfo| front.position <= self.reader.position;
+        self.phase == Phase::Playing && !self.buffer.front().is_some_and(is_here)
+    }
+
     /// Shows `preload` the memory that storing and playing the next packet is likely to touch outside of this value: a caller
     /// with many streams may have the processor fetch it in time.
     pub fn preload_next(&self, preload: &impl Preload) {

@@ -1,4 +1,4 @@
-# Two stages: the first compiles, the second holds nothing but the binary and what it links to.
+# Two stages: the first compiles, the second holds the binary, what it links to, and the list of certificate authorities.
 FROM rust:1.95-bookworm AS build
 # libopus is built from its source.
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
@@ -7,6 +7,8 @@ COPY . .
 RUN cargo build --profile dist --locked --bin confab
 
 FROM debian:bookworm-slim
+# Whom to trust when media are fetched by https.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --home-dir /var/lib/confab --create-home --shell /usr/sbin/nologin confab
 COPY --from=build /src/target/dist/confab /usr/local/bin/confab
 USER confab

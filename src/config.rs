@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) sip: Sip,
     /// Section `[media]`.
     pub(crate) media: Media,
+    /// Section `[fetch]`.
+    pub(crate) fetch: Fetch,
     /// Section `[bootstrap]`.
     pub(crate) bootstrap: Bootstrap,
     /// Section `[log]`.
@@ -96,6 +98,8 @@ pub(crate) struct Media {
     pub(crate) codec_order: CodecOrder,
     /// Who may become the source of a leg's audio.
     pub(crate) latch: Latch,
+    /// Comfort noise is agreed on and sent in place of silence (RFC 3389).
+    pub(crate) silence_suppression: bool,
     /// Upper bound of the jitter buffer, ms.
     pub(crate) max_delay_ms: u16,
     /// Silence on RTP and RTCP after which a call is probed, seconds.
@@ -128,6 +132,23 @@ pub(crate) enum CodecOrder {
     Caller,
     /// Ours.
     Ours,
+}
+
+/// Media that are played from URLs.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch {
+    /// Whether they are played at all.
+    pub(crate) enabled: bool,
+    /// Whether addresses that do not belong to the public network may be asked.
+    pub(crate) allow_private: bool,
+    /// Size of a file, megabytes.
+    pub(crate) max_mb: usize,
+    /// How long a file plays, minutes.
+    pub(crate) max_minutes: u64,
+    /// Time for all of a fetch, seconds.
+    pub(crate) timeout_s: u64,
+    /// Memory for files that were fetched, megabytes; 0 keeps none.
+    pub(crate) cache_mb: usize,
 }
 
 /// What the first start makes; empty texts are generated.

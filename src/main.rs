@@ -14,6 +14,7 @@ mod metrics;
 mod open_files;
 mod server;
 mod signalling;
+mod sounds;
 mod telemetry;
 mod wall_clock;
 

@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::signalling::{MOS_BOUNDS, QualityTotals};
+
 /// Everything that one scrape shows.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
@@ -22,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) counters: Vec<Counters>,
     /// Live objects by one label.
     pub(crate) labelled_gauges: Vec<Counters>,
+    /// How the calls that ended were heard.
+    pub(crate) quality: Option<QualityTotals>,
     /// The media plane's own figures.
     pub(crate) media: Option<MediaMetrics>,
 }
@@ -65,6 +69,9 @@ impl Collector for Snapshot {
             let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
             each_label(family, metric, |mut metric, value| counter(&mut metric, value))?;
         }
+        if let Some(quality) = &self.quality {
+            encode_quality(quality, &mut encoder)?;
+        }
         match &self.media {
             Some(media) => encode_media(media, &mut encoder),
             None => Ok(()),
@@ -89,6 +96,48 @@ fn each_label(
 
 fn counter(metric: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
     metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+}
+
+fn encode_quality(quality: &QualityTotals, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let bounds = MOS_BOUNDS.iter().map(|&bound| f64::from(bound) / 100.0);
+    let buckets: Vec<(f64, u64)> = bounds
+        .chain([f64::INFINITY])
+        .zip(quality.buckets.iter().copied())
+        .collect();
+    let count = quality.buckets.iter().sum();
+    let help =
+        "Opinion score of what ended calls sent, over their last five seconds with audio (ITU-T G.107)";
+    encoder
+        .encode_descriptor("call_mos", help, None, MetricType::Histogram)?
+        .encode_histogram::<NoLabelSet>(quality.mos_sum, count, &buckets, None)?;
+    let counters = [
+        (
+            "call_packets_lost",
+            "Media packets of ended calls that never came",
+            quality.lost,
+        ),
+        (
+            "call_packets_late",
+            "Media packets of ended calls that came too late",
+            quality.late,
+        ),
+        (
+            "call_concealed_ms",
+            "Milliseconds of audio made up in ended calls",
+            quality.concealed_ms,
+        ),
+        (
+            "call_repaired_ms",
+            "Milliseconds of lost audio that later packets brought back in ended calls",
+            quality.repaired_ms,
+        ),
+        ("call_digits", "Keys pressed in ended calls", quality.digits),
+    ];
+    for (name, help, value) in counters {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        counter(&mut metric, value)?;
+    }
+    Ok(())
 }
 
 fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -233,7 +282,7 @@ fn encode_histogram(mut metric: MetricEncoder<'_>, parts: &[&HistogramSnapshot])
     let bounds = BUCKET_BOUNDS_US
         .iter()
         .map(|&us| f64::from(us) / 1e6)
-        .chain([f64::MAX]);
+        .chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds
         .enumerate()
         .map(|(index, bound)| (bound, parts.iter().map(|part| part.buckets[index]).sum()))
@@ -257,6 +306,15 @@ mod tests {
                 label: "status",
                 values: vec![("480".to_owned(), 2)],
             }],
+            quality: Some(QualityTotals {
+                buckets: vec![0, 0, 0, 0, 0, 1, 0, 2, 1],
+                mos_sum: 17.0,
+                lost: 7,
+                late: 0,
+                concealed_ms: 0,
+                repaired_ms: 0,
+                digits: 3,
+            }),
             ..Snapshot::default()
         };
         let page = page(snapshot);
@@ -265,6 +323,16 @@ mod tests {
             page.contains("confab_calls_refused_total{status=\"480\"} 2\n"),
             "{page}"
         );
+        for line in [
+            "confab_call_mos_bucket{le=\"4.0\"} 1",
+            "confab_call_mos_bucket{le=\"4.4\"} 3",
+            "confab_call_mos_bucket{le=\"+Inf\"} 4",
+            "confab_call_mos_count 4",
+            "confab_call_packets_lost_total 7",
+            "confab_call_digits_total 3",
+        ] {
+            assert!(page.contains(&format!("\n{line}\n")), "{line} in {page}");
+        }
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
 }

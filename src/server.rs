@@ -30,6 +30,7 @@ use crate::{
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
+    sounds::Sounds,
     telemetry::LogLevel,
 };
 
@@ -104,7 +105,8 @@ impl Server {
             tokio::spawn(log_events(bus.subscribe())),
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
-        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus);
+        let sounds = Sounds::new(&config.fetch);
+        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),

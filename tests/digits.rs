@@ -101,6 +101,12 @@ fn digits_asked_for_through_the_api_reach_the_phone_of_one_participant() {
         let answer = client.account("PUT", &path, Some(&body)).expect("answered");
         answer.status
     };
+    let shown = client.account("GET", &path, None).expect("answered");
+    let shown = &shown.json()["data"];
+    assert_eq!(shown["codec"], "PCMU");
+    for key in ["loss", "jitter_ms", "delay_ms", "concealed_ms"] {
+        assert!(shown["quality"][key].is_number(), "{key}: {shown}");
+    }
     assert_eq!(act("12E"), 400);
     assert_eq!(act("42#"), 202);
     std::thread::sleep(Duration::from_millis(1500));

@@ -104,7 +104,11 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
-            | EventKind::DtmfMember => {
+            | EventKind::DtmfMember
+            | EventKind::PlayFile
+            | EventKind::PlayFileDone
+            | EventKind::PlayFileMember
+            | EventKind::PlayFileMemberDone => {
                 tracing::debug!(%conference, %instance, sequence, participant, "{name}");
             }
         }

@@ -1,4 +1,4 @@
-//! Brings each media event to whom it concerns: talking, levels and floor to the conference's task, digits, timeouts
+//! Brings each media event to whom it concerns: talking, levels, floor and plays to the conference's task, digits, timeouts
 //! and address changes to the call's task. Owns the maps from leg and mix to their listeners, and never waits for one.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use confab_media::{ConferenceAudioId, LegId, MediaEvent, MediaEvents};
 use dashmap::DashMap;
 use tokio::sync::mpsc;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, PlayReport};
 
 /// Media events that a call may leave unread.
 pub(super) const CALL_EVENTS: usize = 32;
@@ -112,11 +112,14 @@ impl MediaDispatch {
                 self.to_conference(leg, |participant, inbox| inbox.energy(participant, score));
             }
             MediaEvent::Floor { conference, leg } => {
-                let inbox = self.0.mixes.get(&conference).map(|inbox| Arc::clone(&inbox));
                 let holder = leg.and_then(|leg| self.0.legs.get(&leg).map(|listener| listener.0));
-                if let Some(inbox) = inbox {
-                    inbox.floor(holder);
-                }
+                self.to_mix(conference, |inbox| inbox.floor(holder));
+            }
+            MediaEvent::PlayStarted { conference, play, .. } => {
+                self.to_mix(conference, |inbox| inbox.play(PlayReport::Started(play)));
+            }
+            MediaEvent::PlayEnded { conference, play, .. } => {
+                self.to_mix(conference, |inbox| inbox.play(PlayReport::Ended(play)));
             }
             MediaEvent::Dtmf { leg, .. }
             | MediaEvent::MediaTimeout { leg, .. }
@@ -129,6 +132,12 @@ impl MediaDispatch {
     fn to_conference(&self, leg: LegId, write: impl FnOnce(ParticipantId, &Inbox)) {
         if let Some(listener) = self.0.legs.get(&leg) {
             write(listener.0, &listener.1);
+        }
+    }
+
+    fn to_mix(&self, mix: ConferenceAudioId, write: impl FnOnce(&Inbox)) {
+        if let Some(inbox) = self.0.mixes.get(&mix) {
+            write(&inbox);
         }
     }
 

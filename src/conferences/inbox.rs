@@ -1,12 +1,14 @@
 //! What the media plane says about one conference's legs, waiting for the conference's task.
 //!
-//! Holds at most one entry per leg and kind: states and levels, not a history. Writing never waits, so that one busy
+//! Holds at most one entry per leg and kind: states and levels, not a history; and two of each play, of which the conference
+//! allows so many. Writing never waits, so that one busy
 //! conference cannot hold up the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use confab_conference::ParticipantId;
+use confab_media::PlayId;
 use tokio::sync::Notify;
 
 /// The latest reports, by participant.
@@ -18,6 +20,17 @@ pub(super) struct Reports {
     pub(super) talking: BTreeMap<ParticipantId, bool>,
     /// Last floor holder, when the floor was reported.
     pub(super) floor: Option<Option<ParticipantId>>,
+    /// What became of plays, in order.
+    pub(super) plays: Vec<PlayReport>,
+}
+
+/// What became of a play.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PlayReport {
+    /// It is heard from here on.
+    Started(PlayId),
+    /// It is over.
+    Ended(PlayId),
 }
 
 /// One conference's inbox: the dispatcher writes, the conference's task takes.
@@ -40,6 +53,11 @@ impl Inbox {
 
     pub(super) fn floor(&self, holder: Option<ParticipantId>) {
         self.reports().floor = Some(holder);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn play(&self, report: PlayReport) {
+        self.reports().plays.push(report);
         self.arrived.notify_one();
     }
 

@@ -1,8 +1,8 @@
 //! The registry as the HTTP interface sees it. Translates; decides nothing.
 
 use async_trait::async_trait;
-use confab_api::{ControlError, LiveConferences};
-use confab_conference::{AccountId, ConferenceId, Control, Settings, Snapshot};
+use confab_api::{ControlError, LiveConferences, MediaProblem};
+use confab_conference::{AccountId, ConferenceId, Control, MediaName, Settings, Snapshot};
 
 use super::media::MixPlane;
 use super::registry::Registry;
@@ -20,6 +20,10 @@ impl<M: MixPlane> LiveConferences for Registry<M> {
         control: Control,
     ) -> Result<(), ControlError> {
         Ok(Registry::control(self, account, conference, control).await?)
+    }
+
+    async fn check_media(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
+        self.sounds().resolve(media).map(drop)
     }
 
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings) {

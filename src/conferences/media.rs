@@ -1,11 +1,12 @@
 //! The edge towards the media plane: what a conference needs of it, and nothing else, so that tests can stand in.
 
 use std::future::Future;
+use std::time::Duration;
 
-use confab_conference::{DigitString, Volume};
+use confab_conference::{DigitString, MediaState, Quality, Volume};
 use confab_media::{
-    ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, JoinOptions, LegHandle, LegId,
-    MediaPlane,
+    CodecKind, ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, Hearers, JoinOptions,
+    Lane, LegHandle, LegId, LegStats, MediaPlane, Play, PlayId, StopPlay,
 };
 
 /// Something set on one leg in the mix.
@@ -28,6 +29,23 @@ pub(crate) enum LegSetting {
 /// How long each digit is that an operator has sent: a short press.
 const DIGIT_MS: u32 = 100;
 
+/// What is shown of a leg's measurements.
+fn shown(stats: &LegStats) -> MediaState {
+    let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    let way = stats.round_trip.unwrap_or_default() / 2;
+    MediaState {
+        codec: stats.codec.map(CodecKind::name),
+        quality: Quality {
+            loss_hundredths: (stats.loss_percent() * 100.0).round() as u32, // 10,000 at most
+            jitter_us: micros(stats.jitter),
+            delay_us: micros(stats.playout_delay.saturating_add(way)),
+            concealed_ms: stats.concealed_ms,
+            skew_ppm: stats.skew_ppm,
+            mos_hundredths: stats.mos_hundredths,
+        },
+    }
+}
+
 /// A plane that mixes legs. The methods mean what those of the same name on [`MediaPlane`], [`LegHandle`] and
 /// [`ConferenceMediaHandle`] mean.
 pub(crate) trait MixPlane: Send + Sync + 'static {
@@ -49,6 +67,8 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
     fn set_deaf(leg: &Self::Leg, deaf: bool) -> impl Future<Output = Result<(), ControlError>> + Send;
     /// Sets something else on a leg that is in a mix.
     fn set(leg: &Self::Leg, setting: LegSetting) -> impl Future<Output = Result<(), ControlError>> + Send;
+    /// Returns what is measured about the leg.
+    fn media_state(leg: &Self::Leg) -> MediaState;
     /// Sends digits to its peer.
     fn send_digits(
         leg: &Self::Leg,
@@ -60,6 +80,18 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
         talker: &Self::Leg,
         listener: &Self::Leg,
         heard: bool,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send;
+    /// Queues something to be heard by one leg of the mix, or by all.
+    fn play(
+        mix: &Self::Mix,
+        to: Option<&Self::Leg>,
+        play: Play,
+    ) -> impl Future<Output = Result<PlayId, ControlError>> + Send;
+    /// Stops what was queued for one leg, or for all.
+    fn stop_play(
+        mix: &Self::Mix,
+        to: Option<&Self::Leg>,
+        what: StopPlay,
     ) -> impl Future<Output = Result<(), ControlError>> + Send;
 }
 
@@ -111,6 +143,10 @@ impl MixPlane for MediaPlane {
         .await
     }
 
+    fn media_state(leg: &LegHandle) -> MediaState {
+        shown(&leg.stats())
+    }
+
     async fn send_digits(leg: &LegHandle, digits: DigitString) -> Result<(), ControlError> {
         leg.send_digits(digits.as_str(), DIGIT_MS).await
     }
@@ -123,4 +159,24 @@ impl MixPlane for MediaPlane {
     ) -> Result<(), ControlError> {
         mix.set_heard(talker, listener, heard).await
     }
+
+    async fn play(
+        mix: &ConferenceMediaHandle,
+        to: Option<&LegHandle>,
+        play: Play,
+    ) -> Result<PlayId, ControlError> {
+        mix.play(hearers(to), Lane::Queue, play).await
+    }
+
+    async fn stop_play(
+        mix: &ConferenceMediaHandle,
+        to: Option<&LegHandle>,
+        what: StopPlay,
+    ) -> Result<(), ControlError> {
+        mix.stop_play(hearers(to), what).await
+    }
+}
+
+fn hearers(to: Option<&LegHandle>) -> Hearers<'_> {
+    to.map_or(Hearers::Everybody, Hearers::One)
 }

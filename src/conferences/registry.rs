@@ -19,6 +19,7 @@ use super::dispatch::MediaDispatch;
 use super::media::MixPlane;
 use super::seat::Seat;
 use super::task::{self, COMMANDS, Request};
+use crate::sounds::Sounds;
 
 type Key = (AccountId, ConferenceId);
 
@@ -40,6 +41,7 @@ pub(super) struct Shared<M: MixPlane> {
     pub(super) media: Arc<M>,
     pub(super) dispatch: MediaDispatch,
     pub(super) bus: EventBus,
+    pub(super) sounds: Sounds,
     /// Gauge: participants of all conferences.
     pub(super) participants: Arc<AtomicUsize>,
     running: DashMap<Key, mpsc::Sender<Request<M>>>,
@@ -71,14 +73,15 @@ impl<M: MixPlane> Shared<M> {
 }
 
 impl<M: MixPlane> Registry<M> {
-    /// Returns a registry without conferences that mixes on `media`, hears of it through `dispatch` and publishes on
-    /// `bus`.
-    pub(crate) fn new(media: Arc<M>, dispatch: MediaDispatch, bus: EventBus) -> Registry<M> {
+    /// Returns a registry without conferences that mixes on `media`, hears of it through `dispatch`, publishes on `bus` and
+    /// has from `sounds` what it plays.
+    pub(crate) fn new(media: Arc<M>, dispatch: MediaDispatch, bus: EventBus, sounds: Sounds) -> Registry<M> {
         Registry {
             shared: Arc::new(Shared {
                 media,
                 dispatch,
                 bus,
+                sounds,
                 participants: Arc::default(),
                 running: DashMap::new(),
                 last_participant: Arc::default(),
@@ -95,6 +98,11 @@ impl<M: MixPlane> Registry<M> {
     /// Returns how many participants there are in all conferences.
     pub(crate) fn participants(&self) -> usize {
         self.shared.participants.load(Ordering::Relaxed)
+    }
+
+    /// Returns where the conferences have from what they play.
+    pub(super) fn sounds(&self) -> &Sounds {
+        &self.shared.sounds
     }
 
     /// Returns the bus that the conferences publish on.

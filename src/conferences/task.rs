@@ -1,8 +1,10 @@
 //! The task of one running conference: requests and media reports in, effects and events out.
 //!
 //! Owns the state machine, the mix and the controls of the participants' legs. Joining a leg may take the media plane
-//! some milliseconds; it happens beside the task and comes back to it, so that a crowd joins at once. Everything else
-//! is done in turn.
+//! some milliseconds; it happens beside the task and comes back to it, so that a crowd joins at once. Fetching what is to be
+//! played happens beside it too (`task/playing.rs`). Everything else is done in turn.
+
+mod playing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Caller, Conference, Control, DigitString, Effect, Entry, Event, GregorianSeconds, Hearing, Identity,
-    LeaveCause, Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+    Audience, Caller, Conference, Control, DigitString, Effect, Entry, Event, GregorianSeconds, Hearing,
+    Identity, LeaveCause, Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use self::playing::Playing;
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
@@ -130,6 +133,7 @@ pub(super) struct Task<M: MixPlane> {
     early: BTreeMap<ParticipantId, bool>,
     /// The floor's holder, when he is one of them.
     early_floor: Option<ParticipantId>,
+    playing: Playing,
     shared: Arc<Shared<M>>,
     sender: mpsc::Sender<Request<M>>,
 }
@@ -168,6 +172,7 @@ pub(super) async fn run<M: MixPlane>(
         joining: BTreeSet::new(),
         early: BTreeMap::new(),
         early_floor: None,
+        playing: Playing::default(),
         shared: Arc::clone(&shared),
         sender: sender.clone(),
     };
@@ -194,6 +199,10 @@ impl<M: MixPlane> Task<M> {
         tokio::select! {
             Some(joined) = self.joins.join_next() => self.joined(joined).await,
             Some(request) = requests.recv() => self.handle(request).await,
+            Some(fetched) = self.playing.fetched() => {
+                self.absorb_fetch(fetched).await;
+                self.perform().await;
+            }
             () = self.inbox.arrived() => {
                 self.absorb();
                 self.perform().await;
@@ -233,8 +242,8 @@ impl<M: MixPlane> Task<M> {
             }
             Request::Control { control, reply } => {
                 let outcome = self.core.control(wall(), control);
-                self.perform().await;
-                let _ = reply.send(outcome);
+                let refused = self.perform().await;
+                let _ = reply.send(outcome.and(refused.map_or(Ok(()), Err)));
             }
             Request::Update(settings) => {
                 // Refused only at the end, when nobody is left to follow it.
@@ -243,7 +252,14 @@ impl<M: MixPlane> Task<M> {
             Request::Snapshot { reply } => {
                 self.absorb();
                 self.perform().await;
-                let _ = reply.send(self.core.snapshot());
+                let mut snapshot = self.core.snapshot();
+                if let Ok(snapshot) = &mut snapshot {
+                    let legs = self.members.iter();
+                    snapshot.media = legs
+                        .map(|(&participant, member)| (participant, M::media_state(&member.leg)))
+                        .collect();
+                }
+                let _ = reply.send(snapshot);
             }
             Request::End { cause } => {
                 let _ = self.core.end(wall(), cause);
@@ -354,6 +370,7 @@ impl<M: MixPlane> Task<M> {
     async fn vacate(&mut self, participant: ParticipantId, cause: LeaveCause) {
         self.joining.remove(&participant);
         self.early.remove(&participant);
+        self.playing.forget(Audience::One(participant));
         let gone = match self.members.remove(&participant) {
             Some(member) => {
                 note(M::leave(&member.leg).await);
@@ -380,19 +397,25 @@ impl<M: MixPlane> Task<M> {
                 self.early.insert(participant, talking);
             }
         }
+        self.absorb_plays(reports.plays);
         if let Some(holder) = reports.floor {
             let unknown = self.core.pass_floor(wall, holder).is_err();
             self.early_floor = holder.filter(|holder| unknown && self.joining.contains(holder));
         }
     }
 
-    /// Performs what the core asks for, all legs at once, and then publishes what it tells.
-    async fn perform(&mut self) {
+    /// Performs what the core asks for, all legs at once and then in its order what has an order, and publishes what it tells.
+    /// Returns why something was refused, where that is told to whoever asked.
+    async fn perform(&mut self) -> Option<Refusal> {
         let mut events = Vec::<Arc<Event>>::new();
         let mut effects = Vec::new();
+        let mut in_turn = Vec::new();
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Event(event) => events.push(event),
+                Output::Effect(
+                    effect @ (Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }),
+                ) => in_turn.push(effect),
                 Output::Effect(effect) => effects.extend(self.prepare(effect)),
             }
         }
@@ -405,9 +428,47 @@ impl<M: MixPlane> Task<M> {
         } else if let Some(work) = effects.pop() {
             work.perform().await;
         }
+        let mut refused = None;
+        for effect in in_turn {
+            refused = self.in_turn(effect).await.or(refused);
+        }
+        // These tell the core what came of them; that asks for nothing more.
+        while let Some(output) = self.core.poll_output() {
+            if let Output::Event(event) = output {
+                events.push(event);
+            }
+        }
         for event in events {
             self.shared.bus.publish(event);
         }
+        refused
+    }
+
+    async fn in_turn(&mut self, effect: Effect) -> Option<Refusal> {
+        match effect {
+            Effect::Play {
+                play,
+                audience,
+                media,
+                duck_db,
+            } => self.play(play, audience, media, duck_db).await,
+            Effect::StopPlay { audience, which } => self.stop_play(audience, which).await,
+            Effect::SendDigits { participant, digits } => return self.send_digits(participant, digits).await,
+            _ => {}
+        }
+        None
+    }
+
+    async fn send_digits(&mut self, participant: ParticipantId, digits: DigitString) -> Option<Refusal> {
+        let leg = self.leg(participant)?;
+        match M::send_digits(&leg, digits).await {
+            // Refused when he is gone.
+            Ok(()) => drop(self.core.digits_sent(wall(), participant)),
+            Err(ControlError::NoTelephoneEvents) => return Some(Refusal::NoTelephoneEvents(participant)),
+            Err(ControlError::DigitsFull) => return Some(Refusal::TooManyDigits(participant)),
+            outcome => note(outcome),
+        }
+        None
     }
 
     /// Returns the work that the effect means for a leg, if it means any.
@@ -431,9 +492,6 @@ impl<M: MixPlane> Task<M> {
             }
             Effect::SetAgc { participant, on } => self.setting(participant, LegSetting::Agc(on)),
             Effect::SetDenoise { participant, on } => self.setting(participant, LegSetting::Denoise(on)),
-            Effect::SendDigits { participant, digits } => {
-                self.leg(participant).map(|leg| Work::SendDigits(leg, digits))
-            }
             Effect::SetHeard(Hearing {
                 talker,
                 listener,
@@ -444,10 +502,14 @@ impl<M: MixPlane> Task<M> {
                 listener: self.leg(listener)?,
                 heard,
             }),
-            Effect::HangUp { participant, cause } => self
-                .members
-                .remove(&participant)
-                .map(|member| Work::HangUp(member, cause)),
+            Effect::HangUp { participant, cause } => {
+                self.playing.forget(Audience::One(participant));
+                self.members
+                    .remove(&participant)
+                    .map(|member| Work::HangUp(member, cause))
+            }
+            // Performed in their order, by [`Task::in_turn`].
+            Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. } => None,
             // The mix goes with the task, which ends after this.
             Effect::Destroy => None,
         }
@@ -468,7 +530,6 @@ enum Work<M: MixPlane> {
     SetMuted(Arc<M::Leg>, bool),
     SetDeaf(Arc<M::Leg>, bool),
     Set(Arc<M::Leg>, LegSetting),
-    SendDigits(Arc<M::Leg>, DigitString),
     SetHeard {
         mix: Arc<M::Mix>,
         talker: Arc<M::Leg>,
@@ -484,7 +545,6 @@ impl<M: MixPlane> Work<M> {
             Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
             Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
             Work::Set(leg, setting) => note(M::set(&leg, setting).await),
-            Work::SendDigits(leg, digits) => note(M::send_digits(&leg, digits).await),
             Work::SetHeard {
                 mix,
                 talker,

@@ -13,7 +13,7 @@ use std::{
 use confab_media::Latch;
 
 use super::{
-    Bootstrap, Codec, CodecOrder, Config, Http, Log, LogFormat, Media, Secret, Sip,
+    Bootstrap, Codec, CodecOrder, Config, Fetch, Http, Log, LogFormat, Media, Secret, Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -39,9 +39,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("events.history", &[]),
     ("amqp.url", &[]),
     ("amqp.commands", &[]),
-    ("fetch.allow_private", &[]),
-    ("fetch.max_mb", &[]),
-    ("fetch.timeout_s", &[]),
     ("outbound.allow", &[]),
     ("outbound.deny", &[]),
     ("outbound.per_minute", &[]),
@@ -104,6 +101,7 @@ impl<'a> Reader<'a> {
             http: self.http(),
             sip: self.sip(),
             media: self.media(),
+            fetch: self.fetch(),
             bootstrap: self.bootstrap(),
             log: self.log(),
             values: self.values.clone(),
@@ -158,10 +156,22 @@ impl<'a> Reader<'a> {
                 "any" => Ok(Latch::Any),
                 other => Err(format!("'{other}' is neither signalling nor any")),
             }),
+            silence_suppression: self.flag("media.silence_suppression"),
             max_delay_ms: self.number("media.max_delay_ms", 20..=1000),
             timeout_s: self.number("media.timeout_s", 1..=86_400),
             max_lateness_ms: self.number("media.max_lateness_ms", 0..=1000),
             dscp: self.number("media.dscp", 0..=63),
+        }
+    }
+
+    fn fetch(&mut self) -> Fetch {
+        Fetch {
+            enabled: self.flag("fetch.enabled"),
+            allow_private: self.flag("fetch.allow_private"),
+            max_mb: self.number("fetch.max_mb", 1..=1000),
+            max_minutes: self.number("fetch.max_minutes", 1..=240),
+            timeout_s: self.number("fetch.timeout_s", 1..=300),
+            cache_mb: self.number("fetch.cache_mb", 0..=100_000),
         }
     }
 

@@ -425,7 +425,7 @@ fn keys_of_later_versions_take_their_default_only() {
         ("events", "history", "0"),
         ("events", "publish_conference_event", "[\"x\"]"),
         ("amqp", "commands", "true"),
-        ("fetch", "max_mb", "1"),
+        ("outbound", "concurrent", "1"),
         ("outbound", "allow", "[\"+49\"]"),
         ("pin_guard", "source_tries", "1"),
         ("store", "url", "\"postgres://db/confab\""),

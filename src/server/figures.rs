@@ -133,6 +133,7 @@ pub(super) fn page(
                     calls.registry.bus().missed(),
                 ),
             ],
+            quality: Some(calls.stats.quality.totals()),
             media: Some(calls.media.metrics()),
         })
     }

@@ -7,6 +7,7 @@ mod call;
 mod endpoint;
 mod local;
 mod network;
+mod quality;
 mod routing;
 mod stats;
 mod tcp;
@@ -21,6 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
     call::{CallServer, CallStats},
     endpoint::EndpointHandle,

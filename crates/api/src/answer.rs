@@ -234,7 +234,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 /// The keys whose values change by themselves with time. They are left out of entity tags.
-const EVER_CHANGING: [&str; 3] = ["duration", "run_time", "current_energy"];
+const EVER_CHANGING: [&str; 4] = ["duration", "run_time", "current_energy", "quality"];
 
 /// Collects what an entity tag stands for.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use confab_conference::{DigitString, Relationship, Volume};
+use confab_conference::{DigitString, MediaName, Relationship, StopPlay, Volume};
 use confab_documents::{Rule, Schema, Violation, Violations};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,8 @@ struct Schemas {
     volume: Takes,
     energy: Takes,
     switch: Takes,
+    play: Takes,
+    stop_play: Takes,
     digits: Takes,
 }
 
@@ -36,22 +38,29 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
         volume: takes("volume"),
         energy: takes("energy"),
         switch: takes("switch"),
+        play: takes("play"),
+        stop_play: takes("stop_play"),
         digits: takes("digits"),
     }
 });
 
-/// Returns the schema of what an action on participants takes; `None` when it takes nothing.
+/// Returns the schema of what an action takes; `None` when it takes nothing.
 pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
     let takes = match action {
         "relate" => &SCHEMAS.relate,
         "volume_in" | "volume_out" => &SCHEMAS.volume,
         "energy" => &SCHEMAS.energy,
         "agc" | "denoise" => &SCHEMAS.switch,
+        "play" => &SCHEMAS.play,
+        "stop_play" => &SCHEMAS.stop_play,
         "dtmf" => &SCHEMAS.digits,
         _ => return None,
     };
     Some(&takes.json)
 }
+
+/// The field of a play's media, as errors name it.
+pub(crate) const MEDIA_ID: &str = "data.media_id";
 
 /// The arguments of one request.
 #[derive(Clone, Debug)]
@@ -110,6 +119,38 @@ impl Arguments {
             .ok_or(ApiError::Internal)
     }
 
+    /// Returns what `media_id` names.
+    pub(crate) fn media(self) -> Result<MediaName, ApiError> {
+        // The contract has a field name and a sentence of its own for this one.
+        if let Some(values) = &self.values
+            && matches!(values.get("media_id"), None | Some(Value::Null))
+        {
+            let message = format!("action '{}' requires a media ID or URL", self.action);
+            return Err(Violation::new(MEDIA_ID, Rule::Required, message).into());
+        }
+        let values = self.values_or_refused()?;
+        match values.get("media_id") {
+            Some(Value::String(text)) if text.is_empty() => {
+                Err(Violation::too_short(MEDIA_ID, 1, &text.as_str().into()).into())
+            }
+            Some(Value::String(text)) => Ok(MediaName::from(text.as_str())),
+            other => {
+                let value = other.cloned().unwrap_or_default();
+                Err(Violation::wrong_type(MEDIA_ID, "string", &value).into())
+            }
+        }
+    }
+
+    /// Returns which plays `affects` says are to be stopped.
+    pub(crate) fn stop_play(mut self) -> Result<StopPlay, ApiError> {
+        self.values.get_or_insert_default();
+        let values = self.checked(&SCHEMAS.stop_play)?;
+        Ok(match values.get("affects").and_then(Value::as_str) {
+            Some("current") => StopPlay::Current,
+            _ => StopPlay::All,
+        })
+    }
+
     /// Returns the digits to send.
     pub(crate) fn digits(self) -> Result<DigitString, ApiError> {
         let values = self.checked(&SCHEMAS.digits)?;
@@ -144,13 +185,16 @@ impl Arguments {
         })
     }
 
+    fn values_or_refused(self) -> Result<Map<String, Value>, ApiError> {
+        self.values.ok_or_else(|| {
+            let message = format!("action '{}' requires a data object", self.action);
+            Violation::new("data", Rule::Required, message).into()
+        })
+    }
+
     /// Returns the values as they are meant, once they keep every rule.
     fn checked(self, takes: &Takes) -> Result<Map<String, Value>, ApiError> {
-        let Some(values) = self.values else {
-            let message = format!("action '{}' requires a data object", self.action);
-            return Err(Violation::new("data", Rule::Required, message).into());
-        };
-        let mut values = Value::Object(values);
+        let mut values = Value::Object(self.values_or_refused()?);
         takes.schema.repair(&mut values);
         let mut violations = Violations::default();
         takes.schema.check(&values, &mut violations);
@@ -262,6 +306,39 @@ mod tests {
             assert_eq!(broken(arguments(&values).enabled()), ("enabled".to_owned(), rule));
         }
         assert_eq!(broken(arguments(&json!(null)).enabled()).0, "data");
+    }
+
+    #[test]
+    fn c086_c087_a_play_names_its_media() {
+        for text in ["tone_stream://%(500,0,440)", "http://x/y.wav", "x"] {
+            let media = arguments(&json!({"media_id": text, "ui_metadata": {}})).media();
+            assert_eq!(media.ok(), Some(MediaName::from(text)));
+        }
+        for (values, field, rule) in [
+            (json!(null), "data", "required"),
+            (json!({}), "data.media_id", "required"),
+            (json!({"media_id": null}), "data.media_id", "required"),
+            (json!({"media_id": ""}), "data.media_id", "minLength"),
+            (json!({"media_id": 5}), "data.media_id", "type"),
+            (json!({"media_id": {"x": 1}}), "data.media_id", "type"),
+        ] {
+            let refused = broken(arguments(&values).media());
+            assert_eq!(refused, (field.to_owned(), rule), "{values}");
+        }
+    }
+
+    #[test]
+    fn what_to_stop_has_its_form() {
+        for (values, which) in [
+            (json!(null), StopPlay::All),
+            (json!({}), StopPlay::All),
+            (json!({"affects": "all"}), StopPlay::All),
+            (json!({"affects": "current"}), StopPlay::Current),
+        ] {
+            assert_eq!(arguments(&values).stop_play().ok(), Some(which), "{values}");
+        }
+        let refused = broken(arguments(&json!({"affects": "last"})).stop_play());
+        assert_eq!(refused, ("affects".to_owned(), "enum"));
     }
 
     #[test]

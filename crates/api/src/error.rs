@@ -1,7 +1,7 @@
 //! Owns the one mapping from what went wrong to status, error id and public data. Never shows an internal cause.
 
 use axum::http::StatusCode;
-use confab_documents::{SaveError, StoreError, Violation, Violations};
+use confab_documents::{Rule, SaveError, StoreError, Violation, Violations};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -44,6 +44,10 @@ pub(crate) enum ApiError {
     BodyBroken,
     /// The body's type is not understood.
     UnsupportedMediaType(String),
+    /// A play names media that there are not.
+    UnknownMedia(String),
+    /// As many plays wait as may, or as many digits.
+    TooManyWaiting(&'static str),
     /// The client's budget is used up.
     TooManyRequests,
     /// The store does not answer.
@@ -128,6 +132,10 @@ impl ApiError {
                     "content type '{kind}' is not supported; send application/json"
                 )),
             ),
+            ApiError::UnknownMedia(media) => (StatusCode::NOT_FOUND, "bad identifier", json!([media])),
+            ApiError::TooManyWaiting(what) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message(what))
+            }
             ApiError::TooManyRequests => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
@@ -200,6 +208,12 @@ impl From<ControlError> for ApiError {
     fn from(error: ControlError) -> ApiError {
         match error {
             ControlError::UnknownParticipant(id) => ApiError::UnknownId(id.to_string()),
+            ControlError::TooManyPlays => ApiError::TooManyWaiting("too many plays are waiting"),
+            ControlError::TooManyDigits(_) => ApiError::TooManyWaiting("too many digits are waiting"),
+            ControlError::NoTelephoneEvents(_) => {
+                let message = "The participant's phone takes no digits: it has agreed to no telephone-events";
+                Violation::new("digits", Rule::Invalid, message).into()
+            }
             ControlError::NotRunning | ControlError::Unavailable => ApiError::ConferenceUnavailable,
         }
     }

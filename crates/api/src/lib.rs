@@ -14,7 +14,7 @@
 //!
 //! # Main types
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
-//! - [`LiveConferences`], [`ControlError`]: the way to running conferences.
+//! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
 //! # Serving
@@ -24,8 +24,8 @@
 //! # Example
 //! ```
 //! use std::sync::Arc;
-//! use confab_api::{ApiConfig, ApiState, ControlError, LiveConferences, Probes, router};
-//! use confab_conference::{AccountId, ConferenceId, Control, Settings, Snapshot};
+//! use confab_api::{ApiConfig, ApiState, ControlError, LiveConferences, MediaProblem, Probes, router};
+//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, Settings, Snapshot};
 //! use confab_documents::Store;
 //!
 //! struct NothingRuns;
@@ -37,6 +37,9 @@
 //!     }
 //!     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
 //!         Err(ControlError::NotRunning)
+//!     }
+//!     async fn check_media(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {
+//!         Err(MediaProblem::Unknown)
 //!     }
 //!     async fn updated(&self, _: &AccountId, _: &ConferenceId, _: Settings) {}
 //! }
@@ -83,7 +86,7 @@ use axum::Router;
 use axum::routing::get;
 
 pub use health::admin_router;
-pub use live::{ControlError, LiveConferences};
+pub use live::{ControlError, LiveConferences, MediaProblem};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
 /// Returns the router of the public address: `/v2`, the health routes, and `/metrics` for the master account.

@@ -1,7 +1,9 @@
 //! Owns what this crate asks of running conferences. Never runs one.
 
 use async_trait::async_trait;
-use confab_conference::{AccountId, ConferenceId, Control, ParticipantId, Refusal, Settings, Snapshot};
+use confab_conference::{
+    AccountId, ConferenceId, Control, MediaName, ParticipantId, Refusal, Settings, Snapshot,
+};
 use thiserror::Error;
 
 /// The running conferences, as the HTTP interface sees them. Implemented by the server's registry; by a fake in tests.
@@ -18,8 +20,23 @@ pub trait LiveConferences: Send + Sync {
         control: Control,
     ) -> Result<(), ControlError>;
 
+    /// Says whether a name of media means something that the account can have played. Waits for no fetch: what a URL leads to
+    /// turns out when it is played.
+    async fn check_media(&self, account: &AccountId, media: &MediaName) -> Result<(), MediaProblem>;
+
     /// Tells a conference, running or not, that its document says something else from here on.
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings);
+}
+
+/// Why a name of media cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MediaProblem {
+    /// It names nothing.
+    #[error("unknown media")]
+    Unknown,
+    /// It is a tone script or a URL with a fault, told to the client.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// Why a control was not carried out.
@@ -32,6 +49,15 @@ pub enum ControlError {
     /// No such participant is in the conference.
     #[error("no participant {0}")]
     UnknownParticipant(ParticipantId),
+    /// As many plays wait as may.
+    #[error("too many plays are waiting")]
+    TooManyPlays,
+    /// The participant's phone has agreed to no telephone-events.
+    #[error("participant {0} takes no digits")]
+    NoTelephoneEvents(ParticipantId),
+    /// Digits sent before are still waiting.
+    #[error("too many digits are waiting for participant {0}")]
+    TooManyDigits(ParticipantId),
     /// The server is going down, or the conference did not answer.
     #[error("the conference does not answer")]
     Unavailable,
@@ -41,6 +67,9 @@ impl From<Refusal> for ControlError {
     fn from(refusal: Refusal) -> ControlError {
         match refusal {
             Refusal::UnknownParticipant(id) => ControlError::UnknownParticipant(id),
+            Refusal::TooManyPlays => ControlError::TooManyPlays,
+            Refusal::NoTelephoneEvents(id) => ControlError::NoTelephoneEvents(id),
+            Refusal::TooManyDigits(id) => ControlError::TooManyDigits(id),
             Refusal::Ended | Refusal::NotRunning => ControlError::NotRunning,
             _ => ControlError::Unavailable,
         }

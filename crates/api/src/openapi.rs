@@ -2,6 +2,8 @@
 //! `openapi.json` of this crate is its golden copy: a test compares them, so that every change of the interface shows
 //! up in review.
 
+mod live;
+
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
@@ -320,7 +322,7 @@ fn schemas() -> Value {
         "Conference": conference,
         "ConferenceListItem": list_item(),
         "ConferenceLive": live(),
-        "Participant": participant_schema(),
+        "Participant": live::participant_schema(),
         "Login": login(json!({})),
         "Token": login(json!({
             "method": { "type": "string" },
@@ -379,50 +381,6 @@ fn live() -> Value {
     );
     properties["sequence"]["x-extension"] = true.into();
     json!({ "type": "object", "readOnly": true, "properties": properties })
-}
-
-fn participant_schema() -> Value {
-    let flags = [
-        "floor",
-        "hear",
-        "speak",
-        "talking",
-        "mute_detect",
-        "video",
-        "is_moderator",
-    ];
-    let numbers = [
-        "participant_id",
-        "join_time",
-        "duration",
-        "energy_level",
-        "current_energy",
-    ];
-    let texts = [
-        "call_id",
-        "conference_name",
-        "conference_uuid",
-        "switch_hostname",
-        "caller_id_name",
-        "caller_id_number",
-    ];
-    let mut properties = typed(&texts, "string");
-    properties.extend(typed(&numbers, "integer"));
-    properties.extend(typed(&flags, "boolean"));
-    let objects = [
-        "conference_channel_vars",
-        "custom_channel_vars",
-        "custom_application_vars",
-    ];
-    properties.extend(typed(&objects, "object"));
-    for (key, what) in [("volume_in", "comes from"), ("volume_out", "goes to")] {
-        let description = format!("Gain of what {what} the participant, in dB.");
-        properties.insert(
-            key.into(),
-            json!({ "type": "number", "description": description, "x-extension": true }),
-        );
-    }
-    json!({ "type": "object", "properties": properties })
 }
 
 fn login(more: Value) -> Value {

@@ -1,6 +1,6 @@
 //! Owns how live conferences and documents look in JSON: the names of the contract. Never asks anybody for state.
 
-use confab_conference::{GregorianSeconds, ParticipantState, Role, Snapshot, Volume};
+use confab_conference::{GregorianSeconds, ParticipantState, Quality, Role, Snapshot, Volume};
 use confab_documents::Document;
 use serde_json::{Map, Value, json};
 
@@ -119,6 +119,10 @@ impl Viewpoint<'_> {
         view.extend(channel.clone());
         view.insert("volume_in".into(), decibels(state.volume_in));
         view.insert("volume_out".into(), decibels(state.volume_out));
+        if let Some(media) = snapshot.media.get(&state.id) {
+            view.insert("codec".into(), media.codec.into());
+            view.insert("quality".into(), quality(&media.quality));
+        }
         channel.insert("see".into(), false.into());
         channel.insert("member_id".into(), state.id.get().into());
         channel.insert("member_ghost".into(), state.ghost.into());
@@ -136,6 +140,18 @@ impl Viewpoint<'_> {
         );
         Value::Object(view)
     }
+}
+
+fn quality(quality: &Quality) -> Value {
+    let thousandths = |value: u32| f64::from(value) / 1000.0;
+    json!({
+        "loss": f64::from(quality.loss_hundredths) / 100.0,
+        "jitter_ms": thousandths(quality.jitter_us),
+        "delay_ms": thousandths(quality.delay_us),
+        "concealed_ms": quality.concealed_ms,
+        "skew_ppm": quality.skew_ppm,
+        "mos": quality.mos_hundredths.map(|mos| f64::from(mos) / 100.0),
+    })
 }
 
 fn decibels(volume: Volume) -> Value {

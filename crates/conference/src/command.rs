@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::{
-    Caller, DigitString, Entry, ParticipantId, ParticipantState, Relationship, Role, Settings, Snapshot,
-    Volume,
+    Audience, Caller, DigitString, Entry, MediaName, ParticipantId, ParticipantState, PlayNumber,
+    Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
 /// Everything a conference can be asked or told.
@@ -57,6 +57,21 @@ pub enum Command {
         /// The loudest sustained talker, by the mixer's judgement.
         holder: Option<ParticipantId>,
     },
+    /// Reports that digits which were asked for are on their way to a participant.
+    DigitsSent {
+        /// Whose phone gets them.
+        participant: ParticipantId,
+    },
+    /// Reports that a play can be heard from now on.
+    PlayStarted {
+        /// Which play, as [`Effect::Play`](crate::Effect::Play) named it.
+        play: PlayNumber,
+    },
+    /// Reports that a play is over: played to its end, stopped, or never begun because it could not be had.
+    PlayEnded {
+        /// Which play.
+        play: PlayNumber,
+    },
     /// Replaces the settings: joiners from here on and the participant limit follow them, the running mix does not.
     Update(Settings),
     /// Asks for a reading of the state. Answered by [`Reply::Snapshot`].
@@ -69,7 +84,7 @@ pub enum Command {
 }
 
 /// What an operator can do to a running conference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Control {
     /// Takes the participant's audio out of the mix. Repeating it repeats the event.
     Mute(ParticipantId),
@@ -105,6 +120,20 @@ pub enum Control {
         other: ParticipantId,
         /// What it says from here on.
         relationship: Relationship,
+    },
+    /// Plays something to somebody, behind what plays to him already.
+    Play {
+        /// What.
+        media: MediaName,
+        /// To whom.
+        audience: Audience,
+    },
+    /// Stops what plays to somebody. Nothing to stop is no error.
+    StopPlay {
+        /// Whose plays. What everybody hears goes on when one participant's are stopped, and the other way round.
+        audience: Audience,
+        /// Which of them.
+        which: StopPlay,
     },
     /// Mutes every member who is not muted; moderators are left alone.
     MuteAll,
@@ -188,6 +217,15 @@ pub enum Refusal {
     /// A participant was to be related to himself.
     #[error("participant {0} cannot be related to himself")]
     RelatedToSelf(ParticipantId),
+    /// As many plays wait for this audience as may.
+    #[error("too many plays are waiting")]
+    TooManyPlays,
+    /// The participant's phone takes no keys: it has agreed to no telephone-events.
+    #[error("participant {0} takes no digits: his phone has agreed to no telephone-events")]
+    NoTelephoneEvents(ParticipantId),
+    /// Keys sent before are still waiting.
+    #[error("too many digits are waiting for participant {0}")]
+    TooManyDigits(ParticipantId),
     /// The server is going down and starts nothing new.
     #[error("the server is shutting down")]
     ShuttingDown,

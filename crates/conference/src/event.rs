@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AccountId, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause, ParticipantId,
-    ParticipantState, Volume,
+    AccountId, Audience, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause,
+    MediaName, ParticipantId, ParticipantState, PlayNumber, StopPlay, Volume,
 };
 
 /// What happened. The names are those of the outside contract.
@@ -51,6 +51,14 @@ pub enum EventKind {
     AgcMember,
     /// A participant's noise suppression was switched.
     DenoiseMember,
+    /// What an operator asked for begins to play to everybody.
+    PlayFile,
+    /// It is over.
+    PlayFileDone,
+    /// What an operator asked for begins to play to one participant.
+    PlayFileMember,
+    /// It is over. Told before the participant leaves.
+    PlayFileMemberDone,
     /// Digits were sent to a participant's far end.
     DtmfMember,
 }
@@ -79,6 +87,10 @@ impl EventKind {
             EventKind::EnergyLevelMember => "energy-level-member",
             EventKind::AgcMember => "agc-member",
             EventKind::DenoiseMember => "denoise-member",
+            EventKind::PlayFile => "play-file",
+            EventKind::PlayFileDone => "play-file-done",
+            EventKind::PlayFileMember => "play-file-member",
+            EventKind::PlayFileMemberDone => "play-file-member-done",
             EventKind::DtmfMember => "dtmf-member",
         }
     }
@@ -90,7 +102,9 @@ impl EventKind {
             | EventKind::ConferenceDestroy
             | EventKind::Lock
             | EventKind::Unlock
-            | EventKind::FloorChange => false,
+            | EventKind::FloorChange
+            | EventKind::PlayFile
+            | EventKind::PlayFileDone => false,
             EventKind::AddMember
             | EventKind::DelMember(_)
             | EventKind::StartTalking
@@ -106,7 +120,9 @@ impl EventKind {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
-            | EventKind::DtmfMember => true,
+            | EventKind::DtmfMember
+            | EventKind::PlayFileMember
+            | EventKind::PlayFileMemberDone => true,
         }
     }
 }
@@ -129,10 +145,12 @@ pub struct Event {
     /// The participant it happened to, in the state after the event (for `del-member`: the last state). Present for
     /// every leg event, and for `floor-change` unless the floor is free.
     pub participant: Option<ParticipantState>,
+    /// What plays (`file` outside). Present for the `play-file` events and no other.
+    pub file: Option<MediaName>,
 }
 
 /// What the owner of the conference has to do, in the order given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Keep the leg's audio out of the mix, or let it in.
     SetMuted {
@@ -198,6 +216,25 @@ pub enum Effect {
         participant: ParticipantId,
         /// The new state.
         on: bool,
+    },
+    /// Play something behind what plays to the same audience, and tell when it starts and when it is over. The
+    /// core is told of the end of every play, except of those that end with their hearer or the conference.
+    Play {
+        /// What the play is called in later reports.
+        play: PlayNumber,
+        /// Who hears it.
+        audience: Audience,
+        /// What it is.
+        media: MediaName,
+        /// How far speech lowers it, in dB, 0..=30.
+        duck_db: u8,
+    },
+    /// Stop what plays to the audience. The end of each play is to be told as ever.
+    StopPlay {
+        /// Whose plays.
+        audience: Audience,
+        /// Which of them.
+        which: StopPlay,
     },
     /// Take the leg out of the mix and end its call. The participant is off the roster already.
     HangUp {

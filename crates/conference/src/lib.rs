@@ -19,6 +19,9 @@
 //! - [`Command`], [`Control`], [`Reply`], [`Refusal`]: the way in. [`Output`], [`Event`], [`Effect`]: the way out.
 //! - [`Relationship`]: the directional records of [`Control::Relate`]. Two participants hear each other as far as none
 //!   of their records says otherwise; what changes in that comes out as [`Effect::SetHeard`].
+//! - [`Control::Play`]: what a [`MediaName`] names, to an [`Audience`]. The core numbers the plays and asks for them by
+//!   [`Effect::Play`]; [`Command::PlayStarted`] and [`Command::PlayEnded`] tell it what became of each. Entry and exit tones are
+//!   plays as well; no event tells of them.
 //! - [`Snapshot`], [`ParticipantState`]: a reading of the state. [`Snapshot::follow`] advances a reading by events
 //!   alone; it equals a fresh reading at the same sequence (`current_energy` excepted).
 //!
@@ -63,6 +66,8 @@ mod conference;
 mod digits;
 mod event;
 mod id;
+mod media;
+mod play;
 mod relation;
 mod settings;
 mod snapshot;
@@ -78,6 +83,8 @@ pub use conference::{Conference, JoinFlags};
 pub use digits::{DigitString, NoDigits};
 pub use event::{Effect, Event, EventKind, Output};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
+pub use media::{MediaState, Quality};
+pub use play::{Audience, MediaName, PlayNumber, StopPlay};
 pub use relation::{Hearing, Relationship};
 pub use settings::{RoleSettings, Settings};
 pub use snapshot::{Discontinuity, ParticipantState, Snapshot};

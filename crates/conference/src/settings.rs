@@ -1,5 +1,7 @@
 //! Owns what a conference document means for a running conference. Never knows the document's shape.
 
+use crate::MediaName;
+
 /// How participants of one role enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoleSettings {
@@ -12,7 +14,7 @@ pub struct RoleSettings {
 /// The settings a conference runs with.
 ///
 /// The defaults are those of an empty conference document: members join muted, moderators do not, nobody joins deaf,
-/// no limit on participants, a little comfort noise, nothing done to what talkers send.
+/// no limit on participants, a little comfort noise, tones when somebody comes or goes, nothing done to what talkers send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The display name, empty when the document has none.
@@ -33,6 +35,10 @@ pub struct Settings {
     pub comfort_noise: u16,
     /// How far speech lowers what plays to everybody, in dB, 0..=30.
     pub duck_db: u8,
+    /// What everybody hears when somebody joins others; `None` for nothing.
+    pub entry_tone: Option<MediaName>,
+    /// What those who stay hear when somebody leaves; `None` for nothing.
+    pub exit_tone: Option<MediaName>,
     /// What joiners send is levelled out.
     pub auto_gain: bool,
     /// Steady noise is taken out of what joiners send.
@@ -71,6 +77,8 @@ impl Default for Settings {
             interval_ms: 20,
             comfort_noise: 1000,
             duck_db: 0,
+            entry_tone: Some(MediaName::ENTRY_TONE.into()),
+            exit_tone: Some(MediaName::EXIT_TONE.into()),
             auto_gain: false,
             denoise: false,
         }

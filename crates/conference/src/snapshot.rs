@@ -1,10 +1,12 @@
 //! Owns readings of a conference's state and how a reading follows the events. Never decides anything.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use crate::{
-    AccountId, Caller, ConferenceId, Event, EventKind, GregorianSeconds, InstanceId, ParticipantId, Role,
-    Volume,
+    AccountId, Caller, ConferenceId, Event, EventKind, GregorianSeconds, InstanceId, MediaState,
+    ParticipantId, Role, Volume,
 };
 
 /// One participant as seen from outside.
@@ -80,6 +82,8 @@ pub struct Snapshot {
     pub locked: bool,
     /// Everybody on the roster, ghosts included, by ascending id.
     pub participants: Vec<ParticipantState>,
+    /// Their media, for those about whom it is known. The core leaves it empty, and no event tells it.
+    pub media: BTreeMap<ParticipantId, MediaState>,
 }
 
 /// Why a reading could not follow an event: it must be taken anew.
@@ -114,6 +118,7 @@ impl Snapshot {
             started: first.at,
             locked: false,
             participants: Vec::new(),
+            media: BTreeMap::new(),
         })
     }
 
@@ -135,7 +140,7 @@ impl Snapshot {
         }
         self.sequence = event.sequence;
         match event.kind {
-            EventKind::ConferenceCreate => {}
+            EventKind::ConferenceCreate | EventKind::PlayFile | EventKind::PlayFileDone => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,
@@ -164,7 +169,9 @@ impl Snapshot {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
-            | EventKind::DtmfMember => {
+            | EventKind::DtmfMember
+            | EventKind::PlayFileMember
+            | EventKind::PlayFileMemberDone => {
                 if let Some(state) = &event.participant {
                     self.put(state.clone());
                 }

@@ -1,13 +1,16 @@
 //! What one conference does, told as examples. The random sequences are in `tests/model.rs`.
 
 mod controls;
+mod playing;
 
 use crate::*;
 
 struct Room {
     conference: Conference,
     events: Vec<Event>,
+    /// Those that are no plays.
     effects: Vec<Effect>,
+    plays: Vec<Effect>,
 }
 
 impl Room {
@@ -21,6 +24,7 @@ impl Room {
             conference: Conference::new(identity, settings, Box::new(SequentialIds::default())),
             events: Vec::new(),
             effects: Vec::new(),
+            plays: Vec::new(),
         }
     }
 
@@ -37,6 +41,7 @@ impl Room {
         while let Some(output) = self.conference.poll_output() {
             match output {
                 Output::Event(event) => self.events.push((*event).clone()),
+                Output::Effect(play @ Effect::Play { .. }) => self.plays.push(play),
                 Output::Effect(effect) => self.effects.push(effect),
             }
         }
@@ -385,7 +390,7 @@ fn controls_repeat_their_event_but_not_their_effect() {
         Control::Deaf(id),
         Control::Undeaf(id),
     ] {
-        room.control(control).unwrap();
+        room.control(control.clone()).unwrap();
         room.control(control).unwrap();
     }
     let names: Vec<&str> = room.news().into_iter().map(|(name, _)| name).collect();

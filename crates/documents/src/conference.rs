@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use confab_conference::{RoleSettings, Settings};
+use confab_conference::{MediaName, RoleSettings, Settings};
 use serde_json::Value;
 
 use crate::document::{Body, Document, MAX_DEPTH, depth_is_bounded, drop_private_keys};
@@ -122,8 +122,30 @@ pub fn settings(document: &Document) -> Settings {
             .unwrap_or(defaults.interval_ms),
         comfort_noise: profile.integer("comfort-noise").unwrap_or(defaults.comfort_noise),
         duck_db: profile.integer("duck-db").unwrap_or(defaults.duck_db),
+        entry_tone: tone(
+            body.get("play_entry_tone"),
+            profile.text("enter-sound"),
+            defaults.entry_tone,
+        ),
+        exit_tone: tone(
+            body.get("play_exit_tone"),
+            profile.text("exit-sound"),
+            defaults.exit_tone,
+        ),
         auto_gain: profile.flag("auto-gain").unwrap_or(defaults.auto_gain),
         denoise: profile.flag("denoise").unwrap_or(defaults.denoise),
+    }
+}
+
+/// Returns the tone that a document's own key, the profile's sound and the built-in default come to. The key switches it off,
+/// or names another; else the profile's sound takes the place of the default, and an empty one is none.
+fn tone(key: Option<&Value>, profile: Option<&str>, default: Option<MediaName>) -> Option<MediaName> {
+    let named = |name: &str| (!name.is_empty()).then(|| MediaName::from(name));
+    match key {
+        Some(Value::Bool(false)) => None,
+        Some(Value::String(text)) if text == "false" => None,
+        Some(Value::String(text)) if text != "true" => named(text),
+        _ => profile.map_or(default, named),
     }
 }
 
@@ -145,19 +167,36 @@ fn role(role: Option<&Value>, defaults: RoleSettings) -> RoleSettings {
 /// Where profile keys are looked up: inline first, then the named profile's own values.
 struct Profile<'a> {
     inline: Option<&'a Value>,
-    named: &'static [(&'static str, i64)],
+    named: &'static NamedProfile,
 }
 
-/// The named profile for paging: the values that differ from the default profile and are built.
-const PAGE: &[(&str, i64)] = &[("rate", 8000), ("interval", 20), ("energy-level", 20)];
+/// The values of a named profile that differ from the default profile and are built.
+struct NamedProfile {
+    numbers: &'static [(&'static str, i64)],
+    texts: &'static [(&'static str, &'static str)],
+}
+
+static DEFAULT: NamedProfile = NamedProfile {
+    numbers: &[],
+    texts: &[],
+};
+
+/// For paging: no tones.
+static PAGE: NamedProfile = NamedProfile {
+    numbers: &[("rate", 8000), ("interval", 20), ("energy-level", 20)],
+    texts: &[
+        ("enter-sound", "silence_stream://1"),
+        ("exit-sound", "silence_stream://1"),
+    ],
+};
 
 impl<'a> Profile<'a> {
     fn of(body: &'a Body) -> Profile<'a> {
         let inline = body.get("profile").filter(|profile| profile.is_object());
         let named = match body.get("profile_name").and_then(Value::as_str) {
             // An inline profile takes the place of the named one; the name then only labels it.
-            Some("page") if inline.is_none() => PAGE,
-            _ => &[],
+            Some("page") if inline.is_none() => &PAGE,
+            _ => &DEFAULT,
         };
         Profile { inline, named }
     }
@@ -170,16 +209,24 @@ impl<'a> Profile<'a> {
         self.get(key).and_then(Value::as_bool)
     }
 
+    fn text(&self, key: &str) -> Option<&'a str> {
+        let inline = self.get(key).and_then(Value::as_str);
+        inline.or_else(|| own(self.named.texts, key))
+    }
+
     fn integer<T: TryFrom<i64>>(&self, key: &str) -> Option<T> {
         let inline = self.get(key).and_then(Value::as_i64);
-        let named = || {
-            self.named
-                .iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, value)| *value)
-        };
+        let named = || own(self.named.numbers, key);
         inline.or_else(named).and_then(|value| T::try_from(value).ok())
     }
+}
+
+/// Returns the value of a key in a list.
+fn own<T: Copy>(values: &[(&str, T)], key: &str) -> Option<T> {
+    values
+        .iter()
+        .find(|(name, _)| *name == key)
+        .map(|(_, value)| *value)
 }
 
 #[cfg(test)]
@@ -385,6 +432,53 @@ mod tests {
         assert_eq!(of(json!({"profile_name": "page"})).rate_hz, Some(8000));
         assert_eq!(of(json!({"profile_name": "other"})).rate_hz, None);
         assert_eq!(of(json!({"profile_name": "page", "profile": {}})).rate_hz, None);
+    }
+
+    #[test]
+    fn tones_follow_the_order_of_precedence() {
+        let default = Some(MediaName::ENTRY_TONE);
+        let table = [
+            (json!({}), default),
+            (json!({"play_entry_tone": true}), default),
+            (json!({"play_entry_tone": "true"}), default),
+            (json!({"play_entry_tone": false}), None),
+            (json!({"play_entry_tone": "false"}), None),
+            (json!({"play_entry_tone": ""}), None),
+            (json!({"play_entry_tone": "%(1,1,1)"}), Some("%(1,1,1)")),
+            (json!({"profile": {}}), default),
+            (json!({"profile": {"enter-sound": "x"}}), Some("x")),
+            (json!({"profile": {"enter-sound": ""}}), None),
+            (
+                json!({"play_entry_tone": true, "profile": {"enter-sound": "x"}}),
+                Some("x"),
+            ),
+            (
+                json!({"play_entry_tone": false, "profile": {"enter-sound": "x"}}),
+                None,
+            ),
+            (
+                json!({"play_entry_tone": "y", "profile": {"enter-sound": "x"}}),
+                Some("y"),
+            ),
+            (json!({"profile_name": "page"}), Some("silence_stream://1")),
+            (json!({"profile_name": "page", "play_entry_tone": "y"}), Some("y")),
+            (json!({"profile_name": "page", "profile": {}}), default),
+        ];
+        for (value, expected) in table {
+            let entry = settings(&document(value.clone())).entry_tone;
+            assert_eq!(entry.as_ref().map(MediaName::as_str), expected, "{value}");
+            let text = value
+                .to_string()
+                .replace("entry", "exit")
+                .replace("enter", "exit");
+            let exit = settings(&document(serde_json::from_str(&text).unwrap())).exit_tone;
+            let expected = if expected == default {
+                Some(MediaName::EXIT_TONE)
+            } else {
+                expected
+            };
+            assert_eq!(exit.as_ref().map(MediaName::as_str), expected, "{text}");
+        }
     }
 
     #[test]

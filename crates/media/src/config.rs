@@ -94,6 +94,8 @@ pub struct LegMedia {
     pub alternatives: Vec<(CodecKind, Vec<u8>)>,
     /// Telephone-events (RFC 4733), when negotiated.
     pub telephone_event: Option<TelephoneEventMedia>,
+    /// Comfort noise (RFC 3389), when negotiated: silence is not sent.
+    pub comfort_noise: Option<ComfortNoiseMedia>,
     /// Milliseconds of audio per packet that the peer asked for; taken down to a multiple of 10 within 10..=60, and for
     /// uncompressed audio to what fits into an Ethernet packet.
     pub ptime_ms: u16,
@@ -123,6 +125,15 @@ pub struct TelephoneEventMedia {
     pub recv_pt: u8,
     /// Clock of their timestamps and durations in Hz.
     pub clock_rate_hz: u32,
+}
+
+/// What was negotiated about comfort noise (RFC 3389). Its clock is that of the codec; Opus has pauses of its own and none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ComfortNoiseMedia {
+    /// Payload type under which the peer takes it, 0..=127.
+    pub send_pt: u8,
+    /// Payload type under which the peer sends it, 0..=127.
+    pub recv_pt: u8,
 }
 
 /// How the audio of one conference is mixed.

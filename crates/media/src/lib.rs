@@ -107,8 +107,7 @@
 //!
 //! # Standards
 //!
-//! RFC 3550 (RTP, RTCP: §5.1, §6.2–6.6), RFC 3551 (§4.1, §4.5.14), RFC 3264 §5.1 (directions, hold), RFC 3389 (comfort noise,
-//! receiving), RFC 3611 (§4.4, §4.5, §4.7: extended reports), RFC 4733 (telephone-event, receiving), RFC 7587 §3.1 (Opus: pauses,
+//! RFC 3550 (RTP, RTCP: §5.1, §6.2–6.6), RFC 3551 (§4.1, §4.5.14), RFC 3264 §5.1 (directions, hold), RFC 3389 (comfort noise), RFC 3611 (§4.4, §4.5, §4.7: extended reports), RFC 4733 (telephone-event), RFC 7587 §3.1 (Opus: pauses,
 //! FEC), RFC 5761 (RTCP multiplexing), RFC 7022 (CNAME), RFC 7362 (latching, restricted).
 //!
 //! Unsafe code is confined to one file, `sys.rs`.
@@ -132,8 +131,8 @@ mod stats;
 mod sys;
 
 pub use config::{
-    CodecKind, Coding, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia, LegSetting,
-    MediaConfig, MediaDirection, OpusSettings, TelephoneEventMedia,
+    CodecKind, Coding, ComfortNoiseMedia, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia,
+    LegSetting, MediaConfig, MediaDirection, OpusSettings, TelephoneEventMedia,
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};

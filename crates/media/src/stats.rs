@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use confab_codec::CodecKind;
 use confab_rtp::Rating;
 use confab_rtp::telephone_event::MAX_QUEUED_DIGITS;
 
@@ -11,6 +12,8 @@ use crate::leg::reports::RemoteQuality;
 /// A leg's measurements at one moment. Counts start at the opening of the leg and survive re-negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LegStats {
+    /// Codec of what the peer sends, once negotiated.
+    pub codec: Option<CodecKind>,
     /// RTP packets accepted from the peer.
     pub packets_received: u64,
     /// Payload bytes of those packets.
@@ -109,6 +112,7 @@ impl Optional {
 /// The shared cell behind [`LegStats`]; one writer (the shard), any readers.
 #[derive(Debug, Default)]
 pub(crate) struct StatsCell {
+    codec: AtomicU32,
     pub(crate) packets_received: AtomicU64,
     pub(crate) octets_received: AtomicU64,
     pub(crate) packets_sent: AtomicU64,
@@ -151,6 +155,10 @@ impl StatsCell {
         fits
     }
 
+    pub(crate) fn set_codec(&self, kind: CodecKind) {
+        self.codec.store(code_of(kind), Relaxed);
+    }
+
     pub(crate) fn set_energy(&self, score: u16) {
         self.energy.store(score, Relaxed);
     }
@@ -180,6 +188,7 @@ impl StatsCell {
     pub(crate) fn read(&self) -> LegStats {
         let round_trip_us = self.round_trip_us.load(Relaxed);
         LegStats {
+            codec: codec_of(self.codec.load(Relaxed)),
             packets_received: self.packets_received.load(Relaxed),
             octets_received: self.octets_received.load(Relaxed),
             packets_sent: self.packets_sent.load(Relaxed),
@@ -208,9 +217,72 @@ impl StatsCell {
     }
 }
 
+/// Writes a codec as a number above 0; that of L16 holds its rate and channels.
+fn code_of(kind: CodecKind) -> u32 {
+    match kind {
+        CodecKind::Pcmu => 1,
+        CodecKind::Pcma => 2,
+        CodecKind::G722 => 3,
+        CodecKind::Opus => 4,
+        CodecKind::L16 { rate_hz, channels } => rate_hz << 8 | u32::from(channels),
+    }
+}
+
+fn codec_of(code: u32) -> Option<CodecKind> {
+    Some(match code {
+        0 => return None,
+        1 => CodecKind::Pcmu,
+        2 => CodecKind::Pcma,
+        3 => CodecKind::G722,
+        4 => CodecKind::Opus,
+        code => CodecKind::L16 {
+            rate_hz: code >> 8,
+            channels: code as u8, // its lowest octet
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_codec_is_read_as_it_was_written() {
+        let l16 = |rate_hz, channels| CodecKind::L16 { rate_hz, channels };
+        let cell = StatsCell::default();
+        assert_eq!(cell.read().codec, None);
+        for kind in [
+            CodecKind::Pcmu,
+            CodecKind::Pcma,
+            CodecKind::G722,
+            CodecKind::Opus,
+            l16(8000, 1),
+            l16(44_100, 2),
+            l16(48_000, 1),
+        ] {
+            cell.set_codec(kind);
+            assert_eq!(cell.read().codec, Some(kind));
+        }
+    }
+
+    #[test]
+    fn shares_of_loss_stay_within_a_hundred_percent() {
+        let stats = |received, lost, late| LegStats {
+            packets_received: received,
+            packets_lost: lost,
+            packets_late: late,
+            ..LegStats::default()
+        };
+        for (stats, percent) in [
+            (stats(0, 0, 0), 0.0),
+            (stats(95, 5, 0), 5.0),
+            (stats(90, 5, 5), 10.0 * 100.0 / 95.0),
+            (stats(10, -3, 0), 0.0),
+            (stats(10, 10, 100), 100.0),
+        ] {
+            assert!((stats.loss_percent() - percent).abs() < 1e-9, "{stats:?}");
+        }
+    }
 
     #[test]
     fn a_missing_value_is_told_from_any_other() {

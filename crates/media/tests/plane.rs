@@ -72,6 +72,7 @@ fn media(remote: SocketAddr) -> LegMedia {
         recv_pts: vec![0],
         alternatives: Vec::new(),
         telephone_event: None,
+        comfort_noise: None,
         ptime_ms: 20,
         direction: MediaDirection::SendRecv,
         signalling_ip: remote.ip(),

@@ -8,7 +8,7 @@ use crate::direction::Direction;
 use crate::error::SdpError;
 use crate::extended::NamedReports;
 use crate::format::{PayloadFormat, TELEPHONE_EVENT_FMTP, payload_formats};
-use crate::stream::{AudioStream, CodecChoice, LocalMedia, Negotiated, Origin, TelephoneEvent};
+use crate::stream::{AudioStream, CodecChoice, ComfortNoise, LocalMedia, Negotiated, Origin, TelephoneEvent};
 use crate::transport;
 
 /// Answers `offer` for the leg at `local`.
@@ -68,10 +68,14 @@ fn answer_audio(
     let (format, capability) = choose_codec(media, &formats, capabilities)?;
     let remote = transport::remote(offer, media, local.address)?;
     let event = choose_telephone_event(&formats, format, capabilities);
+    let noise = choose_comfort_noise(&formats, format, capabilities);
     let rtcp_mux = capabilities.rtcp_mux
         && media.attribute("rtcp-mux").is_some()
         && transport::fits_rtcp_mux(format.payload_type)
-        && event.is_none_or(|event| transport::fits_rtcp_mux(event.payload_type));
+        && [event, noise]
+            .into_iter()
+            .flatten()
+            .all(|format| transport::fits_rtcp_mux(format.payload_type));
     let reports = NamedReports::read(offer, media).answered(capabilities.extended_reports);
     let can_send = Direction::new(!remote.on_hold, true);
     let direction = offer.direction_of(media).reversed().and(can_send);
@@ -96,6 +100,10 @@ fn answer_audio(
             recv_pt: event.payload_type,
             clock_rate: event.clock_rate,
         }),
+        comfort_noise: noise.map(|noise| ComfortNoise {
+            send_pt: noise.payload_type,
+            recv_pt: noise.payload_type,
+        }),
         ptime_ms: transport::ptime_ms(offer, media, capabilities.ptime_ms, capabilities.max_ptime_ms),
         hold: !direction.sends(),
     };
@@ -106,6 +114,10 @@ fn answer_audio(
     ours.extend(event.map(|event| PayloadFormat {
         fmtp: Some(TELEPHONE_EVENT_FMTP.to_owned()),
         ..event.clone()
+    }));
+    ours.extend(noise.map(|noise| PayloadFormat {
+        fmtp: None,
+        ..noise.clone()
     }));
     let description = AudioLine {
         protocol: &media.protocol,
@@ -169,6 +181,17 @@ pub(crate) fn choose_telephone_event<'a>(
             .find(move |format| format.is_telephone_event() && format.clock_rate == rate)
     };
     at(codec.clock_rate).or_else(|| at(8000))
+}
+
+/// Picks the comfort noise at the codec's clock rate (RFC 3389 §4).
+fn choose_comfort_noise<'a>(
+    formats: &'a [PayloadFormat],
+    codec: &PayloadFormat,
+    capabilities: &Capabilities,
+) -> Option<&'a PayloadFormat> {
+    let fits = |format: &&PayloadFormat| format.is_comfort_noise() && format.clock_rate == codec.clock_rate;
+    let wanted = capabilities.comfort_noise && codec.takes_comfort_noise();
+    formats.iter().find(fits).filter(|_| wanted)
 }
 
 /// What an `m=audio` line of ours says.

@@ -10,6 +10,8 @@ pub struct Capabilities {
     pub codecs: Vec<CodecCapability>,
     /// Whether DTMF by telephone-event (RFC 4733) is offered and accepted.
     pub telephone_event: bool,
+    /// Whether comfort noise (RFC 3389) in place of silence is offered and accepted.
+    pub comfort_noise: bool,
     /// Whether RTP and RTCP on one port (RFC 5761) is offered and accepted.
     pub rtcp_mux: bool,
     /// Whether extended reports about voice quality and round trip (RFC 3611) are offered and accepted.
@@ -97,11 +99,12 @@ impl CodecCapability {
 }
 
 impl Default for Capabilities {
-    /// PCMU and PCMA, telephone-event, rtcp-mux, extended reports, 20 ms packets (10 to 60 ms), the offerer's order.
+    /// PCMU and PCMA, telephone-event, no comfort noise, rtcp-mux, extended reports, 20 ms packets (10 to 60 ms), the offerer's order.
     fn default() -> Self {
         Capabilities {
             codecs: vec![CodecCapability::pcmu(), CodecCapability::pcma()],
             telephone_event: true,
+            comfort_noise: false,
             rtcp_mux: true,
             extended_reports: true,
             ptime_ms: 20,

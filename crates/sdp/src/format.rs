@@ -10,6 +10,9 @@ pub(crate) const TELEPHONE_EVENT: &str = "telephone-event";
 /// The events that are taken: 0-9, *, #, A-D and hook flash.
 pub(crate) const TELEPHONE_EVENT_FMTP: &str = "0-16";
 
+/// The encoding name of comfort noise (RFC 3389).
+pub(crate) const COMFORT_NOISE: &str = "CN";
+
 /// One payload type with its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PayloadFormat {
@@ -44,6 +47,16 @@ impl PayloadFormat {
     /// Whether this is telephone-event.
     pub(crate) fn is_telephone_event(&self) -> bool {
         self.name.eq_ignore_ascii_case(TELEPHONE_EVENT)
+    }
+
+    /// Whether this is comfort noise.
+    pub(crate) fn is_comfort_noise(&self) -> bool {
+        self.name.eq_ignore_ascii_case(COMFORT_NOISE) && self.channels == 1
+    }
+
+    /// Whether comfort noise goes with this codec: Opus has its own.
+    pub(crate) fn takes_comfort_noise(&self) -> bool {
+        !self.is_opus() && !self.is_telephone_event() && !self.is_comfort_noise()
     }
 
     /// The `a=rtpmap` line, and the `a=fmtp` line when there are parameters.

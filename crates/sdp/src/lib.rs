@@ -71,4 +71,6 @@ pub use fuzz::fuzz_sdp;
 pub use negotiation::Negotiation;
 pub use offer::{accept_answer, offer};
 pub use parse::{MAX_BYTES, MAX_FORMATS, MAX_LINES, MAX_MEDIA};
-pub use stream::{AudioStream, CodecChoice, ExtendedReports, LocalMedia, Negotiated, Origin, TelephoneEvent};
+pub use stream::{
+    AudioStream, CodecChoice, ComfortNoise, ExtendedReports, LocalMedia, Negotiated, Origin, TelephoneEvent,
+};

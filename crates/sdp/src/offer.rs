@@ -7,9 +7,10 @@ use crate::direction::Direction;
 use crate::error::SdpError;
 use crate::extended::NamedReports;
 use crate::format::{
-    PayloadFormat, TELEPHONE_EVENT, TELEPHONE_EVENT_FMTP, payload_formats, payload_formats_after,
+    COMFORT_NOISE, PayloadFormat, TELEPHONE_EVENT, TELEPHONE_EVENT_FMTP, payload_formats,
+    payload_formats_after,
 };
-use crate::stream::{AudioStream, CodecChoice, LocalMedia, Negotiated, Origin, TelephoneEvent};
+use crate::stream::{AudioStream, CodecChoice, ComfortNoise, LocalMedia, Negotiated, Origin, TelephoneEvent};
 use crate::transport;
 
 /// Offers every codec of ours for one `sendrecv` audio stream at `local`. For an offer within a running session
@@ -82,6 +83,7 @@ fn numbered_formats(capabilities: &Capabilities, earlier: &Earlier) -> Vec<Paylo
     }
     let mut formats = Vec::with_capacity(codecs.len() + 1);
     let mut clock_rates = Vec::new();
+    let mut noise_rates = Vec::new();
     for codec in codecs {
         let format = PayloadFormat {
             payload_type: 0,
@@ -90,6 +92,9 @@ fn numbered_formats(capabilities: &Capabilities, earlier: &Earlier) -> Vec<Paylo
             channels: codec.channels,
             fmtp: codec.fmtp.clone(),
         };
+        if format.takes_comfort_noise() && !noise_rates.contains(&codec.clock_rate) {
+            noise_rates.push(codec.clock_rate);
+        }
         formats.extend(numbering.assign(format, codec.static_pt));
         if EVENT_CLOCK_RATES.contains(&codec.clock_rate) && !clock_rates.contains(&codec.clock_rate) {
             clock_rates.push(codec.clock_rate);
@@ -105,6 +110,17 @@ fn numbered_formats(capabilities: &Capabilities, earlier: &Earlier) -> Vec<Paylo
         };
         // 101 is no assignment, only what nearly everybody uses at 8000 Hz.
         formats.extend(numbering.assign(format, (clock_rate == 8000).then_some(101)));
+    }
+    for clock_rate in noise_rates.into_iter().filter(|_| capabilities.comfort_noise) {
+        let format = PayloadFormat {
+            payload_type: 0,
+            name: COMFORT_NOISE.to_owned(),
+            clock_rate,
+            channels: 1,
+            fmtp: None,
+        };
+        // 13 is the number at 8000 Hz (RFC 3551 §6); other rates have none of their own.
+        formats.extend(numbering.assign(format, (clock_rate == 8000).then_some(13)));
     }
     formats
 }
@@ -175,6 +191,7 @@ pub fn accept_answer(
         offered: names(theirs, &their_formats),
     })?;
     let telephone_event = agreed_telephone_event(&our_formats, &their_formats, codec.clock_rate);
+    let comfort_noise = agreed_comfort_noise(&our_formats, &their_formats, &codec);
     let rtcp_mux = ours.attribute("rtcp-mux").is_some() && theirs.attribute("rtcp-mux").is_some();
     let reports = NamedReports::read(our_offer, ours).agreed(NamedReports::read(answer, theirs));
     let direction = answer
@@ -195,6 +212,7 @@ pub fn accept_answer(
         codec,
         alternatives: codecs.collect(),
         telephone_event,
+        comfort_noise,
         ptime_ms,
         hold: !direction.sends(),
     };
@@ -207,7 +225,8 @@ pub fn accept_answer(
 /// Pairs the codecs of the answer with those of the offer, in the order of the answer.
 fn agreed_codecs(ours: &[PayloadFormat], theirs: &[PayloadFormat]) -> Vec<CodecChoice> {
     let mut choices: Vec<CodecChoice> = Vec::new();
-    for their in theirs.iter().filter(|format| !format.is_telephone_event()) {
+    let codecs = |format: &&PayloadFormat| !format.is_telephone_event() && !format.is_comfort_noise();
+    for their in theirs.iter().filter(codecs) {
         let Some(our) = ours.iter().find(|our| our.same_encoding(their)) else {
             continue;
         };
@@ -231,6 +250,23 @@ fn agreed_codecs(ours: &[PayloadFormat], theirs: &[PayloadFormat]) -> Vec<CodecC
         });
     }
     choices
+}
+
+/// Pairs the comfort noise of the answer with ours, at the codec's clock rate.
+fn agreed_comfort_noise(
+    ours: &[PayloadFormat],
+    theirs: &[PayloadFormat],
+    codec: &CodecChoice,
+) -> Option<ComfortNoise> {
+    let at = |format: &&PayloadFormat| format.is_comfort_noise() && format.clock_rate == codec.clock_rate;
+    let (our, their) = (ours.iter().find(at)?, theirs.iter().find(at)?);
+    let goes_with_codec = ours
+        .iter()
+        .any(|format| format.name == codec.name && format.takes_comfort_noise());
+    goes_with_codec.then_some(ComfortNoise {
+        send_pt: their.payload_type,
+        recv_pt: our.payload_type,
+    })
 }
 
 /// Pairs the telephone-event format of the answer with ours: at the codec's clock rate, else at 8000 Hz.

@@ -56,6 +56,8 @@ pub struct AudioStream {
     pub alternatives: Vec<CodecChoice>,
     /// DTMF as telephone-event, when agreed.
     pub telephone_event: Option<TelephoneEvent>,
+    /// Comfort noise, when agreed: silence need not be sent.
+    pub comfort_noise: Option<ComfortNoise>,
     /// Packet time to send with, ms: what the peer asks for, within our limits, a multiple of 10.
     pub ptime_ms: u16,
     /// Whether the peer put us on hold: it takes no audio from us (`sendonly`, `inactive` or a hold address).
@@ -87,6 +89,15 @@ pub struct CodecChoice {
     pub recv_pts: Vec<u8>,
     /// The peer's `fmtp` parameters for it: what it likes to receive.
     pub fmtp: Option<String>,
+}
+
+/// The payload types agreed for comfort noise (RFC 3389), at the clock rate of the codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ComfortNoise {
+    /// Payload type to send: the peer's number.
+    pub send_pt: u8,
+    /// Payload type to receive: ours.
+    pub recv_pt: u8,
 }
 
 /// The payload types agreed for telephone-event (RFC 4733).

@@ -22,6 +22,8 @@ use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 /// How long a start may take on a loaded machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a start is tried again when another process took a port that had just been found free.
@@ -93,6 +95,7 @@ pub struct ServerBuilder {
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     own_data_dir: bool,
+    tones: bool,
 }
 
 impl ServerBuilder {
@@ -103,6 +106,7 @@ impl ServerBuilder {
             settings: Vec::new(),
             environment: Vec::new(),
             own_data_dir: true,
+            tones: false,
         }
     }
 
@@ -125,6 +129,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn without_data_dir(mut self) -> Self {
         self.own_data_dir = false;
+        self
+    }
+
+    /// Leaves the first conference its tones when somebody comes or goes. Otherwise they are switched off, so that measurements
+    /// hear what they send; a conference that a test makes is its own affair.
+    #[must_use]
+    pub fn with_tones(mut self) -> Self {
+        self.tones = true;
         self
     }
 
@@ -182,17 +194,23 @@ impl ServerBuilder {
             .ok_or_else(|| io::Error::other("no output pipe"))?;
         let lines = read_lines(output);
         match wait_ready(&mut child, &lines, &log_path) {
-            Ok((http, sip)) => Ok(Server {
-                child,
-                http,
-                sip,
-                admin,
-                start_time: started.elapsed(),
-                lines,
-                log_path,
-                directory,
-                ended: None,
-            }),
+            Ok((http, sip)) => {
+                let start_time = started.elapsed();
+                if !self.tones {
+                    silence_tones(http);
+                }
+                Ok(Server {
+                    child,
+                    http,
+                    sip,
+                    admin,
+                    start_time,
+                    lines,
+                    log_path,
+                    directory,
+                    ended: None,
+                })
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -200,6 +218,20 @@ impl ServerBuilder {
             }
         }
     }
+}
+
+/// Switches the tones of the first conference off. Tests that start a server without it, or with another key, have none to be
+/// switched off.
+fn silence_tones(http: SocketAddr) {
+    let quiet = json!({"data": {"play_entry_tone": false, "play_exit_tone": false}});
+    let _ = HttpClient::log_in(http, ACCOUNT_ID, API_KEY).and_then(|client| {
+        let conference = ConferenceControl::of_number(client.clone(), "3000")?;
+        client.account(
+            "PATCH",
+            &format!("/conferences/{}", conference.id()),
+            Some(&quiet),
+        )
+    });
 }
 
 /// A running server. Dropping it kills the process; [`Server::stop`] ends it properly.

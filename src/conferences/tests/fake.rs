@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use confab_conference::DigitString;
-use confab_media::{ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId};
+use confab_conference::{DigitString, MediaState, Quality};
+use confab_media::{
+    ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId, Play, PlayId, StopPlay,
+};
 use tokio::sync::Semaphore;
 
 use crate::conferences::media::{LegSetting, MixPlane};
@@ -24,6 +26,11 @@ pub(super) enum Act {
     Deaf(LegId, bool),
     Set(LegId, LegSetting),
     Digits(LegId, DigitString),
+    Played {
+        leg: Option<LegId>,
+        play: PlayId,
+    },
+    Stopped(Option<LegId>, StopPlay),
     Heard {
         mix: ConferenceAudioId,
         talker: LegId,
@@ -52,10 +59,12 @@ pub(super) struct FakePlane {
     pub(super) refuse_conferences: AtomicBool,
     mixes: AtomicU64,
     legs: AtomicU64,
+    plays: Arc<AtomicU64>,
 }
 
 pub(super) struct FakeMix {
     id: ConferenceAudioId,
+    plays: Arc<AtomicU64>,
     log: Log,
 }
 
@@ -65,6 +74,8 @@ pub(super) struct FakeLeg {
     joins: Arc<Semaphore>,
     /// Every command finds the leg closed.
     pub(super) closed: AtomicBool,
+    /// Its peer takes no telephone-events.
+    pub(super) keyless: AtomicBool,
 }
 
 impl Drop for FakeMix {
@@ -81,6 +92,7 @@ impl FakePlane {
             refuse_conferences: AtomicBool::new(false),
             mixes: AtomicU64::new(0),
             legs: AtomicU64::new(0),
+            plays: Arc::default(),
         }
     }
 
@@ -90,6 +102,7 @@ impl FakePlane {
             log: self.log.clone(),
             joins: Arc::clone(&self.joins),
             closed: AtomicBool::new(false),
+            keyless: AtomicBool::new(false),
         })
     }
 }
@@ -118,6 +131,7 @@ impl MixPlane for FakePlane {
         self.log.push(Act::Created(id));
         Ok(FakeMix {
             id,
+            plays: Arc::clone(&self.plays),
             log: self.log.clone(),
         })
     }
@@ -160,8 +174,30 @@ impl MixPlane for FakePlane {
         leg.told(Act::Set(leg.id, setting)).await
     }
 
+    fn media_state(_: &FakeLeg) -> MediaState {
+        MediaState {
+            codec: Some("PCMU"),
+            quality: Quality::default(),
+        }
+    }
+
     async fn send_digits(leg: &FakeLeg, digits: DigitString) -> Result<(), ControlError> {
+        if leg.keyless.load(Ordering::Relaxed) {
+            return Err(ControlError::NoTelephoneEvents);
+        }
         leg.told(Act::Digits(leg.id, digits)).await
+    }
+
+    async fn play(mix: &FakeMix, to: Option<&FakeLeg>, _: Play) -> Result<PlayId, ControlError> {
+        let play = PlayId(1 + mix.plays.fetch_add(1, Ordering::Relaxed));
+        let leg = to.map(|leg| leg.id);
+        mix.log.push(Act::Played { leg, play });
+        Ok(play)
+    }
+
+    async fn stop_play(mix: &FakeMix, to: Option<&FakeLeg>, what: StopPlay) -> Result<(), ControlError> {
+        mix.log.push(Act::Stopped(to.map(|leg| leg.id), what));
+        Ok(())
     }
 
     async fn set_heard(

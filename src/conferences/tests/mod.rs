@@ -2,6 +2,7 @@
 
 mod fake;
 mod media_events;
+mod playing;
 mod real;
 mod shutdown;
 
@@ -20,6 +21,7 @@ use self::fake::{Act, FakeLeg, FakePlane};
 use super::bus::Subscription;
 use super::media::LegSetting;
 use super::{EventBus, HangUp, MediaDispatch, Participant, Registry, Seat};
+use crate::sounds::{Sounds, tests::permissive};
 
 /// A registry over the fake plane, with a subscriber on its bus.
 struct House {
@@ -53,6 +55,8 @@ fn conference() -> ConferenceId {
 fn open_settings() -> Settings {
     Settings {
         member: RoleSettings::default(),
+        entry_tone: None,
+        exit_tone: None,
         ..Settings::default()
     }
 }
@@ -63,7 +67,8 @@ impl House {
         let dispatch = MediaDispatch::default();
         let bus = EventBus::new();
         let events = bus.subscribe();
-        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus);
+        let sounds = Sounds::new(&permissive());
+        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
         House {
             media,
             dispatch,

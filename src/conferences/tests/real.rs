@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{account, conference, open_settings};
 use crate::conferences::{EventBus, HangUp, MediaDispatch, Participant, Registry};
+use crate::sounds::{Sounds, tests::permissive};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Far beyond what any step takes; only a failure waits so long.
@@ -50,7 +51,8 @@ impl House {
         let media = Arc::new(media);
         let dispatch = MediaDispatch::default();
         tokio::spawn(dispatch.clone().run(events));
-        let registry = Registry::new(Arc::clone(&media), dispatch, EventBus::new());
+        let sounds = Sounds::new(&permissive());
+        let registry = Registry::new(Arc::clone(&media), dispatch, EventBus::new(), sounds);
         let engine = RtpEngine::start(EngineConfig::default()).expect("the generator starts");
         House {
             media,
@@ -72,6 +74,7 @@ impl House {
             recv_pts: vec![0],
             alternatives: Vec::new(),
             telephone_event: None,
+            comfort_noise: None,
             ptime_ms: 20,
             direction: MediaDirection::SendRecv,
             signalling_ip: LOOPBACK,

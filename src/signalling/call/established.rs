@@ -60,7 +60,9 @@ pub(super) async fn run(
     if let Seated::Joined(participant) = std::mem::replace(&mut established.seat, Seated::Gone) {
         participant.leave(end.cause).await;
     }
-    trail.media = Some(established.leg.close().await.stats);
+    let stats = established.leg.close().await.stats;
+    server.stats.quality.record(&stats);
+    trail.media = Some(stats);
 }
 
 async fn serve(

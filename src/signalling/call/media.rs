@@ -5,7 +5,8 @@
 use std::net::IpAddr;
 
 use confab_media::{
-    CodecKind, Coding, ExtendedReports, LegMedia, MediaDirection, OpusSettings, TelephoneEventMedia,
+    CodecKind, Coding, ComfortNoiseMedia, ExtendedReports, LegMedia, MediaDirection, OpusSettings,
+    TelephoneEventMedia,
 };
 use confab_sdp::{AudioStream, CodecChoice, Direction};
 use confab_sip::Headers;
@@ -74,6 +75,10 @@ impl Peer {
                 send_pt: event.send_pt,
                 recv_pt: event.recv_pt,
                 clock_rate_hz: event.clock_rate,
+            }),
+            comfort_noise: audio.comfort_noise.map(|noise| ComfortNoiseMedia {
+                send_pt: noise.send_pt,
+                recv_pt: noise.recv_pt,
             }),
             ptime_ms: audio.ptime_ms,
             direction: direction(audio.direction),

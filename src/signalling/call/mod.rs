@@ -20,6 +20,7 @@ use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCod
 use tokio::sync::mpsc;
 
 use self::refusal_log::Entry;
+use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
     local::LocalAddresses,
@@ -72,6 +73,8 @@ pub(crate) struct CallStats {
     pub(crate) answered: AtomicU64,
     /// Calls refused, by status.
     pub(crate) refused: dashmap::DashMap<u16, u64>,
+    /// How ended calls were heard.
+    pub(crate) quality: CallQuality,
     /// Which refusals get a line of the log.
     refusal_log: refusal_log::RefusalLog,
 }

@@ -2,24 +2,45 @@
 //! the store does.
 
 use axum::http::{StatusCode, header};
-use confab_conference::{AccountId, ConferenceId, Control, Snapshot};
-use confab_documents::{Body, Document, Expected, ListPage, Revision, settings};
+use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
+use confab_documents::{Body, Document, Expected, ListPage, Revision, Rule, Violation, settings};
 use serde_json::{Value, json};
 
 use crate::action::{self, Actions};
 use crate::answer::{Answer, PageInfo, TagBuilder};
+use crate::arguments::{Arguments, MEDIA_ID};
 use crate::dispatch::{Call, list_header};
 use crate::error::{ApiError, save_error};
 use crate::list::ListRequest;
-use crate::live::ControlError;
+use crate::live::{ControlError, MediaProblem};
 use crate::view::Viewpoint;
 
+/// What an action makes of its arguments.
+type OnConference = fn(Arguments) -> Result<Control, ApiError>;
+
 /// What can be done to a conference.
-pub(crate) const ACTIONS: Actions<Control> = Actions {
-    built: &[("lock", Control::Lock), ("unlock", Control::Unlock)],
+pub(crate) const ACTIONS: Actions<OnConference> = Actions {
+    built: &[
+        ("lock", |_| Ok(Control::Lock)),
+        ("unlock", |_| Ok(Control::Unlock)),
+        ("play", |arguments| play(Audience::Everybody, arguments)),
+        ("stop_play", |arguments| stop_play(Audience::Everybody, arguments)),
+    ],
     prepared: &[],
-    refused: &["play", "dial", "record", "vars", "stop_play", "end"],
+    refused: &["dial", "record", "vars", "end"],
 };
+
+/// Returns the control that plays what the arguments name.
+pub(super) fn play(audience: Audience, arguments: Arguments) -> Result<Control, ApiError> {
+    let media = arguments.media()?;
+    Ok(Control::Play { media, audience })
+}
+
+/// Returns the control that stops what the arguments name.
+pub(super) fn stop_play(audience: Audience, arguments: Arguments) -> Result<Control, ApiError> {
+    let which = arguments.stop_play()?;
+    Ok(Control::StopPlay { audience, which })
+}
 
 /// Documents read at a time when a list is filtered.
 const BATCH: u32 = 128;
@@ -46,6 +67,22 @@ impl Call<'_> {
             return Err(ApiError::UnknownId(id.to_string()));
         }
         Ok((document, snapshot))
+    }
+
+    /// Has a running conference carry out a control; what it plays has to be something.
+    pub(super) async fn carry_out(&self, control: Control) -> Result<Result<(), ControlError>, ApiError> {
+        let (account, id) = (self.account()?, self.conference_id());
+        if let Control::Play { media, .. } = &control {
+            match self.state.conferences.check_media(account, media).await {
+                Ok(()) => {}
+                Err(MediaProblem::Unknown) => return Err(ApiError::UnknownMedia(media.as_str().to_owned())),
+                Err(MediaProblem::Invalid(why)) => {
+                    let violation = Violation::new(MEDIA_ID, Rule::Invalid, why);
+                    return Err(violation.with_value(&media.as_str().into()).into());
+                }
+            }
+        }
+        Ok(self.state.conferences.control(account, &id, control).await)
     }
 
     /// Returns which revision the request expects to change. An entity tag of ours begins with the revision.
@@ -252,13 +289,9 @@ async fn announce(call: &Call<'_>, account: &AccountId, document: &Document) {
 /// `PUT /conferences/{C}`: an action. What is not running takes no effect and is no error.
 pub(super) async fn control(call: &Call<'_>) -> Result<Answer, ApiError> {
     call.conference().await?;
-    let control = action::resolve(call.envelope, call.query, &ACTIONS)?.action;
-    match call
-        .state
-        .conferences
-        .control(call.account()?, &call.conference_id(), control)
-        .await
-    {
+    let requested = action::resolve(call.envelope, call.query, &ACTIONS)?;
+    let control = (requested.action)(Arguments::new(requested.name, requested.arguments))?;
+    match call.carry_out(control).await? {
         Ok(()) | Err(ControlError::NotRunning) => Ok(Answer::accepted()),
         Err(error) => Err(error.into()),
     }

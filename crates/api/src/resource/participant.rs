@@ -1,7 +1,7 @@
 //! Owns the participants of a running conference as resources, and the actions on them. Never keeps one.
 
 use axum::http::StatusCode;
-use confab_conference::{Control, ParticipantId, ParticipantState, Snapshot};
+use confab_conference::{Audience, Control, ParticipantId, ParticipantState, Snapshot};
 
 use crate::action::{self, Actions};
 use crate::answer::{Answer, PageInfo, TagBuilder};
@@ -9,6 +9,7 @@ use crate::arguments::{Arguments, Related};
 use crate::dispatch::Call;
 use crate::error::ApiError;
 use crate::live::ControlError;
+use crate::resource::conference::{play, stop_play};
 
 /// What an action makes of the participant's id and its arguments.
 type OnOne = fn(ParticipantId, Arguments) -> Result<Control, ApiError>;
@@ -41,32 +42,33 @@ pub(crate) const ACTIONS: Actions<OnOne> = Actions {
         }),
         ("hold", |id, _| Ok(Control::Hold(id))),
         ("unhold", |id, _| Ok(Control::Unhold(id))),
+        ("play", |id, arguments| play(Audience::One(id), arguments)),
+        ("stop_play", |id, arguments| {
+            stop_play(Audience::One(id), arguments)
+        }),
     ],
     prepared: &[],
-    refused: &["play", "stop_play", "move", "raise_hand", "lower_hand"],
+    refused: &["move", "raise_hand", "lower_hand"],
 };
 
-/// What an action on the participants means.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum OnMany {
-    /// A control of everybody it applies to.
-    All(Control),
-    /// A record of one about another.
-    Relate,
-}
+/// What an action makes of its arguments and of who is there.
+type OnMany = fn(Arguments, Option<&Snapshot>) -> Result<Control, ApiError>;
 
 /// What can be done to all participants at once, or to more than one.
 pub(crate) const BULK_ACTIONS: Actions<OnMany> = Actions {
     built: &[
-        ("mute", OnMany::All(Control::MuteAll)),
-        ("unmute", OnMany::All(Control::UnmuteAll)),
-        ("deaf", OnMany::All(Control::DeafAll)),
-        ("undeaf", OnMany::All(Control::UndeafAll)),
-        ("kick", OnMany::All(Control::KickAll)),
-        ("relate", OnMany::Relate),
+        ("mute", |_, _| Ok(Control::MuteAll)),
+        ("unmute", |_, _| Ok(Control::UnmuteAll)),
+        ("deaf", |_, _| Ok(Control::DeafAll)),
+        ("undeaf", |_, _| Ok(Control::UndeafAll)),
+        ("kick", |_, _| Ok(Control::KickAll)),
+        ("relate", |arguments, snapshot| {
+            relate(arguments.related()?, snapshot)
+        }),
+        ("play", |arguments, _| play(Audience::Everybody, arguments)),
     ],
     prepared: &[],
-    refused: &["play"],
+    refused: &[],
 };
 
 /// `GET …/participants`: empty while the conference is not running.
@@ -105,12 +107,7 @@ pub(super) async fn control_one(call: &Call<'_>) -> Result<Answer, ApiError> {
     let id = participant(call, snapshot.as_ref())?.1.id;
     let requested = action::resolve(call.envelope, call.query, &ACTIONS)?;
     let control = (requested.action)(id, Arguments::new(requested.name, requested.arguments))?;
-    match call
-        .state
-        .conferences
-        .control(call.account()?, &call.conference_id(), control)
-        .await
-    {
+    match call.carry_out(control).await? {
         Ok(()) => Ok(Answer::accepted()),
         // The conference ended since the look above, and its participants with it.
         Err(ControlError::NotRunning) => Err(ApiError::UnknownId(id.to_string())),
@@ -123,27 +120,21 @@ pub(super) async fn control_one(call: &Call<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn control_all(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (_, snapshot) = call.conference().await?;
     let requested = action::resolve(call.envelope, call.query, &BULK_ACTIONS)?;
-    let (control, answer) = match requested.action {
-        OnMany::All(control) => (control, Answer::accepted()),
-        OnMany::Relate => {
-            let related = Arguments::new(requested.name, requested.arguments).related()?;
-            (
-                relate(related, snapshot.as_ref())?,
-                Answer::new(StatusCode::ACCEPTED, "relating participants".into()),
-            )
+    let arguments = Arguments::new(requested.name, requested.arguments);
+    let control = (requested.action)(arguments, snapshot.as_ref())?;
+    let (related, answer) = match control {
+        Control::Relate { other, .. } => {
+            let answer = Answer::new(StatusCode::ACCEPTED, "relating participants".into());
+            (Some(other), answer)
         }
+        _ => (None, Answer::accepted()),
     };
-    match call
-        .state
-        .conferences
-        .control(call.account()?, &call.conference_id(), control)
-        .await
-    {
+    match call.carry_out(control).await? {
         Ok(()) => Ok(answer),
-        Err(ControlError::NotRunning) => match control {
+        Err(ControlError::NotRunning) => match related {
             // The conference ended since the look above, and its participants with it.
-            Control::Relate { other, .. } => Err(gone(other)),
-            _ => Ok(answer),
+            Some(other) => Err(gone(other)),
+            None => Ok(answer),
         },
         Err(ControlError::UnknownParticipant(id)) => Err(gone(id)),
         Err(error) => Err(error.into()),

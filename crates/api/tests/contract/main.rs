@@ -7,4 +7,5 @@ mod conventions;
 mod lists;
 mod participants;
 mod plain_routes;
+mod playing;
 mod support;

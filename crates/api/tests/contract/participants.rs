@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_conference::{ConferenceId, Role};
+use confab_conference::{ConferenceId, MediaState, ParticipantId, Quality, Role};
 use serde_json::{Value, json};
 
 use crate::support::{START_UNIX, Server};
@@ -209,14 +209,16 @@ async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
         "denoise",
         "dtmf",
         "hold",
-        "unhold"
+        "unhold",
+        "play",
+        "stop_play"
     ]);
-    let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate"]);
+    let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate", "play"]);
     for (whom, action, built) in [
-        (format!("/{id}"), "play", &one),
+        (format!("/{id}"), "move", &one),
         (format!("/{id}"), "dance", &one),
         (format!("/{id}"), "relate", &one),
-        (String::new(), "play", &all),
+        (String::new(), "stop_play", &all),
         (String::new(), "hold", &all),
     ] {
         let reply = room.act(&whom, action).await;
@@ -462,4 +464,40 @@ async fn c150_c152_relations_name_participants_and_end_with_them() {
     let c = room.join("3", Role::Member).await;
     assert_ne!(b, c);
     assert_eq!(room.hearing().await, [[true; 2]; 2]);
+}
+
+#[tokio::test]
+async fn how_a_participant_is_heard_is_shown_and_is_no_part_of_the_tag() {
+    let room = Room::new().await;
+    let id = room.join("1", Role::Member).await;
+    let path = format!("{}/{id}", room.path);
+    let quality = |mos_hundredths| MediaState {
+        codec: Some("opus"),
+        quality: Quality {
+            loss_hundredths: 152,
+            jitter_us: 2250,
+            delay_us: 41_500,
+            concealed_ms: 60,
+            skew_ppm: None,
+            mos_hundredths,
+        },
+    };
+    let measured = |mos_hundredths| {
+        let participant = ParticipantId::new(id).unwrap();
+        let mut media = room.server.live.media.lock().unwrap();
+        media.insert(participant, quality(mos_hundredths));
+    };
+    assert!(room.server.get(&path).await.data().get("quality").is_none());
+    measured(None);
+    let first = room.server.get(&path).await;
+    let etag = first.header("etag").to_owned();
+    let expected = json!({
+        "loss": 1.52, "jitter_ms": 2.25, "delay_ms": 41.5, "concealed_ms": 60, "skew_ppm": null, "mos": null
+    });
+    assert_eq!(first.data()["quality"], expected);
+    assert_eq!(first.data()["codec"], "opus");
+    measured(Some(425));
+    let second = room.server.get(&path).await;
+    assert_eq!(second.data()["quality"]["mos"], 4.25);
+    assert_eq!(second.header("etag"), etag);
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use confab_api::{ApiConfig, ApiState, Clock, ControlError, LiveConferences, Probes, router};
+use confab_api::{ApiConfig, ApiState, Clock, ControlError, LiveConferences, MediaProblem, Probes, router};
 use confab_conference::*;
 use confab_documents::{BootstrapConfig, NewAccount, Store, settings};
 use http_body_util::BodyExt;
@@ -21,6 +21,9 @@ use tower::ServiceExt;
 pub(crate) struct InMemory {
     running: Mutex<BTreeMap<(AccountId, ConferenceId), Conference>>,
     pub(crate) updates: Mutex<Vec<(ConferenceId, Settings)>>,
+    /// What was to be played, stopped and sent; tones of entry and exit left out.
+    pub(crate) played: Mutex<Vec<Effect>>,
+    pub(crate) media: Mutex<BTreeMap<ParticipantId, MediaState>>,
     clock: Arc<HandClock>,
 }
 
@@ -35,7 +38,14 @@ impl InMemory {
         let key = (account.clone(), id.clone());
         let conference = running.get_mut(&key)?;
         let result = act(conference);
-        while conference.poll_output().is_some() {}
+        while let Some(output) = conference.poll_output() {
+            if let Output::Effect(
+                effect @ (Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }),
+            ) = output
+            {
+                self.played.lock().unwrap().push(effect);
+            }
+        }
         if conference.is_ended() {
             running.remove(&key);
         }
@@ -86,8 +96,12 @@ impl InMemory {
 #[async_trait]
 impl LiveConferences for InMemory {
     async fn snapshot(&self, account: &AccountId, conference: &ConferenceId) -> Option<Snapshot> {
-        self.with(account, conference, |conference| conference.snapshot().ok())
-            .flatten()
+        let mut snapshot = self
+            .with(account, conference, |conference| conference.snapshot().ok())
+            .flatten()?;
+        let media = self.media.lock().unwrap().clone();
+        snapshot.media = media.into_iter().collect();
+        Some(snapshot)
     }
 
     async fn control(
@@ -101,6 +115,14 @@ impl LiveConferences for InMemory {
             conference.control(wall, control)
         });
         Ok(result.ok_or(ControlError::NotRunning)??)
+    }
+
+    async fn check_media(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
+        match media.as_str() {
+            "broken" => Err(MediaProblem::Invalid("it is broken".into())),
+            known if known.contains("://") => Ok(()),
+            _ => Err(MediaProblem::Unknown),
+        }
     }
 
     async fn updated(&self, _: &AccountId, conference: &ConferenceId, settings: Settings) {

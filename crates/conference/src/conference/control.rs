@@ -2,8 +2,8 @@
 
 use super::{Conference, Phase};
 use crate::{
-    Control, DigitString, Effect, EventKind, GregorianSeconds, LeaveCause, ParticipantId, ParticipantState,
-    Refusal, Relationship, Role, Volume,
+    Control, Effect, EventKind, GregorianSeconds, LeaveCause, ParticipantId, ParticipantState, Refusal,
+    Relationship, Role, Volume,
 };
 
 impl Conference {
@@ -25,7 +25,10 @@ impl Conference {
             Control::Unmute(id) => self.set_muted(wall, id, false)?,
             Control::Deaf(id) => self.set_deaf(wall, id, true)?,
             Control::Undeaf(id) => self.set_deaf(wall, id, false)?,
-            Control::Kick(id) => self.expel(wall, id, LeaveCause::Kicked)?,
+            Control::Kick(id) => {
+                let gone = self.expel(wall, id, LeaveCause::Kicked)?;
+                self.sound_exit(&gone);
+            }
             Control::Hold(id) => self.set_held(wall, id, true)?,
             Control::Unhold(id) => self.set_held(wall, id, false)?,
             Control::SetVolumeIn(id, volume) => self.set_volume_in(wall, id, volume)?,
@@ -33,26 +36,34 @@ impl Conference {
             Control::SetEnergy(id, level) => self.set_energy(wall, id, level)?,
             Control::SetAgc(id, on) => self.set_agc(wall, id, on)?,
             Control::SetDenoise(id, on) => self.set_denoise(wall, id, on)?,
-            Control::SendDigits(id, digits) => self.send_digits(wall, id, digits)?,
             Control::Relate {
                 participant,
                 other,
                 relationship,
             } => self.relate(participant, other, relationship)?,
+            Control::Play { media, audience } => self.play(audience, media)?,
+            Control::StopPlay { audience, which } => self.stop_play(audience, which)?,
+            Control::SendDigits(id, digits) => {
+                self.find(id)?;
+                self.ask(Effect::SendDigits {
+                    participant: id,
+                    digits,
+                });
+            }
             Control::MuteAll
             | Control::UnmuteAll
             | Control::DeafAll
             | Control::UndeafAll
             | Control::KickAll
             | Control::Lock
-            | Control::Unlock => self.control_all(wall, control)?,
+            | Control::Unlock => self.control_all(wall, &control)?,
         }
         self.end_if_empty(wall);
         Ok(())
     }
 
     /// Performs a control that names no participant.
-    fn control_all(&mut self, wall: GregorianSeconds, control: Control) -> Result<(), Refusal> {
+    fn control_all(&mut self, wall: GregorianSeconds, control: &Control) -> Result<(), Refusal> {
         match control {
             Control::MuteAll => {
                 for id in self.members_with(|state| !state.muted) {
@@ -195,17 +206,10 @@ impl Conference {
         })
     }
 
-    fn send_digits(
-        &mut self,
-        wall: GregorianSeconds,
-        id: ParticipantId,
-        digits: DigitString,
-    ) -> Result<(), Refusal> {
+    /// Takes note that digits were sent to a participant's far end, which takes them.
+    pub fn digits_sent(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<(), Refusal> {
+        self.alive()?;
         let state = self.find(id)?.clone();
-        self.ask(Effect::SendDigits {
-            participant: id,
-            digits,
-        });
         self.publish(wall, EventKind::DtmfMember, Some(state));
         Ok(())
     }

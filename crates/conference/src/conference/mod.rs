@@ -2,15 +2,18 @@
 //! effects it asks for.
 
 mod control;
+mod playing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::play::{Occasion, Plays};
 use crate::relation::Relations;
 use crate::{
-    Caller, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause, Output,
-    ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot, Volume,
+    Caller, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause, MediaName,
+    Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot,
+    Volume,
 };
 
 /// Where an instance stands in its life.
@@ -56,6 +59,7 @@ pub struct Conference {
     reservations: BTreeMap<ParticipantId, Reservation>,
     roster: BTreeMap<ParticipantId, ParticipantState>,
     relations: Relations,
+    plays: Plays,
     outputs: VecDeque<Output>,
 }
 
@@ -72,6 +76,7 @@ impl Conference {
             reservations: BTreeMap::new(),
             roster: BTreeMap::new(),
             relations: Relations::default(),
+            plays: Plays::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -128,6 +133,7 @@ impl Conference {
             started,
             locked: self.locked,
             participants: self.roster.values().cloned().collect(),
+            media: BTreeMap::new(),
         })
     }
 
@@ -150,6 +156,9 @@ impl Conference {
             }
             Command::Energy { participant, score } => self.energy(participant, score).map(|()| Reply::Done),
             Command::Floor { holder } => self.pass_floor(wall, holder).map(|()| Reply::Done),
+            Command::DigitsSent { participant } => self.digits_sent(wall, participant).map(|()| Reply::Done),
+            Command::PlayStarted { play } => self.play_started(wall, play).map(|()| Reply::Done),
+            Command::PlayEnded { play } => self.play_ended(wall, play).map(|()| Reply::Done),
             Command::Update(settings) => self.update(settings).map(|()| Reply::Done),
             Command::Snapshot => self.snapshot().map(Reply::Snapshot),
             Command::End { cause } => self.end(wall, cause).map(|()| Reply::Done),
@@ -208,6 +217,9 @@ impl Conference {
             });
         }
         self.publish(wall, EventKind::AddMember, Some(state.clone()));
+        if !state.ghost && self.counted() > 1 {
+            self.sound(Occasion::Entry);
+        }
         Ok(state)
     }
 
@@ -229,7 +241,8 @@ impl Conference {
         cause: LeaveCause,
     ) -> Result<(), Refusal> {
         self.alive()?;
-        self.remove(wall, id, cause)?;
+        let gone = self.remove(wall, id, cause)?;
+        self.sound_exit(&gone);
         self.end_if_empty(wall);
         Ok(())
     }
@@ -339,17 +352,18 @@ impl Conference {
 
     /// Places taken or held, ghosts not counted.
     fn taken(&self) -> usize {
-        let present = self
-            .roster
-            .values()
-            .filter(|participant| !participant.ghost)
-            .count();
         let held = self
             .reservations
             .values()
             .filter(|reservation| !reservation.entry.is_ghost())
             .count();
-        present + held
+        self.counted() + held
+    }
+
+    /// Participants on the roster, ghosts not counted.
+    fn counted(&self) -> usize {
+        let participants = self.roster.values();
+        participants.filter(|participant| !participant.ghost).count()
     }
 
     fn flags(&self, reservation: &Reservation) -> JoinFlags {
@@ -404,14 +418,21 @@ impl Conference {
         wall: GregorianSeconds,
         id: ParticipantId,
         cause: LeaveCause,
-    ) -> Result<(), Refusal> {
+    ) -> Result<ParticipantState, Refusal> {
+        self.find(id)?;
+        self.end_plays_of(wall, id);
         let gone = self.roster.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
         self.relations.forget(id);
-        self.publish(wall, EventKind::DelMember(cause), Some(gone));
-        Ok(())
+        self.publish(wall, EventKind::DelMember(cause), Some(gone.clone()));
+        Ok(gone)
     }
 
-    fn expel(&mut self, wall: GregorianSeconds, id: ParticipantId, cause: LeaveCause) -> Result<(), Refusal> {
+    fn expel(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        cause: LeaveCause,
+    ) -> Result<ParticipantState, Refusal> {
         self.find(id)?;
         self.ask(Effect::HangUp {
             participant: id,
@@ -446,6 +467,7 @@ impl Conference {
             return;
         }
         if self.phase != Phase::Forming {
+            self.end_plays_of_all(wall);
             self.publish(wall, EventKind::ConferenceDestroy, None);
         }
         self.ask(Effect::Destroy);
@@ -453,6 +475,16 @@ impl Conference {
     }
 
     fn publish(&mut self, at: GregorianSeconds, kind: EventKind, participant: Option<ParticipantState>) {
+        self.publish_with(at, kind, participant, None);
+    }
+
+    fn publish_with(
+        &mut self,
+        at: GregorianSeconds,
+        kind: EventKind,
+        participant: Option<ParticipantState>,
+        file: Option<MediaName>,
+    ) {
         self.sequence += 1;
         self.outputs.push_back(Output::Event(Arc::new(Event {
             sequence: self.sequence,
@@ -462,6 +494,7 @@ impl Conference {
             at,
             kind,
             participant,
+            file,
         })));
     }
 

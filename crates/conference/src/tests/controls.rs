@@ -78,7 +78,7 @@ fn every_setting_is_shown_announced_and_asked_for_once() {
         room.news();
         room.effects.clear();
         for _ in 0..2 {
-            room.control(control).unwrap();
+            room.control(control.clone()).unwrap();
         }
         assert!(shown(&room.state(id)), "{control:?}");
         assert_eq!(room.news(), [(name, 1), (name, 1)], "{control:?}");
@@ -111,7 +111,7 @@ fn every_setting_of_an_unknown_participant_is_refused() {
     ];
     for (control, unknown) in rows {
         assert_eq!(
-            room.control(control),
+            room.control(control.clone()),
             Err(Refusal::UnknownParticipant(unknown)),
             "{control:?}"
         );

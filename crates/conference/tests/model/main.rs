@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use confab_conference::*;
 use proptest::prelude::*;
-use reference::{Controls, Flags, Model};
+use reference::{Controls, Flags, Life, Model, Sound};
 use steps::{Step, setting, step};
 
 /// What the media plane does with one leg.
@@ -44,6 +44,10 @@ struct Trial {
     performed: BTreeMap<ParticipantId, Leg>,
     /// (talker, listener), as the performed effects left it.
     unheard: BTreeSet<(ParticipantId, ParticipantId)>,
+    /// What was asked to be played, in order.
+    asked: Vec<(PlayNumber, Audience, MediaName)>,
+    /// What sounds, by the events; the same media may sound to several.
+    shown: Vec<Audience>,
     added: BTreeSet<ParticipantId>,
     deleted: BTreeSet<ParticipantId>,
     destroyed: bool,
@@ -65,6 +69,7 @@ impl Trial {
                 held: BTreeMap::new(),
                 present: BTreeMap::new(),
                 records: BTreeMap::new(),
+                plays: Vec::new(),
                 locked: false,
                 started: false,
                 ended: false,
@@ -74,6 +79,8 @@ impl Trial {
             reading: None,
             performed: BTreeMap::new(),
             unheard: BTreeSet::new(),
+            asked: Vec::new(),
+            shown: Vec::new(),
             added: BTreeSet::new(),
             deleted: BTreeSet::new(),
             destroyed: false,
@@ -86,6 +93,22 @@ impl Trial {
             .get(index)
             .copied()
             .unwrap_or(ParticipantId::new(1 + index as u64).expect("above zero"))
+    }
+
+    fn audience(&self, who: Option<usize>) -> Audience {
+        who.map_or(Audience::Everybody, |who| Audience::One(self.id(who)))
+    }
+
+    /// The number of the play with that index; plays that were never asked for are tried as well.
+    fn number(&self, index: usize) -> PlayNumber {
+        self.asked
+            .get(index)
+            .map_or(PlayNumber(1000), |(number, ..)| *number)
+    }
+
+    fn control(&mut self, control: Control) -> (Command, Result<(), Refusal>) {
+        let expected = self.model.control(control.clone());
+        (Command::Control(control), expected)
     }
 
     fn play(&mut self, step: &Step) {
@@ -124,12 +147,13 @@ impl Trial {
                     Control::Kick(id),
                     Control::Hold(id),
                     Control::Unhold(id),
-                ][usize::from(which)];
-                (Command::Control(control), self.model.control(control))
+                ][usize::from(which)]
+                .clone();
+                self.control(control)
             }
             Step::Set(which, who, value) => {
                 let control = setting(which, self.id(who), value);
-                (Command::Control(control), self.model.control(control))
+                self.control(control)
             }
             Step::Relate(one, other, relationship) => {
                 let control = Control::Relate {
@@ -137,7 +161,7 @@ impl Trial {
                     other: self.id(other),
                     relationship,
                 };
-                (Command::Control(control), self.model.control(control))
+                self.control(control)
             }
             Step::Bulk(which) => {
                 let control = [
@@ -149,8 +173,9 @@ impl Trial {
                     Control::Unlock,
                     Control::Unlock,
                     Control::KickAll,
-                ][usize::from(which)];
-                (Command::Control(control), self.model.control(control))
+                ][usize::from(which)]
+                .clone();
+                self.control(control)
             }
             Step::Talking(who, talking) => {
                 let participant = self.id(who);
@@ -180,6 +205,8 @@ impl Trial {
                     },
                     auto_gain: improved,
                     denoise: improved,
+                    entry_tone: (!join_muted).then(|| "tone_stream://entry".into()),
+                    exit_tone: (!join_deaf).then(|| "tone_stream://exit".into()),
                     ..Settings::default()
                 };
                 let expected = if self.model.ended {
@@ -193,6 +220,34 @@ impl Trial {
             Step::Floor(who) => {
                 let holder = who.map(|who| self.id(who));
                 (Command::Floor { holder }, self.model.pass_floor(holder))
+            }
+            Step::DigitsSent(who) => {
+                let participant = self.id(who);
+                (
+                    Command::DigitsSent { participant },
+                    self.model.with(participant, |_| ()),
+                )
+            }
+            Step::Play(who) => {
+                let media = "asked".into();
+                let audience = self.audience(who);
+                self.control(Control::Play { media, audience })
+            }
+            Step::StopPlay(who, all) => {
+                let which = if all { StopPlay::All } else { StopPlay::Current };
+                let audience = self.audience(who);
+                self.control(Control::StopPlay { audience, which })
+            }
+            Step::Started(index) => {
+                let play = self.number(index);
+                (
+                    Command::PlayStarted { play },
+                    self.model.became(index, Life::Sounds),
+                )
+            }
+            Step::Ended(index) => {
+                let play = self.number(index);
+                (Command::PlayEnded { play }, self.model.became(index, Life::Over))
             }
             Step::End => (
                 Command::End {
@@ -242,6 +297,11 @@ impl Trial {
                 "silent and talking: {event:?}"
             );
         }
+        let plays = event.kind.name().starts_with("play-file");
+        assert_eq!(plays, event.file.is_some(), "{event:?}");
+        if plays {
+            self.hear_play(event);
+        }
         match (event.kind, &event.participant) {
             (EventKind::AddMember, Some(state)) => {
                 assert!(self.added.insert(state.id), "add-member twice");
@@ -252,6 +312,7 @@ impl Trial {
                 (leg.muted, leg.deaf) = (state.muted, state.deaf);
             }
             (EventKind::DelMember(_), Some(state)) => {
+                assert!(!self.shown.contains(&Audience::One(state.id)), "it plays on");
                 assert!(self.added.contains(&state.id) && self.deleted.insert(state.id));
                 self.performed.remove(&state.id);
                 self.unheard
@@ -259,6 +320,7 @@ impl Trial {
             }
             (EventKind::ConferenceDestroy, None) => {
                 assert_eq!(self.added, self.deleted, "somebody was still in");
+                assert_eq!(self.shown, [], "it plays on");
                 self.destroyed = true;
             }
             (_, Some(state)) => {
@@ -268,8 +330,36 @@ impl Trial {
         }
     }
 
+    fn hear_play(&mut self, event: &Event) {
+        assert_eq!(event.file, Some("asked".into()), "tones are not told");
+        let audience = event
+            .participant
+            .as_ref()
+            .map_or(Audience::Everybody, |state| Audience::One(state.id));
+        if event.kind.name().ends_with("-done") {
+            let at = self.shown.iter().position(|shown| *shown == audience);
+            self.shown.swap_remove(at.expect("it was told to sound"));
+        } else {
+            self.shown.push(audience);
+        }
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
+            Effect::Play {
+                play,
+                audience,
+                media,
+                ..
+            } => {
+                assert!(self.asked.iter().all(|(known, ..)| *known < play), "numbers rise");
+                self.asked.push((play, audience, media));
+            }
+            Effect::StopPlay { audience, .. } => {
+                if let Audience::One(id) = audience {
+                    assert!(self.performed.contains_key(&id));
+                }
+            }
             Effect::SetMuted { participant, muted } => {
                 self.tell(participant, |leg| {
                     std::mem::replace(&mut leg.muted, muted) != muted
@@ -343,9 +433,32 @@ impl Trial {
         assert!(changed, "an effect that changes nothing");
     }
 
+    fn compare_plays(&self) {
+        assert_eq!(self.asked.len(), self.model.plays.len());
+        for ((_, audience, media), play) in self.asked.iter().zip(&self.model.plays) {
+            let tones = match play.sound {
+                Sound::Asked => ["asked", "asked"],
+                Sound::Entry => [MediaName::ENTRY_TONE, "tone_stream://entry"],
+                Sound::Exit => [MediaName::EXIT_TONE, "tone_stream://exit"],
+            };
+            assert_eq!(*audience, play.audience);
+            assert!(tones.contains(&media.as_str()), "{media:?}");
+        }
+        let mut shown = self.shown.clone();
+        let plays = self.model.plays.iter();
+        let mut expected: Vec<_> = plays
+            .filter(|play| play.is_shown())
+            .map(|play| play.audience)
+            .collect();
+        shown.sort();
+        expected.sort();
+        assert_eq!(shown, expected, "what sounds is what was told");
+    }
+
     fn compare(&self) {
         assert_eq!(self.conference.is_ended(), self.model.ended);
         assert_eq!(self.destroyed, self.model.ended && self.model.started);
+        self.compare_plays();
         let Ok(mut fresh) = self.conference.snapshot() else {
             assert!(self.model.ended || !self.model.started);
             return;

@@ -52,6 +52,44 @@ impl Controls {
     }
 }
 
+/// What the model knows of a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Played {
+    pub(crate) audience: Audience,
+    pub(crate) sound: Sound,
+    pub(crate) life: Life,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sound {
+    Asked,
+    Entry,
+    Exit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Waits,
+    Sounds,
+    Over,
+}
+
+impl Played {
+    fn of(audience: Audience, sound: Sound) -> Played {
+        let life = Life::Waits;
+        Played {
+            audience,
+            sound,
+            life,
+        }
+    }
+
+    /// Told and not over.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.sound == Sound::Asked && self.life == Life::Sounds
+    }
+}
+
 /// The reference: a plain account of the rules, without events and effects.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -59,6 +97,8 @@ pub(crate) struct Model {
     pub(crate) held: BTreeMap<ParticipantId, (bool, Entry)>,
     pub(crate) present: BTreeMap<ParticipantId, Flags>,
     pub(crate) records: BTreeMap<(ParticipantId, ParticipantId), Relationship>,
+    /// What was asked to be played, in order; the last are the newest.
+    pub(crate) plays: Vec<Played>,
     pub(crate) locked: bool,
     pub(crate) started: bool,
     pub(crate) ended: bool,
@@ -110,6 +150,9 @@ impl Model {
             },
         );
         self.started = true;
+        if !ghost && self.counted() > 1 {
+            self.tone(Sound::Entry);
+        }
         Ok(())
     }
 
@@ -130,11 +173,71 @@ impl Model {
             Refusal::UnknownParticipant(id)
         };
         self.ended |= self.held.is_empty() && self.present.is_empty() && known;
+        if self.ended {
+            self.end_plays(|_| true);
+        }
         if known { Ok(()) } else { Err(refused) }
     }
 
+    fn counted(&self) -> usize {
+        self.present.values().filter(|flags| !flags.ghost).count()
+    }
+
+    fn tone(&mut self, sound: Sound) {
+        let wanted = match sound {
+            Sound::Entry => self.settings.entry_tone.is_some(),
+            _ => self.settings.exit_tone.is_some(),
+        };
+        let waits = |play: &Played| play.sound == sound && play.life == Life::Waits;
+        if wanted && !self.plays.iter().any(waits) {
+            self.plays.push(Played::of(Audience::Everybody, sound));
+        }
+    }
+
+    fn audience(&self, audience: Audience) -> Result<(), Refusal> {
+        match audience {
+            Audience::One(id) if !self.present.contains_key(&id) => Err(Refusal::UnknownParticipant(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn play(&mut self, audience: Audience) -> Result<(), Refusal> {
+        self.audience(audience)?;
+        let mine = |play: &&Played| {
+            play.audience == audience && play.sound == Sound::Asked && play.life != Life::Over
+        };
+        if self.plays.iter().filter(mine).count() == 12 {
+            return Err(Refusal::TooManyPlays);
+        }
+        self.plays.push(Played::of(audience, Sound::Asked));
+        Ok(())
+    }
+
+    pub(crate) fn became(&mut self, play: usize, life: Life) -> Result<(), Refusal> {
+        if self.ended {
+            return Err(Refusal::Ended);
+        }
+        if let Some(play) = self.plays.get_mut(play)
+            && play.life != Life::Over
+        {
+            play.life = life;
+        }
+        Ok(())
+    }
+
+    fn end_plays(&mut self, of: impl Fn(Audience) -> bool) {
+        for play in self.plays.iter_mut().filter(|play| of(play.audience)) {
+            play.life = Life::Over;
+        }
+    }
+
     pub(crate) fn leave(&mut self, id: ParticipantId) -> Result<(), Refusal> {
-        let known = self.present.remove(&id).is_some();
+        let gone = self.present.remove(&id);
+        let known = gone.is_some();
+        self.end_plays(|audience| audience == Audience::One(id));
+        if gone.is_some_and(|gone| !gone.ghost) && self.counted() > 0 {
+            self.tone(Sound::Exit);
+        }
         self.records.retain(|&(one, other), _| one != id && other != id);
         self.gone(known, id)
     }
@@ -186,10 +289,16 @@ impl Model {
             Control::UnmuteAll => self.members(|flags| flags.muted = false),
             Control::DeafAll => self.members(|flags| flags.deaf = true),
             Control::UndeafAll => self.members(|flags| flags.deaf = false),
+            Control::Play { audience, .. } => self.play(audience),
+            Control::StopPlay { audience, .. } => self.audience(audience),
             Control::KickAll => {
                 self.present.clear();
                 self.records.clear();
+                self.end_plays(|audience| audience != Audience::Everybody);
                 self.ended = self.held.is_empty();
+                if self.ended {
+                    self.end_plays(|_| true);
+                }
                 Ok(())
             }
             Control::Lock => {
@@ -258,6 +367,7 @@ impl Model {
         }
         self.held.clear();
         self.present.clear();
+        self.end_plays(|_| true);
         self.ended = true;
         Ok(())
     }

@@ -26,6 +26,13 @@ pub(crate) enum Step {
         improved: bool,
     },
     Floor(Option<usize>),
+    /// To everybody, or to one.
+    Play(Option<usize>),
+    StopPlay(Option<usize>, bool),
+    /// What became of a play, by its index among all of this instance.
+    Started(usize),
+    Ended(usize),
+    DigitsSent(usize),
     End,
 }
 
@@ -51,11 +58,16 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => (who.clone(), who.clone(), relationship).prop_map(|(one, other, r)| Step::Relate(one, other, r)),
         2 => (0..8u8).prop_map(Step::Bulk),
         6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
+        1 => who.clone().prop_map(Step::DigitsSent),
         4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
         1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
             |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }
         ),
         4 => proptest::option::of(0..12usize).prop_map(Step::Floor),
+        6 => proptest::option::of(0..12usize).prop_map(Step::Play),
+        2 => (proptest::option::of(0..12usize), any::<bool>()).prop_map(|(who, all)| Step::StopPlay(who, all)),
+        6 => (0..20usize).prop_map(Step::Started),
+        4 => (0..20usize).prop_map(Step::Ended),
         1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
     ]
 }

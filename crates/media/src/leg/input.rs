@@ -2,9 +2,7 @@
 //! nothing of sockets, sources or the mix; decoding stands in `decode`.
 
 use confab_codec::CodecKind;
-use confab_rtp::{
-    ClockRate, Content, PayloadType, Reception, ReceptionStatistics, Rejected, RtpPacket, Tick,
-};
+use confab_rtp::{ClockRate, Content, Reception, ReceptionStatistics, Rejected, RtpPacket, Tick};
 
 pub(crate) use super::decode::{Block, MAX_FRAME_SAMPLES};
 use super::decode::{OPUS_PAUSE_OCTETS, Substitutes};
@@ -93,7 +91,7 @@ impl Input {
             return Ok(Content::NoAudio);
         }
         if !session.receiving.payload_types.contains(payload_type) {
-            if payload_type == PayloadType::COMFORT_NOISE {
+            if session.is_comfort_noise(payload_type) {
                 return Ok(Content::ComfortNoise);
             }
             if !session.change_codec(payload_type) {

@@ -321,6 +321,7 @@ impl<S> Leg<S> {
         }
         if let Some(block) = rtcp.report {
             self.reports.heard(&block, received.arrival_wall_ns());
+            self.output.wants_protection = self.reports.is_lossy;
         }
         let has_round_trip = rtcp.report.is_some_and(|block| block.last_sender_report != 0);
         self.reports
@@ -446,6 +447,7 @@ impl<S> Leg<S> {
         cell.repaired_ms.store(self.input.repaired_ms(), Relaxed);
         cell.set_remote_quality(self.reports.remote_quality);
         if let Some(session) = &self.session {
+            cell.set_codec(session.receiving.kind);
             let delay = Duration::from_nanos(session.receiving.playout.buffered_ns());
             cell.playout_delay_us.store(micros(delay), Relaxed);
             cell.set_skew(session.receiving.playout.skew_ppm());

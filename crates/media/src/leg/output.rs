@@ -18,11 +18,19 @@ const QUIET_SCORE: u16 = 8;
 /// 40 dB below the speech (measured with Opus, whose decoders forget fastest in silence).
 const QUIET_FACTOR: u32 = 32;
 
+/// Comfort noise is described again after this time: often enough for whoever missed it, and to keep a way through a NAT open.
+const DESCRIBED_MS: u32 = 1000;
+
+/// And when its level changed by this many dB.
+const LEVEL_STEP: u8 = 3;
+
 /// A stream of audio that several listeners hear alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shared {
     /// The mix of everybody.
     Common,
+    /// The same, encoded for a network that loses packets: with in-band FEC.
+    Protected,
     /// Silence for listeners who are deaf, or alone in talking.
     Silence,
     /// What plays to those who wait.
@@ -30,8 +38,13 @@ pub(crate) enum Shared {
 }
 
 impl Shared {
-    /// All of them.
-    pub(crate) const ALL: [Shared; 3] = [Shared::Common, Shared::Silence, Shared::Waiting];
+    /// All of them, in their order.
+    pub(crate) const ALL: [Shared; 4] = [
+        Shared::Common,
+        Shared::Protected,
+        Shared::Silence,
+        Shared::Waiting,
+    ];
 }
 
 /// Whose audio the current packet carries.
@@ -60,6 +73,58 @@ pub(crate) enum Following {
     },
 }
 
+/// What a packet in which nobody is heard is replaced by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// It is sent as ever.
+    Audio,
+    /// A description of the noise (RFC 3389), its level in −dBov.
+    Noise(u8),
+    /// Nothing: the description before holds.
+    Nothing,
+}
+
+/// Silence that is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pause {
+    /// Milliseconds in which nobody was heard.
+    quiet_ms: u32,
+    /// The level described last, and how long ago in milliseconds.
+    described: Option<(u8, u32)>,
+    /// What becomes of the packet being completed.
+    pub(crate) packet: Option<Quiet>,
+}
+
+impl Pause {
+    /// Takes a packet in which nobody is heard; `level` is that of the noise in it. The first is sent: the end of what was heard
+    /// may be in it.
+    pub(crate) fn quiet(&mut self, ptime_ms: u16, level: u8) -> Quiet {
+        let ptime_ms = u32::from(ptime_ms);
+        let first = self.quiet_ms == 0;
+        self.quiet_ms = self.quiet_ms.saturating_add(ptime_ms);
+        if first {
+            return Quiet::Audio;
+        }
+        match &mut self.described {
+            Some((described, ago_ms))
+                if *ago_ms + ptime_ms < DESCRIBED_MS && described.abs_diff(level) < LEVEL_STEP =>
+            {
+                *ago_ms += ptime_ms;
+                Quiet::Nothing
+            }
+            described => {
+                *described = Some((level, 0));
+                Quiet::Noise(level)
+            }
+        }
+    }
+
+    /// Somebody is heard again.
+    pub(crate) fn end(&mut self) {
+        *self = Pause::default();
+    }
+}
+
 /// The sending half.
 pub(crate) struct Output {
     pub(crate) sender: RtpSender,
@@ -72,6 +137,12 @@ pub(crate) struct Output {
     pub(crate) payload_len: usize,
     /// Digits to send.
     pub(crate) dialler: Box<Dialler>,
+    /// The peer reports loss: what it is sent should carry repair data, from the next packet on.
+    pub(crate) wants_protection: bool,
+    /// The current packet does, where its coding can.
+    pub(crate) protected: bool,
+    /// Comfort noise in place of silence.
+    pub(crate) pause: Pause,
     /// The dialler has something to do in the packets to come.
     pub(crate) dials: bool,
     /// When the last block was due; the media time of what is sent follows it.
@@ -89,6 +160,9 @@ impl Output {
             own_tick: 0,
             heard: None,
             payload_len: 0,
+            wants_protection: false,
+            protected: false,
+            pause: Pause::default(),
             dialler,
             dials: false,
             last_block_ns: None,
@@ -211,6 +285,23 @@ mod tests {
                 "{following:?} {running_ms} ms, score {score}"
             );
         }
+    }
+
+    #[test]
+    fn silence_is_described_at_its_beginning_at_changes_and_once_a_second() {
+        let mut pause = Pause::default();
+        let mut packets: Vec<_> = (0..53).map(|_| pause.quiet(20, 127)).collect();
+        assert_eq!(packets[0], Quiet::Audio);
+        assert_eq!(packets[1], Quiet::Noise(127));
+        assert!(packets[2..51].iter().all(|&packet| packet == Quiet::Nothing));
+        assert_eq!(packets.split_off(51), [Quiet::Noise(127), Quiet::Nothing]);
+        assert_eq!(pause.quiet(20, 125), Quiet::Nothing);
+        assert_eq!(pause.quiet(20, 60), Quiet::Noise(60));
+        pause.end();
+        assert_eq!(
+            [pause.quiet(20, 60), pause.quiet(20, 60)],
+            [Quiet::Audio, Quiet::Noise(60)]
+        );
     }
 
     #[test]

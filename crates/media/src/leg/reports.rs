@@ -18,6 +18,13 @@ use crate::arrival::ClockPair;
 /// Room for a sender report with one block, a CNAME, an extended report and a BYE.
 pub(crate) const REPORT_ROOM: usize = 256;
 
+/// Loss that is worth repair data, in 1/256: 2 %.
+const LOSSY_FRACTION: u8 = 5;
+
+/// Loss that is as good as none, in 1/256, and how many such reports end the repair: half a minute at the usual interval.
+const CLEAN_FRACTION: u8 = 1;
+const CLEAN_REPORTS: u32 = 6;
+
 /// What the peer says of how our stream sounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RemoteQuality {
@@ -56,6 +63,10 @@ pub(crate) struct Reports {
     pub(crate) round_trip: Option<Duration>,
     pub(crate) remote_fraction_lost: u8,
     pub(crate) remote_quality: RemoteQuality,
+    /// The peer loses so much of what we send that repair data are worth their bits.
+    pub(crate) is_lossy: bool,
+    /// Reports without loss, one after the other.
+    clean_reports: u32,
     reference: Option<Reference>,
 }
 
@@ -69,6 +80,8 @@ impl Reports {
             round_trip: None,
             remote_fraction_lost: 0,
             remote_quality: RemoteQuality::default(),
+            is_lossy: false,
+            clean_reports: 0,
             reference: None,
         }
     }
@@ -161,6 +174,14 @@ impl Reports {
     /// Takes in a report block about what we send, arrived at `wall_ns`.
     pub(crate) fn heard(&mut self, block: &ReportBlock, wall_ns: u64) {
         self.remote_fraction_lost = block.fraction_lost;
+        if block.fraction_lost >= LOSSY_FRACTION {
+            (self.is_lossy, self.clean_reports) = (true, 0);
+        } else if block.fraction_lost <= CLEAN_FRACTION {
+            self.clean_reports = self.clean_reports.saturating_add(1);
+            self.is_lossy &= self.clean_reports < CLEAN_REPORTS;
+        } else {
+            self.clean_reports = 0;
+        }
         let arrival = NtpTimestamp::from_unix(Duration::from_nanos(wall_ns));
         self.round_trip = block.round_trip(arrival).or(self.round_trip);
     }

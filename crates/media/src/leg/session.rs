@@ -49,6 +49,9 @@ pub(crate) struct Session {
     pub(crate) payload: Box<[u8]>,
     pub(crate) send_pt: PayloadType,
     pub(crate) telephone_event_pt: Option<PayloadType>,
+    /// Under which the peer takes comfort noise, and sends it.
+    pub(crate) noise_send_pt: Option<PayloadType>,
+    noise_recv_pt: Option<PayloadType>,
     /// Under which the peer takes telephone-events.
     pub(crate) event_send_pt: Option<PayloadType>,
     /// Clock of the telephone-events, where there are any.
@@ -78,6 +81,7 @@ impl Session {
             .map(|(kind, pts)| Receiving::new(*kind, pts, shared.max_delay, in_band))
             .collect();
         let telephone_event_pt = event.and_then(|event| PayloadType::new(event.recv_pt));
+        let noise = media.comfort_noise.filter(|_| kind != CodecKind::Opus);
         let event_send_pt = event.and_then(|event| PayloadType::new(event.send_pt));
         let event_clock = event.and_then(|event| ClockRate::new(event.clock_rate_hz));
         let ptime_ms = fit_ptime(kind, media.ptime_ms);
@@ -95,6 +99,8 @@ impl Session {
             send_pt: PayloadType::from_low_bits(media.send_pt),
             telephone_event_pt,
             event_send_pt,
+            noise_send_pt: noise.and_then(|noise| PayloadType::new(noise.send_pt)),
+            noise_recv_pt: noise.and_then(|noise| PayloadType::new(noise.recv_pt)),
             event_clock,
             ptime_ms,
             sends: media.direction.sends() && has_address,
@@ -111,6 +117,9 @@ impl Session {
         let others = self.alternatives.iter().map(|other| other.payload_types);
         let mut allowed = others.fold(self.receiving.payload_types, PayloadTypes::union);
         allowed.insert(PayloadType::COMFORT_NOISE);
+        if let Some(payload_type) = self.noise_recv_pt {
+            allowed.insert(payload_type);
+        }
         if let Some(payload_type) = self.telephone_event_pt {
             allowed.insert(payload_type);
         }
@@ -166,6 +175,11 @@ impl Session {
         let Some(other) = other else { return false };
         std::mem::swap(&mut self.receiving, other);
         true
+    }
+
+    /// Returns whether a payload type is that of comfort noise.
+    pub(crate) fn is_comfort_noise(&self, payload_type: PayloadType) -> bool {
+        payload_type == PayloadType::COMFORT_NOISE || Some(payload_type) == self.noise_recv_pt
     }
 
     /// Begins to load what packing touches.

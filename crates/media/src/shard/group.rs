@@ -1,14 +1,20 @@
 //! Encode groups: listeners of one coding and packet time who hear the same signal share one encoded payload: of the common
-//! mix, of what plays to those who wait, or of silence.
+//! mix, with or without data to repair what is lost, of what plays to those who wait, or of silence.
 //!
 //! A group fills packets at the positions of the mix that are multiples of its packet time, so all its listeners' packets
 //! begin together, and a listener who comes to hear something else in the middle of a packet can go on by himself. For
 //! codecs with a memory he takes the group's along, so that the far decoder notices nothing.
 
-use confab_codec::{Coding, Encoder};
+use confab_codec::{CodecKind, Coding, Encoder, NoiseDescription};
 
 use super::bus::samples_in;
 use crate::leg::output::Shared;
+
+/// Loss that repair data are made for, in percent.
+const LOSS_PERCENT: u8 = 10;
+
+/// Level of silence in −dBov: the least that comfort noise can tell.
+const SILENT: u8 = 127;
 
 /// One signal in one coding: the packet being filled and, when complete, its payload.
 struct Stream {
@@ -35,6 +41,10 @@ pub(crate) struct EncodeGroup {
     pub(crate) members: u32,
     /// In the order of [`Shared::ALL`].
     streams: [Stream; Shared::ALL.len()],
+    /// Nobody is heard in the common mix of the packet so far.
+    quiet: bool,
+    /// Level of its noise in −dBov, once somebody asked.
+    noise_level: Option<u8>,
     /// Samples of the packet before this block.
     pub(crate) start: usize,
     /// Samples of the packet with this block.
@@ -46,28 +56,38 @@ pub(crate) struct EncodeGroup {
 impl EncodeGroup {
     /// Allocates a group for a mix of the given rate in Hz.
     pub(crate) fn new(coding: Coding, ptime_ms: u16, mix_rate_hz: u32) -> Self {
+        let stream = |coding: Coding, samples: usize| {
+            let encoder = || {
+                let mut encoder = coding.encoder();
+                encoder.set_mix_rate(mix_rate_hz);
+                encoder
+            };
+            Stream {
+                encoder: encoder(),
+                before: encoder(),
+                pcm: vec![0; samples].into_boxed_slice(),
+                payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
+                payload_len: 0,
+                encoded: false,
+                from: None,
+                running_ms: 0,
+            }
+        };
         let samples = samples_in(coding.kind.sample_rate_hz(), ptime_ms);
-        let encoder = || {
-            let mut encoder = coding.encoder();
-            encoder.set_mix_rate(mix_rate_hz);
-            encoder
-        };
-        let stream = || Stream {
-            encoder: encoder(),
-            before: encoder(),
-            pcm: vec![0; samples].into_boxed_slice(),
-            payload: vec![0; coding.kind.max_payload(samples)].into_boxed_slice(),
-            payload_len: 0,
-            encoded: false,
-            from: None,
-            running_ms: 0,
-        };
+        let mut streams = Shared::ALL.map(|signal| match signal {
+            // Never used: it costs next to nothing.
+            Shared::Protected if !has_classes(coding) => stream(CodecKind::Pcmu.into(), 0),
+            _ => stream(coding, samples),
+        });
+        streams[Shared::Protected as usize].encoder.set_loss(LOSS_PERCENT);
         EncodeGroup {
             coding,
             ptime_ms,
             bus: 0,
             members: 0,
-            streams: Shared::ALL.map(|_| stream()),
+            streams,
+            quiet: false,
+            noise_level: None,
             start: 0,
             end: 0,
             complete: false,
@@ -91,16 +111,43 @@ impl EncodeGroup {
         }
     }
 
+    /// Returns whether it encodes with repair data, too.
+    pub(crate) fn protects(&self) -> bool {
+        has_classes(self.coding)
+    }
+
+    /// Returns whether a completed packet of a shared signal holds nobody's voice and nothing that plays.
+    pub(crate) fn is_quiet(&self, signal: Shared) -> bool {
+        match signal {
+            Shared::Common | Shared::Protected => self.quiet,
+            Shared::Silence => true,
+            Shared::Waiting => false,
+        }
+    }
+
+    /// Returns the level of a quiet packet of a shared signal in −dBov, as comfort noise tells it (RFC 3389 §3.1).
+    pub(crate) fn noise_level(&mut self, signal: Shared) -> u8 {
+        if signal == Shared::Silence {
+            return SILENT;
+        }
+        let pcm = &self.streams[Shared::Common as usize].pcm;
+        *self
+            .noise_level
+            .get_or_insert_with(|| NoiseDescription::measure(pcm, 0).level())
+    }
+
     /// Takes the block of the common mix, and what those who wait hear, at the group's rate, that lies at `position_ms` of the
-    /// mix.
-    pub(crate) fn take_block(&mut self, position_ms: u64, common: &[i16], waiting: &[i16]) {
+    /// mix; `quiet` tells that the common mix is silence or comfort noise.
+    pub(crate) fn take_block(&mut self, position_ms: u64, common: &[i16], waiting: &[i16], quiet: bool) {
         let into_packet_ms = (position_ms % u64::from(self.ptime_ms)) as usize;
         let packet = self.packet_samples();
         self.start = packet * into_packet_ms / usize::from(self.ptime_ms);
         self.end = (self.start + common.len()).min(packet);
         self.complete = self.end == packet;
         let here = self.start..self.end;
-        for (signal, block) in [(Shared::Common, common), (Shared::Waiting, waiting)] {
+        let protected = self.protects().then_some((Shared::Protected, common));
+        let blocks = [(Shared::Common, common), (Shared::Waiting, waiting)];
+        for (signal, block) in blocks.into_iter().chain(protected) {
             self.stream_mut(signal).pcm[here.clone()].copy_from_slice(&block[..here.len()]);
         }
         if here.start == 0 {
@@ -110,7 +157,9 @@ impl EncodeGroup {
                 }
                 stream.from = None;
             }
+            (self.quiet, self.noise_level) = (true, None);
         }
+        self.quiet &= quiet;
     }
 
     /// Returns the samples of the packet that is begun and not complete.
@@ -173,9 +222,8 @@ impl EncodeGroup {
     /// Lets a signal that nobody is sent go on from what a listener was sent by his own encoder. Returns whether it does: not
     /// once somebody is sent it.
     pub(crate) fn adopt(&mut self, signal: Shared, encoder: &Encoder) -> bool {
-        let stream = self.stream_mut(signal);
-        let is_idle = !stream.encoded && stream.running_ms == 0;
-        is_idle && stream.encoder.copy_state_from(encoder)
+        let (has_classes, stream) = (self.protects(), self.stream_mut(signal));
+        stream.is_idle() && stream.go_on_from(encoder, signal, has_classes)
     }
 
     /// Lets a signal that nobody is sent go on from another shared signal. Returns whether this packet does, by this call or by
@@ -184,17 +232,19 @@ impl EncodeGroup {
         if signal == followed {
             return true;
         }
+        let has_classes = self.protects();
         let [stream, other] = self
             .streams
             .get_disjoint_mut([signal as usize, followed as usize])
             .expect("two of the streams there are");
-        if !stream.encoded && stream.running_ms == 0 {
+        if stream.is_idle() {
             let from = if other.encoded {
                 &other.before
             } else {
                 &other.encoder
             };
-            stream.from = stream.encoder.copy_state_from(from).then_some(followed);
+            let goes_on = stream.go_on_from(from, signal, has_classes);
+            stream.from = goes_on.then_some(followed);
         }
         stream.from == Some(followed)
     }
@@ -208,10 +258,37 @@ impl EncodeGroup {
     }
 }
 
+impl Stream {
+    /// Returns whether nobody is sent it.
+    fn is_idle(&self) -> bool {
+        !self.encoded && self.running_ms == 0
+    }
+
+    /// Goes on from another encoder of the same coding, whose far decoder then goes on with this one.
+    fn go_on_from(&mut self, encoder: &Encoder, signal: Shared, has_classes: bool) -> bool {
+        let goes_on = self.encoder.copy_state_from(encoder);
+        if goes_on && has_classes {
+            self.encoder.set_loss(loss_percent(signal));
+        }
+        goes_on
+    }
+}
+
+/// Returns whether listeners of a coding are of two classes: those who are sent repair data and those who are not.
+fn has_classes(coding: Coding) -> bool {
+    coding.opus.inband_fec && coding.opus.loss_percent == 0
+}
+
+/// Returns the loss that the encoder of a signal reckons with.
+pub(crate) fn loss_percent(signal: Shared) -> u8 {
+    match signal {
+        Shared::Protected => LOSS_PERCENT,
+        Shared::Common | Shared::Silence | Shared::Waiting => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use confab_codec::CodecKind;
-
     use super::*;
 
     #[test]
@@ -221,7 +298,7 @@ mod tests {
             for step in 0..20u64 {
                 let position_ms = step * u64::from(block_ms);
                 let block = vec![step as i16; usize::from(block_ms) * 8];
-                group.take_block(position_ms, &block, &block);
+                group.take_block(position_ms, &block, &block, false);
                 assert_eq!(group.start, (position_ms % u64::from(ptime_ms)) as usize * 8);
                 assert_eq!(group.end - group.start, block.len());
                 assert_eq!(
@@ -238,7 +315,7 @@ mod tests {
     fn a_signal_runs_as_long_as_every_packet_of_it_is_encoded() {
         let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
         let mut run = |encodes: bool, position_ms: u64| {
-            group.take_block(position_ms, &[100; 320], &[0; 320]);
+            group.take_block(position_ms, &[100; 320], &[0; 320], false);
             if encodes {
                 group.encode(Shared::Common);
                 group.encode(Shared::Common);
@@ -254,7 +331,7 @@ mod tests {
         let mut group = EncodeGroup::new(Coding::from(CodecKind::G722), 20, 16_000);
         let mut own = Coding::from(CodecKind::G722).encoder();
         own.encode(&[3000; 320], &mut [0; 160]);
-        group.take_block(0, &[1000; 320], &[0; 320]);
+        group.take_block(0, &[1000; 320], &[0; 320], false);
         group.encode(Shared::Common);
         // Two listeners go over from the common signal to silence in one packet: the second finds what the first began.
         assert!(group.adopt_other(Shared::Silence, Shared::Common));
@@ -266,7 +343,7 @@ mod tests {
             "and a third with an encoder of his own does not"
         );
         assert!(group.stream(Shared::Silence).encoder.agrees_with(&sent));
-        group.take_block(20, &[1000; 320], &[0; 320]);
+        group.take_block(20, &[1000; 320], &[0; 320], false);
         assert!(
             !group.adopt_other(Shared::Silence, Shared::Common),
             "it runs by itself now"

@@ -31,6 +31,8 @@ pub enum Signal {
 pub struct Mixed {
     /// What the common mix is made of: voices, playback, the comfort noise. 0 when it is silence.
     pub contributions: usize,
+    /// The common mix is silence, or nothing but the comfort noise.
+    pub quiet: bool,
     /// The floor passed on in this tick.
     pub floor_changed: bool,
 }
@@ -288,6 +290,7 @@ impl Mixer {
         let floor_changed = self.judge_talkers();
         Mixed {
             contributions: heard + usize::from(noise_alone),
+            quiet: heard == 0,
             floor_changed,
         }
     }

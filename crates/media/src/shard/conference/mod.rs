@@ -501,7 +501,7 @@ impl ConferenceAudio {
         }
         for group in self.groups.iter_mut().filter(|group| group.members > 0) {
             let (common, waiting) = (&self.buses[group.bus], &self.waiting_buses[group.bus]);
-            group.take_block(self.position_ms, common.block(), waiting.block());
+            group.take_block(self.position_ms, common.block(), waiting.block(), mixed.quiet);
         }
     }
 

@@ -7,9 +7,10 @@ use super::ConferenceAudio;
 use crate::io::ShardIo;
 use crate::leg::Leg;
 use crate::leg::dialling::{Audio, event_payload_type, fade_in, fade_out};
-use crate::leg::output::{Following, Packing, Shared};
+use crate::leg::output::{Following, Packing, Quiet, Shared};
 use crate::leg::session::Session;
 use crate::metrics::DropReason;
+use crate::shard::group::loss_percent;
 use crate::shard::workbench::Workbench;
 
 impl ConferenceAudio {
@@ -32,12 +33,20 @@ impl ConferenceAudio {
             }
             return false;
         }
+        if begins {
+            output.protected = output.wants_protection && group.protects();
+        }
+        let common = if output.protected {
+            Shared::Protected
+        } else {
+            Shared::Common
+        };
         let heard = match self.mixer.signal(slot) {
             Signal::Own => None,
             Signal::Waiting => Some(Shared::Waiting),
             // Where nobody speaks the common mix is silence too, and shared by more.
             Signal::Silence if self.contributions > 0 => Some(Shared::Silence),
-            Signal::Silence | Signal::Common => Some(Shared::Common),
+            Signal::Silence | Signal::Common => Some(common),
         };
         output.packing = match (output.packing, heard) {
             (_, Some(signal)) if begins => Packing::Shared(signal),
@@ -63,9 +72,16 @@ impl ConferenceAudio {
                 Audio::Sent
             };
             match audio {
+                Audio::Sent if self.pauses(leg) => self.part_from_group(leg),
                 Audio::Sent => self.encode(leg),
-                Audio::Faded { fades_in, fades_out } => self.encode_faded(leg, fades_in, fades_out),
-                Audio::LeftOut => self.part_from_group(leg),
+                Audio::Faded { fades_in, fades_out } => {
+                    leg.output.pause.end();
+                    self.encode_faded(leg, fades_in, fades_out);
+                }
+                Audio::LeftOut => {
+                    leg.output.pause.end();
+                    self.part_from_group(leg);
+                }
             }
         }
         complete
@@ -81,6 +97,26 @@ impl ConferenceAudio {
         let audio = output.dialler.complete(timestamp, session.ptime_ms);
         output.dials = output.dialler.slot.is_some() || !output.dialler.is_idle();
         audio
+    }
+
+    /// Finds out whether comfort noise stands for the leg's packet, which then is not sent.
+    fn pauses<S>(&mut self, leg: &mut Leg<S>) -> bool {
+        let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
+            return false;
+        };
+        if session.noise_send_pt.is_none() {
+            return false;
+        }
+        let group = &mut self.groups[membership.group];
+        let pause = &mut leg.output.pause;
+        match leg.output.packing {
+            Packing::Shared(signal) if group.is_quiet(signal) => {
+                let quiet = pause.quiet(session.ptime_ms, group.noise_level(signal));
+                pause.packet = Some(quiet).filter(|&quiet| quiet != Quiet::Audio);
+            }
+            _ => pause.end(),
+        }
+        pause.packet.is_some()
     }
 
     /// Lets the leg go on with its own encoder from where the far decoder is.
@@ -143,7 +179,7 @@ impl ConferenceAudio {
                     let waiting = &self.waiting_buses[group.bus];
                     session.from_mix.copy_from(waiting.before());
                 }
-                Some(Shared::Common) | None => session.from_mix.copy_from(bus.before()),
+                Some(Shared::Common | Shared::Protected) | None => session.from_mix.copy_from(bus.before()),
             }
         }
         if !is_converted {
@@ -195,6 +231,14 @@ impl ConferenceAudio {
         if let Following::Group(followed) = output.following {
             session.encoder.copy_state_from(group.encoder_before(followed));
         }
+        if group.protects() {
+            let class = if output.protected {
+                Shared::Protected
+            } else {
+                Shared::Common
+            };
+            session.encoder.set_loss(loss_percent(class));
+        }
         output.following =
             output
                 .following
@@ -223,6 +267,7 @@ impl ConferenceAudio {
         if leg.rtp_to.is_none() {
             bench.counters().dropped(DropReason::SendForbidden);
             leg.output.sender.skip(units);
+            leg.output.pause.packet = None;
             return;
         }
         if let Some(slot) = slot
@@ -241,6 +286,16 @@ impl ConferenceAudio {
             if slot.replaces_audio {
                 return leg.output.sender.skip(units);
             }
+        }
+        if let Some(quiet) = leg.output.pause.packet.take() {
+            if let (Quiet::Noise(level), Some(payload_type)) = (quiet, session.noise_send_pt) {
+                let timestamp = leg.output.sender.timestamp();
+                let header = leg.output.sender.event_packet(payload_type, timestamp, false, 1);
+                let (head, body) = packet_for(bench, index, 1);
+                body[0] = level;
+                header.write(head);
+            }
+            return leg.output.sender.skip(units);
         }
         let payload = match leg.output.packing {
             Packing::Shared(signal) => group.payload(signal),

@@ -179,7 +179,7 @@ impl ConferenceAudio {
         let previous = if begins {
             let heard = match leg.output.heard {
                 Some(Shared::Waiting) => waiting,
-                Some(Shared::Common | Shared::Silence) | None => common,
+                Some(Shared::Common | Shared::Protected | Shared::Silence) | None => common,
             };
             own.upward.copy_from(&heard.before);
             // The bus has gone over already.

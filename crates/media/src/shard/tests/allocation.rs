@@ -10,7 +10,7 @@ use confab_testkit::allocation::{CountingAllocator, calls};
 use super::house::{House, clip, convert, forever, sine, tones};
 use super::speaker::{Voice, l16, leg};
 use super::world::{Phone, World, mu_law, rtp, steady};
-use crate::config::ExtendedReports;
+use crate::config::{ComfortNoiseMedia, ExtendedReports};
 use crate::event::MediaEvent;
 use crate::io::Channel;
 use crate::leg::dialling::Dialling;
@@ -121,6 +121,10 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         leg(3, CodecKind::Pcma.into(), 20),
     ];
     medias[1].telephone_event = None;
+    medias[3].comfort_noise = Some(ComfortNoiseMedia {
+        send_pt: 13,
+        recv_pt: 13,
+    });
     for media in &mut medias {
         media.extended_reports = ExtendedReports {
             voip_metrics: true,

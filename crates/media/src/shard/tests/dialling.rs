@@ -12,15 +12,15 @@ use crate::shard::command::{Command, MixChange};
 
 /// A packet as it was sent to a phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Sent {
-    payload_type: u8,
-    marker: bool,
-    sequence: u16,
-    timestamp: u32,
-    payload: Vec<u8>,
+pub(super) struct Sent {
+    pub(super) payload_type: u8,
+    pub(super) marker: bool,
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) payload: Vec<u8>,
 }
 
-fn sent(world: &World, phone: &Phone) -> Vec<Sent> {
+pub(super) fn sent(world: &World, phone: &Phone) -> Vec<Sent> {
     std::iter::from_fn(|| world.heard(phone, Channel::Rtp))
         .map(|packet| {
             let rtp = confab_rtp::RtpPacket::parse(packet.bytes()).unwrap();
@@ -35,7 +35,7 @@ fn sent(world: &World, phone: &Phone) -> Vec<Sent> {
         .collect()
 }
 
-fn dial(world: &mut World, phone: &Phone, digits: &str, duration_ms: u32) {
+pub(super) fn dial(world: &mut World, phone: &Phone, digits: &str, duration_ms: u32) {
     let dialling = Box::new(Dialling::parse(digits, duration_ms).unwrap());
     let stats = world.shard.legs.get(phone.leg.index, phone.leg.generation);
     assert!(stats.unwrap().stats.reserve_dialling(dialling.len()), "room");
@@ -218,7 +218,7 @@ fn decode(kind: CodecKind, ptime_ms: u32, packets: &[Sent]) -> Vec<i16> {
     heard
 }
 
-fn largest_step(samples: &[i16]) -> i32 {
+pub(super) fn largest_step(samples: &[i16]) -> i32 {
     samples
         .windows(2)
         .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs())

@@ -4,6 +4,7 @@ use confab_rtp::RtpPacket;
 
 use super::world::{Heard, MS, Phone, World, media, mu_law, renegotiate, steady};
 use crate::config::{CodecKind, JoinOptions, MediaDirection};
+use crate::event::{LegId, MediaEvent};
 use crate::io::Channel;
 use crate::metrics::DropReason;
 use crate::shard::command::Command;
@@ -456,4 +457,38 @@ fn other_intervals_mix_too() {
             "{interval_ms} ms"
         );
     }
+}
+
+#[test]
+fn a_ghost_hears_and_is_heard_and_never_has_the_floor() {
+    let mut world = World::new();
+    let phones = world.legs(3);
+    let room = world.conference(20, 20, 3);
+    let ghost = JoinOptions {
+        ghost: true,
+        ..JoinOptions::default()
+    };
+    world.join_as(&phones[0], room, ghost);
+    world.join(&phones[1], room);
+    world.join(&phones[2], room);
+    world.turn();
+    let floor = |world: &mut World| {
+        let told = world.events().into_iter();
+        told.filter_map(|event| match event {
+            MediaEvent::Floor { leg, .. } => Some(leg),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+    };
+    // He talks alone, and is heard by both.
+    let mut talkers: Vec<_> = phones.into_iter().zip([7932, 0, 0]).collect();
+    let heard = talk(&mut world, &mut talkers, 20);
+    assert_eq!(last_levels(&heard), [0, 7932, 7932]);
+    assert_eq!(floor(&mut world), []);
+    // Beside him another one talks, who has the floor although he is less loud; the ghost hears him.
+    talkers[1].1 = 4092;
+    let heard = talk(&mut world, &mut talkers, 20);
+    assert_eq!(heard[0].last().unwrap().level(), 4092);
+    assert_eq!(heard[1].last().unwrap().level(), 7932);
+    assert_eq!(floor(&mut world), [Some(LegId(1))]);
 }

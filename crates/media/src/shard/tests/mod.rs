@@ -3,6 +3,7 @@
 mod allocation;
 mod codecs;
 mod dialling;
+mod economy;
 mod hearing;
 mod house;
 mod keys;

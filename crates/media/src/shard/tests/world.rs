@@ -153,6 +153,7 @@ pub(super) fn media(number: usize) -> LegMedia {
             recv_pt: 101,
             clock_rate_hz: 8000,
         }),
+        comfort_noise: None,
         ptime_ms: 20,
         direction: MediaDirection::SendRecv,
         signalling_ip: remote.ip(),

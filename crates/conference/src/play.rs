@@ -1,0 +1,150 @@
+//! Owns what is played into a conference: which plays were asked for, who hears them, which of them sound. Never plays
+//! anything, and does not know what the names of media mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ParticipantId;
+
+/// How a client names what is to be played: a URL, a tone script, an id. Not judged here.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaName(Arc<str>);
+
+impl MediaName {
+    /// The tone when somebody joins, unless the settings name another.
+    pub const ENTRY_TONE: &str =
+        "tone_stream://v=-7;>=2;+=.1;%(300,0,523,659);v=-7;>=3;+=.1;%(800,0,659,783)";
+    /// The tone when somebody leaves, unless the settings name another.
+    pub const EXIT_TONE: &str = "tone_stream://v=-7;>=2;+=.1;%(300,0,523,440);v=-7;>=3;+=.1;%(800,0,349,440)";
+
+    /// Returns the name as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for MediaName {
+    fn from(text: &str) -> MediaName {
+        MediaName(text.into())
+    }
+}
+
+impl fmt::Debug for MediaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who hears a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Audience {
+    /// All who hear the mix.
+    Everybody,
+    /// One participant alone, deaf or held as he may be.
+    One(ParticipantId),
+}
+
+/// Which plays of an audience are to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StopPlay {
+    /// The one that sounds, or is to sound next; those behind it follow.
+    Current,
+    /// All of them.
+    All,
+}
+
+/// One play, in the order in which an instance was asked for them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlayNumber(pub u64);
+
+impl fmt::Debug for PlayNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "play {}", self.0)
+    }
+}
+
+/// Why something is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// An operator asked for it. Its beginning and its end are told.
+    Asked,
+    /// Somebody joined.
+    Entry,
+    /// Somebody left.
+    Exit,
+}
+
+/// Plays that operators may have outstanding for one audience, the one that sounds included.
+pub(crate) const MAX_ASKED: usize = 12;
+
+/// A play that was asked for and is not over.
+#[derive(Clone, Debug)]
+pub(crate) struct Outstanding {
+    pub(crate) audience: Audience,
+    pub(crate) media: MediaName,
+    pub(crate) occasion: Occasion,
+    pub(crate) sounds: bool,
+}
+
+/// The plays of one conference that are not over.
+#[derive(Debug, Default)]
+pub(crate) struct Plays {
+    last: u64,
+    outstanding: BTreeMap<PlayNumber, Outstanding>,
+}
+
+impl Plays {
+    /// Takes note of a play; `None` when there is no room for it, or when a tone of the same kind has yet to sound.
+    pub(crate) fn add(
+        &mut self,
+        audience: Audience,
+        media: MediaName,
+        occasion: Occasion,
+    ) -> Option<PlayNumber> {
+        let same = self
+            .outstanding
+            .values()
+            .filter(|play| play.audience == audience && play.occasion == occasion);
+        let room = match occasion {
+            Occasion::Asked => same.count() < MAX_ASKED,
+            Occasion::Entry | Occasion::Exit => same.filter(|play| !play.sounds).count() == 0,
+        };
+        room.then(|| {
+            self.last += 1;
+            let number = PlayNumber(self.last);
+            let play = Outstanding {
+                audience,
+                media,
+                occasion,
+                sounds: false,
+            };
+            self.outstanding.insert(number, play);
+            number
+        })
+    }
+
+    /// Returns whether the play is not over.
+    pub(crate) fn has(&self, number: PlayNumber) -> bool {
+        self.outstanding.contains_key(&number)
+    }
+
+    /// Takes note that a play sounds; returns it when that is new.
+    pub(crate) fn started(&mut self, number: PlayNumber) -> Option<Outstanding> {
+        let play = self.outstanding.get_mut(&number)?;
+        (!std::mem::replace(&mut play.sounds, true)).then(|| play.clone())
+    }
+
+    /// Forgets a play; returns it when it has sounded.
+    pub(crate) fn ended(&mut self, number: PlayNumber) -> Option<Outstanding> {
+        self.outstanding.remove(&number).filter(|play| play.sounds)
+    }
+
+    /// Forgets all plays of an audience; returns those that sound.
+    pub(crate) fn forget(&mut self, audience: Audience) -> Vec<Outstanding> {
+        let gone = self
+            .outstanding
+            .extract_if(.., |_, play| play.audience == audience);
+        gone.map(|(_, play)| play).filter(|play| play.sounds).collect()
+    }
+}

@@ -1,0 +1,36 @@
+//! Audio files: what was uploaded or fetched becomes samples that can be played.
+//!
+//! [`import()`] reads WAV (PCM of 8 to 32 bits, float, A-law, µ-law), MP3, Ogg Vorbis and FLAC. The kind is found out from the
+//! content: names and content types are often wrong. Several channels are mixed down to one. What comes out has one of the
+//! rates that conferences mix in, so that converting it further is the media plane's ordinary business.
+//!
+//! # What it does not do
+//! It opens no file and no connection, keeps nothing, and knows no media documents: bytes in, samples out. It computes for as
+//! long as the audio is long (some hundred times faster than it plays), so callers run it where that may block.
+//!
+//! # Hostile input
+//! Whatever the bytes are, the answer is samples or an [`ImportError`] within the bounds of [`ImportLimits`]. The decoders are
+//! libraries written without unsafe code; should one of them panic nevertheless, that is an error of the file.
+//!
+//! # Example
+//! ```
+//! use confab_recording::{ImportLimits, import};
+//!
+//! // 10 ms of silence, 8 kHz, µ-law
+//! let mut wav = b"RIFF\x76\0\0\0WAVEfmt \x12\0\0\0\x07\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0\0\0data\x50\0\0\0".to_vec();
+//! wav.extend([0xFF; 80]);
+//! let audio = import(&wav, ImportLimits::default())?;
+//! assert_eq!((audio.rate_hz, audio.samples), (8000, vec![0; 80]));
+//! # Ok::<(), confab_recording::ImportError>(())
+//! ```
+
+mod convert;
+#[doc(hidden)]
+pub mod fuzz;
+mod import;
+
+#[cfg(test)]
+mod tests;
+
+pub use convert::RATES_HZ;
+pub use import::{Audio, ImportError, ImportLimits, import};

@@ -230,7 +230,7 @@ impl Intake {
         let share = 1.0 / channels as f32;
         self.mono.clear();
         self.mono
-            .extend(frames.map(|frame| frame.iter().sum::<f32>() * share));
+            .extend(frames.map(|frame| bounded(frame.iter().sum::<f32>() * share)));
         begun.converter.push(&self.mono);
         Ok(())
     }
@@ -260,6 +260,15 @@ impl Begun {
             room: usize::try_from(room).unwrap_or(usize::MAX),
             converter: Converter::new(rate_hz),
         })
+    }
+}
+
+/// Clips what is beyond full scale; what is no number is silence. The converter takes nothing else.
+fn bounded(sample: f32) -> f32 {
+    if sample.is_nan() {
+        0.0
+    } else {
+        sample.clamp(-1.0, 1.0)
     }
 }
 

@@ -162,6 +162,10 @@ fn loud_floats_are_clipped_and_no_numbers_are_silence() {
     let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let audio = read(&wav(3, 8000, 1, 32, &data)).expect("a good file");
     assert_eq!(audio.samples, [32_767, -32_768, 0, 32_767, 16_384, -32_768]);
+    // Nor do they stop the converter.
+    let data = data.repeat(1000);
+    let audio = read(&wav(3, 22_050, 1, 32, &data)).expect("a good file");
+    assert!(audio.samples.len() > 6000 && audio.samples.iter().any(|&sample| sample > 8000));
 }
 
 #[test]

@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// For this long after a late packet a jitter buffer may rightly change its delay: first to wait for the next such, then back.
 const AFTERMATH: Duration = Duration::from_secs(30);
 /// How many windows may be tried for each that must be identical.
-const PATIENCE: usize = 5;
+const PATIENCE: usize = 8;
 /// Lateness of the sender, µs, that every playout margin covers.
 const SENDER_LATENESS_US: u64 = 2_000;
 

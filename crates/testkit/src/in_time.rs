@@ -4,7 +4,7 @@ use crate::rtp::RtpEngine;
 use crate::server::Server;
 
 /// A virtual machine may stop all of its cores at once; what was then sent or mixed late says nothing of the server.
-const ATTEMPTS: usize = 40;
+const ATTEMPTS: usize = 100;
 /// Lateness of the senders, µs, that every playout margin covers.
 const LATENESS_US: u64 = 3_000;
 

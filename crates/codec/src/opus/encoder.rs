@@ -76,8 +76,7 @@ impl OpusEncoder {
             0
         };
         let bitrate_bps = match (self.settings.bitrate_bps, redundant) {
-            (0, false) => self.bandwidth.usual_bitrate_bps(),
-            (0, true) => self.bandwidth.usual_bitrate_bps() * 3 / 2,
+            (0, redundant) => self.bandwidth.usual_bitrate_bps(redundant),
             (asked, _) => asked,
         };
         self.raw.set(Setting::LossPercent, i32::from(loss_percent));

@@ -157,15 +157,20 @@ impl Bandwidth {
     }
 
     /// The bitrate used when the peer asks for none: at the upper end of what RFC 7587 §3.1.1 names, 8 to 12 kbit/s for narrowband,
-    /// 16 to 20 for wideband and 28 to 40 for fullband speech, or above. Redundancy adds half of it, so that it does not cost
-    /// quality.
-    pub(super) const fn usual_bitrate_bps(self) -> u32 {
-        match self {
+    /// 16 to 20 for wideband and 28 to 40 for fullband speech, or above: what a conference sends was coded before. Redundancy
+    /// has half as much again, or 12 kbit/s, so that it does not cost quality.
+    pub(super) const fn usual_bitrate_bps(self, redundant: bool) -> u32 {
+        let plain = match self {
             Self::Narrow => 16_000,
             Self::Medium => 20_000,
             Self::Wide => 24_000,
             Self::SuperWide => 32_000,
-            Self::Full => 40_000,
+            Self::Full => 48_000,
+        };
+        match (redundant, plain / 2) {
+            (false, _) => plain,
+            (true, half) if half > 12_000 => plain + 12_000,
+            (true, half) => plain + half,
         }
     }
 

@@ -318,6 +318,43 @@ fn a_late_offer_is_answered_in_the_ack_and_carries_audio() {
 }
 
 #[test]
+fn a_phone_that_holds_is_not_heard_and_gets_nothing() {
+    let server = start();
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let tone = Source::tone(Law::Mu, TONE_HZ, -20.0);
+    let holder = Participant::join(&phone, &engine, "3000", Some(tone)).expect("joined");
+    let listener =
+        Participant::join(&phone, &engine, "3000", Some(Source::silence(Law::Mu))).expect("joined");
+    let hears = |level: std::ops::Range<f64>| (0..20).any(|_| level.contains(&tone_level(&listener)));
+    assert!(hears(-21.0..-19.0));
+    let null = "0.0.0.0".parse().expect("an address");
+    let mut offer = holder.offer.clone();
+    for direction in [Direction::SendOnly, Direction::SendRecv] {
+        // Held by its direction, then by the null address; its hold music goes on coming.
+        let mut hold = offer.clone().directed(direction);
+        if direction == Direction::SendRecv {
+            hold.address.set_ip(null);
+        }
+        let response = holder.call.reinvite(&hold, WAIT).expect("a final response");
+        assert_eq!(response.status(), Some(200), "{response}");
+        std::thread::sleep(Duration::from_millis(200));
+        let before = holder.stream.counts().received;
+        for _ in 0..3 {
+            assert!(tone_level(&listener) < -60.0, "{direction:?}");
+        }
+        assert!(holder.stream.counts().received <= before + 1, "{direction:?}");
+
+        let mut back = hold.directed(Direction::SendRecv);
+        back.address = holder.offer.address;
+        let response = holder.call.reinvite(&back, WAIT).expect("a final response");
+        assert_eq!(response.status(), Some(200), "{response}");
+        assert!(hears(-21.0..-19.0), "{direction:?}");
+        offer = back;
+    }
+}
+
+#[test]
 fn hold_codec_and_address_change_by_reinvite() {
     let server = start();
     let phone = Phone::udp(server.sip).expect("a phone");

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use confab_conference::LeaveCause;
-use confab_media::MediaEvent;
+use confab_media::{MediaDirection, MediaEvent};
 use confab_sdp::SessionDescription;
 use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, Reason, Request, StatusCode};
 use tokio::{sync::mpsc, time::Instant};
@@ -247,10 +247,16 @@ impl Established {
         trail: &mut Trail,
     ) -> Result<(), Refused> {
         let unusable = |text: String| Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, text);
-        let media = self
+        let mut media = self
             .peer
             .leg_media(audio)
             .ok_or_else(|| unusable(format!("codec {} is not mixed", audio.codec.name)))?;
+        // A peer that heard us and takes nothing any more holds the call: what it sends now is its hold music.
+        self.is_held = audio.hold && self.was_two_way;
+        self.was_two_way |= !audio.hold;
+        if self.is_held {
+            media.direction = MediaDirection::Inactive;
+        }
         trail.codec = Some(audio.codec.name.clone());
         self.leg
             .start(media)
@@ -260,9 +266,8 @@ impl Established {
 
     /// Whether the agreed direction lets the peer send: who is held, or only listens, is silent by agreement.
     fn peer_may_send(&self) -> bool {
-        self.negotiation
-            .audio()
-            .is_none_or(|audio| audio.direction.receives())
+        let audio = self.negotiation.audio();
+        !self.is_held && audio.is_none_or(|audio| audio.direction.receives())
     }
 
     async fn media_event(

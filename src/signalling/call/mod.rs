@@ -143,6 +143,10 @@ struct Established {
     hang_up: mpsc::Sender<HangUp>,
     /// Neither RTP nor RTCP has come for a while.
     is_silent: bool,
+    /// The peer has been sent audio in this call, as opposed to one that only ever speaks.
+    was_two_way: bool,
+    /// The peer holds the call: neither side is heard.
+    is_held: bool,
     /// Held for as long as the call runs.
     _place: Place,
 }

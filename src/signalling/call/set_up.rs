@@ -112,6 +112,7 @@ pub(super) async fn run(
     trail.status = StatusCode::OK.code();
     let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
     let seat = Seated::Reserved(seat);
+    let was_two_way = negotiation.audio().is_some_and(|audio| !audio.hold);
     Ok(Established {
         leg: Arc::new(leg),
         negotiation,
@@ -120,6 +121,8 @@ pub(super) async fn run(
         hang_ups,
         hang_up,
         is_silent: false,
+        was_two_way,
+        is_held: false,
         _place: place,
     })
 }

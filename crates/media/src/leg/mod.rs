@@ -245,6 +245,8 @@ impl<S> Leg<S> {
             let times = (received.arrival_ns, received.now.monotonic_ns);
             self.input.push(session, times, &packet, playing)
         } else {
+            // It came, though it is not used: it is not lost.
+            self.input.reception.received_untimed(&packet);
             Err(DropReason::Direction)
         };
         if verdict == Verdict::Latched {

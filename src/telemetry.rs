@@ -42,6 +42,11 @@ impl LogLevel {
     }
 }
 
+/// Libraries whose complaints about a file are told in a line of our own: `level` may still ask for theirs.
+const QUIET_LIBRARIES: &str = "symphonia_core=off,symphonia_format_riff=off,symphonia_bundle_mp3=off,symphonia_format_ogg=off,\
+    symphonia_codec_vorbis=off,symphonia_bundle_flac=off,symphonia_metadata=off";
+
 fn parse_filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(level).with_context(|| format!("log.level: '{level}' is not a log filter"))
+    EnvFilter::try_new(format!("{QUIET_LIBRARIES},{level}"))
+        .with_context(|| format!("log.level: '{level}' is not a log filter"))
 }

@@ -47,12 +47,14 @@ const EXIT: &str = "tone_stream://v=-7;>=2;+=.1;%(300,0,523,440);v=-7;>=3;+=.1;%
 
 #[test]
 fn scripts_last_as_long_as_they_say() {
-    let rows: [(&str, Option<u64>); 26] = [
+    let rows: [(&str, Option<u64>); 28] = [
         (ENTRY, Some(1100)),
         (EXIT, Some(1100)),
         ("tone_stream://%(500,0,440)", Some(500)),
         ("%(500,0,440)", Some(500)),
         ("%(200,4000,440,480);loops=3", Some(12_600)),
+        ("%(200,100,440);L=-1", None),
+        ("L=-1;%(200,100,440);loops=3", None),
         ("%(200,4000,440,480);loops=-1", None),
         ("%(200,100,440);loops=0", Some(300)),
         (" % ( 200 , 100 , 440.5 ) ; ; ", Some(300)),

@@ -14,7 +14,7 @@
 //! | `>=ms`, `<=ms` | while a tone sounds, its level falls or rises by one step each so many ms; 0 for not at all |
 //! | `+=dB` | that step (1) |
 //! | `l=n` | the next tone comes n times, for ever when n is negative |
-//! | `L=n` | the whole script comes n times, with the settings that the end has left |
+//! | `L=n` | the whole script comes n times, with the settings that the end has left; for ever, from its beginning, when n is negative |
 //! | `r=Hz`, `c=n` | accepted; rate and channels are those of the mix |
 //! | `loops=n` | at the end only: everything n times from the very beginning, for ever when n is negative |
 //!

@@ -126,7 +126,7 @@ fn tones(mut cursor: Cursor<'_>) -> Parsed<ToneScript> {
             match setting {
                 Setting::Step(step) => steps.push(step),
                 // Only the first counts, or the script would never end.
-                Setting::Passes(times) => passes = passes.or(times),
+                Setting::Passes(times) => passes = passes.or(Some(times)),
                 Setting::Nothing => {}
             }
             if cursor.peek().is_some_and(|following| following != ';') {
@@ -139,10 +139,15 @@ fn tones(mut cursor: Cursor<'_>) -> Parsed<ToneScript> {
     if !steps.iter().any(|step| matches!(step, Step::Tone(_))) {
         return Err(cursor.error(ToneProblem::Empty));
     }
+    let (passes, loops) = match passes {
+        None => (1, loops),
+        Some(Times::Count(count)) => (count, loops),
+        Some(Times::Forever) => (1, Times::Forever),
+    };
     Ok(ToneScript {
         content: Content::Tones {
             steps: steps.into(),
-            passes: passes.unwrap_or(1),
+            passes,
         },
         loops,
     })
@@ -156,7 +161,7 @@ fn duration(milliseconds: f64) -> Duration {
 /// What a statement with `=` means.
 enum Setting {
     Step(Step),
-    Passes(Option<u32>),
+    Passes(Times),
     Nothing,
 }
 
@@ -265,10 +270,7 @@ impl Cursor<'_> {
             '<' => every(self.milliseconds()?, |every| Ramp::Rising { every }),
             '+' => Setting::Step(Step::RampDb(self.number(0.0, 63.0)? as f32)),
             'l' => Setting::Step(Step::Repeat(self.times()?)),
-            'L' => Setting::Passes(match self.times()? {
-                Times::Count(count) => Some(count),
-                Times::Forever => None,
-            }),
+            'L' => Setting::Passes(self.times()?),
             'r' | 'c' => {
                 self.number(0.0, 1e6)?;
                 Setting::Nothing

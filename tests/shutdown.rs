@@ -145,18 +145,27 @@ fn hangup_reads_the_configuration_again() {
         }
         status
     };
+    // A machine that stalls is an overloaded one for a while, which refuses calls as well.
+    let is_admitted = |phone: &Phone| {
+        (0..20).any(|_| {
+            let status = status(phone);
+            assert!(matches!(status, Some(200 | 503)), "{status:?}");
+            std::thread::sleep(Duration::from_millis(if status == Some(200) { 0 } else { 500 }));
+            status == Some(200)
+        })
+    };
     assert_eq!(status(&phone), Some(503));
     let path = server.directory().join("confab.toml");
     let text = fs::read_to_string(&path).expect("readable");
     fs::write(&path, text.replace("max_calls = 1", "max_calls = 2")).expect("written");
     server.signal(SIGHUP).expect("sent");
     wait_log(&server, "sip.max_calls changed");
-    assert_eq!(status(&phone), Some(200));
+    assert!(is_admitted(&phone));
 
     fs::write(&path, "[sip]\nnonsense = 1\n").expect("written");
     server.signal(SIGHUP).expect("sent");
     wait_log(&server, "nonsense");
-    assert_eq!(status(&phone), Some(200), "a broken file changes nothing");
+    assert!(is_admitted(&phone), "a broken file changes nothing");
     first.bye(WAIT).expect("ended");
 }
 

@@ -165,7 +165,7 @@ impl Bandwidth {
             Self::Medium => 20_000,
             Self::Wide => 24_000,
             Self::SuperWide => 32_000,
-            Self::Full => 48_000,
+            Self::Full => 40_000,
         };
         match (redundant, plain / 2) {
             (false, _) => plain,

@@ -42,11 +42,10 @@ impl LogLevel {
     }
 }
 
-/// Libraries whose complaints about a file are told in a line of our own: `level` may still ask for theirs.
-const QUIET_LIBRARIES: &str = "symphonia_core=off,symphonia_format_riff=off,symphonia_bundle_mp3=off,symphonia_format_ogg=off,\
-    symphonia_codec_vorbis=off,symphonia_bundle_flac=off,symphonia_metadata=off";
+/// The readers of audio files, whose complaints are told in a line of our own; `level` may still ask for theirs.
+const QUIET: &str = "symphonia=off";
 
 fn parse_filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(format!("{QUIET_LIBRARIES},{level}"))
+    EnvFilter::try_new(format!("{QUIET},{level}"))
         .with_context(|| format!("log.level: '{level}' is not a log filter"))
 }

@@ -92,6 +92,24 @@ fn payloads(coding: Coding, count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Opus payloads of a hiss far below the level of any gate.
+fn hiss(coding: Coding, count: usize) -> Vec<Vec<u8>> {
+    let mut encoder = coding.encoder();
+    let mut random = 1_u32;
+    (0..count)
+        .map(|_| {
+            let pcm = std::array::from_fn::<i16, 960, _>(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 16) as i16 % 20
+            });
+            let mut payload = vec![0; 1400];
+            let length = encoder.encode(&pcm, &mut payload);
+            payload.truncate(length);
+            payload
+        })
+        .collect()
+}
+
 /// Sends a payload as 20 ms of audio.
 fn say(world: &World, phone: &mut Phone, payload: &[u8], units: u32) {
     let timestamp = phone.timestamp;
@@ -134,6 +152,7 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         };
     }
     let said = medias.each_ref().map(|media| payloads(media.coding, 500));
+    let quiet = hiss(opus, 500);
     let mut phones = medias.each_ref().map(|media| world.leg(media));
     let room = world.conference_at(48_000, 20, 20, phones.len());
     for phone in &phones {
@@ -153,6 +172,7 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         .map(|_| Box::new(Dialling::parse("15#w2", 100).unwrap()))
         .collect();
     world.turns(200);
+    let mut left_out = 0;
     let before = calls();
     for tick in 0..3000_usize {
         if tick % 100 == 50
@@ -169,6 +189,8 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
             lose(opus, 960);
         } else if (1000..1500).contains(&tick) {
             say(&world, opus, &[0x08], 960); // pauses
+        } else if (1500..2000).contains(&tick) {
+            say(&world, opus, &quiet[n], 960);
         } else {
             say(&world, opus, &said[0][n], 960);
         }
@@ -201,6 +223,9 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         say(&world, plain, &said[3][n], 160);
         let (leg, muted) = (opus.leg, tick % 200 > 150);
         world.command(Command::SetMuted { leg, muted });
+        let leg = world.shard.legs.get(leg.index, leg.generation);
+        let session = leg.and_then(|leg| leg.session.as_ref());
+        left_out += u32::from(session.is_some_and(|session| session.receiving.leaves_out()));
         if tick % 100 == 0 {
             world.command(Command::DigitByInfo {
                 leg: plain.leg,
@@ -223,6 +248,7 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         world.forget();
     }
     assert_eq!(calls() - before, 0);
+    assert!(left_out > 50, "{left_out}");
     let [opus, in_band, wideband, plain] = phones.each_ref().map(|phone| world.stats(phone));
     assert_eq!(in_band.digits_sent, 0, "it takes none");
     for stats in [opus, wideband, plain] {

@@ -328,6 +328,60 @@ fn plays_wait_for_each_other_and_can_be_stopped() {
     assert!(answer.text().contains("fetch.allow_private"), "{}", answer.text());
 }
 
+/// How loud a tone is heard: the median of 20 ms windows, so that a moment of a machine that stalls does not count.
+fn usual_dbfs(samples: &[i16], tone_hz: f64) -> f64 {
+    let mut levels: Vec<f64> = samples
+        .chunks_exact(WINDOW)
+        .map(|window| tone_dbfs(window, 8000, tone_hz))
+        .collect();
+    levels.sort_by(f64::total_cmp);
+    levels.get(levels.len() / 2).copied().unwrap_or(-99.0)
+}
+
+#[test]
+fn who_speaks_lowers_what_is_played_by_so_much_and_it_comes_back() {
+    const MUSIC_HZ: f64 = 1000.0;
+    let _alone = exclusive();
+    for duck_db in [12, 0, 25] {
+        let mut room = Room::of(&[], builder());
+        // A run of the conference keeps what it began with.
+        let profile = json!({"data": {"profile": {"duck-db": duck_db}}});
+        let path = format!("/conferences/{}", room.conference);
+        let answer = room.client.account("PATCH", &path, Some(&profile));
+        assert_eq!(answer.expect("answered").status, 200);
+        room.join("ann");
+        room.join("bob");
+        let says = |source| room.participants[0].stream.set_source(Some(source));
+        let voice = || Source::tone(Law::Mu, 450.0, -20.0);
+        room.play("tone_stream://%(3000,0,1000);loops=-1");
+        sleep(Duration::from_millis(500));
+        in_time(&room.server, &room.engine, || {
+            let mut wrong = Vec::new();
+            let mut check = |when: &str, lowered_db: f64| {
+                for (who, samples) in room.hearing(500, || {}).iter().enumerate() {
+                    let level = usual_dbfs(samples, MUSIC_HZ);
+                    println!("{duck_db} dB, {when}: {who} hears the music at {level:.1} dBFS");
+                    if (level - (TONE_DBFS - lowered_db)).abs() > 1.0 {
+                        wrong.push(format!(
+                            "{duck_db} dB, {when}: {who} hears the music at {level:.1} dBFS"
+                        ));
+                    }
+                }
+            };
+            check("before", 0.0);
+            says(voice());
+            // Heard to speak, and lowered over 100 ms.
+            sleep(Duration::from_millis(700));
+            check("while ann speaks", f64::from(duck_db));
+            says(Source::silence(Law::Mu));
+            // She is taken to speak for 0.8 s more, and then it comes back within a second.
+            sleep(Duration::from_millis(2300));
+            check("after", 0.0);
+            if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+        });
+    }
+}
+
 #[test]
 fn tones_tell_those_inside_who_comes_and_goes() {
     let _alone = exclusive();

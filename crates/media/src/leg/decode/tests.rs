@@ -1,4 +1,4 @@
-//! What a closed gate lets be left out of an Opus stream, against the same stream decoded whole.
+//! What a closed gate lets be left out of an Opus stream, against the same stream of which only packets without sound are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,7 +9,6 @@ use confab_dsp::TalkGate;
 use confab_rtp::{Content, RtpPacket};
 
 use super::*;
-use crate::leg::skipped::Skipped;
 
 const MS: u64 = 1_000_000;
 
@@ -19,6 +18,8 @@ const LEVEL: u16 = 20;
 /// A decoder that counts what is decoded.
 struct Counting {
     decoder: Box<dyn Decoder>,
+    /// Tells in which packets nobody speaks.
+    tells: bool,
     decoded: Arc<AtomicUsize>,
 }
 
@@ -41,7 +42,7 @@ impl Decoder for Counting {
     }
 
     fn is_inactive(&self, payload: &[u8]) -> bool {
-        self.decoder.is_inactive(payload)
+        self.tells && self.decoder.is_inactive(payload)
     }
 
     fn carries_fec(&self, payload: &[u8]) -> bool {
@@ -72,16 +73,16 @@ struct Ear {
 }
 
 impl Ear {
-    /// One that leaves out what it can, or decodes all.
+    /// One that leaves out what it can, or only what holds no sound.
     fn new(leaves_out: bool) -> Self {
         let max_delay = Duration::from_millis(200);
         let mut receiving = Receiving::new(CodecKind::Opus, &[111], max_delay, false);
         let decoded = Arc::default();
         receiving.decoder = Box::new(Counting {
             decoder: CodecKind::Opus.decoder(),
+            tells: leaves_out,
             decoded: Arc::clone(&decoded),
         });
-        receiving.skipped = leaves_out.then(|| Box::new(Skipped::new()));
         Ear {
             receiving,
             gate: TalkGate::new(LEVEL),

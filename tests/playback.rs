@@ -328,6 +328,56 @@ fn plays_wait_for_each_other_and_can_be_stopped() {
     assert!(answer.text().contains("fetch.allow_private"), "{}", answer.text());
 }
 
+#[test]
+fn what_cannot_be_had_is_passed_over_and_endless_silence_can_be_stopped() {
+    let _alone = exclusive();
+    let room = Room::of(&["ann", "bob"], builder().set("fetch.allow_private", "true"));
+    let failed = || {
+        let metrics = room.server.metrics().expect("metrics");
+        metrics.labelled("confab_plays_failed_total", "reason", "unreachable")
+    };
+    assert_eq!(failed(), 0.0);
+    in_time(&room.server, &room.engine, || {
+        let before = failed();
+        let heard = room.hearing(1500, || {
+            // Nobody listens at this port.
+            room.play("http://127.0.0.1:1/gone.wav");
+            room.play("tone_stream://%(300,0,900)");
+        });
+        let wrong: Vec<_> = heard
+            .iter()
+            .enumerate()
+            .filter_map(|(who, samples)| check(who, samples, 900.0, 300, TONE_DBFS))
+            .collect();
+        assert_eq!(failed() - before, 1.0);
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    });
+    // Silence of no time or less lasts until it is stopped, and what is behind it waits as for any other play.
+    in_time(&room.server, &room.engine, || {
+        let waits = room.hearing(700, || {
+            room.play("silence_stream://-1");
+            room.play("tone_stream://%(300,0,500)");
+        });
+        let comes = room.hearing(1000, || {
+            room.take("", "stop_play", &json!({"affects": "current"}))
+        });
+        let mut wrong = Vec::new();
+        for (who, (before, after)) in waits.iter().zip(&comes).enumerate() {
+            wrong.extend(check(who, before, 500.0, 0, 0.0));
+            wrong.extend(check(who, after, 500.0, 300, TONE_DBFS));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    });
+    let path = format!("/conferences/{}", room.conference);
+    let endless = json!({"data": {"play_entry_tone": "silence_stream://-1"}});
+    let answer = room
+        .client
+        .account("PATCH", &path, Some(&endless))
+        .expect("answered");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("never ends"), "{}", answer.text());
+}
+
 /// How loud a tone is heard: the median of 20 ms windows, so that a moment of a machine that stalls does not count.
 fn usual_dbfs(samples: &[i16], tone_hz: f64) -> f64 {
     let mut levels: Vec<f64> = samples

@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use confab_media::{BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, MediaMetrics, ShardMetrics};
+use confab_media::{
+    BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, JoinRefusal, MediaMetrics, ShardMetrics,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
@@ -209,7 +211,7 @@ fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fm
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         counter(&mut metric, value)?;
     }
-    encode_packets(media, encoder)?;
+    encode_counts_by_reason(media, encoder)?;
     type Part = fn(&ShardMetrics) -> &HistogramSnapshot;
     let histograms: [(&str, &str, Part); 3] = [
         (
@@ -233,7 +235,7 @@ fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fm
     Ok(())
 }
 
-fn encode_packets(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn encode_counts_by_reason(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let shards = &media.shards;
     let directions = [
         ("in".to_owned(), shards.iter().map(|shard| shard.packets_in).sum()),
@@ -248,6 +250,12 @@ fn encode_packets(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> 
             shards.iter().map(|shard| shard.dropped[index]).sum::<u64>(),
         )
     });
+    let joins_refused = JoinRefusal::ALL.iter().enumerate().map(|(index, reason)| {
+        (
+            reason.label().to_owned(),
+            shards.iter().map(|shard| shard.joins_refused[index]).sum::<u64>(),
+        )
+    });
     for family in [
         Counters {
             name: "rtp_packets",
@@ -260,6 +268,12 @@ fn encode_packets(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> 
             help: "Media packets dropped",
             label: "reason",
             values: dropped.collect(),
+        },
+        Counters {
+            name: "joins_refused",
+            help: "Media legs that a shard could not place in their conference",
+            label: "reason",
+            values: joins_refused.collect(),
         },
     ] {
         let metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;

@@ -71,6 +71,21 @@ impl Sounds {
         Err(MediaProblem::Unknown)
     }
 
+    /// Says whether a name can stand for a tone when somebody comes or goes.
+    ///
+    /// # Errors
+    /// As for [`Sounds::resolve`]; and it is a script without an end.
+    pub(crate) fn check_tone(&self, name: &MediaName) -> Result<(), MediaProblem> {
+        self.resolve(name)?;
+        let text = name.as_str();
+        let endless = |script: ToneScript| script.duration().is_none();
+        if ToneScript::is_script(text) && ToneScript::parse(text).is_ok_and(endless) {
+            let why = "It never ends: nothing that is played behind it would be heard";
+            return Err(MediaProblem::Invalid(why.to_owned()));
+        }
+        Ok(())
+    }
+
     /// Fetches what a URL names, from the cache if it may. Who else waits for it shares the one fetch; it ends when
     /// nobody waits any more.
     ///

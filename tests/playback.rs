@@ -329,6 +329,110 @@ fn plays_wait_for_each_other_and_can_be_stopped() {
 }
 
 #[test]
+fn what_cannot_be_had_is_passed_over_and_endless_silence_can_be_stopped() {
+    let _alone = exclusive();
+    let room = Room::of(&["ann", "bob"], builder().set("fetch.allow_private", "true"));
+    let failed = || {
+        let metrics = room.server.metrics().expect("metrics");
+        metrics.labelled("confab_plays_failed_total", "reason", "unreachable")
+    };
+    assert_eq!(failed(), 0.0);
+    in_time(&room.server, &room.engine, || {
+        let before = failed();
+        let heard = room.hearing(1500, || {
+            // Nobody listens at this port.
+            room.play("http://127.0.0.1:1/gone.wav");
+            room.play("tone_stream://%(300,0,900)");
+        });
+        let wrong: Vec<_> = heard
+            .iter()
+            .enumerate()
+            .filter_map(|(who, samples)| check(who, samples, 900.0, 300, TONE_DBFS))
+            .collect();
+        assert_eq!(failed() - before, 1.0);
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    });
+    // Silence of no time or less lasts until it is stopped, and what is behind it waits as for any other play.
+    in_time(&room.server, &room.engine, || {
+        let waits = room.hearing(700, || {
+            room.play("silence_stream://-1");
+            room.play("tone_stream://%(300,0,500)");
+        });
+        let comes = room.hearing(1000, || {
+            room.take("", "stop_play", &json!({"affects": "current"}))
+        });
+        let mut wrong = Vec::new();
+        for (who, (before, after)) in waits.iter().zip(&comes).enumerate() {
+            wrong.extend(check(who, before, 500.0, 0, 0.0));
+            wrong.extend(check(who, after, 500.0, 300, TONE_DBFS));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    });
+    let path = format!("/conferences/{}", room.conference);
+    let endless = json!({"data": {"play_entry_tone": "silence_stream://-1"}});
+    let answer = room
+        .client
+        .account("PATCH", &path, Some(&endless))
+        .expect("answered");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("never ends"), "{}", answer.text());
+}
+
+/// How loud a tone is heard: the median of 20 ms windows, so that a moment of a machine that stalls does not count.
+fn usual_dbfs(samples: &[i16], tone_hz: f64) -> f64 {
+    let mut levels: Vec<f64> = samples
+        .chunks_exact(WINDOW)
+        .map(|window| tone_dbfs(window, 8000, tone_hz))
+        .collect();
+    levels.sort_by(f64::total_cmp);
+    levels.get(levels.len() / 2).copied().unwrap_or(-99.0)
+}
+
+#[test]
+fn who_speaks_lowers_what_is_played_by_so_much_and_it_comes_back() {
+    const MUSIC_HZ: f64 = 1000.0;
+    let _alone = exclusive();
+    for duck_db in [12, 0, 25] {
+        let mut room = Room::of(&[], builder());
+        // A run of the conference keeps what it began with.
+        let profile = json!({"data": {"profile": {"duck-db": duck_db}}});
+        let path = format!("/conferences/{}", room.conference);
+        let answer = room.client.account("PATCH", &path, Some(&profile));
+        assert_eq!(answer.expect("answered").status, 200);
+        room.join("ann");
+        room.join("bob");
+        let says = |source| room.participants[0].stream.set_source(Some(source));
+        let voice = || Source::tone(Law::Mu, 450.0, -20.0);
+        room.play("tone_stream://%(3000,0,1000);loops=-1");
+        sleep(Duration::from_millis(500));
+        in_time(&room.server, &room.engine, || {
+            let mut wrong = Vec::new();
+            let mut check = |when: &str, lowered_db: f64| {
+                for (who, samples) in room.hearing(500, || {}).iter().enumerate() {
+                    let level = usual_dbfs(samples, MUSIC_HZ);
+                    println!("{duck_db} dB, {when}: {who} hears the music at {level:.1} dBFS");
+                    if (level - (TONE_DBFS - lowered_db)).abs() > 1.0 {
+                        wrong.push(format!(
+                            "{duck_db} dB, {when}: {who} hears the music at {level:.1} dBFS"
+                        ));
+                    }
+                }
+            };
+            check("before", 0.0);
+            says(voice());
+            // Heard to speak, and lowered over 100 ms.
+            sleep(Duration::from_millis(700));
+            check("while ann speaks", f64::from(duck_db));
+            says(Source::silence(Law::Mu));
+            // She is taken to speak for 0.8 s more, and then it comes back within a second.
+            sleep(Duration::from_millis(2300));
+            check("after", 0.0);
+            if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+        });
+    }
+}
+
+#[test]
 fn tones_tell_those_inside_who_comes_and_goes() {
     let _alone = exclusive();
     let mut room = Room::of(&[], builder().with_tones());

@@ -89,6 +89,10 @@ pub(crate) async fn log_events(mut events: Subscription) {
                 let cause = cause.as_str();
                 tracing::debug!(%conference, %instance, sequence, participant, cause, "{name}");
             }
+            EventKind::PlayFileFailed(failure) | EventKind::PlayFileMemberFailed(failure) => {
+                let reason = failure.as_str();
+                tracing::debug!(%conference, %instance, sequence, participant, reason, "{name}");
+            }
             EventKind::AddMember
             | EventKind::FloorChange
             | EventKind::StartTalking

@@ -26,6 +26,10 @@ impl<M: MixPlane> LiveConferences for Registry<M> {
         self.sounds().resolve(media).map(drop)
     }
 
+    async fn check_tone(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
+        self.sounds().check_tone(media)
+    }
+
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings) {
         Registry::update(self, account, conference, settings).await;
     }

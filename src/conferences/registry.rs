@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use confab_conference::{
     AccountId, Caller, ConferenceId, Control, Entry, Identity, InstanceId, LeaveCause, ParticipantId,
-    ParticipantIds, Refusal, Role, Settings, Snapshot,
+    ParticipantIds, PlayFailure, Refusal, Role, Settings, Snapshot,
 };
 use confab_media::MediaPlane;
 use dashmap::DashMap;
@@ -44,6 +44,8 @@ pub(super) struct Shared<M: MixPlane> {
     pub(super) sounds: Sounds,
     /// Gauge: participants of all conferences.
     pub(super) participants: Arc<AtomicUsize>,
+    /// Plays that were not heard, one count for each of [`PlayFailure::ALL`].
+    plays_failed: [AtomicU64; PlayFailure::ALL.len()],
     running: DashMap<Key, mpsc::Sender<Request<M>>>,
     last_participant: Arc<AtomicU64>,
     draining: AtomicBool,
@@ -62,6 +64,11 @@ impl ParticipantIds for ServerWideIds {
 impl<M: MixPlane> Shared<M> {
     pub(super) fn ids(&self) -> ServerWideIds {
         ServerWideIds(Arc::clone(&self.last_participant))
+    }
+
+    /// Counts a play that is not heard.
+    pub(super) fn play_failed(&self, failure: PlayFailure) {
+        self.plays_failed[failure as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes an instance out of the map, unless another has its place already.
@@ -83,6 +90,7 @@ impl<M: MixPlane> Registry<M> {
                 bus,
                 sounds,
                 participants: Arc::default(),
+                plays_failed: Default::default(),
                 running: DashMap::new(),
                 last_participant: Arc::default(),
                 draining: AtomicBool::new(false),
@@ -98,6 +106,16 @@ impl<M: MixPlane> Registry<M> {
     /// Returns how many participants there are in all conferences.
     pub(crate) fn participants(&self) -> usize {
         self.shared.participants.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many plays of all conferences were not heard, tones of coming and going among them, by reason.
+    pub(crate) fn plays_failed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.shared.plays_failed.iter();
+        let counts = counts.map(|count| count.load(Ordering::Relaxed));
+        PlayFailure::ALL
+            .iter()
+            .map(|failure| failure.as_str())
+            .zip(counts)
     }
 
     /// Returns where the conferences have from what they play.

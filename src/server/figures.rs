@@ -122,6 +122,16 @@ pub(super) fn page(
                         ("tcp_closed".to_owned(), transports.tcp_closed.get()),
                     ],
                 },
+                Counters {
+                    name: "plays_failed",
+                    help: "Plays that were not heard because what they name could not be had",
+                    label: "reason",
+                    values: calls
+                        .registry
+                        .plays_failed()
+                        .map(|(reason, count)| (reason.to_owned(), count))
+                        .collect(),
+                },
                 single(
                     "media_events_dropped",
                     "Media events a call did not read",

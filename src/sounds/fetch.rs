@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use confab_conference::PlayFailure;
 use confab_media::Clip;
 use confab_recording::{ImportError, ImportLimits, import};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -94,6 +95,31 @@ pub(crate) enum FetchError {
     Audio(#[from] ImportError),
     #[error("the server's decoder failed")]
     Decoder,
+}
+
+impl FetchError {
+    /// Returns what the conference is told of it.
+    pub(crate) fn failure(&self) -> PlayFailure {
+        match self {
+            FetchError::Disabled | FetchError::Private(_) => PlayFailure::Forbidden,
+            FetchError::BadUrl(_) => PlayFailure::Unknown,
+            FetchError::Redirects | FetchError::BadRedirect | FetchError::Status(_) => PlayFailure::Refused,
+            FetchError::TooLarge(_) => PlayFailure::TooLarge,
+            FetchError::Timeout(_) => PlayFailure::Timeout,
+            FetchError::Busy => PlayFailure::Busy,
+            FetchError::Transport(_) => PlayFailure::Unreachable,
+            FetchError::Audio(error) => match error {
+                ImportError::TooLarge { .. } | ImportError::TooLong { .. } => PlayFailure::TooLarge,
+                ImportError::UnknownFormat
+                | ImportError::UnsupportedCoding(_)
+                | ImportError::Rate(_)
+                | ImportError::Channels(_)
+                | ImportError::Changes => PlayFailure::Unsupported,
+                _ => PlayFailure::Unreadable,
+            },
+            FetchError::Decoder => PlayFailure::Unreadable,
+        }
+    }
 }
 
 /// What an origin said about its file, for asking it again.

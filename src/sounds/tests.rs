@@ -95,6 +95,28 @@ async fn names_are_scripts_urls_or_unknown() {
             "{unknown}"
         );
     }
+    for (tone, ends) in [
+        ("tone_stream://%(500,0,440)", true),
+        ("%(500,0,440);loops=1000", true),
+        ("silence_stream://1", true),
+        ("http://192.0.2.1/a.wav", true),
+        ("silence_stream://-1", false),
+        ("silence_stream://0,1400", false),
+        ("%(500,0,440);loops=-1", false),
+        ("tone_stream://L=-1;%(500,0,440)", false),
+        ("tone_stream://l=-1;%(500,0,440)", false),
+    ] {
+        let name = MediaName::from(tone);
+        assert!(sounds.resolve(&name).is_ok(), "{tone} can be played on demand");
+        let checked = sounds.check_tone(&name);
+        let told = match &checked {
+            Ok(()) => true,
+            Err(MediaProblem::Invalid(why)) => !why.contains("never ends"),
+            Err(MediaProblem::Unknown) => panic!("{tone}"),
+        };
+        assert_eq!(told, ends, "{tone}: {checked:?}");
+    }
+    assert_eq!(sounds.check_tone(&"beep".into()), Err(MediaProblem::Unknown));
     assert!(invalid(&sounds, "tone_stream://%(500,0)").contains("offset"));
     assert!(invalid(&sounds, "http://").contains("not understood"));
     assert!(invalid(&sounds, "http://[::1/x").contains("not understood"));

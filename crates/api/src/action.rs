@@ -3,6 +3,7 @@
 use confab_documents::Violation;
 use serde_json::{Map, Value};
 
+use crate::arguments;
 use crate::body::Envelope;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -85,11 +86,32 @@ pub(crate) fn resolve<T: Copy>(
     let Some((name, action)) = value.as_str().and_then(|name| actions.meaning(name)) else {
         return Err(refusal(value, actions));
     };
+    if arguments::schema_of(name).is_some() {
+        check_form(envelope)?;
+    }
     Ok(Requested {
         action,
         name,
         arguments: arguments(data, place),
     })
+}
+
+/// Checks that what stands where an action's arguments stand is an object. An empty list is none at all: some clients write an
+/// empty object so.
+fn check_form(envelope: &Envelope) -> Result<(), ApiError> {
+    let is_wrong = |value: &Value| match value {
+        Value::Object(_) | Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let outer = envelope.get("data");
+    let inner = outer.and_then(|data| data.get("data"));
+    for (field, value) in [("data", outer), ("data.data", inner)] {
+        if let Some(value) = value.filter(|value| is_wrong(value)) {
+            return Err(Violation::wrong_type(field, "object", value).into());
+        }
+    }
+    Ok(())
 }
 
 fn refusal<T: Copy>(value: &Value, actions: &Actions<T>) -> ApiError {
@@ -223,6 +245,29 @@ mod tests {
             let requested = run(&body, query).unwrap_or_else(|error| panic!("{body}: {error:?}"));
             assert_eq!(requested.action, action, "{body}");
             assert_eq!(requested.arguments.map(Value::Object), arguments, "{body}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_told_so() {
+        for (body, field) in [
+            (json!({"action": "play", "data": [1]}), "data"),
+            (json!({"action": "play", "data": {"data": [1]}}), "data.data"),
+            (json!({"data": {"action": "play", "data": "M"}}), "data.data"),
+            (json!({"data": {"action": "play", "data": 5}}), "data.data"),
+        ] {
+            let broken = detail(body.clone());
+            assert_eq!(broken[field]["type"]["target"], "object", "{body}: {broken}");
+        }
+        for body in [
+            json!({"action": "play", "data": []}),
+            json!({"data": {"action": "play", "data": []}}),
+            json!({"data": {"action": "play", "data": null}}),
+            // These take none, so nobody looks.
+            json!({"action": "mute", "data": [1]}),
+            json!({"data": {"action": "mute", "data": [1]}}),
+        ] {
+            run(&body, "").unwrap_or_else(|error| panic!("{body}: {error:?}"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use confab_conference::{DigitString, MediaName, Relationship, StopPlay, Volume};
+use confab_conference::{DigitString, MediaName, ParticipantId, Relationship, StopPlay, Volume};
 use confab_documents::{Rule, Schema, Violation, Violations};
 use serde_json::{Map, Value};
 
@@ -70,13 +70,32 @@ pub(crate) struct Arguments {
     values: Option<Map<String, Value>>,
 }
 
+/// A participant as the arguments name him.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Named {
+    /// `None` when nobody can have the number.
+    pub(crate) id: Option<ParticipantId>,
+    /// The number as it was given, for telling it back.
+    pub(crate) given: Value,
+}
+
+impl Named {
+    fn new(given: &Value) -> Named {
+        let id = whole(given).and_then(|id| u64::try_from(id).ok());
+        Named {
+            id: id.and_then(ParticipantId::new),
+            given: given.clone(),
+        }
+    }
+}
+
 /// What is to be related.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Related {
     /// Whose record.
-    pub(crate) participant: i64,
+    pub(crate) participant: Named,
     /// About whom; never the same.
-    pub(crate) other: i64,
+    pub(crate) other: Named,
     pub(crate) relationship: Relationship,
 }
 
@@ -166,12 +185,12 @@ impl Arguments {
         // What is missing is told key by key.
         self.values.get_or_insert_default();
         let values = self.checked(&SCHEMAS.relate)?;
-        let id = |key: &str| values.get(key).and_then(whole).ok_or(ApiError::Internal);
-        let (participant, other) = (id("participant_id")?, id("other_participant")?);
-        if participant == other {
+        let named = |key: &str| values.get(key).map(Named::new).ok_or(ApiError::Internal);
+        let (participant, other) = (named("participant_id")?, named("other_participant")?);
+        if participant.given == other.given || (other.id.is_some() && participant.id == other.id) {
             let message = "A participant cannot be related to himself";
             let violation = Violation::new("other_participant", Rule::Invalid, message);
-            return Err(violation.with_value(&other.into()).into());
+            return Err(violation.with_value(&other.given).into());
         }
         let relationship = match values.get("relationship").and_then(Value::as_str) {
             Some("mute") => Relationship::Mute,
@@ -205,18 +224,14 @@ impl Arguments {
     }
 }
 
-/// Returns a whole number; `5.0` is one.
+/// Returns a whole number, unless it is too large to be an id or a level; `5.0` is one.
 fn whole(value: &Value) -> Option<i64> {
     let from_float = || {
         let number = value.as_f64()?;
         // Ids and levels are far below where neighbouring floats are more than 1 apart.
         (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
     };
-    // What is too large for an id is nobody's.
-    value
-        .as_i64()
-        .or_else(from_float)
-        .or_else(|| value.is_number().then_some(i64::MAX))
+    value.as_i64().or_else(from_float)
 }
 
 #[cfg(test)]
@@ -261,6 +276,12 @@ mod tests {
         let bad = [
             (json!({"level": 5}), "level", "maximum"),
             (json!({"level": -5}), "level", "minimum"),
+            (json!({"level": 9999}), "level", "maximum"),
+            (json!({"level": -9999}), "level", "minimum"),
+            (json!({"level": "9999"}), "level", "maximum"),
+            (json!({"level": 1e300}), "level", "maximum"),
+            (json!({"db": 9999}), "db", "maximum"),
+            (json!({"db": -9999}), "db", "minimum"),
             (json!({"level": 1.5}), "level", "type"),
             (json!({"level": "loud"}), "level", "type"),
             (json!({"level": null}), "level", "type"),
@@ -369,36 +390,56 @@ mod tests {
         let good = [
             (
                 json!({"participant_id": 1, "other_participant": 2}),
-                (1, 2, Clear),
+                (json!(1), json!(2), Clear),
             ),
             (
                 json!({"participant_id": "23", "other_participant": 2, "relationship": "mute"}),
-                (23, 2, Mute),
+                (json!(23), json!(2), Mute),
             ),
             (
                 json!({"participant_id": 2, "other_participant": "1", "relationship": "deaf", "conference_id": "c"}),
-                (2, 1, Deaf),
+                (json!(2), json!(1), Deaf),
             ),
             (
                 json!({"participant_id": 2.0, "other_participant": 1e300, "relationship": "clear"}),
-                (2, i64::MAX, Clear),
+                (json!(2), json!(1e300), Clear),
             ),
         ];
         for (values, (participant, other, relationship)) in good {
             let related = arguments(&values)
                 .related()
                 .unwrap_or_else(|e| panic!("{values}: {e:?}"));
+            let told = (
+                related.participant.given,
+                related.other.given,
+                related.relationship,
+            );
+            assert_eq!(told, (participant, other, relationship));
+        }
+        // Numbers that nobody can have are told apart and told back as they are.
+        let huge: Value = serde_json::from_str("1000000000000000000000000000000").unwrap();
+        for other in [json!(-2), json!(0), json!(u64::MAX), json!(1e30), huge] {
+            let related = arguments(&json!({"participant_id": 1e31, "other_participant": other})).related();
+            let related = related.unwrap_or_else(|e| panic!("{other}: {e:?}"));
+            assert_eq!(related.participant.id, None);
+            let id = other.as_u64().and_then(ParticipantId::new);
             assert_eq!(
-                related,
-                Related {
-                    participant,
-                    other,
-                    relationship
-                }
+                (related.other.id, &related.other.given),
+                (id.filter(|_| other.is_i64()), &other)
             );
         }
         let bad = [
             (json!({"participant_id": 1}), "other_participant", "required"),
+            (
+                json!({"participant_id": 1e30, "other_participant": 1e30}),
+                "other_participant",
+                "invalid",
+            ),
+            (
+                json!({"participant_id": 2.0, "other_participant": 2}),
+                "other_participant",
+                "invalid",
+            ),
             (json!({"other_participant": 1}), "participant_id", "required"),
             (
                 json!({"participant_id": 1, "other_participant": 2, "relationship": "love"}),

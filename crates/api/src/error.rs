@@ -25,7 +25,7 @@ pub(crate) enum ApiError {
     /// No document, participant or account of this id.
     UnknownId(String),
     /// A participant named in the arguments of an action is not in the conference.
-    UnknownParticipant(i64),
+    UnknownParticipant(Value),
     /// No account has this API key.
     UnknownApiKey(String),
     /// No route of this path.
@@ -172,6 +172,12 @@ impl ApiError {
 impl From<Violation> for ApiError {
     fn from(violation: Violation) -> ApiError {
         ApiError::Validation(violation.into())
+    }
+}
+
+impl From<Violations> for ApiError {
+    fn from(violations: Violations) -> ApiError {
+        ApiError::Validation(violations)
     }
 }
 

@@ -41,6 +41,9 @@
 //!     async fn check_media(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {
 //!         Err(MediaProblem::Unknown)
 //!     }
+//!     async fn check_tone(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {
+//!         Err(MediaProblem::Unknown)
+//!     }
 //!     async fn updated(&self, _: &AccountId, _: &ConferenceId, _: Settings) {}
 //! }
 //!
@@ -80,6 +83,7 @@ mod route;
 mod state;
 mod timestamp;
 mod token;
+mod tones;
 mod view;
 
 use axum::Router;

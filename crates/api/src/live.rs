@@ -24,6 +24,10 @@ pub trait LiveConferences: Send + Sync {
     /// turns out when it is played.
     async fn check_media(&self, account: &AccountId, media: &MediaName) -> Result<(), MediaProblem>;
 
+    /// Says whether a name of media can stand for the tone when somebody comes or goes: it means something, and it comes to an
+    /// end, or nothing behind it would ever be heard.
+    async fn check_tone(&self, account: &AccountId, media: &MediaName) -> Result<(), MediaProblem>;
+
     /// Tells a conference, running or not, that its document says something else from here on.
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings);
 }

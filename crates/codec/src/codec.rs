@@ -48,6 +48,12 @@ pub trait Decoder: Send {
     /// Fills `out` with what likely stood in a lost stretch; consecutive calls continue and fade out.
     fn conceal(&mut self, out: &mut [i16]);
 
+    /// Whether a payload says of itself that nobody speaks in it: at most the background is in it, however loud that is. Told
+    /// without decoding; `false` where it says nothing, as with most codecs.
+    fn is_inactive(&self, _payload: &[u8]) -> bool {
+        false
+    }
+
     /// Whether a payload repeats, coarsely, the audio of the frame before it: see [`decode_fec`](Self::decode_fec).
     fn carries_fec(&self, _payload: &[u8]) -> bool {
         false

@@ -74,6 +74,7 @@ pub fn fuzz_decoders(data: &[u8]) {
 
 fn decode(decoder: &mut dyn Decoder, payload: &[u8], out: &mut [i16]) {
     let announced = decoder.samples(payload);
+    assert!(announced.is_ok() || !decoder.is_inactive(payload));
     match decoder.decode(payload, out) {
         Ok(samples) => assert_eq!(announced, Ok(samples)),
         Err(_) => decoder.conceal(&mut out[..160]),

@@ -18,7 +18,8 @@
 //! # Opus
 //! libopus 1.6, linked statically and built from its source, which needs cmake and a C compiler. A listener's wishes come from
 //! his `a=fmtp` line ([`OpusSettings::from_fmtp`]). Redundancy for lost packets (in-band FEC) is added when he asked for it and
-//! [`Encoder::set_loss`] tells of loss; received redundancy is used by [`Decoder::decode_fec`].
+//! [`Encoder::set_loss`] tells of loss; received redundancy is used by [`Decoder::decode_fec`]. A packet in which nobody speaks is known by
+//! its flags, without decoding it: [`Decoder::is_inactive`].
 //!
 //! # Example
 //! ```

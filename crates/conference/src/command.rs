@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::{
-    Audience, Caller, DigitString, Entry, MediaName, ParticipantId, ParticipantState, PlayNumber,
-    Relationship, Role, Settings, Snapshot, StopPlay, Volume,
+    Audience, Caller, DigitString, Entry, MediaName, ParticipantId, ParticipantState, PlayFailure,
+    PlayNumber, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
 /// Everything a conference can be asked or told.
@@ -67,10 +67,17 @@ pub enum Command {
         /// Which play, as [`Effect::Play`](crate::Effect::Play) named it.
         play: PlayNumber,
     },
-    /// Reports that a play is over: played to its end, stopped, or never begun because it could not be had.
+    /// Reports that a play is over: played to its end, or stopped, be it before it began.
     PlayEnded {
         /// Which play.
         play: PlayNumber,
+    },
+    /// Reports that a play will not be heard because what it names cannot be had.
+    PlayFailed {
+        /// Which play.
+        play: PlayNumber,
+        /// Why.
+        failure: PlayFailure,
     },
     /// Replaces the settings: joiners from here on and the participant limit follow them, the running mix does not.
     Update(Settings),

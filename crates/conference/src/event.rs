@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     AccountId, Audience, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause,
-    MediaName, ParticipantId, ParticipantState, PlayNumber, StopPlay, Volume,
+    MediaName, ParticipantId, ParticipantState, PlayFailure, PlayNumber, StopPlay, Volume,
 };
 
 /// What happened. The names are those of the outside contract.
@@ -59,6 +59,10 @@ pub enum EventKind {
     PlayFileMember,
     /// It is over. Told before the participant leaves.
     PlayFileMemberDone,
+    /// What an operator asked to be played to everybody cannot be had: nothing was heard of it, and what is behind it is next.
+    PlayFileFailed(PlayFailure),
+    /// The same of what was asked to be played to one participant.
+    PlayFileMemberFailed(PlayFailure),
     /// Digits were sent to a participant's far end.
     DtmfMember,
 }
@@ -91,6 +95,8 @@ impl EventKind {
             EventKind::PlayFileDone => "play-file-done",
             EventKind::PlayFileMember => "play-file-member",
             EventKind::PlayFileMemberDone => "play-file-member-done",
+            EventKind::PlayFileFailed(_) => "play-file-failed",
+            EventKind::PlayFileMemberFailed(_) => "play-file-member-failed",
             EventKind::DtmfMember => "dtmf-member",
         }
     }
@@ -104,7 +110,8 @@ impl EventKind {
             | EventKind::Unlock
             | EventKind::FloorChange
             | EventKind::PlayFile
-            | EventKind::PlayFileDone => false,
+            | EventKind::PlayFileDone
+            | EventKind::PlayFileFailed(_) => false,
             EventKind::AddMember
             | EventKind::DelMember(_)
             | EventKind::StartTalking
@@ -122,7 +129,8 @@ impl EventKind {
             | EventKind::DenoiseMember
             | EventKind::DtmfMember
             | EventKind::PlayFileMember
-            | EventKind::PlayFileMemberDone => true,
+            | EventKind::PlayFileMemberDone
+            | EventKind::PlayFileMemberFailed(_) => true,
         }
     }
 }

@@ -20,7 +20,7 @@
 //! - [`Relationship`]: the directional records of [`Control::Relate`]. Two participants hear each other as far as none
 //!   of their records says otherwise; what changes in that comes out as [`Effect::SetHeard`].
 //! - [`Control::Play`]: what a [`MediaName`] names, to an [`Audience`]. The core numbers the plays and asks for them by
-//!   [`Effect::Play`]; [`Command::PlayStarted`] and [`Command::PlayEnded`] tell it what became of each. Entry and exit tones are
+//!   [`Effect::Play`]; [`Command::PlayStarted`], [`Command::PlayEnded`] and [`Command::PlayFailed`] tell it what became of each. Entry and exit tones are
 //!   plays as well; no event tells of them.
 //! - [`Snapshot`], [`ParticipantState`]: a reading of the state. [`Snapshot::follow`] advances a reading by events
 //!   alone; it equals a fresh reading at the same sequence (`current_energy` excepted).
@@ -84,7 +84,7 @@ pub use digits::{DigitString, NoDigits};
 pub use event::{Effect, Event, EventKind, Output};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
 pub use media::{MediaState, Quality};
-pub use play::{Audience, MediaName, PlayNumber, StopPlay};
+pub use play::{Audience, MediaName, PlayFailure, PlayNumber, StopPlay};
 pub use relation::{Hearing, Relationship};
 pub use settings::{RoleSettings, Settings};
 pub use snapshot::{Discontinuity, ParticipantState, Snapshot};

@@ -54,6 +54,63 @@ pub enum StopPlay {
     All,
 }
 
+/// Why something that was to be played is not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlayFailure {
+    /// The name means nothing here, or is no good script or URL.
+    Unknown,
+    /// This server may not ask the address, or plays no URLs.
+    Forbidden,
+    /// The server of the URL was not reached, or broke off.
+    Unreachable,
+    /// It did not give the file in time.
+    Timeout,
+    /// It answered with another status than success, or redirected without end.
+    Refused,
+    /// The file is larger, or plays longer, than may be.
+    TooLarge,
+    /// The file is of a kind, or of a coding, that is not played.
+    Unsupported,
+    /// The file is damaged, or has no audio in it.
+    Unreadable,
+    /// Too much is fetched at the moment.
+    Busy,
+    /// The media plane did not take it.
+    Media,
+}
+
+impl PlayFailure {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [PlayFailure; 10] = [
+        PlayFailure::Unknown,
+        PlayFailure::Forbidden,
+        PlayFailure::Unreachable,
+        PlayFailure::Timeout,
+        PlayFailure::Refused,
+        PlayFailure::TooLarge,
+        PlayFailure::Unsupported,
+        PlayFailure::Unreadable,
+        PlayFailure::Busy,
+        PlayFailure::Media,
+    ];
+
+    /// Returns the reason as one lower-case word with underscores, for events, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PlayFailure::Unknown => "unknown",
+            PlayFailure::Forbidden => "forbidden",
+            PlayFailure::Unreachable => "unreachable",
+            PlayFailure::Timeout => "timeout",
+            PlayFailure::Refused => "refused",
+            PlayFailure::TooLarge => "too_large",
+            PlayFailure::Unsupported => "unsupported",
+            PlayFailure::Unreadable => "unreadable",
+            PlayFailure::Busy => "busy",
+            PlayFailure::Media => "media",
+        }
+    }
+}
+
 /// One play, in the order in which an instance was asked for them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlayNumber(pub u64);
@@ -135,9 +192,9 @@ impl Plays {
         (!std::mem::replace(&mut play.sounds, true)).then(|| play.clone())
     }
 
-    /// Forgets a play; returns it when it has sounded.
+    /// Forgets a play and returns it.
     pub(crate) fn ended(&mut self, number: PlayNumber) -> Option<Outstanding> {
-        self.outstanding.remove(&number).filter(|play| play.sounds)
+        self.outstanding.remove(&number)
     }
 
     /// Forgets all plays of an audience; returns those that sound.

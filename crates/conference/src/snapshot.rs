@@ -140,7 +140,10 @@ impl Snapshot {
         }
         self.sequence = event.sequence;
         match event.kind {
-            EventKind::ConferenceCreate | EventKind::PlayFile | EventKind::PlayFileDone => {}
+            EventKind::ConferenceCreate
+            | EventKind::PlayFile
+            | EventKind::PlayFileDone
+            | EventKind::PlayFileFailed(_) => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,
@@ -171,7 +174,8 @@ impl Snapshot {
             | EventKind::DenoiseMember
             | EventKind::DtmfMember
             | EventKind::PlayFileMember
-            | EventKind::PlayFileMemberDone => {
+            | EventKind::PlayFileMemberDone
+            | EventKind::PlayFileMemberFailed(_) => {
                 if let Some(state) = &event.participant {
                     self.put(state.clone());
                 }

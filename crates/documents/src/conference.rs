@@ -30,6 +30,14 @@ pub fn fill_defaults(document: &mut Value) {
     schema().fill_defaults(document);
 }
 
+/// Says which rules what a client sent for a conference breaks by itself. Numbers that others have are found when it is stored.
+///
+/// # Errors
+/// All of them together.
+pub fn check(body: Body) -> Result<(), Violations> {
+    prepare(body).map(drop)
+}
+
 /// The key whose value is sealed at rest.
 pub(crate) const SEALED_KEY: &str = "bridge_password";
 
@@ -120,7 +128,11 @@ pub fn settings(document: &Document) -> Settings {
             .integer("interval")
             .filter(|interval: &u16| interval.is_multiple_of(10))
             .unwrap_or(defaults.interval_ms),
-        comfort_noise: profile.integer("comfort-noise").unwrap_or(defaults.comfort_noise),
+        comfort_noise: match profile.flag("comfort-noise") {
+            // As 1 and 0.
+            Some(on) => u16::from(on),
+            None => profile.integer("comfort-noise").unwrap_or(defaults.comfort_noise),
+        },
         duck_db: profile.integer("duck-db").unwrap_or(defaults.duck_db),
         entry_tone: tone(
             body.get("play_entry_tone"),
@@ -324,6 +336,16 @@ mod tests {
                 "minimum",
             ),
             (json!({"profile": {"duck-db": 31}}), "profile.duck-db", "maximum"),
+            (
+                json!({"profile": {"comfort-noise": "loud"}}),
+                "profile.comfort-noise",
+                "type",
+            ),
+            (
+                json!({"profile": {"comfort-noise": "10001"}}),
+                "profile.comfort-noise",
+                "maximum",
+            ),
             (json!({"profile": []}), "profile", "type"),
             (json!({"play_entry_tone": {}}), "play_entry_tone", "type"),
             (json!({"play_exit_tone": 5}), "play_exit_tone", "type"),
@@ -429,6 +451,16 @@ mod tests {
             assert_eq!(of(value.clone()).max_participants, limit, "{value}");
         }
         assert_eq!(of(json!({"profile": {"interval": 25}})).interval_ms, 20);
+        for (value, noise) in [
+            (json!(true), 1),
+            (json!(false), 0),
+            (json!("true"), 1),
+            (json!("700"), 700),
+            (json!(700.0), 700),
+        ] {
+            let settings = of(json!({"profile": {"comfort-noise": value}}));
+            assert_eq!(settings.comfort_noise, noise, "{value}");
+        }
         assert_eq!(of(json!({"profile_name": "page"})).rate_hz, Some(8000));
         assert_eq!(of(json!({"profile_name": "other"})).rate_hz, None);
         assert_eq!(of(json!({"profile_name": "page", "profile": {}})).rate_hz, None);

@@ -50,7 +50,8 @@ mod store;
 
 pub use account::{API_KEY_LENGTH, Account, NewAccount};
 pub use conference::{
-    fill_defaults as fill_conference_defaults, has_pins, schema_json as conference_schema, settings,
+    check as check_conference, fill_defaults as fill_conference_defaults, has_pins,
+    schema_json as conference_schema, settings,
 };
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};

@@ -4,6 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use crate::metrics::JoinRefusal;
+
 /// Why the media plane could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,6 +71,10 @@ pub enum ControlError {
     /// The shard of the conference holds as many legs or conferences as it was sized for.
     #[error("the media shard is full")]
     Full,
+    /// The shard had no place for the leg in the conference, or no such leg or conference any more. Counted in
+    /// [`ShardMetrics::joins_refused`](crate::ShardMetrics::joins_refused). The leg is in no conference.
+    #[error("the media shard could not place the leg in the conference ({0})")]
+    NotPlaced(JoinRefusal),
     /// Digits cannot be sent: telephone-events were not negotiated.
     #[error("the peer takes no telephone-events")]
     NoTelephoneEvents,

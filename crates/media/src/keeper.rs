@@ -88,6 +88,15 @@ impl Keeper {
                     // Whoever waited may be gone: then the leg is closed here.
                     Returned::Leg { leg, reply } => drop(reply.send(leg)),
                     Returned::NoLeg { reply } => drop(reply),
+                    Returned::Joined {
+                        reply,
+                        outcome,
+                        spare,
+                    } => {
+                        drop(spare);
+                        // Whoever waited may be gone.
+                        let _ = reply.send(outcome);
+                    }
                     Returned::Garbage(garbage) => drop(garbage),
                 }
             }

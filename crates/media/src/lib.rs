@@ -138,8 +138,8 @@ pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};
 pub use handle::{ConferenceMediaHandle, LegHandle};
 pub use metrics::{
-    BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, MediaAdmission, MediaMetrics, OverloadReason,
-    ShardMetrics,
+    BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, JoinRefusal, MediaAdmission, MediaMetrics,
+    OverloadReason, ShardMetrics,
 };
 pub use plane::{MediaEvents, MediaPlane};
 pub use playback::{Clip, Hearers, Lane, PLAY_QUEUE, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};

@@ -84,6 +84,54 @@ impl DropReason {
     }
 }
 
+/// Why a shard could not place a leg in a conference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum JoinRefusal {
+    /// The leg is not on the shard.
+    NoLeg,
+    /// The conference is not on the shard: it was closed meanwhile.
+    NoConference,
+    /// The leg has no negotiated media.
+    NotStarted,
+    /// The conference has no room for one more leg.
+    Members,
+    /// It has none for one more encode group, or mixes for no listener of this rate.
+    Groups,
+    /// Its mixer has none for one more participant.
+    Slots,
+}
+
+impl JoinRefusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [JoinRefusal; 6] = [
+        JoinRefusal::NoLeg,
+        JoinRefusal::NoConference,
+        JoinRefusal::NotStarted,
+        JoinRefusal::Members,
+        JoinRefusal::Groups,
+        JoinRefusal::Slots,
+    ];
+
+    /// Returns the reason as a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            JoinRefusal::NoLeg => "no_leg",
+            JoinRefusal::NoConference => "no_conference",
+            JoinRefusal::NotStarted => "not_started",
+            JoinRefusal::Members => "members",
+            JoinRefusal::Groups => "groups",
+            JoinRefusal::Slots => "slots",
+        }
+    }
+}
+
+impl std::fmt::Display for JoinRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
 /// A histogram as it stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramSnapshot {
@@ -152,6 +200,8 @@ pub struct ShardMetrics {
     pub packets_out: u64,
     /// Dropped packets, one count for each of [`DropReason::ALL`].
     pub dropped: [u64; DropReason::ALL.len()],
+    /// Legs that could not be placed in their conference, one count for each of [`JoinRefusal::ALL`].
+    pub joins_refused: [u64; JoinRefusal::ALL.len()],
     /// Arrival times that could not be told from the kernel's stamp and were taken as now.
     pub arrivals_unstamped: u64,
     /// Legs on the shard.
@@ -259,6 +309,7 @@ pub(crate) struct ShardCounters {
     pub(crate) packets_in: Counter,
     pub(crate) packets_out: Counter,
     pub(crate) dropped: [Counter; DropReason::ALL.len()],
+    pub(crate) joins_refused: [Counter; JoinRefusal::ALL.len()],
     pub(crate) arrivals_unstamped: Counter,
     pub(crate) legs: AtomicU32,
     pub(crate) conferences: AtomicU32,
@@ -272,6 +323,10 @@ impl ShardCounters {
         self.dropped[reason as usize].add(1);
     }
 
+    pub(crate) fn join_refused(&self, refusal: JoinRefusal) {
+        self.joins_refused[refusal as usize].add(1);
+    }
+
     pub(crate) fn snapshot(&self, shard: usize) -> ShardMetrics {
         ShardMetrics {
             shard,
@@ -283,6 +338,7 @@ impl ShardCounters {
             packets_in: self.packets_in.value(),
             packets_out: self.packets_out.value(),
             dropped: std::array::from_fn(|i| self.dropped[i].value()),
+            joins_refused: std::array::from_fn(|i| self.joins_refused[i].value()),
             arrivals_unstamped: self.arrivals_unstamped.value(),
             legs: self.legs.load(Relaxed),
             conferences: self.conferences.load(Relaxed),
@@ -334,6 +390,9 @@ mod tests {
     fn reasons_are_numbered_in_the_order_of_their_list() {
         for (number, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, number, "{}", reason.label());
+        }
+        for (number, reason) in JoinRefusal::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number, "{reason}");
         }
     }
 }

@@ -16,17 +16,36 @@ use confab_media::{
 };
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
+use confab_testkit::ports::PortLease;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const RATE: u32 = 8000;
 
-/// Each test gets a range of its own, below the ephemeral ports.
-fn config(first_port: u16, pairs: u16, shards: usize) -> MediaConfig {
-    MediaConfig {
-        bind: vec![LOCALHOST],
-        ports: first_port..=first_port + 2 * pairs - 1,
-        shards,
-        ..MediaConfig::default()
+/// A plane with ports of its own.
+struct House {
+    plane: MediaPlane,
+    ports: PortLease,
+}
+
+impl House {
+    fn start(pairs: u16, shards: usize) -> (House, MediaEvents) {
+        let ports = PortLease::take(2 * pairs).unwrap();
+        let config = MediaConfig {
+            bind: vec![LOCALHOST],
+            ports: ports.range(),
+            shards,
+            ..MediaConfig::default()
+        };
+        let (plane, events) = MediaPlane::start(config).unwrap();
+        (House { plane, ports }, events)
+    }
+}
+
+impl std::ops::Deref for House {
+    type Target = MediaPlane;
+
+    fn deref(&self) -> &MediaPlane {
+        &self.plane
     }
 }
 
@@ -112,7 +131,7 @@ fn talk(socket: &UdpSocket, to: SocketAddr, tone_hz: f64, stop: &AtomicBool) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_phones_hear_each_other_and_not_themselves() {
-    let (plane, mut events) = MediaPlane::start(config(20_000, 100, 1)).unwrap();
+    let (plane, mut events) = House::start(100, 1);
     let conference = plane.create_conference(ConferenceMedia::default()).unwrap();
     let tones = [440.0, 700.0, 1150.0];
     let mut legs = Vec::new();
@@ -167,7 +186,7 @@ async fn three_phones_hear_each_other_and_not_themselves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_legs_join_conferences_across_shards() {
-    let (plane, _events) = MediaPlane::start(config(20_400, 120, 2)).unwrap();
+    let (plane, _events) = House::start(120, 2);
     let conferences = [(); 2].map(|()| {
         plane
             .create_conference(ConferenceMedia {
@@ -217,13 +236,17 @@ async fn many_legs_join_conferences_across_shards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_run_out_with_a_clear_error_and_come_back() {
-    let (plane, _events) = MediaPlane::start(config(20_800, 4, 1)).unwrap();
+    let (plane, _events) = House::start(4, 1);
     let legs: Vec<_> = std::iter::from_fn(|| plane.open_leg(LOCALHOST).ok()).collect();
-    assert_eq!(plane.metrics().ports_in_use as usize, legs.len());
+    assert_eq!((plane.metrics().ports_in_use, legs.len()), (4, 4));
     let error = plane.open_leg(LOCALHOST).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no free port pair left in 20800-20807 on 127.0.0.1"
+        format!(
+            "no free port pair left in {}-{} on 127.0.0.1",
+            plane.ports.range().start(),
+            plane.ports.range().end()
+        )
     );
     let elsewhere = IpAddr::from([127, 0, 0, 2]);
     assert!(matches!(
@@ -242,7 +265,7 @@ async fn ports_run_out_with_a_clear_error_and_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_outlive_their_plane_without_harm() {
-    let (plane, mut events) = MediaPlane::start(config(21_000, 20, 1)).unwrap();
+    let (plane, mut events) = House::start(20, 1);
     let conference = plane.create_conference(ConferenceMedia::default()).unwrap();
     let unused = plane
         .create_conference(ConferenceMedia {
@@ -271,7 +294,7 @@ async fn handles_outlive_their_plane_without_harm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_conference_takes_nobody_in() {
-    let (plane, _events) = MediaPlane::start(config(21_100, 20, 1)).unwrap();
+    let (plane, _events) = House::start(20, 1);
     let leg = plane.open_leg(LOCALHOST).unwrap();
     let conference = plane.create_conference(ConferenceMedia::default()).unwrap();
     assert_eq!(
@@ -312,7 +335,7 @@ fn tone(hz: u32, milliseconds: u32) -> Play {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_hears_what_is_played_to_it() {
-    let (plane, mut events) = MediaPlane::start(config(21_200, 20, 1)).unwrap();
+    let (plane, mut events) = House::start(20, 1);
     let conference = plane.create_conference(ConferenceMedia::default()).unwrap();
     let here = conference.id();
     let leg = plane.open_leg(LOCALHOST).unwrap();

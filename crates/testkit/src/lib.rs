@@ -48,6 +48,7 @@ pub mod in_time;
 pub mod meter;
 pub mod netem;
 pub mod peers;
+pub mod ports;
 pub mod random;
 pub mod rtp;
 pub mod server;

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::ports::PortLease;
+
 /// How long a start may take on a loaded machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a start is tried again when another process took a port that had just been found free.
@@ -155,8 +157,8 @@ impl ServerBuilder {
 
     fn try_start(&self) -> Result<Server, StartError> {
         let directory = TempDir::new("server")?;
-        let sip = free_address()?;
-        let admin = free_address()?;
+        let ports = PortLease::take(2)?;
+        let (sip, admin) = (ports.address(0), ports.address(1));
         let mut settings = vec![
             ("http.bind".to_owned(), "\"127.0.0.1:0\"".to_owned()),
             ("http.admin_bind".to_owned(), format!("\"{admin}\"")),
@@ -209,6 +211,7 @@ impl ServerBuilder {
                     log_path,
                     directory,
                     ended: None,
+                    _ports: ports,
                 })
             }
             Err(error) => {
@@ -250,6 +253,7 @@ pub struct Server {
     log_path: PathBuf,
     directory: TempDir,
     ended: Option<ExitStatus>,
+    _ports: PortLease,
 }
 
 impl Server {

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use confab_conference::{Audience, MediaName, PlayNumber, StopPlay};
-use confab_media::{Play, PlayId, Sound};
+use confab_conference::{Audience, MediaName, PlayFailure, PlayNumber, StopPlay};
+use confab_media::{ControlError, Play, PlayId, Sound};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{Task, wall};
@@ -110,7 +110,7 @@ impl<M: MixPlane> Task<M> {
             }
             Err(problem) => {
                 self.playing.complain(&media, media.as_str(), &problem);
-                return self.over(number);
+                return self.failed(number, PlayFailure::Unknown);
             }
         };
         self.playing
@@ -153,6 +153,7 @@ impl<M: MixPlane> Task<M> {
         match fetched.sounds {
             Ok(sounds) => queue[at].content = Content::Here(sounds),
             Err(error) => {
+                let failure = error.failure();
                 if let Some(waiting) = queue.remove(at) {
                     let link = self.shared.sounds.resolve(&waiting.media);
                     let what = match link {
@@ -161,7 +162,7 @@ impl<M: MixPlane> Task<M> {
                     };
                     self.playing.complain(&waiting.media, &what, &error);
                 }
-                self.over(number);
+                self.failed(number, failure);
             }
         }
         self.hand_over(audience).await;
@@ -199,9 +200,11 @@ impl<M: MixPlane> Task<M> {
                 Ok(id) => {
                     self.playing.handed.insert(id, (number, audience));
                 }
+                // Who was to hear it has gone.
+                Err(ControlError::LegClosed | ControlError::NotInConference) => self.over(number),
                 Err(error) => {
                     tracing::debug!(%error, "the media plane did not take a play");
-                    self.over(number);
+                    self.failed(number, PlayFailure::Media);
                 }
             }
         }
@@ -256,6 +259,13 @@ impl<M: MixPlane> Task<M> {
                 }
             }
         }
+    }
+
+    /// Tells the core that nothing of a play will be heard, and counts it.
+    fn failed(&mut self, number: PlayNumber, failure: PlayFailure) {
+        self.shared.play_failed(failure);
+        // Refused at the end only, when nobody asks any more.
+        let _ = self.core.play_failed(wall(), number, failure);
     }
 
     fn over(&mut self, number: PlayNumber) {

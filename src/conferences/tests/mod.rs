@@ -21,6 +21,7 @@ use self::fake::{Act, FakeLeg, FakePlane};
 use super::bus::Subscription;
 use super::media::LegSetting;
 use super::{EventBus, HangUp, MediaDispatch, Participant, Registry, Seat};
+use crate::config;
 use crate::sounds::{Sounds, tests::permissive};
 
 /// A registry over the fake plane, with a subscriber on its bus.
@@ -63,11 +64,15 @@ fn open_settings() -> Settings {
 
 impl House {
     fn new() -> House {
+        Self::with_fetch(&permissive())
+    }
+
+    fn with_fetch(fetch: &config::Fetch) -> House {
         let media = Arc::new(FakePlane::new());
         let dispatch = MediaDispatch::default();
         let bus = EventBus::new();
         let events = bus.subscribe();
-        let sounds = Sounds::new(&permissive());
+        let sounds = Sounds::new(fetch);
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
         House {
             media,

@@ -1,13 +1,21 @@
 //! Plays on their way from a control to the media plane and back, with fetches from a web server on loopback.
 
-use confab_conference::{Audience, StopPlay};
+use confab_conference::{Audience, EventKind, PlayFailure, StopPlay};
 use confab_media::{ConferenceAudioId, MediaEvent, PlayEnd, PlayId};
 
 use super::*;
+use crate::config;
 use crate::sounds::tests::{
     origin::{Origin, Page},
     wav,
 };
+
+fn fetch_within(timeout_s: u64) -> config::Fetch {
+    config::Fetch {
+        timeout_s,
+        ..permissive()
+    }
+}
 
 const TONE: &str = "tone_stream://%(500,0,440)";
 
@@ -140,7 +148,106 @@ async fn what_cannot_be_fetched_makes_way() {
     house.ended(mix, 1, PlayEnd::Finished);
     assert_eq!(
         house.events_to("play-file-done").await,
-        ["play-file", "play-file-done"]
+        ["play-file-failed", "play-file", "play-file-done"]
+    );
+}
+
+#[tokio::test]
+async fn a_play_that_fails_is_told_with_its_reason_and_counted() {
+    let origin = Origin::start().await;
+    let mut house = House::with_fetch(&fetch_within(1));
+    let guest = house.guest().await;
+    house.events_to("add-member").await;
+    origin.put_file("/page", b"<html></html>".to_vec());
+    origin.put_file("/broken.wav", wav(8000, &[]));
+    origin.put_file("/long.wav", wav(8000, &vec![0; 61 * 8000]));
+    let reasons = [
+        (origin.url("/missing.wav"), PlayFailure::Refused),
+        (origin.url("/page"), PlayFailure::Unsupported),
+        (origin.url("/broken.wav"), PlayFailure::Unreadable),
+        (origin.url("/long.wav"), PlayFailure::TooLarge),
+        ("http://127.0.0.1:1/x.wav".to_owned(), PlayFailure::Unreachable),
+        ("tone_stream://x".to_owned(), PlayFailure::Unknown),
+    ];
+    let failed = async |house: &mut House, audience, url: &str| {
+        house.play(audience, url).await.expect("it runs");
+        let event = house.events.recv().await.expect("the bus lives");
+        assert_eq!(event.file.as_ref().map(|file| file.as_str()), Some(url));
+        (event.kind, event.participant.as_ref().map(|state| state.id))
+    };
+    for (url, failure) in &reasons {
+        assert_eq!(
+            failed(&mut house, Audience::Everybody, url).await,
+            (EventKind::PlayFileFailed(*failure), None)
+        );
+        assert_eq!(
+            failed(&mut house, Audience::One(guest.id()), url).await,
+            (EventKind::PlayFileMemberFailed(*failure), Some(guest.id()))
+        );
+    }
+    origin.hold();
+    let slow = origin.url("/page?slow");
+    assert_eq!(
+        failed(&mut house, Audience::Everybody, &slow).await.0,
+        EventKind::PlayFileFailed(PlayFailure::Timeout)
+    );
+    for (reason, count) in house.registry.plays_failed() {
+        let expected = match reason {
+            "timeout" => 1,
+            "forbidden" | "busy" | "media" => 0,
+            _ => 2,
+        };
+        assert_eq!(count, expected, "{reason}");
+    }
+    assert_eq!(house.played(), [], "nothing of it came to the plane");
+}
+
+#[tokio::test]
+async fn urls_are_fetched_as_soon_as_they_are_queued_and_heard_in_their_order() {
+    let origin = Origin::start().await;
+    let mut house = House::with_fetch(&fetch_within(2));
+    let _guest = house.guest().await;
+    let mix = house.mix();
+    house.events_to("add-member").await;
+    let quick = origin.put_file("/quick.wav", wav(8000, &[1; 80]));
+    let slow = origin.put_file("/slow.wav", wav(8000, &[1; 160]));
+    origin.hold_path("/slow.wav");
+    origin.hold_path("/hangs.wav");
+    for url in [&slow, &quick] {
+        house.play(Audience::Everybody, url).await.expect("it runs");
+    }
+    // The second is fetched while the first is waited for, and waits for it.
+    eventually(|| origin.requests() == ["/slow.wav", "/quick.wav"]).await;
+    eventually(|| origin.answered() == 1).await;
+    assert_eq!(house.played(), []);
+    origin.release_path("/slow.wav");
+    assert_eq!(house.after_plays(2).await, [(None, 1), (None, 2)]);
+    for (play, url) in [(1, &slow), (2, &quick)] {
+        house.started(mix, play);
+        let event = house.events.recv().await.expect("the bus lives");
+        assert_eq!(event.file.as_ref().map(|file| file.as_str()), Some(url.as_str()));
+    }
+
+    // Three that never come are waited for at the same time: together they hold the others up as long as one.
+    let asked = std::time::Instant::now();
+    for number in 0..3 {
+        let url = origin.url(&format!("/hangs.wav?{number}"));
+        house.play(Audience::Everybody, &url).await.expect("it runs");
+    }
+    house.play(Audience::Everybody, &quick).await.expect("it runs");
+    assert_eq!(house.after_plays(1).await, [(None, 3)]);
+    let waited = asked.elapsed();
+    assert!(waited >= Duration::from_secs(2), "{waited:?}");
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
+    house.started(mix, 3);
+    assert_eq!(
+        house.events_to("play-file").await,
+        [
+            "play-file-failed",
+            "play-file-failed",
+            "play-file-failed",
+            "play-file"
+        ]
     );
 }
 

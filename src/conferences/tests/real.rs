@@ -10,6 +10,7 @@ use confab_media::{
 };
 use confab_testkit::g711::Law;
 use confab_testkit::meter::tone_dbfs;
+use confab_testkit::ports::PortLease;
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source, Stream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -36,14 +37,15 @@ struct House {
     media: Arc<MediaPlane>,
     registry: Registry,
     engine: RtpEngine,
+    _ports: PortLease,
 }
 
 impl House {
     fn start() -> House {
-        // A range of its own, away from the default one, which a server on this machine may use.
+        let ports = PortLease::take(200).expect("free ports");
         let config = MediaConfig {
             bind: vec![LOOPBACK],
-            ports: 42_000..=42_199,
+            ports: ports.range(),
             shards: 1,
             ..MediaConfig::default()
         };
@@ -58,6 +60,7 @@ impl House {
             media,
             registry,
             engine,
+            _ports: ports,
         }
     }
 

@@ -283,3 +283,26 @@ pub(super) fn refused_by_conference(refusal: Refusal) -> Refused {
         refused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_conference_refuses_has_its_status() {
+        for (refusal, status, may_return) in [
+            (Refusal::Locked, 480, false),
+            (Refusal::Full, 480, false),
+            (Refusal::Media, 503, true),
+            (Refusal::Ended, 503, true),
+        ] {
+            let refused = refused_by_conference(refusal);
+            assert_eq!(refused.status.code(), status, "{refusal}");
+            let retry = refused
+                .headers
+                .iter()
+                .any(|(name, _)| *name == HeaderName::RetryAfter);
+            assert_eq!(retry, may_return, "{refusal}");
+        }
+    }
+}

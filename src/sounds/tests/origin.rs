@@ -1,13 +1,13 @@
 //! A web server of a few lines: each path answers as it is told, held back on demand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// What a path answers.
 #[derive(Clone, Default)]
@@ -31,7 +31,10 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     /// An answer takes one permit.
     gate: Semaphore,
+    /// Paths that wait on their own, whatever query they are asked with.
+    held: watch::Sender<BTreeSet<String>>,
     open: AtomicUsize,
+    answered: AtomicUsize,
 }
 
 impl Origin {
@@ -42,7 +45,9 @@ impl Origin {
             pages: Mutex::default(),
             requests: Mutex::default(),
             gate: Semaphore::new(1_000_000),
+            held: watch::Sender::default(),
             open: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -87,6 +92,24 @@ impl Origin {
         self.shared.gate.add_permits(1_000_000);
     }
 
+    /// Holds the answers of one path back until [`Origin::release_path`].
+    pub(crate) fn hold_path(&self, path: &str) {
+        self.shared.held.send_modify(|held| {
+            held.insert(path.to_owned());
+        });
+    }
+
+    pub(crate) fn release_path(&self, path: &str) {
+        self.shared.held.send_modify(|held| {
+            held.remove(path);
+        });
+    }
+
+    /// Requests that were answered so far.
+    pub(crate) fn answered(&self) -> usize {
+        self.shared.answered.load(Ordering::SeqCst)
+    }
+
     /// The requests so far: path, and `If-None-Match` if there was one.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
@@ -120,8 +143,15 @@ impl Shared {
             let told = tag.as_ref().map_or(path.clone(), |tag| format!("{path} {tag}"));
             self.requests.lock().unwrap().push(told);
             let mut more = [0];
+            let may_answer = async {
+                self.gate.acquire().await.expect("never closed").forget();
+                let plain = path.split('?').next().unwrap_or_default();
+                let mut held = self.held.subscribe();
+                let released = held.wait_for(|held| !held.contains(plain)).await;
+                drop(released.expect("never closed"));
+            };
             tokio::select! {
-                permit = self.gate.acquire() => permit.expect("never closed").forget(),
+                () = may_answer => {}
                 // Nothing more is asked meanwhile: the client has gone.
                 _ = stream.peek(&mut more) => return Ok(()),
             }
@@ -131,6 +161,7 @@ impl Shared {
                 ..Page::default()
             });
             stream.write_all(&answer(&page, tag.as_deref())).await?;
+            self.answered.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

@@ -40,11 +40,25 @@ pub(super) fn participant_schema() -> Value {
     ];
     properties.extend(typed(&objects, "object"));
     for (key, what) in [("volume_in", "comes from"), ("volume_out", "goes to")] {
-        let description = format!("Gain of what {what} the participant, in dB.");
+        let description = format!("Gain of what {what} the participant, in dB, -40 to 20.");
         properties.insert(
             key.into(),
             json!({ "type": "number", "description": description, "x-extension": true }),
         );
+    }
+    for (key, description) in [
+        (
+            "energy_level",
+            "Threshold of the participant's talk gate, 0 to 1800: a mean of absolute 16-bit samples.",
+        ),
+        (
+            "current_energy",
+            "Mean of the absolute 16-bit samples of the last packet that was told, 0 to 32768.",
+        ),
+        ("join_time", "Gregorian seconds."),
+        ("duration", "Seconds since then."),
+    ] {
+        properties[key]["description"] = description.into();
     }
     properties.insert("codec".into(), codec_schema());
     properties.insert("quality".into(), quality_schema());
@@ -64,7 +78,7 @@ fn quality_schema() -> Value {
         (
             "loss",
             "number",
-            "Packets that never came or came too late, in percent.",
+            "Packets that never came or came too late, 0 to 100 percent.",
         ),
         ("jitter_ms", "number", "Interarrival jitter (RFC 3550)."),
         (

@@ -3,7 +3,7 @@
 
 use axum::http::{StatusCode, header};
 use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
-use confab_documents::{Body, Document, Expected, ListPage, Revision, Rule, Violation, settings};
+use confab_documents::{Body, Document, Expected, ListPage, Revision, Rule, Violation, Violations, settings};
 use serde_json::{Value, json};
 
 use crate::action::{self, Actions};
@@ -13,6 +13,7 @@ use crate::dispatch::{Call, list_header};
 use crate::error::{ApiError, save_error};
 use crate::list::ListRequest;
 use crate::live::{ControlError, MediaProblem};
+use crate::tones;
 use crate::view::Viewpoint;
 
 /// What an action makes of its arguments.
@@ -83,6 +84,23 @@ impl Call<'_> {
             }
         }
         Ok(self.state.conferences.control(account, &id, control).await)
+    }
+
+    /// Checks the sounds that a document, or a change of one, names.
+    async fn check_tones(&self, account: &AccountId, document: &Body) -> Result<(), Violations> {
+        let wrong = tones::check(&*self.state.conferences, account, document).await;
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Checks the sounds that a document names; with what else is wrong with it, so that all is told at once.
+    async fn check_document(&self, account: &AccountId, document: &Body) -> Result<(), Violations> {
+        let Err(mut wrong) = self.check_tones(account, document).await else {
+            return Ok(());
+        };
+        if let Err(others) = confab_documents::check_conference(document.clone()) {
+            others.iter().for_each(|other| wrong.push(other.clone()));
+        }
+        Err(wrong)
     }
 
     /// Returns which revision the request expects to change. An entity tag of ours begins with the revision.
@@ -176,6 +194,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
+    call.check_document(account, &body).await?;
     let document = call.state.store.create_conference(account, body).await;
     let document = document.map_err(|error| save_error(&wanted, error))?;
     announce(call, account, &document).await;
@@ -227,6 +246,7 @@ fn ad_hoc(id: &ConferenceId) -> Body {
 pub(super) async fn replace(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.conference_id());
     let body = call.envelope.data_object()?;
+    call.check_document(account, &body).await?;
     let saved_document = call
         .state
         .store
@@ -241,6 +261,7 @@ pub(super) async fn replace(call: &Call<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn patch(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.conference_id());
     let change = call.envelope.data_object()?;
+    call.check_tones(account, &change).await?;
     let saved_document = call
         .state
         .store

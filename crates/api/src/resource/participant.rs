@@ -5,7 +5,7 @@ use confab_conference::{Audience, Control, ParticipantId, ParticipantState, Snap
 
 use crate::action::{self, Actions};
 use crate::answer::{Answer, PageInfo, TagBuilder};
-use crate::arguments::{Arguments, Related};
+use crate::arguments::{Arguments, Named, Related};
 use crate::dispatch::Call;
 use crate::error::ApiError;
 use crate::live::ControlError;
@@ -143,12 +143,11 @@ pub(super) async fn control_all(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 /// Returns the control that relates two participants who are in the conference; of two unknown the other one is told.
 fn relate(related: Related, snapshot: Option<&Snapshot>) -> Result<Control, ApiError> {
-    let find = |id: i64| {
-        let participant = u64::try_from(id).ok().and_then(ParticipantId::new);
+    let find = |named: Named| {
         snapshot
-            .zip(participant)
+            .zip(named.id)
             .and_then(|(snapshot, id)| Some(snapshot.participant(id)?.id))
-            .ok_or(ApiError::UnknownParticipant(id))
+            .ok_or(ApiError::UnknownParticipant(named.given))
     };
     let other = find(related.other)?;
     let participant = find(related.participant)?;
@@ -161,7 +160,7 @@ fn relate(related: Related, snapshot: Option<&Snapshot>) -> Result<Control, ApiE
 
 /// Returns the error of a participant who has just left.
 fn gone(id: ParticipantId) -> ApiError {
-    ApiError::UnknownParticipant(i64::try_from(id.get()).unwrap_or(i64::MAX))
+    ApiError::UnknownParticipant(id.get().into())
 }
 
 /// Returns the participant that the path names.
@@ -260,10 +259,11 @@ mod tests {
             conference.join(GregorianSeconds(0), id).unwrap().id
         });
         let snapshot = conference.snapshot().unwrap();
-        let related = |participant, other| Related {
-            participant,
-            other,
-            relationship: Relationship::Deaf,
+        let related = |participant: i64, other: i64| {
+            let arguments =
+                json!({"participant_id": participant, "other_participant": other, "relationship": "deaf"});
+            let arguments = Arguments::new("relate", arguments.as_object().cloned());
+            arguments.related().unwrap()
         };
         assert_eq!(
             relate(related(1, 2), Some(&snapshot)).unwrap(),
@@ -276,12 +276,12 @@ mod tests {
         for (participant, other, told) in [(1, 99, 99), (99, 1, 99), (98, 99, 99), (0, 1, 0), (1, -2, -2)] {
             let error = relate(related(participant, other), Some(&snapshot));
             assert!(
-                matches!(error, Err(ApiError::UnknownParticipant(id)) if id == told),
+                matches!(&error, Err(ApiError::UnknownParticipant(id)) if *id == json!(told)),
                 "{error:?}"
             );
         }
         assert!(
-            matches!(relate(related(1, 2), None), Err(ApiError::UnknownParticipant(2))),
+            matches!(relate(related(1, 2), None), Err(ApiError::UnknownParticipant(id)) if id == 2),
             "nobody is in a conference that is not running"
         );
     }

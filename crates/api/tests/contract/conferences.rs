@@ -80,6 +80,60 @@ async fn c048_to_c065_violations_come_together_under_flat_keys() {
 }
 
 #[tokio::test]
+async fn c064_sounds_of_coming_and_going_have_to_be_sounds() {
+    let server = Server::start().await;
+    let id = server.conference(json!({})).await;
+    let path = format!("/conferences/{id}");
+    let kept = [
+        json!("tone_stream://%(500,0,440)"),
+        json!("http://example.com/gong.wav"),
+        json!("silence_stream://1"),
+        json!(""),
+        json!("true"),
+        json!("false"),
+        json!(false),
+        // What a library of media will hold.
+        json!("0123456789abcdef0123456789abcdef"),
+        json!("/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef"),
+        json!("conf-has_joined"),
+        json!("say:somebody has come"),
+    ];
+    for value in kept {
+        let data = json!({"data": {"play_entry_tone": value, "play_exit_tone": value}});
+        let reply = server.ask("PATCH", &path, data).await;
+        assert_eq!(reply.status, 200, "{value}: {}", reply.text);
+        assert_eq!(reply.data()["play_entry_tone"], value);
+    }
+    for value in ["beep", "broken", "silence_stream://-1"] {
+        for (verb, path) in [("PUT", "/conferences"), ("POST", &path), ("PATCH", &path)] {
+            let data = json!({
+                "play_entry_tone": value, "play_exit_tone": value, "name": "",
+                "profile": {"enter-sound": value, "exit-sound": value, "moh-sound": "anything"}
+            });
+            let reply = server.ask(verb, path, json!({ "data": data })).await;
+            for field in [
+                "play_entry_tone",
+                "play_exit_tone",
+                "profile.enter-sound",
+                "profile.exit-sound",
+            ] {
+                reply.breaks(field, "invalid");
+                assert_eq!(reply.data()[field]["invalid"]["value"], value);
+            }
+            let others = if verb == "PATCH" { 0 } else { 1 };
+            assert_eq!(
+                reply.data().as_object().unwrap().len(),
+                4 + others,
+                "{}",
+                reply.text
+            );
+        }
+    }
+    let read = server.get(&path).await;
+    assert_eq!(read.data()["play_entry_tone"], "say:somebody has come");
+}
+
+#[tokio::test]
 async fn c054_to_c058_numbers_are_unique_within_the_account() {
     let server = Server::start().await;
     let id = server

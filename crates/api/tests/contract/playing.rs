@@ -93,6 +93,30 @@ async fn c091_c138_a_play_reaches_its_audience_in_every_wrapping() {
 }
 
 #[tokio::test]
+async fn what_to_stop_is_an_object_or_nothing() {
+    let room = Room::new().await;
+    let id = room.join("1").await;
+    for below in [String::new(), format!("/participants/{id}")] {
+        for (body, field) in [
+            (json!({"action": "stop_play", "data": [1]}), "data"),
+            (json!({"action": "stop_play", "data": {"data": [1]}}), "data.data"),
+            (json!({"data": {"action": "stop_play", "data": 1}}), "data.data"),
+            (json!({"action": "stop_play", "data": "all"}), "data"),
+        ] {
+            let reply = room.put(&below, body).await;
+            reply.breaks(field, "type");
+        }
+        for body in [
+            json!({"action": "stop_play"}),
+            json!({"action": "stop_play", "data": []}),
+            json!({"data": {"action": "stop_play", "data": {"affects": "current"}}}),
+        ] {
+            is_taken(&room.put(&below, body).await);
+        }
+    }
+}
+
+#[tokio::test]
 async fn c086_to_c088_a_play_that_names_nothing_is_told_what_is_missing() {
     let room = Room::new().await;
     let id = room.join("1").await;

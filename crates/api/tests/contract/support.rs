@@ -125,6 +125,13 @@ impl LiveConferences for InMemory {
         }
     }
 
+    async fn check_tone(&self, account: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
+        match media.as_str() {
+            "silence_stream://-1" => Err(MediaProblem::Invalid("it never ends".into())),
+            _ => self.check_media(account, media).await,
+        }
+    }
+
     async fn updated(&self, _: &AccountId, conference: &ConferenceId, settings: Settings) {
         self.updates.lock().unwrap().push((conference.clone(), settings));
     }

@@ -1,7 +1,7 @@
 //! Decoding of one incoming Opus stream, whatever its packets hold: 2.5 to 120 ms, one or many frames, mono or stereo.
 
 use super::raw::{self, RawDecoder};
-use super::{RATE_HZ, TEN_MS};
+use super::{RATE_HZ, TEN_MS, activity};
 use crate::codec::{DecodeError, Decoder};
 
 /// The longest frame that libopus conceals at once: 20 ms.
@@ -91,6 +91,10 @@ impl Decoder for OpusDecoder {
             }
             out = rest;
         }
+    }
+
+    fn is_inactive(&self, payload: &[u8]) -> bool {
+        activity::is_inactive(payload)
     }
 
     fn carries_fec(&self, payload: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 //! The library is linked statically; what the safe wrappers of it lack and this server needs (copying an encoder's state,
 //! memory owned by us) is done in one file, `raw`, the only one with unsafe code.
 
+mod activity;
 mod decoder;
 mod encoder;
 mod raw;

@@ -152,23 +152,49 @@ pub(super) enum Setting {
 /// Leaves a setting to libopus.
 pub(super) const AUTO: i32 = sys::OPUS_AUTO;
 
+/// The most frames that a packet has (RFC 6716 §3.2.5).
+const MAX_FRAMES: usize = 48;
+
 /// Samples at 48 kHz that a whole packet decodes to, at most 120 ms; refused when its frames do not fill it as they should.
 pub(super) fn packet_samples(packet: &[u8]) -> Result<usize, Refused> {
-    let mut sizes = [0; 48];
-    // SAFETY: `packet` has as many octets as told, `sizes` as many places as a packet can have frames (RFC 6716 §3.2.5); the
-    // null pointers are results not asked for.
+    let mut sizes = [0; MAX_FRAMES];
+    let frames = parse(packet, None, &mut sizes)?;
+    Ok(frames * frame_samples(packet).ok_or(Refused)?)
+}
+
+/// Hands out the frames of a packet in their order, none when they do not fill it as they should.
+pub(super) fn each_frame<'p>(packet: &'p [u8], mut take: impl FnMut(&'p [u8])) -> Result<(), Refused> {
+    let mut sizes = [0; MAX_FRAMES];
+    let mut starts = [std::ptr::null(); MAX_FRAMES];
+    let frames = parse(packet, Some(&mut starts), &mut sizes)?;
+    for (start, size) in starts.iter().zip(sizes).take(frames) {
+        let start = start.addr().wrapping_sub(packet.as_ptr().addr());
+        let end = start.wrapping_add(usize::try_from(size).map_err(|_| Refused)?);
+        take(packet.get(start..end).ok_or(Refused)?);
+    }
+    Ok(())
+}
+
+/// Finds the sizes of a packet's frames, and where they start; returns their number.
+fn parse(
+    packet: &[u8],
+    starts: Option<&mut [*const u8; MAX_FRAMES]>,
+    sizes: &mut [i16; MAX_FRAMES],
+) -> Result<usize, Refused> {
+    let starts = starts.map_or(std::ptr::null_mut(), |starts| starts.as_mut_ptr());
+    // SAFETY: `packet` has as many octets as told, `starts` (unless null, which is a result not asked for) and `sizes` as many
+    // places as a packet can have frames; the other null pointers are results not asked for.
     let frames = unsafe {
         sys::opus_packet_parse(
             packet.as_ptr(),
             int(packet.len()),
             std::ptr::null_mut(),
-            std::ptr::null_mut(),
+            starts,
             sizes.as_mut_ptr(),
             std::ptr::null_mut(),
         )
     };
-    let frames = count(frames)?;
-    Ok(frames * frame_samples(packet).ok_or(Refused)?)
+    count(frames)
 }
 
 /// Samples at 48 kHz of each frame of a packet.

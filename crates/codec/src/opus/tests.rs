@@ -17,7 +17,7 @@ fn coder(opus: OpusSettings) -> Encoder {
 }
 
 /// Something like speech: a pulse train of wandering pitch through a resonance, swelling and falling.
-fn voice(samples: usize) -> Vec<i16> {
+pub(super) fn voice(samples: usize) -> Vec<i16> {
     let (mut past, mut phase) = ([0.0_f32; 2], 0.0_f32);
     (0..samples)
         .map(|n| {

@@ -159,6 +159,9 @@ impl Conference {
             Command::DigitsSent { participant } => self.digits_sent(wall, participant).map(|()| Reply::Done),
             Command::PlayStarted { play } => self.play_started(wall, play).map(|()| Reply::Done),
             Command::PlayEnded { play } => self.play_ended(wall, play).map(|()| Reply::Done),
+            Command::PlayFailed { play, failure } => {
+                self.play_failed(wall, play, failure).map(|()| Reply::Done)
+            }
             Command::Update(settings) => self.update(settings).map(|()| Reply::Done),
             Command::Snapshot => self.snapshot().map(Reply::Snapshot),
             Command::End { cause } => self.end(wall, cause).map(|()| Reply::Done),

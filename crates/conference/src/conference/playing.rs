@@ -3,8 +3,8 @@
 use super::Conference;
 use crate::play::Occasion;
 use crate::{
-    Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, ParticipantState, PlayNumber,
-    Refusal, StopPlay,
+    Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, ParticipantState, PlayFailure,
+    PlayNumber, Refusal, StopPlay,
 };
 
 impl Conference {
@@ -25,13 +25,38 @@ impl Conference {
         Ok(())
     }
 
-    /// Takes note that a play is over, or will never be heard. Told only of plays that were heard.
+    /// Takes note that a play is over, or was given up before it was heard. Told only of plays that were heard.
     pub fn play_ended(&mut self, wall: GregorianSeconds, play: PlayNumber) -> Result<(), Refusal> {
         self.alive()?;
         if let Some(ended) = self.plays.ended(play)
+            && ended.sounds
             && ended.occasion == Occasion::Asked
         {
             self.tell_play_done(wall, ended.audience, ended.media);
+        }
+        Ok(())
+    }
+
+    /// Takes note that a play will not be heard because what it names cannot be had. One that was heard is over by that.
+    pub fn play_failed(
+        &mut self,
+        wall: GregorianSeconds,
+        play: PlayNumber,
+        failure: PlayFailure,
+    ) -> Result<(), Refusal> {
+        self.alive()?;
+        if let Some(failed) = self.plays.ended(play)
+            && failed.occasion == Occasion::Asked
+        {
+            if failed.sounds {
+                self.tell_play_done(wall, failed.audience, failed.media);
+            } else {
+                let kinds = (
+                    EventKind::PlayFileFailed(failure),
+                    EventKind::PlayFileMemberFailed(failure),
+                );
+                self.tell_play(wall, failed.audience, failed.media, kinds);
+            }
         }
         Ok(())
     }

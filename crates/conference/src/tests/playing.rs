@@ -150,6 +150,52 @@ fn a_play_is_told_from_its_first_sound_to_its_end() {
 }
 
 #[test]
+fn what_cannot_be_had_is_told_with_its_reason_and_makes_way() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Member);
+    room.enter(Role::Member);
+    let (entry, ..) = played(&mut room).remove(0);
+    room.news();
+    let fail = |room: &mut Room, play| {
+        let failure = PlayFailure::Timeout;
+        room.apply(Command::PlayFailed { play, failure }).unwrap();
+    };
+    fail(&mut room, entry);
+    assert_eq!(room.news(), [], "no event tells of tones");
+    for (audience, name, who) in [
+        (Audience::Everybody, "play-file-failed", 0),
+        (Audience::One(id), "play-file-member-failed", id.get()),
+    ] {
+        play(&mut room, audience, "http://x/y.wav").unwrap();
+        let (number, ..) = played(&mut room).remove(0);
+        fail(&mut room, number);
+        let event = room.events[0].clone();
+        assert_eq!(event.file.as_ref().map(MediaName::as_str), Some("http://x/y.wav"));
+        assert_eq!(event.kind.is_about_leg(), who != 0);
+        assert!(
+            matches!(
+                event.kind,
+                EventKind::PlayFileFailed(PlayFailure::Timeout)
+                    | EventKind::PlayFileMemberFailed(PlayFailure::Timeout)
+            ),
+            "{event:?}"
+        );
+        fail(&mut room, number);
+        assert_eq!(room.news(), [(name, who)], "told once");
+        assert!(!room.conference.awaits_play(number));
+    }
+    // What was heard is over, whatever became of it.
+    play(&mut room, Audience::Everybody, "m").unwrap();
+    let (number, ..) = played(&mut room).remove(0);
+    room.apply(Command::PlayStarted { play: number }).unwrap();
+    fail(&mut room, number);
+    assert_eq!(room.news(), [("play-file", 0), ("play-file-done", 0)]);
+    for (number, failure) in PlayFailure::ALL.into_iter().enumerate() {
+        assert_eq!(failure as usize, number, "{}", failure.as_str());
+    }
+}
+
+#[test]
 fn what_plays_ends_with_who_hears_it() {
     let mut room = Room::open();
     let stays = room.enter(Role::Member);

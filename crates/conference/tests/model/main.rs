@@ -48,6 +48,9 @@ struct Trial {
     asked: Vec<(PlayNumber, Audience, MediaName)>,
     /// What sounds, by the events; the same media may sound to several.
     shown: Vec<Audience>,
+    /// Plays asked for that could not be had, and those of which that was told.
+    failed: usize,
+    told_failed: usize,
     added: BTreeSet<ParticipantId>,
     deleted: BTreeSet<ParticipantId>,
     destroyed: bool,
@@ -81,6 +84,8 @@ impl Trial {
             unheard: BTreeSet::new(),
             asked: Vec::new(),
             shown: Vec::new(),
+            failed: 0,
+            told_failed: 0,
             added: BTreeSet::new(),
             deleted: BTreeSet::new(),
             destroyed: false,
@@ -249,6 +254,17 @@ impl Trial {
                 let play = self.number(index);
                 (Command::PlayEnded { play }, self.model.became(index, Life::Over))
             }
+            Step::Failed(index) => {
+                let play = self.number(index);
+                let failure = PlayFailure::Unreachable;
+                let waits = |play: &reference::Played| play.sound == Sound::Asked && play.life == Life::Waits;
+                self.failed +=
+                    usize::from(!self.model.ended && self.model.plays.get(index).is_some_and(waits));
+                (
+                    Command::PlayFailed { play, failure },
+                    self.model.became(index, Life::Over),
+                )
+            }
             Step::End => (
                 Command::End {
                     cause: LeaveCause::ConferenceEnded,
@@ -339,6 +355,8 @@ impl Trial {
         if event.kind.name().ends_with("-done") {
             let at = self.shown.iter().position(|shown| *shown == audience);
             self.shown.swap_remove(at.expect("it was told to sound"));
+        } else if event.kind.name().ends_with("-failed") {
+            self.told_failed += 1;
         } else {
             self.shown.push(audience);
         }
@@ -453,6 +471,7 @@ impl Trial {
         shown.sort();
         expected.sort();
         assert_eq!(shown, expected, "what sounds is what was told");
+        assert_eq!(self.told_failed, self.failed);
     }
 
     fn compare(&self) {

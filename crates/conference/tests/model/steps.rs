@@ -32,6 +32,7 @@ pub(crate) enum Step {
     /// What became of a play, by its index among all of this instance.
     Started(usize),
     Ended(usize),
+    Failed(usize),
     DigitsSent(usize),
     End,
 }
@@ -68,6 +69,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (proptest::option::of(0..12usize), any::<bool>()).prop_map(|(who, all)| Step::StopPlay(who, all)),
         6 => (0..20usize).prop_map(Step::Started),
         4 => (0..20usize).prop_map(Step::Ended),
+        1 => (0..20usize).prop_map(Step::Failed),
         1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
     ]
 }

@@ -12,7 +12,7 @@ pub(super) fn repair(schema: &Schema, value: &mut Value) {
                 *value = converted;
             }
         }
-        Value::Number(number) if schema.types == [JsonType::Integer] => {
+        Value::Number(number) if takes_whole_numbers_only(schema) => {
             // A whole number written as 5.0 is stored as 5.
             if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
                 *value = whole.into();
@@ -34,10 +34,20 @@ pub(super) fn repair(schema: &Schema, value: &mut Value) {
     }
 }
 
+fn takes_whole_numbers_only(schema: &Schema) -> bool {
+    schema.types.contains(&JsonType::Integer) && !schema.types.contains(&JsonType::Number)
+}
+
 fn convert(schema: &Schema, text: &str) -> Option<Value> {
     let text = text.trim();
     // A schema that takes text takes it as it is: play_entry_tone "true" stays text.
-    let [kind] = schema.types[..] else { return None };
+    if schema.types.contains(&JsonType::String) {
+        return None;
+    }
+    schema.types.iter().find_map(|kind| convert_to(*kind, text))
+}
+
+fn convert_to(kind: JsonType, text: &str) -> Option<Value> {
     match kind {
         JsonType::Boolean => match text {
             "true" => Some(true.into()),

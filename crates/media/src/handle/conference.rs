@@ -1,5 +1,8 @@
 //! The outside's grip on a conference's audio: when it runs, at what rate, with room for how many.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 

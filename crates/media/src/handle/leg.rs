@@ -207,7 +207,7 @@ impl LegHandle {
     /// # Errors
     /// [`ControlError::NotStarted`] before [`start`](Self::start), [`ControlError::LegClosed`],
     /// [`ControlError::ConferenceClosed`], [`ControlError::Full`] when the conference's shard has no room for the leg,
-    /// [`ControlError::Stopped`].
+    /// [`ControlError::NotPlaced`] when the shard, asked, did not take it into the conference, [`ControlError::Stopped`].
     pub async fn join(
         &self,
         conference: &ConferenceMediaHandle,
@@ -225,15 +225,24 @@ impl LegHandle {
         let LegState::Placed(placed) = &mut *state else {
             return Err(ControlError::LegClosed);
         };
+        let (reply, outcome) = oneshot::channel();
         let command = Command::Join {
             leg: placed.at,
             conference: control.at,
             options,
             group: encoding.group(mix_rate_hz),
+            reply,
         };
         self.plane.shards[placed.shard].command(command).await?;
+        // Whoever gives up waiting for the answer leaves a leg that is where it was sent.
         placed.conference = Some(attendance);
-        Ok(())
+        let refused = match outcome.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(refusal)) => ControlError::NotPlaced(refusal),
+            Err(_) => ControlError::Stopped,
+        };
+        placed.conference = None;
+        Err(refused)
     }
 
     /// Moves a placed leg to another shard, as one owned value.

@@ -5,6 +5,7 @@ use confab_codec::{CodecKind, ComfortNoise, Decoder};
 use confab_dsp::TimeScale;
 use confab_rtp::{Adjust, FrameRef, Playout, Pull, SpeechAdjust, Tick};
 
+use super::lull::Use;
 use super::receiving::{LONGEST_PERIOD_MS, Receiving, Scale};
 use super::rest::Rest;
 use super::skipped::Skipped;
@@ -86,36 +87,41 @@ impl Receiving {
         let (playout, mut work) = self.divided(frame, unheard, substitutes);
         let clock = work.clock;
         let silence = unheard.max(SILENCE_SCORE);
+        let waiting = work.rest.left_out();
         let mut filled = work.rest.take(out);
-        let mut heard = filled > 0;
+        let mut heard = filled > 0 && waiting.is_none();
+        // The scores of what was left out, each as often as it has samples in the block.
+        let mut left_out = u64::from(waiting.unwrap_or(0)) * filled as u64;
         while filled < out.len() {
             let missing = out.len() - filled;
             match playout.pull(tick, clock.units(missing)) {
-                Pull::Frame(packet) if work.may_skip(&packet) => {
-                    let units = packet.samples - packet.skip;
-                    let change = Change::wanted(playout, true, units);
-                    filled += work.place_silence(change, units, &mut out[filled..]);
-                }
-                // As a rule a packet is a block: it is decoded where it is wanted, and measured once.
-                Pull::Frame(packet)
-                    if filled == 0 && packet.skip == 0 && clock.samples(packet.samples) == missing =>
-                {
-                    work.catch_up();
-                    decode(work.decoder, clock, &packet, out);
-                    heard = true;
-                    let score = confab_dsp::score(out);
-                    let change = Change::wanted(playout, score <= silence, clock.units(missing));
-                    if change == Change::Keep {
-                        return Block::Audio { score };
-                    }
-                    work.frame[..missing].copy_from_slice(out);
-                    filled = work.place(playout, change, missing, out);
-                }
                 Pull::Frame(packet) => {
-                    let samples = work.decode_after_skip(&packet);
+                    let usage = work.consider(&packet);
+                    if let Use::LeaveOut { score } = usage {
+                        let units = packet.samples - packet.skip;
+                        let change = Change::wanted(playout, true, units);
+                        let placed = work.leave_out(change, units, score, &mut out[filled..]);
+                        left_out += u64::from(score) * placed as u64;
+                        filled += placed;
+                        continue;
+                    }
                     heard = true;
-                    let silent = confab_dsp::score(&work.frame[..samples]) <= silence;
-                    let change = Change::wanted(playout, silent, clock.units(samples));
+                    // As a rule a packet is a block: it is decoded where it is wanted, and measured once.
+                    if filled == 0 && packet.skip == 0 && clock.samples(packet.samples) == missing {
+                        work.lead_up_to(usage);
+                        decode(work.decoder, clock, &packet, out);
+                        let score = work.measured(confab_dsp::score(out));
+                        let change = Change::wanted(playout, score <= silence, clock.units(missing));
+                        if change == Change::Keep {
+                            return Block::Audio { score };
+                        }
+                        work.frame[..missing].copy_from_slice(out);
+                        filled = work.place(playout, change, missing, out);
+                        continue;
+                    }
+                    let samples = work.decode_after_skip(&packet, usage);
+                    let score = work.measured(confab_dsp::score(&work.frame[..samples]));
+                    let change = Change::wanted(playout, score <= silence, clock.units(samples));
                     filled += work.place(playout, change, samples, &mut out[filled..]);
                 }
                 Pull::Lost { samples, next } => {
@@ -138,10 +144,13 @@ impl Receiving {
                 }
             }
         }
+        let left_out = (left_out / out.len().max(1) as u64) as u16; // a mean of scores
         if heard {
             Block::Audio {
-                score: confab_dsp::score(out),
+                score: confab_dsp::score(out).saturating_add(left_out),
             }
+        } else if left_out > 0 {
+            Block::Audio { score: left_out }
         } else {
             Block::Quiet
         }
@@ -163,6 +172,7 @@ impl Receiving {
             time_scale: &mut self.time_scale,
             noise: &mut self.noise,
             skipped: self.skipped.as_deref_mut(),
+            inactive: false,
             frame,
             substitutes,
         };
@@ -181,6 +191,8 @@ struct Work<'r> {
     time_scale: &'r mut TimeScale,
     noise: &'r mut ComfortNoise,
     skipped: Option<&'r mut Skipped>,
+    /// The packet at hand says that nobody speaks in it, and is not heard as long as that is true.
+    inactive: bool,
     frame: &'r mut [i16; MAX_FRAME_SAMPLES],
     substitutes: &'r mut Substitutes,
 }
@@ -191,18 +203,52 @@ impl Work<'_> {
         self.skipped.is_some() && self.unheard == MUTED
     }
 
-    /// Returns whether a packet is worth nothing to anybody, and then keeps it for the case that the next one is.
-    fn may_skip(&mut self, packet: &FrameRef<'_>) -> bool {
+    /// Decides whether a packet is decoded. One that is left out is kept for the case that the next one is not, unless it holds no
+    /// sound.
+    fn consider(&mut self, packet: &FrameRef<'_>) -> Use {
+        self.inactive = false;
         let Some(skipped) = &mut self.skipped else {
-            return false;
+            return Use::Decode;
         };
+        if self.unheard == 0 {
+            skipped.lull.end();
+            return Use::Decode;
+        }
         if packet.payload.len() <= OPUS_PAUSE_OCTETS {
-            return self.unheard > 0;
+            return Use::LeaveOut { score: 0 };
         }
         if self.unheard == MUTED {
+            skipped.lull.end();
+            skipped.keep(packet.payload);
+            return Use::LeaveOut { score: 0 };
+        }
+        if !self.decoder.is_inactive(packet.payload) {
+            return Use::Decode;
+        }
+        self.inactive = true;
+        let samples_per_ms = (self.decoder.sample_rate_hz() / 1000).max(1);
+        let packet_ms = self.clock.samples(packet.samples) as u32 / samples_per_ms;
+        let usage = skipped.lull.consider(packet_ms, self.unheard);
+        if let Use::LeaveOut { .. } = usage {
             skipped.keep(packet.payload);
         }
-        self.unheard == MUTED
+        usage
+    }
+
+    /// Prepares the decoder for a packet. One that is only looked at needs nothing of those before it.
+    fn lead_up_to(&mut self, usage: Use) {
+        match (&mut self.skipped, usage) {
+            (Some(skipped), Use::Probe) => skipped.clear(),
+            _ => self.catch_up(),
+        }
+    }
+
+    /// Notes the score of a decoded packet, and returns it.
+    fn measured(&mut self, score: u16) -> u16 {
+        if let (Some(skipped), true) = (&mut self.skipped, self.inactive) {
+            skipped.lull.decoded(score, self.unheard);
+        }
+        score
     }
 
     /// Decodes what was skipped last, unheard: what comes next builds on it.
@@ -215,8 +261,8 @@ impl Work<'_> {
     }
 
     /// Decodes a packet into the frame, without the part that is not wanted; returns the samples.
-    fn decode_after_skip(&mut self, packet: &FrameRef<'_>) -> usize {
-        self.catch_up();
+    fn decode_after_skip(&mut self, packet: &FrameRef<'_>, usage: Use) -> usize {
+        self.lead_up_to(usage);
         let decoded = decode(self.decoder, self.clock, packet, &mut self.frame[..]);
         let skip = self.clock.samples(packet.skip).min(decoded);
         if skip > 0 {
@@ -225,14 +271,15 @@ impl Work<'_> {
         decoded - skip
     }
 
-    /// Puts silence of a changed length into the block, and what does not fit into the rest; returns the samples placed.
-    fn place_silence(&mut self, change: Change, units: u32, out: &mut [i16]) -> usize {
+    /// Puts silence into the block in the place of a packet of this score, of a changed length, and what does not fit into the
+    /// rest; returns the samples placed.
+    fn leave_out(&mut self, change: Change, units: u32, score: u16, out: &mut [i16]) -> usize {
         let units = match change {
             Change::Drop(left_out) => units.saturating_sub(left_out),
             Change::Insert(more) => units + more,
             Change::Keep | Change::Shorten(_) | Change::Lengthen(_) => units,
         };
-        self.rest.place_after(self.clock.samples(units), &[], out)
+        self.rest.place_left_out(self.clock.samples(units), score, out)
     }
 
     /// Changes the length of the frame, which has so many samples, and puts it into the block and the rest; returns the
@@ -296,7 +343,7 @@ impl Work<'_> {
     fn substitute(&mut self, units: u32, next: Option<FrameRef<'_>>, out: &mut [i16]) -> usize {
         let samples = self.clock.samples(units).min(MAX_FRAME_SAMPLES);
         if self.is_muted() {
-            return self.rest.place_after(samples, &[], out);
+            return self.rest.place_left_out(samples, 0, out);
         }
         self.catch_up();
         let lost = &mut self.frame[..samples];
@@ -344,3 +391,6 @@ fn decode(decoder: &mut dyn Decoder, clock: Scale, packet: &FrameRef<'_>, frame:
 fn nanoseconds(samples: usize, rate_hz: u32) -> u64 {
     samples as u64 * 1_000_000_000 / u64::from(rate_hz.max(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod decode;
 pub(crate) mod dialling;
 pub(crate) mod digits;
 pub(crate) mod input;
+mod lull;
 pub(crate) mod notices;
 pub(crate) mod output;
 pub(crate) mod processing;

@@ -104,8 +104,16 @@ impl Receiving {
             detector.reset();
         }
         if let Some(skipped) = &mut self.skipped {
-            skipped.clear();
+            skipped.restart();
         }
+    }
+
+    /// Returns whether packets were left out since the last one that was decoded, because nobody speaks in them.
+    #[cfg(test)]
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.skipped
+            .as_ref()
+            .is_some_and(|skipped| skipped.lull.has_left_out())
     }
 
     /// Looks whether a packet carries what repairs the one before it: then it is worth waiting for when that is lost.

@@ -1,6 +1,8 @@
 //! The last packets of a stream that nobody hears: they are not decoded, but before the stream is heard again the decoder
 //! is led up to it. Decodes nothing by itself.
 
+use super::lull::Lull;
+
 /// Packets kept: 100 ms of the usual 20 ms.
 const PACKETS: usize = 5;
 
@@ -14,6 +16,8 @@ pub(super) struct Skipped {
     /// Place of the next one.
     next: usize,
     count: usize,
+    /// Which packets they are, where the leg is not muted.
+    pub(super) lull: Lull,
 }
 
 impl Skipped {
@@ -23,9 +27,17 @@ impl Skipped {
             lengths: [0; PACKETS],
             next: 0,
             count: 0,
+            lull: Lull::default(),
         }
     }
 
+    /// Forgets the stream.
+    pub(super) fn restart(&mut self) {
+        self.clear();
+        self.lull = Lull::default();
+    }
+
+    /// Gives up what is kept.
     pub(super) fn clear(&mut self) {
         self.count = 0;
     }

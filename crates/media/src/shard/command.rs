@@ -12,6 +12,7 @@ use crate::leg::Leg;
 use crate::leg::dialling::Dialling;
 use crate::leg::processing::Processing;
 use crate::leg::session::Session;
+use crate::metrics::JoinRefusal;
 use crate::playback::StopPlay;
 
 /// A leg's new session, and an encode group for the case that its conference has none that serves it.
@@ -45,6 +46,8 @@ pub(crate) enum Command<S> {
         options: JoinOptions,
         /// For the case that the conference has none that serves the leg.
         group: Option<Box<EncodeGroup>>,
+        /// Told what came of it.
+        reply: oneshot::Sender<Result<(), JoinRefusal>>,
     },
     /// Takes a leg out of its conference.
     Leave {
@@ -146,6 +149,12 @@ pub(crate) enum Returned<S> {
     },
     /// Who waits for a leg that is not there.
     NoLeg { reply: oneshot::Sender<Box<Leg<S>>> },
+    /// What came of a join, who waits for it, and the encode group that was not needed.
+    Joined {
+        reply: oneshot::Sender<Result<(), JoinRefusal>>,
+        outcome: Result<(), JoinRefusal>,
+        spare: Option<Box<EncodeGroup>>,
+    },
     /// Something that is only to be freed.
     Garbage(Garbage),
 }

@@ -12,6 +12,7 @@ use crate::arrival::ClockPair;
 use crate::config::JoinOptions;
 use crate::io::ShardIo;
 use crate::leg::Leg;
+use crate::metrics::JoinRefusal;
 use crate::playback::StopPlay;
 
 /// Commands carried out in one turn.
@@ -56,9 +57,17 @@ impl<I: ShardIo> Shard<I> {
                 conference,
                 options,
                 mut group,
+                reply,
             } => {
-                self.join(leg, conference, options, now_ns, &mut group);
-                group.map(garbage)
+                let outcome = self.join(leg, conference, options, now_ns, &mut group);
+                if let Err(refusal) = outcome {
+                    self.bench.counters().join_refused(refusal);
+                }
+                return Some(Returned::Joined {
+                    reply,
+                    outcome,
+                    spare: group,
+                });
             }
             Command::Leave { leg } => {
                 self.leave(leg);
@@ -173,14 +182,15 @@ impl<I: ShardIo> Shard<I> {
         options: JoinOptions,
         now_ns: u64,
         group: &mut Option<Box<EncodeGroup>>,
-    ) {
+    ) -> Result<(), JoinRefusal> {
         self.leave(at);
-        if let Some(leg) = self.legs.get(at.index, at.generation)
-            && let Some(conference) = self.conferences.get(key.index, key.generation)
-            && conference.join(key, at.index, leg, options, now_ns, group)
-        {
-            self.loose.retain(|&index| index != at.index);
-        }
+        let leg = self.legs.get(at.index, at.generation);
+        let leg = leg.ok_or(JoinRefusal::NoLeg)?;
+        let conference = self.conferences.get(key.index, key.generation);
+        let conference = conference.ok_or(JoinRefusal::NoConference)?;
+        conference.join(key, at.index, leg, options, now_ns, group)?;
+        self.loose.retain(|&index| index != at.index);
+        Ok(())
     }
 
     fn take_leg(&mut self, at: LegKey, bye: bool, clocks: ClockPair) -> Option<Box<Leg<I::Sockets>>> {

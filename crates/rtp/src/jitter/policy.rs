@@ -1,5 +1,5 @@
-//! When media is due, and by how much the delay should change. Owns the line between media time and ticks and what was
-//! learnt of arrivals; stores no packets.
+//! When media is due, and by how much the delay should change. Owns what was learnt of arrivals, and when the line between
+//! media time and ticks ([`line`]) moves; stores no packets.
 //!
 //! The line is fixed by the stream's first packet and from then on moves only when the owner of this policy carries out one of
 //! its wishes and says so. A packet that starts within a tick's span must be there when the tick begins, so its deadline is the
@@ -7,6 +7,9 @@
 //! delay without moving any deadline. Such slack stems from changes in speech, which take the length that the voice gives
 //! them, and is counted against the next wish.
 
+mod line;
+
+use self::line::Line;
 use super::histogram::LatenessHistogram;
 use super::timeline::MediaPosition;
 
@@ -30,6 +33,8 @@ const MUCH_SLACK_NS: i64 = 5 * MS;
 const MS: i64 = 1_000_000;
 /// Media time per histogram window.
 const WINDOW_NS: u64 = 5_000_000_000;
+
+pub use self::line::Due;
 
 /// Bounds of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,39 +62,11 @@ pub struct Wish {
     pub at_once: bool,
 }
 
-/// Where a tick stands on the line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// The position to be heard at its start.
-    pub position: MediaPosition,
-    /// By how much it comes later (earlier when negative) than a whole number of ticks after the last one.
-    pub phase_ns: i64,
-}
-
-/// Position `position` is heard from `at_ns` on.
-#[derive(Debug, Clone, Copy)]
-struct Anchor {
-    at_ns: i64,
-    position: MediaPosition,
-    tick_samples: i64,
-    tick_ns: i64,
-}
-
-impl Anchor {
-    fn ns_in(&self, samples: u32) -> i64 {
-        i64::from(samples).saturating_mul(self.tick_ns) / self.tick_samples
-    }
-
-    fn samples_in(&self, ticks: i64) -> u32 {
-        u32::try_from(ticks.saturating_mul(self.tick_samples)).unwrap_or(u32::MAX)
-    }
-}
-
 /// Playout policy of one stream.
 #[derive(Debug, Clone)]
 pub struct PlayoutPolicy {
     config: PolicyConfig,
-    anchor: Option<Anchor>,
+    line: Option<Line>,
     lateness: LatenessHistogram,
     window_ns: u64,
     since_review: u32,
@@ -112,7 +89,7 @@ impl PlayoutPolicy {
     pub fn new(config: PolicyConfig) -> Self {
         Self {
             config,
-            anchor: None,
+            line: None,
             lateness: LatenessHistogram::new(),
             window_ns: 0,
             since_review: 0,
@@ -136,18 +113,13 @@ impl PlayoutPolicy {
     /// Says what is heard at the start of a tick: the line for all positions.
     pub fn set_anchor(&mut self, at_ns: u64, position: MediaPosition, tick_samples: u32, tick_ns: u64) {
         self.slack %= tick_samples.max(1);
-        self.anchor = Some(Anchor {
-            at_ns: at_ns.cast_signed(),
-            position,
-            tick_samples: i64::from(tick_samples.max(1)),
-            tick_ns: tick_ns.max(1).cast_signed(),
-        });
+        self.line = Some(Line::new(at_ns, position, tick_samples, tick_ns));
     }
 
     /// Start of the last tick in nanoseconds; `None` before the stream plays.
     #[must_use]
     pub fn last_tick_ns(&self) -> Option<u64> {
-        self.anchor.map(|anchor| anchor.at_ns.cast_unsigned())
+        self.line.map(|line| line.at_ns.cast_unsigned())
     }
 
     /// What the line says for a new tick; `None` for the last tick again and before the stream plays.
@@ -155,52 +127,34 @@ impl PlayoutPolicy {
     /// The ticks between the last one and this are counted in lengths of the last.
     #[must_use]
     pub fn due_at(&self, at_ns: u64) -> Option<Due> {
-        let anchor = self.anchor.filter(|anchor| anchor.at_ns != at_ns.cast_signed())?;
-        let elapsed_ns = at_ns.cast_signed().saturating_sub(anchor.at_ns);
-        let ticks = elapsed_ns
-            .saturating_add(anchor.tick_ns / 2)
-            .div_euclid(anchor.tick_ns);
-        let position = anchor.position.plus(
-            ticks
-                .saturating_mul(anchor.tick_samples)
-                .clamp(-(1 << 40), 1 << 40),
-        );
-        Some(Due {
-            position,
-            phase_ns: elapsed_ns - ticks * anchor.tick_ns,
-        })
+        let line = self.line.filter(|line| line.at_ns != at_ns.cast_signed())?;
+        Some(line.due_at(at_ns))
     }
 
     /// Samples of the last tick; 1 before the stream plays.
     #[must_use]
     pub fn tick_samples(&self) -> u32 {
-        self.anchor
-            .map_or(1, |anchor| u32::try_from(anchor.tick_samples).unwrap_or(u32::MAX))
+        self.line
+            .map_or(1, |line| u32::try_from(line.tick_samples).unwrap_or(u32::MAX))
     }
 
     /// By how much a packet that begins at `position` missed its deadline when it arrived at `arrival_ns`; negative is time
     /// to spare. `None` before the stream plays.
     #[must_use]
     pub fn lateness_ns(&self, position: MediaPosition, arrival_ns: u64) -> Option<i64> {
-        let anchor = self.anchor?;
-        let ticks = position.since(anchor.position).div_euclid(anchor.tick_samples);
-        let deadline_ns = anchor.at_ns.saturating_add(ticks.saturating_mul(anchor.tick_ns));
-        Some(arrival_ns.cast_signed().saturating_sub(deadline_ns))
+        Some(self.line?.lateness_ns(position, arrival_ns))
     }
 
     /// The position heard from the first tick at or after `at_ns`. `None` before the stream plays.
     #[must_use]
     pub fn position_at(&self, at_ns: u64) -> Option<MediaPosition> {
-        let anchor = self.anchor?;
-        let since_ns = at_ns.cast_signed().saturating_sub(anchor.at_ns);
-        let ticks = -(-since_ns).div_euclid(anchor.tick_ns);
-        Some(anchor.position.plus(ticks.saturating_mul(anchor.tick_samples)))
+        Some(self.line?.position_at(at_ns))
     }
 
     /// Tells whether a lateness fits the line: neither later than growing could ever mend nor earlier than it could build up.
     #[must_use]
     pub fn is_on_line(&self, lateness_ns: i64) -> bool {
-        let tick_ns = self.anchor.map_or(0, |anchor| anchor.tick_ns);
+        let tick_ns = self.line.map_or(0, |line| line.tick_ns);
         let bound_ns = self.config.max_delay_ns.cast_signed() + 2 * tick_ns;
         (-bound_ns..=bound_ns).contains(&lateness_ns)
     }
@@ -257,23 +211,23 @@ impl PlayoutPolicy {
     /// Most samples the delay may still grow by, in whole ticks' worth.
     #[must_use]
     pub fn room_to_grow(&self) -> u32 {
-        let (Some(anchor), Some(earliest_ms)) = (self.anchor, self.lateness.earliest_ms(MAY_BE_LATE)) else {
+        let (Some(line), Some(earliest_ms)) = (self.line, self.lateness.earliest_ms(MAY_BE_LATE)) else {
             return 0;
         };
         let spare_ns = (-earliest_ms).max(0) * 1_000_000;
-        anchor.samples_in((self.config.max_delay_ns.cast_signed() - spare_ns).max(0) / anchor.tick_ns)
+        line.samples_in((self.config.max_delay_ns.cast_signed() - spare_ns).max(0) / line.tick_ns)
     }
 
     /// Told that everything from here on is heard `samples` later (earlier when negative).
     pub fn delayed_by(&mut self, samples: i64) {
-        let Some(anchor) = &mut self.anchor else { return };
-        anchor.position = anchor.position.plus(-samples);
+        let Some(line) = &mut self.line else { return };
+        line.position = line.position.plus(-samples);
         // Deadlines move by whole ticks; what is left of one is slack.
         let beyond = i64::from(self.slack).saturating_add(samples);
-        let ticks = beyond.div_euclid(anchor.tick_samples);
-        self.slack = u32::try_from(beyond.rem_euclid(anchor.tick_samples)).unwrap_or(0);
+        let ticks = beyond.div_euclid(line.tick_samples);
+        self.slack = u32::try_from(beyond.rem_euclid(line.tick_samples)).unwrap_or(0);
         self.lateness
-            .shift(-ticks.saturating_mul(anchor.tick_ns) / 1_000_000);
+            .shift(-ticks.saturating_mul(line.tick_ns) / 1_000_000);
         let done = u32::try_from(samples.unsigned_abs()).unwrap_or(u32::MAX);
         let wish = self.wish;
         self.wish = if samples > 0 {
@@ -322,7 +276,7 @@ impl PlayoutPolicy {
             self.learnt_margin_ns = (latest - median - 1).max(0).cast_unsigned() * 1_000_000;
         }
         self.lateness.clear();
-        self.anchor = None;
+        self.line = None;
         self.window_ns = 0;
         self.since_review = 0;
         self.wish = Wish::default();
@@ -334,8 +288,8 @@ impl PlayoutPolicy {
     fn review(&mut self) {
         self.since_review = 0;
         self.wish = Wish::default();
-        let (Some(anchor), Some(latest_ms), Some(earliest_ms)) = (
-            self.anchor,
+        let (Some(line), Some(latest_ms), Some(earliest_ms)) = (
+            self.line,
             self.lateness.latest_ms(MAY_BE_LATE),
             self.lateness.earliest_ms(MAY_BE_LATE),
         ) else {
@@ -348,9 +302,9 @@ impl PlayoutPolicy {
         if needed_ns > 0 {
             // Few packets do not show the whole spread: of n spread evenly, the last is about the n-th part short of its end.
             let unseen_ns = (latest_ms - earliest_ms).max(0) * MS / i64::from(self.lateness.len().max(1));
-            self.wish.grow = self.samples_to_grow(&anchor, needed_ns + unseen_ns);
+            self.wish.grow = self.samples_to_grow(&line, needed_ns + unseen_ns);
             self.wish.urgent = if late_ns > 0 {
-                self.samples_to_grow(&anchor, late_ns + unseen_ns)
+                self.samples_to_grow(&line, late_ns + unseen_ns)
             } else {
                 0
             };
@@ -358,7 +312,7 @@ impl PlayoutPolicy {
             return;
         }
         if self.skew_ppm <= -SKEW_PPM && needed_ns + FORESIGHT_NS > 0 {
-            self.wish.grow_in_silence = self.samples_to_grow(&anchor, needed_ns + FORESIGHT_NS);
+            self.wish.grow_in_silence = self.samples_to_grow(&line, needed_ns + FORESIGHT_NS);
             return;
         }
         // What a slow clock will use up soon is not spare.
@@ -369,16 +323,16 @@ impl PlayoutPolicy {
         };
         let kept_ns = self.reserve_ns.cast_signed() + self.config.margin_ns.cast_signed() + soon_ns;
         let spare_ns = -latest_ns - kept_ns;
-        let ticks = spare_ns.div_euclid(anchor.tick_ns).max(0);
+        let ticks = spare_ns.div_euclid(line.tick_ns).max(0);
         if ticks == 0 || self.lateness.len() >= SHRINK_AFTER_PACKETS {
-            self.wish.shrink = anchor.samples_in(ticks).saturating_add(self.slack);
+            self.wish.shrink = line.samples_in(ticks).saturating_add(self.slack);
         }
         // Slack of its own is worth touching speech for when the clocks have put it there and will do so again.
         let drifts = self.skew_ppm.abs() >= SKEW_PPM;
         self.shortening = if ticks > 0 {
-            self.shortening || (self.wish.shrink > 0 && spare_ns >= anchor.tick_ns + FORESIGHT_NS)
+            self.shortening || (self.wish.shrink > 0 && spare_ns >= line.tick_ns + FORESIGHT_NS)
         } else {
-            self.slack > 0 && (self.shortening || (drifts && anchor.ns_in(self.slack) >= MUCH_SLACK_NS))
+            self.slack > 0 && (self.shortening || (drifts && line.ns_in(self.slack) >= MUCH_SLACK_NS))
         };
         self.wish.in_speech = self.shortening;
         self.wish.at_once = ticks > 0 && -latest_ns > self.config.max_delay_ns.cast_signed();
@@ -393,10 +347,9 @@ impl PlayoutPolicy {
     }
 
     /// Samples that make packets wait longer by `needed_ns` or more, as far as there is room for them.
-    fn samples_to_grow(&self, anchor: &Anchor, needed_ns: i64) -> u32 {
-        let ticks = (needed_ns + anchor.tick_ns - 1) / anchor.tick_ns;
-        anchor
-            .samples_in(ticks)
+    fn samples_to_grow(&self, line: &Line, needed_ns: i64) -> u32 {
+        let ticks = (needed_ns + line.tick_ns - 1) / line.tick_ns;
+        line.samples_in(ticks)
             .min(self.room_to_grow())
             .saturating_sub(self.slack)
     }
@@ -421,41 +374,6 @@ mod tests {
         for n in 0..packets as u64 {
             policy.record(n * TICK_NS, lateness_ms * MS, TICK_NS);
         }
-    }
-
-    #[test]
-    fn a_packet_is_due_at_the_tick_in_whose_span_it_begins() {
-        let policy = policy();
-        let at = 1_000 * TICK_NS;
-        // (position, deadline in ticks from the anchor)
-        for (position, ticks) in [
-            (0, 0),
-            (1, 0),
-            (159, 0),
-            (160, 1),
-            (240, 1),
-            (320, 2),
-            (-1, -1),
-            (-160, -1),
-        ] {
-            let lateness = policy.lateness_ns(MediaPosition(position), at).unwrap();
-            assert_eq!(lateness, -ticks * TICK_NS.cast_signed(), "position {position}");
-        }
-    }
-
-    #[test]
-    fn the_first_tick_at_or_after_an_instant_has_its_position() {
-        let policy = policy();
-        let at = 1_000 * TICK_NS;
-        for (after_ns, position) in [(0, 0), (1, 160), (TICK_NS, 160), (TICK_NS + 1, 320)] {
-            assert_eq!(
-                policy.position_at(at + after_ns),
-                Some(MediaPosition(position)),
-                "{after_ns} ns"
-            );
-        }
-        assert_eq!(policy.position_at(at - 1), Some(MediaPosition(0)));
-        assert_eq!(policy.position_at(at - TICK_NS), Some(MediaPosition(-160)));
     }
 
     #[test]

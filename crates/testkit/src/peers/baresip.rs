@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::require;
 use crate::codec::Codec;
+use crate::ports::PortLease;
 use crate::server::TempDir;
 use crate::wav::Wav;
 
@@ -49,6 +51,7 @@ pub struct Baresip {
     child: Child,
     directory: TempDir,
     ended: bool,
+    _ports: PortLease,
 }
 
 impl Baresip {
@@ -57,14 +60,17 @@ impl Baresip {
         require("baresip")?;
         let directory = TempDir::new("baresip")?;
         let path = directory.path();
-        let address = free_pair()?;
+        // Its own, the next one (which it takes for TLS), and those of its calls.
+        let ports = PortLease::take(64)?;
+        let address = ports.address(0);
+        let media = ports.address(2).port()..=*ports.range().end();
         fs::create_dir(path.join("heard"))?;
         Wav {
             rate_hz: config.codec.rate_hz(),
             samples: config.says.clone(),
         }
         .write(&path.join("says.wav"))?;
-        fs::write(path.join("config"), configuration(&address, path, config))?;
+        fs::write(path.join("config"), configuration(&address, &media, path, config))?;
         fs::write(
             path.join("accounts"),
             format!(
@@ -88,6 +94,7 @@ impl Baresip {
             child,
             directory,
             ended: false,
+            _ports: ports,
         })
     }
 
@@ -172,7 +179,13 @@ impl Drop for Baresip {
     }
 }
 
-fn configuration(address: &SocketAddr, directory: &std::path::Path, config: &BaresipConfig) -> String {
+fn configuration(
+    address: &SocketAddr,
+    media: &RangeInclusive<u16>,
+    directory: &std::path::Path,
+    config: &BaresipConfig,
+) -> String {
+    let (first, last) = (media.start(), media.end());
     let path = directory.display();
     let (interface, rate_hz) = (&config.interface, config.codec.rate_hz());
     let module = match config.codec {
@@ -184,22 +197,8 @@ fn configuration(address: &SocketAddr, directory: &std::path::Path, config: &Bar
         "poll_method epoll\nsip_listen {address}\ncall_local_timeout 120\ncall_max_calls 4\n\
          audio_source aufile,{path}/says.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
          ausrc_srate {rate_hz}\nausrc_channels 1\nauplay_srate {rate_hz}\nauplay_channels 1\n\
-         net_interface {interface}\nrtp_ports 40000-49998\njitter_buffer_delay 1-5\n\
+         net_interface {interface}\nrtp_ports {first}-{last}\njitter_buffer_delay 1-5\n\
          module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
          module_tmp account.so\nmodule_app menu.so\nringback_disabled yes\nsnd_path {path}/heard\n"
     )
-}
-
-/// Finds a loopback address whose port and the next one (which baresip takes for TLS) are free.
-fn free_pair() -> io::Result<SocketAddr> {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0")?;
-        let address = first.local_addr()?;
-        let Some(next) = address.port().checked_add(1) else {
-            continue;
-        };
-        if UdpSocket::bind(address).is_ok() && TcpListener::bind((address.ip(), next)).is_ok() {
-            return Ok(address);
-        }
-    }
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::require;
-use crate::server::{TempDir, free_address};
+use crate::ports::PortLease;
+use crate::server::TempDir;
 
 /// What SIPp is to do.
 #[derive(Debug, Clone)]
@@ -104,8 +105,9 @@ impl Sipp {
             scenario = scenario.replace(name, value);
         }
         fs::write(path.join("scenario.xml"), scenario)?;
-        let local = free_address()?;
-        let media = free_media_ports()?;
+        // Audio and video with a port for RTCP each.
+        let ports = PortLease::take(6)?;
+        let (local, media) = (ports.address(0), ports.address(2));
         let mut command = Command::new("sipp");
         command
             .current_dir(path)
@@ -177,21 +179,6 @@ impl SippReport {
             "successful, failed; SIPp:\n{}",
             first.join("\n")
         );
-    }
-}
-
-/// Finds an even port with the three behind it free: SIPp takes audio and video with a port for RTCP each.
-fn free_media_ports() -> io::Result<SocketAddr> {
-    loop {
-        let first = UdpSocket::bind("127.0.0.1:0")?;
-        let address = first.local_addr()?;
-        let others_free = (1..4).all(|step| {
-            let port = address.port().checked_add(step);
-            port.is_some_and(|port| UdpSocket::bind((address.ip(), port)).is_ok())
-        });
-        if address.port().is_multiple_of(2) && others_free {
-            return Ok(address);
-        }
     }
 }
 

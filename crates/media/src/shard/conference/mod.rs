@@ -21,6 +21,7 @@ use crate::io::ShardIo;
 use crate::leg::notices::EventSink;
 use crate::leg::session::Session;
 use crate::leg::{Leg, Membership};
+use crate::metrics::JoinRefusal;
 use playback::Playback;
 pub(crate) use playback::Playing;
 pub(crate) use rate::RateChange;
@@ -191,8 +192,8 @@ impl ConferenceAudio {
         storage
     }
 
-    /// Mixes a leg in from the next tick on. Returns whether there was room; the leg must have a session. `group` is used
-    /// when no group serves the leg yet; what is in the box afterwards is to be freed elsewhere.
+    /// Mixes a leg in from the next tick on, if there is room. `group` is used when no group serves the leg yet; what is in
+    /// the box afterwards is to be freed elsewhere.
     pub(crate) fn join<S>(
         &mut self,
         at: ConferenceKey,
@@ -201,17 +202,13 @@ impl ConferenceAudio {
         options: JoinOptions,
         now_ns: u64,
         group: &mut Option<Box<EncodeGroup>>,
-    ) -> bool {
+    ) -> Result<(), JoinRefusal> {
         if self.members.len() == self.members.capacity() {
-            return false;
+            return Err(JoinRefusal::Members);
         }
         let mix_rate_hz = self.rate_hz();
-        let Some(session) = &mut leg.session else {
-            return false;
-        };
-        let Some(group) = self.enter_group(session, group) else {
-            return false;
-        };
+        let session = leg.session.as_mut().ok_or(JoinRefusal::NotStarted)?;
+        let group = self.enter_group(session, group).ok_or(JoinRefusal::Groups)?;
         let options = MemberOptions {
             muted: options.muted,
             deaf: options.deaf,
@@ -220,7 +217,7 @@ impl ConferenceAudio {
         };
         let Some(slot) = self.mixer.add_member(&options) else {
             self.leave_group(group);
-            return false;
+            return Err(JoinRefusal::Slots);
         };
         self.members.push(Member { leg: index, slot });
         session.set_mix_rate(mix_rate_hz);
@@ -231,7 +228,7 @@ impl ConferenceAudio {
             slot,
             group,
         });
-        true
+        Ok(())
     }
 
     /// Takes a leg out.

@@ -7,6 +7,7 @@ use confab_rtp::rtcp::{ExtendedReport, NtpTimestamp, RtcpWriter};
 use confab_rtp::{DtmfDigit, Ssrc};
 use confab_testkit::allocation::{CountingAllocator, calls};
 
+use super::economy::report;
 use super::house::{House, clip, convert, forever, sine, tones};
 use super::speaker::{Voice, l16, leg};
 use super::world::{Phone, World, mu_law, rtp, steady};
@@ -14,6 +15,7 @@ use crate::config::{ComfortNoiseMedia, ExtendedReports};
 use crate::event::MediaEvent;
 use crate::io::Channel;
 use crate::leg::dialling::Dialling;
+use crate::leg::output::{Following, Shared};
 use crate::playback::{Lane, Play, Sound, StopPlay};
 use crate::shard::command::{Audience, Command, MixChange};
 use crate::shard::conference::{ConferenceStorage, RateChange};
@@ -90,6 +92,24 @@ fn payloads(coding: Coding, count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Opus payloads of a hiss far below the level of any gate.
+fn hiss(coding: Coding, count: usize) -> Vec<Vec<u8>> {
+    let mut encoder = coding.encoder();
+    let mut random = 1_u32;
+    (0..count)
+        .map(|_| {
+            let pcm = std::array::from_fn::<i16, 960, _>(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 16) as i16 % 20
+            });
+            let mut payload = vec![0; 1400];
+            let length = encoder.encode(&pcm, &mut payload);
+            payload.truncate(length);
+            payload
+        })
+        .collect()
+}
+
 /// Sends a payload as 20 ms of audio.
 fn say(world: &World, phone: &mut Phone, payload: &[u8], units: u32) {
     let timestamp = phone.timestamp;
@@ -132,6 +152,7 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         };
     }
     let said = medias.each_ref().map(|media| payloads(media.coding, 500));
+    let quiet = hiss(opus, 500);
     let mut phones = medias.each_ref().map(|media| world.leg(media));
     let room = world.conference_at(48_000, 20, 20, phones.len());
     for phone in &phones {
@@ -151,6 +172,7 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         .map(|_| Box::new(Dialling::parse("15#w2", 100).unwrap()))
         .collect();
     world.turns(200);
+    let mut left_out = 0;
     let before = calls();
     for tick in 0..3000_usize {
         if tick % 100 == 50
@@ -167,6 +189,8 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
             lose(opus, 960);
         } else if (1000..1500).contains(&tick) {
             say(&world, opus, &[0x08], 960); // pauses
+        } else if (1500..2000).contains(&tick) {
+            say(&world, opus, &quiet[n], 960);
         } else {
             say(&world, opus, &said[0][n], 960);
         }
@@ -199,6 +223,9 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         say(&world, plain, &said[3][n], 160);
         let (leg, muted) = (opus.leg, tick % 200 > 150);
         world.command(Command::SetMuted { leg, muted });
+        let leg = world.shard.legs.get(leg.index, leg.generation);
+        let session = leg.and_then(|leg| leg.session.as_ref());
+        left_out += u32::from(session.is_some_and(|session| session.receiving.leaves_out()));
         if tick % 100 == 0 {
             world.command(Command::DigitByInfo {
                 leg: plain.leg,
@@ -221,6 +248,7 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         world.forget();
     }
     assert_eq!(calls() - before, 0);
+    assert!(left_out > 50, "{left_out}");
     let [opus, in_band, wideband, plain] = phones.each_ref().map(|phone| world.stats(phone));
     assert_eq!(in_band.digits_sent, 0, "it takes none");
     for stats in [opus, wideband, plain] {
@@ -240,6 +268,84 @@ fn repair_time_scale_noise_digits_and_reports_allocate_nothing() {
         "{:?}",
         playout.counters()
     );
+}
+
+/// Whose encoder a leg's listener follows: that of its group, with repair data or without, or his own.
+fn follows(world: &mut World, phone: &Phone) -> Option<Shared> {
+    let leg = world.shard.legs.get(phone.leg.index, phone.leg.generation);
+    match leg.unwrap().output.following {
+        Following::Group(signal) => Some(signal),
+        Following::Nobody | Following::Own { .. } => None,
+    }
+}
+
+#[test]
+fn going_over_to_repair_data_and_back_allocates_nothing() {
+    let opus = OpusSettings {
+        bitrate_bps: 24_000,
+        inband_fec: true,
+        max_playback_rate_hz: 16_000,
+        ..OpusSettings::default()
+    };
+    let opus = Coding::new(CodecKind::Opus, opus);
+    let said = payloads(l16(16_000).into(), 500);
+    let mut world = World::new();
+    let mut talker = world.leg(&leg(0, l16(16_000).into(), 20));
+    // Two lose packets in turns, one of them loses all the time and hears a mix of his own now and then, one loses none.
+    let listeners = [1, 2, 3, 4].map(|number| world.leg(&leg(number, opus, 20)));
+    let room = world.conference_at(16_000, 20, 20, 8);
+    world.join(&talker, room);
+    for listener in &listeners {
+        world.join(listener, room);
+    }
+    world.turns(100);
+    let mut changes = [0; 4];
+    let mut followed = [None; 4];
+    let mut is_protected = [false; 4];
+    let before = calls();
+    for tick in 0..4000_usize {
+        // A second of speech, half a second of silence: quiet enough to change the encoder in.
+        if tick % 75 < 50 {
+            say(&world, &mut talker, &said[tick % 500], 320);
+        } else {
+            say(&world, &mut talker, &[0; 640], 320);
+        }
+        let lossy = |number: usize| match number {
+            0 => tick % 400 < 200,
+            1 => tick % 500 < 150,
+            2 => true,
+            _ => false,
+        };
+        if tick % 10 == 0 {
+            for (number, listener) in listeners.iter().enumerate() {
+                report(&world, listener, if lossy(number) { 26 } else { 0 });
+            }
+        }
+        if tick % 300 == 0 {
+            world.command(Command::SetHeard {
+                conference: room,
+                talker: listeners[0].leg,
+                listener: listeners[2].leg,
+                heard: tick % 600 != 0,
+            });
+        }
+        world.turns(4);
+        while world.events.pop().is_ok() {}
+        world.forget();
+        for (number, listener) in listeners.iter().enumerate() {
+            let now = follows(&mut world, listener);
+            if now.is_some() && now != followed[number] {
+                followed[number] = now;
+                changes[number] += 1;
+            }
+            is_protected[number] |= now == Some(Shared::Protected);
+        }
+    }
+    assert_eq!(calls() - before, 0);
+    println!("{changes:?} changes of the encoder that is followed");
+    assert_eq!(is_protected, [true, true, true, false]);
+    assert!(changes[0] >= 10 && changes[1] >= 8, "{changes:?}");
+    assert_eq!(followed[3], Some(Shared::Common));
 }
 
 /// Commands of half a minute in which everything that can happen to a play happens, with the tick that each belongs to.
@@ -352,7 +458,7 @@ fn what_plays_allocates_nothing() {
     // Tables of the rates to come are made outside the shard, too.
     super::world::prepare_all(16_000);
     world.turns(20);
-    let (mut began, mut ended) = (0, 0);
+    let (mut began, mut ended, mut talked) = (0, 0, 0);
     let before = calls();
     for tick in 0..1200 {
         while let Some((_, command)) = commands.next_if(|&(due, _)| due <= tick) {
@@ -365,9 +471,11 @@ fn what_plays_allocates_nothing() {
         while let Ok(event) = world.events.pop() {
             began += u32::from(matches!(event, MediaEvent::PlayStarted { .. }));
             ended += u32::from(matches!(event, MediaEvent::PlayEnded { .. }));
+            talked += u32::from(matches!(event, MediaEvent::Talking { talking: true, .. }));
         }
         world.forget();
     }
     assert_eq!(calls() - before, 0);
     assert!(began > 100 && ended > 100, "{began} began, {ended} ended");
+    assert!(talked > 5, "clips were lowered by who spoke, {talked} times");
 }

@@ -167,7 +167,7 @@ fn codecs_with_a_memory_and_other_clocks_pause_without_a_click() {
 }
 
 /// Lets a phone report this loss of what it is sent, in 1/256.
-fn report(world: &World, phone: &Phone, fraction_lost: u8) {
+pub(super) fn report(world: &World, phone: &Phone, fraction_lost: u8) {
     let mut buffer = [0; 128];
     let mut writer = RtcpWriter::new(&mut buffer);
     let block = ReportBlock {

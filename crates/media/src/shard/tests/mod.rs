@@ -7,6 +7,7 @@ mod economy;
 mod hearing;
 mod house;
 mod keys;
+mod placing;
 mod playback;
 mod playing_on;
 mod plays_at_random;

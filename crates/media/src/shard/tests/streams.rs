@@ -318,3 +318,42 @@ fn a_muted_opus_leg_is_heard_at_once_when_it_is_unmuted() {
     let (_, error) = match_with(&said, &heard[start..start + 1600], start - 400, 1200);
     assert!(error < 0.01, "{error}");
 }
+
+#[test]
+fn an_opus_leg_that_was_quiet_is_heard_as_if_all_of_it_were_decoded() {
+    let coding = Coding::new(CodecKind::Opus, OPUS_WIDEBAND);
+    // Where digits have to be heard in the audio everything is decoded.
+    let [sparing, whole] = [true, false].map(|sparing| {
+        let mut media = leg(0, coding, 20);
+        if !sparing {
+            media.telephone_event = None;
+        }
+        let mut line = Line::new(&media, 20);
+        let (mut voice, mut dice) = (Voice::new(48_000), Dice(7));
+        let mut hiss = move |out: &mut [i16]| out.fill_with(|| if dice.falls(50) { 8 } else { -8 });
+        let mut energies = Vec::new();
+        for _ in 0..4 {
+            line.run(2100, &mut hiss, &mut on_time);
+            energies.push(line.stats().energy);
+            line.run(700, &mut |out| voice.fill(out), &mut on_time);
+        }
+        (line.listener.heard, energies)
+    });
+    println!("energies {:?} and {:?}", sparing.1, whole.1);
+    for (told, decoded) in sparing.1.iter().zip(&whole.1) {
+        assert!(told.abs_diff(*decoded) <= 3, "{told} and {decoded}");
+    }
+    let first = |heard: &[i16]| heard.iter().position(|&sample| sample != 0);
+    assert!(first(&whole.0).is_some());
+    assert_eq!(first(&sparing.0), first(&whole.0));
+    let (mut energy, mut error) = (0.0, 0.0);
+    for (&a, &b) in whole.0.iter().zip(&sparing.0) {
+        energy += f64::from(a).powi(2);
+        error += (f64::from(a) - f64::from(b)).powi(2);
+    }
+    assert!(
+        error < energy / 1000.0,
+        "{:.1} dB",
+        10.0 * (error / energy).log10()
+    );
+}

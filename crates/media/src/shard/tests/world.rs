@@ -367,6 +367,7 @@ impl World {
             conference,
             options,
             group: group_for(phone.coding, phone.ptime_ms),
+            reply: oneshot::channel().0,
         });
     }
 
@@ -494,7 +495,7 @@ impl World {
         self.turn();
         std::iter::from_fn(|| self.returned.pop().ok()).find_map(|returned| match returned {
             Returned::Leg { leg, .. } => Some(leg),
-            Returned::NoLeg { .. } | Returned::Garbage(_) => None,
+            Returned::NoLeg { .. } | Returned::Joined { .. } | Returned::Garbage(_) => None,
         })
     }
 }

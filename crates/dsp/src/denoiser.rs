@@ -56,12 +56,7 @@ impl Denoiser {
 
     /// Returns how far the output lags behind the input, in samples.
     pub fn delay_samples(&self) -> usize {
-        let conversions = if self.up.is_identity() {
-            0
-        } else {
-            2 * crate::RESAMPLER_DELAY
-        };
-        self.frame_samples() + conversions
+        self.frame_samples() + 2 * self.down.delay_samples()
     }
 
     /// Replaces samples by cleaner ones. What does not fill 10 ms at the end is left as it is: blocks should be whole
@@ -139,7 +134,7 @@ mod tests {
     #[test]
     fn silence_stays_silence_and_a_remainder_is_left() {
         let mut denoiser = Denoiser::new(16_000).expect("a known rate");
-        assert_eq!(denoiser.delay_samples(), 160 + 32);
+        assert_eq!(denoiser.delay_samples(), 160 + 64);
         let mut samples = [0; 330];
         samples[325] = 77;
         denoiser.process(&mut samples);

@@ -64,7 +64,7 @@ pub use gate::{CLOSE_AFTER_MS, FADE_MS, GateFrame, TalkGate};
 pub use level::{LevelMeter, SILENCE_DBFS, peak, score};
 pub use limiter::{CEILING, Limiter, RECOVERY_DB_PER_S};
 pub use noise::{ComfortNoise, NoiseLevel};
-pub use resampler::{RECORDING_RATES_HZ, RESAMPLER_DELAY, RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
+pub use resampler::{RECORDING_RATES_HZ, RESAMPLER_RATES_HZ, Resampler, ResamplerTable};
 pub use talking::{LOUD_MS, QUIET_MS, STRONG_EXCESS, TalkingState};
 pub use timescale::TimeScale;
 pub use tone::{ToneError, ToneGenerator, TonePlace, ToneProblem, ToneScript};

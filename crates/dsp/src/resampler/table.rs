@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::prototype::{HALF_LENGTH, impulse_response};
+use super::prototype::{HALF_LENGTH, WIDE_FROM_HZ, WIDE_HALF_LENGTH, impulse_response};
 
 /// The sample rates between which tables exist, in Hz: those of the conference profile.
 pub const RESAMPLER_RATES_HZ: [u32; 7] = [8000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000];
@@ -10,8 +10,14 @@ pub const RESAMPLER_RATES_HZ: [u32; 7] = [8000, 12_000, 16_000, 24_000, 32_000, 
 /// Further rates that recordings have, in Hz: they are converted from and never to. 10 ms of them are no whole samples.
 pub const RECORDING_RATES_HZ: [u32; 2] = [11_025, 22_050];
 
-/// Delay of every conversion between different rates, in samples of the lower of the two rates.
-pub const RESAMPLER_DELAY: usize = HALF_LENGTH as usize;
+/// Half of a filter's length in samples of the lower of two rates.
+fn half_length(lower_hz: u32) -> f64 {
+    if lower_hz < WIDE_FROM_HZ {
+        HALF_LENGTH
+    } else {
+        WIDE_HALF_LENGTH
+    }
+}
 
 /// Lengths that filters have, in input samples: each is padded to the next of these. Interpolation takes the first, 48 to
 /// 8 kHz the last. Multiples of [`PIECE`].
@@ -88,8 +94,10 @@ impl ResamplerTable {
         if self.is_identity() {
             return 0;
         }
-        let lower_hz = self.from_hz.min(self.to_hz) as usize;
-        (RESAMPLER_DELAY * self.to_hz as usize + lower_hz / 2) / lower_hz
+        let lower_hz = self.from_hz.min(self.to_hz);
+        let delay = half_length(lower_hz) as usize;
+        let lower_hz = lower_hz as usize;
+        (delay * self.to_hz as usize + lower_hz / 2) / lower_hz
     }
 
     pub(super) fn taps(&self) -> usize {
@@ -179,17 +187,18 @@ impl ResamplerTable {
         }
         // One sample of the lower rate, in input samples.
         let lower = (down as f64 / up as f64).max(1.0);
-        let needed = (2.0 * HALF_LENGTH * lower).ceil() as usize;
+        let half_length = half_length(from_hz.min(to_hz));
+        let needed = (2.0 * half_length * lower).ceil() as usize;
         table.taps = TAPS.into_iter().find(|&taps| taps >= needed).unwrap_or(MAX_TAPS);
         let filters: Vec<Vec<f64>> = (0..up)
             .map(|phase| {
                 let after = phase as f64 / up as f64;
                 // Time of each input sample before the output sample, less the delay; the newest comes last.
-                let time = |age| (f64::from(age) + after) / lower - HALF_LENGTH;
+                let time = |age| (f64::from(age) + after) / lower - half_length;
                 normalised(
                     (0..table.taps as u32)
                         .rev()
-                        .map(|age| impulse_response(time(age))),
+                        .map(|age| impulse_response(half_length, time(age))),
                 )
             })
             .collect();
@@ -291,14 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_sixteen_samples_of_the_lower_rate() {
+    fn the_delay_is_half_a_filter_at_the_lower_rate() {
         let rows = [
             (8000, 8000, 0),
             (8000, 16_000, 32),
             (8000, 48_000, 96),
             (48_000, 8000, 16),
-            (16_000, 44_100, 44),
-            (44_100, 48_000, 17),
+            (16_000, 44_100, 88),
+            (48_000, 16_000, 32),
+            (44_100, 48_000, 35),
         ];
         for (from_hz, to_hz, expected) in rows {
             let table = ResamplerTable::get(from_hz, to_hz).expect("a known pair");

@@ -17,7 +17,6 @@ use confab_sip::{
     LocalContact, Output, ParseError, Reason, Rejection, Request, StatusCode, Transport,
 };
 use tokio::{
-    net::UdpSocket,
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
@@ -26,6 +25,7 @@ use tokio::{
 use super::{
     stats::{Counter, TransportStats},
     tcp::Connections,
+    udp::SipSocket,
 };
 use crate::admission::{Admission, RETRY_AFTER_S};
 
@@ -162,7 +162,7 @@ impl EndpointHandle {
 /// The endpoint's task before it runs.
 pub(super) struct EndpointTask {
     pub(super) endpoint: Endpoint,
-    pub(super) sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    pub(super) sockets: Vec<(SocketAddr, Arc<SipSocket>)>,
     pub(super) connections: Connections,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) incoming: mpsc::Sender<Incoming>,
@@ -302,7 +302,7 @@ impl Running {
     async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         let sent = match flow.transport {
             Transport::Udp => match self.socket(flow) {
-                Some(socket) => socket.send_to(&bytes, flow.remote).await.is_ok(),
+                Some(socket) => socket.send(&bytes, flow.local.ip(), flow.remote).await.is_ok(),
                 None => false,
             },
             // Every other transport is a connection.
@@ -315,7 +315,7 @@ impl Running {
     }
 
     /// The socket whose bound address fits the flow's local one: exactly, or as the wildcard of that family and port.
-    fn socket(&self, flow: Flow) -> Option<Arc<UdpSocket>> {
+    fn socket(&self, flow: Flow) -> Option<Arc<SipSocket>> {
         let fits = |bound: &SocketAddr| {
             bound.port() == flow.local.port()
                 && bound.is_ipv4() == flow.remote.is_ipv4()

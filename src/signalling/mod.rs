@@ -86,10 +86,9 @@ impl Signalling {
         let mut sockets = Vec::new();
         for address in config.udp {
             let socket = udp::bind(address)?;
-            let bound = socket.local_addr()?;
+            let bound = socket.bound();
             tasks.push(udp::read(
                 Arc::clone(&socket),
-                bound,
                 Arc::clone(local),
                 Arc::clone(&stats),
                 inputs.clone(),

@@ -129,7 +129,14 @@ impl Server {
 
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let page = figures::page(&call_server, &signalling);
-        tasks.extend(listeners.serve(config, &store, &registry, &admission, page, &stop));
+        tasks.extend(listeners.serve(
+            config,
+            &store,
+            &registry,
+            readiness(&admission, &media),
+            page,
+            &stop,
+        ));
         if let Some(first) = first {
             let reached_at = local.towards_network(sip_address.ip());
             eprint!(
@@ -177,15 +184,10 @@ impl Listeners {
         config: &Config,
         store: &Store,
         registry: &Registry<MediaPlane>,
-        admission: &Admission,
+        readiness: impl Fn() -> Readiness + Send + Sync + 'static,
         page: impl Fn() -> String + Send + Sync + 'static,
         stop: &watch::Sender<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let admission = admission.clone();
-        let readiness = move || match admission.overload() {
-            None => Readiness::Ready,
-            Some(overload) => Readiness::NotReady(overload.as_str().to_owned()),
-        };
         let probes = Probes {
             readiness: Arc::new(readiness),
             metrics: Arc::new(page),
@@ -210,6 +212,25 @@ impl Listeners {
             ));
         }
         tasks
+    }
+}
+
+/// Returns the function that says whether a new call would be taken.
+fn readiness(
+    admission: &Admission,
+    media: &Arc<MediaPlane>,
+) -> impl Fn() -> Readiness + Send + Sync + 'static {
+    let admission = admission.clone();
+    // Weak: whoever asks must not keep the media plane running at shutdown.
+    let media = Arc::downgrade(media);
+    move || {
+        if let Some(overload) = admission.overload() {
+            Readiness::NotReady(overload.as_str().to_owned())
+        } else if media.upgrade().is_some_and(|media| media.ports_exhausted()) {
+            Readiness::NotReady("media_ports".to_owned())
+        } else {
+            Readiness::Ready
+        }
     }
 }
 
@@ -274,6 +295,7 @@ fn signalling_config(config: &Config) -> SignallingConfig {
         local_nets: local_nets
             .map(|(address, prefix_bits)| Network { address, prefix_bits })
             .collect(),
+        asks_about_options: true,
         ..EndpointConfig::default()
     };
     SignallingConfig {

@@ -3,14 +3,19 @@
 //! Each incoming call is one task that owns its SDP session, its media leg and its seat in a conference, and talks to
 //! their owners. [`set_up`] takes it from INVITE to 200, [`established`] from there to the end.
 
+mod allowance;
 mod established;
 mod media;
-mod refusal_log;
+mod options;
 mod set_up;
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +24,8 @@ use confab_sdp::{Capabilities, Negotiation};
 use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode};
 use tokio::sync::mpsc;
 
-use self::refusal_log::Entry;
+use self::allowance::{Allowance, Entry, WINDOW};
+pub(super) use self::options::answer as answer_options;
 use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
@@ -75,8 +81,31 @@ pub(crate) struct CallStats {
     pub(crate) refused: dashmap::DashMap<u16, u64>,
     /// How ended calls were heard.
     pub(crate) quality: CallQuality,
+    /// Records of refused calls that were left out of `cdr.jsonl`.
+    pub(crate) records_left_out: AtomicU64,
     /// Which refusals get a line of the log.
-    refusal_log: refusal_log::RefusalLog,
+    refusal_log: Allowance<10>,
+    /// Which refused calls get a record that found no conference.
+    lost_records: Allowance<10>,
+    /// Which refused calls get a record that found one.
+    refused_records: Allowance<100>,
+}
+
+impl CallStats {
+    /// Whether a call that ended at `now` gets its record. Every answered one does; of the others so many a second that
+    /// nobody fills the disk by calling.
+    fn keeps_record(&self, trail: &Trail, now: Instant) -> bool {
+        let entry = match (trail.answered, &trail.destination) {
+            (Some(_), _) => return true,
+            (None, Some(_)) => self.refused_records.enter(now),
+            (None, None) => self.lost_records.enter(now),
+        };
+        let keeps = entry == Entry::Write;
+        if !keeps {
+            self.records_left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        keeps
+    }
 }
 
 /// Why a call is not taken.
@@ -212,8 +241,10 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         }
     }
     server.endpoint.send(Command::Forget(call)).await;
-    let place = server.cdr.place().await;
-    place.write(trail.record());
+    if server.stats.keeps_record(trail, Instant::now()) {
+        let place = server.cdr.place().await;
+        place.write(trail.record());
+    }
     watch.in_order = true;
 }
 
@@ -227,9 +258,9 @@ fn log_refusal(server: &Arc<CallServer>, refused: &Refused) {
         Entry::LeaveOut { is_first: true } => {
             let server = Arc::clone(server);
             tokio::spawn(async move {
-                tokio::time::sleep(refusal_log::WINDOW).await;
+                tokio::time::sleep(WINDOW).await;
                 let calls = server.stats.refusal_log.take_left_out();
-                tracing::info!(calls, "more calls were refused, each with a record in cdr.jsonl");
+                tracing::info!(calls, "more calls were refused");
             });
         }
     }
@@ -252,16 +283,11 @@ impl Outline {
         let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
         let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
         let call_id = headers.call_id().ok().flatten();
+        let kept = |text: Option<Cow<'_, str>>| cdr::shortened(text.unwrap_or_default().into_owned());
         Self {
-            from: from_user
-                .map(|user| user.to_str_lossy().into_owned())
-                .unwrap_or_default(),
-            to: to_user
-                .map(|user| user.to_str_lossy().into_owned())
-                .unwrap_or_default(),
-            call_id: call_id
-                .map(|id| id.to_str_lossy().into_owned())
-                .unwrap_or_default(),
+            from: kept(from_user.as_ref().map(|user| user.to_str_lossy())),
+            to: kept(to_user.as_ref().map(|user| user.to_str_lossy())),
+            call_id: kept(call_id.as_ref().map(|id| id.to_str_lossy())),
         }
     }
 }
@@ -288,7 +314,9 @@ impl Drop for Watch<'_> {
             };
             cause.clone_into(&mut self.trail.end_cause);
         }
-        self.server.cdr.write_now(self.trail.record());
+        if self.server.stats.keeps_record(&self.trail, Instant::now()) {
+            self.server.cdr.write_now(self.trail.record());
+        }
     }
 }
 
@@ -325,7 +353,7 @@ impl Trail {
             answered_after_ms: self.answered.map(|answered| millis(answered - self.started)),
             duration_ms: millis(self.started.elapsed()),
             status: self.status,
-            end_cause: self.end_cause.clone(),
+            end_cause: cdr::shortened(self.end_cause.clone()),
             media: self.media.as_ref().map(|stats| cdr::Media {
                 codec: self.codec.clone().unwrap_or_default(),
                 packets_received: stats.packets_received,

@@ -56,12 +56,7 @@ pub(super) async fn run(
 ) -> Result<Established, Failure> {
     let place = server.admission.enter().map_err(overloaded)?;
     let routed = routing::route(&server.store, &server.local, server.anonymous_dial_in, request).await;
-    let destination = routed.map_err(|error| {
-        if let routing::RoutingError::Store(error) = &error {
-            tracing::error!(%error, "a call could not be routed");
-        }
-        Refused::new(error.status(), error.public_text())
-    })?;
+    let destination = routed.map_err(|error| refused_route(&error))?;
     trail.destination = Some(destination.clone());
 
     let offer = read_offer(request)?;
@@ -132,7 +127,14 @@ async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure>
     Err(refused.into())
 }
 
-fn overloaded(overload: Overload) -> Refused {
+pub(super) fn refused_route(error: &routing::RoutingError) -> Refused {
+    if let routing::RoutingError::Store(error) = error {
+        tracing::error!(%error, "a call could not be routed");
+    }
+    Refused::new(error.status(), error.public_text())
+}
+
+pub(super) fn overloaded(overload: Overload) -> Refused {
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, overload.as_str())
         .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }

@@ -90,6 +90,7 @@ impl Job {
                 fec: fec_percent > 0,
                 loss_percent: fec_percent,
                 dtx: false,
+                ..OpusEncoding::default()
             },
             ptime_ms: number("ptime_ms", 20.0) as u32,
         })

@@ -33,7 +33,7 @@ const FULL_SCALE_POWER: f32 = 32_767.0 * 32_767.0 / 2.0;
 /// The automatic gain of one stream.
 ///
 /// The gain stays within −12..=18 dB and moves by at most 5 dB up or 15 dB down in a second of speech; in pauses and in
-/// steady noise it holds. A peak that would exceed −2.5 dBFS lowers it at once.
+/// steady noise it holds. A peak that would exceed −3 dBFS lowers it at once.
 #[derive(Debug, Clone)]
 pub struct Agc {
     rate_hz: u32,

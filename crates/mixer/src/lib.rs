@@ -21,7 +21,7 @@
 //! before his gate, and to what goes to him after his limiter.
 //!
 //! # Levels
-//! One voice alone, at 0 dB, passes bit-exactly. Sums of two or more are held at −2.5 dBFS; the gain comes back by at most
+//! One voice alone, at 0 dB, passes bit-exactly. Sums of two or more are held at −3 dBFS; the gain comes back by at most
 //! 20 dB per second. A listener stays with his own mix until its gain is that of the common one.
 //!
 //! ```

@@ -149,6 +149,8 @@ pub struct OpusEncoding {
     pub loss_percent: u8,
     /// Sends next to nothing in silence.
     pub dtx: bool,
+    /// Codes no more than a signal of this rate in Hz holds: 8000, 12,000, 16,000 or 24,000; anything else leaves it to libopus.
+    pub bandwidth_hz: u32,
 }
 
 /// Turns samples into packets.
@@ -206,6 +208,14 @@ fn opus_encoder(is_one_frame: bool, settings: OpusEncoding) -> opus::Result<opus
     encoder.set_inband_fec(settings.fec)?;
     encoder.set_packet_loss_perc(i32::from(settings.loss_percent.min(100)))?;
     encoder.set_dtx(settings.dtx)?;
+    let bandwidth = match settings.bandwidth_hz {
+        8000 => opus::Bandwidth::Narrowband,
+        12_000 => opus::Bandwidth::Mediumband,
+        16_000 => opus::Bandwidth::Wideband,
+        24_000 => opus::Bandwidth::Superwideband,
+        _ => opus::Bandwidth::Fullband,
+    };
+    encoder.set_max_bandwidth(bandwidth)?;
     Ok(encoder)
 }
 

@@ -1,7 +1,7 @@
 //! Linear prediction: the filter that turns speech into its residual, found from the newest samples.
 
 /// Coefficients of the filter.
-pub(super) const ORDER: usize = 16;
+pub(super) const ORDER: usize = 24;
 
 /// How much the coefficients shrink from each to the next, which widens the resonances a little.
 const WIDENING: f32 = 0.98;
@@ -25,7 +25,7 @@ pub(super) fn window(samples: usize) -> Box<[f32]> {
         .collect()
 }
 
-/// The coefficients that predict a sample as their product with the samples before it, newest first.
+/// The coefficients that predict a sample as their product with the samples before it, oldest first.
 pub(super) fn predictor(windowed: &[f32]) -> [f32; ORDER] {
     let mut correlation = [0.0; ORDER + 1];
     for (lag, sum) in correlation.iter_mut().enumerate() {
@@ -39,9 +39,11 @@ pub(super) fn predictor(windowed: &[f32]) -> [f32; ORDER] {
         factor *= WIDENING;
         *coefficient *= factor;
     }
+    coefficients.reverse();
     coefficients
 }
 
+/// The coefficients, newest first.
 fn levinson_durbin(correlation: &[f32; ORDER + 1]) -> [f32; ORDER] {
     let mut coefficients = [0.0; ORDER];
     let mut error = correlation[0];
@@ -65,9 +67,5 @@ fn levinson_durbin(correlation: &[f32; ORDER + 1]) -> [f32; ORDER] {
 
 /// The sample predicted from those before it, oldest first.
 pub(super) fn predict(coefficients: &[f32; ORDER], past: &[f32; ORDER]) -> f32 {
-    coefficients
-        .iter()
-        .zip(past.iter().rev())
-        .map(|(a, s)| a * s)
-        .sum()
+    super::product(coefficients, past)
 }

@@ -7,8 +7,10 @@ use super::{MAX_PAYLOAD, RATE_HZ, TEN_MS};
 /// Most pieces of 10 ms in a packet.
 const MAX_PIECES: usize = 6;
 
-/// libopus's effort, 0 to 10: at 5 speech is hardly worse than at 10 and costs a third less.
-const COMPLEXITY: i32 = 5;
+/// libopus's effort, 0 to 10. From 7 on it tells speech from music, at 8 it searches as widely as at 10. What a conference sends
+/// was coded before, so that every error counts twice: coded twice at 40 kbit/s, speech loses 0.17 of PESQ at 5 against 8 (24
+/// voices), and takes a fifth less time.
+const COMPLEXITY: i32 = 8;
 
 /// The least loss that redundancy is made for, if at all: for less, libopus repeats too little and too coarsely to help (PESQ of
 /// wideband speech at 5 % loss: 2.2 when told 5 %, 2.8 when told 10 %, at 24 kbit/s).

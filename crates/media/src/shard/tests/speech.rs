@@ -25,10 +25,12 @@ struct Job {
     seed: u64,
     path: PathConfig,
     opus: OpusEncoding,
+    room_hz: u32,
 }
 
 impl Job {
-    /// Reads `CODEC SEED LOSS BURST JITTER_MS REORDERS FEC_PERCENT BITRATE INPUT OUTPUT`.
+    /// Reads `CODEC SEED LOSS BURST JITTER_MS REORDERS FEC_PERCENT BITRATE ROOM_HZ INPUT OUTPUT`. A room of less than the codec's
+    /// rate has a talker who codes no more than that.
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (codec, kind) = match words.next()? {
@@ -41,7 +43,7 @@ impl Job {
         let seed = words.next()?.parse().ok()?;
         let mut number = || words.next()?.parse::<f64>().ok();
         let (loss, burst, jitter_ms, reorders) = (number()?, number()?, number()?, number()?);
-        let (fec_percent, bitrate_bps) = (number()?, number()?);
+        let (fec_percent, bitrate_bps, room_hz) = (number()?, number()?, number()? as u32);
         Some(Job {
             codec,
             kind,
@@ -61,7 +63,9 @@ impl Job {
                 fec: fec_percent > 0.0,
                 loss_percent: fec_percent as u8,
                 dtx: false,
+                bandwidth_hz: room_hz,
             },
+            room_hz,
             input: words.next()?.into(),
             output: words.next()?.into(),
         })
@@ -99,7 +103,7 @@ impl Job {
     /// Says it; returns what is heard, and what the leg measured.
     fn pass(&self, said: &[i16]) -> (Vec<i16>, LegStats) {
         let mut world = World::new();
-        let conference = world.conference_at(self.kind.sample_rate_hz(), 20, 0, 2);
+        let conference = world.conference_at(self.room_hz, 20, 0, 2);
         let phones = [0, 1].map(|number| {
             world.leg(&LegMedia {
                 coding: self.kind.into(),
@@ -136,7 +140,7 @@ impl Job {
 
 #[test]
 fn speech_comes_through_a_path_with_losses() {
-    let line = "pcmu 1 0.05 1 0 0 0 0 - -";
+    let line = "pcmu 1 0.05 1 0 0 0 0 8000 - -";
     let job = Job::read(line).expect("a job");
     let said: Vec<i16> = (0..8000 * 4)
         .map(|n| ((f64::from(n) * 0.3).sin() * 8000.0) as i16)
@@ -156,7 +160,7 @@ fn packets_that_overtake_each_other_are_late_no_more_often_than_the_policy_lets_
         .map(|n| ((n * 7919) % 4001 - 2000) as i16)
         .collect();
     for seed in 1..=5 {
-        let job = Job::read(&format!("pcmu {seed} 0 1 40 1 0 0 - -")).expect("a job");
+        let job = Job::read(&format!("pcmu {seed} 0 1 40 1 0 0 8000 - -")).expect("a job");
         let (_, stats) = job.pass(&said);
         assert_eq!((stats.packets_received, stats.packets_lost), (500, 0));
         // One in a hundred, and what it takes to learn the path.

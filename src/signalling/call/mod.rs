@@ -21,7 +21,7 @@ use std::{
 
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
-use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode};
+use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
 use self::allowance::{Allowance, Entry, WINDOW};
@@ -266,6 +266,22 @@ fn log_refusal(server: &Arc<CallServer>, refused: &Refused) {
     }
 }
 
+/// The number or name that an address has: the user part of a SIP URI, or the number of a `tel` URI (RFC 3966) without its
+/// parameters.
+fn number_of(uri: &Uri) -> String {
+    match uri {
+        Uri::Sip(uri) => uri
+            .user_decoded()
+            .map(|user| user.to_str_lossy().into_owned())
+            .unwrap_or_default(),
+        Uri::Other(other) if other.scheme.eq_ignore_case("tel") => {
+            let rest = other.rest.to_str_lossy();
+            rest.split(';').next().unwrap_or_default().to_owned()
+        }
+        Uri::Other(_) => String::new(),
+    }
+}
+
 /// What tells a call from others. Never above DEBUG in the log.
 #[derive(Debug)]
 struct Outline {
@@ -280,12 +296,11 @@ impl Outline {
     fn of(request: &Request) -> Self {
         let headers = &request.headers;
         let from = headers.from().ok().flatten();
-        let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
         let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
         let call_id = headers.call_id().ok().flatten();
         let kept = |text: Option<Cow<'_, str>>| cdr::shortened(text.unwrap_or_default().into_owned());
         Self {
-            from: kept(from_user.as_ref().map(|user| user.to_str_lossy())),
+            from: cdr::shortened(from.map(|from| number_of(&from.uri)).unwrap_or_default()),
             to: kept(to_user.as_ref().map(|user| user.to_str_lossy())),
             call_id: kept(call_id.as_ref().map(|id| id.to_str_lossy())),
         }
@@ -385,6 +400,25 @@ fn over(events: &mut mpsc::Receiver<Event>) -> Option<&'static str> {
             Ok(_) => {}
             Err(mpsc::error::TryRecvError::Empty) => return None,
             Err(mpsc::error::TryRecvError::Disconnected) => return Some("gone"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sip_and_tel_addresses_have_a_number() {
+        for (uri, number) in [
+            ("sip:+49123@example.com", "+49123"),
+            ("sips:a%20b@example.com", "a b"),
+            ("sip:example.com", ""),
+            ("tel:+49-123;phone-context=x", "+49-123"),
+            ("TEL:112", "112"),
+            ("mailto:a@example.com", ""),
+        ] {
+            assert_eq!(number_of(&Uri::parse(uri.to_owned()).unwrap()), number, "{uri}");
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     CallServer, Established, Refused, Seated, Trail,
     media::{self, Peer},
-    over,
+    number_of, over,
 };
 use crate::{
     admission::{Overload, RETRY_AFTER_S},
@@ -284,10 +284,7 @@ fn caller(headers: &Headers, destination: &Destination) -> Caller {
     );
     caller.account_id = Some(destination.account.clone());
     if let Ok(Some(from)) = headers.from() {
-        let user = from.uri.as_sip().and_then(|uri| uri.user_decoded());
-        caller.caller_id_number = user
-            .map(|user| user.to_str_lossy().into_owned())
-            .unwrap_or_default();
+        caller.caller_id_number = number_of(&from.uri);
         let display = from
             .display
             .as_ref()

@@ -128,17 +128,18 @@ impl Server {
             .context("signalling was started twice")?;
 
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
+        let reached_at = local.towards_network(sip_address.ip());
         let page = figures::page(&call_server, &signalling);
         tasks.extend(listeners.serve(
             config,
             &store,
             &registry,
             readiness(&admission, &media),
+            SocketAddr::new(reached_at, sip_address.port()),
             page,
             &stop,
         ));
         if let Some(first) = first {
-            let reached_at = local.towards_network(sip_address.ip());
             eprint!(
                 "{}",
                 first_start::notice(&first, http_address, sip_address, reached_at)
@@ -185,6 +186,7 @@ impl Listeners {
         store: &Store,
         registry: &Registry<MediaPlane>,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
+        reached_at: SocketAddr,
         page: impl Fn() -> String + Send + Sync + 'static,
         stop: &watch::Sender<bool>,
     ) -> Vec<JoinHandle<()>> {
@@ -194,6 +196,8 @@ impl Listeners {
         };
         let api = ApiConfig {
             node: host_name().unwrap_or_else(|| "confab".to_owned()),
+            switch_url: Some(format!("sip:{reached_at}")),
+            switch_external_ip: Some(reached_at.ip().to_string()),
             token_ttl: Duration::from_secs(config.http.token_ttl_s.into()),
             rate_limit: config.http.rate_limit,
             ..ApiConfig::default()

@@ -190,7 +190,9 @@ fn an_invite_over_tcp_without_the_length_of_its_body_makes_no_call() {
     );
     phone.send_raw(head.as_bytes()).expect("sent");
     phone.wait_closed(WAIT).expect("closed");
-    let refused = server.wait_metrics(WAIT, |metrics| metrics.sum("confab_sip_messages_total") > Some(0.0));
+    let refused = server.wait_metrics(WAIT, |metrics| {
+        metrics.sum("confab_sip_messages_total") > Some(0.0)
+    });
     refused.expect("counted");
     let metrics = server.metrics().expect("metrics");
     assert_eq!(metrics.sum("confab_sip_calls"), Some(0.0));

@@ -1,6 +1,6 @@
 //! Encoding of one outgoing Opus stream, 10 to 60 ms of mono per packet.
 
-use super::raw::{AUTO, RawEncoder, Setting};
+use super::raw::{AUTO, CELT, RawEncoder, SILK, Setting};
 use super::settings::{Bandwidth, OpusSettings};
 use super::{MAX_PAYLOAD, RATE_HZ, TEN_MS};
 
@@ -16,6 +16,10 @@ const COMPLEXITY: i32 = 8;
 /// wideband speech at 5 % loss: 2.2 when told 5 %, 2.8 when told 10 %, at 24 kbit/s).
 const LEAST_LOSS_PERCENT: u8 = 10;
 
+/// From this bit rate on joined frames are coded by CELT, as libopus would decide for speech; below it by SILK, up to the wide band,
+/// or by both.
+const CELT_FROM_BPS: u32 = 64_000;
+
 /// Encoder for one outgoing Opus stream.
 #[derive(Debug, Clone)]
 pub(crate) struct OpusEncoder {
@@ -23,6 +27,10 @@ pub(crate) struct OpusEncoder {
     settings: OpusSettings,
     bandwidth: Bandwidth,
     loss_percent: u8,
+    /// What libopus was told.
+    bitrate_bps: u32,
+    /// Libopus has a bandwidth for joined frames.
+    has_joined: bool,
 }
 
 impl OpusEncoder {
@@ -38,6 +46,8 @@ impl OpusEncoder {
             settings,
             bandwidth: Bandwidth::for_rate(settings.max_playback_rate_hz),
             loss_percent: settings.loss_percent.min(100),
+            bitrate_bps: 0,
+            has_joined: false,
         };
         encoder.apply();
         encoder
@@ -68,15 +78,22 @@ impl OpusEncoder {
         self.settings = other.settings;
         self.bandwidth = other.bandwidth;
         self.loss_percent = other.loss_percent;
+        self.bitrate_bps = other.bitrate_bps;
+        self.has_joined = other.has_joined;
     }
 
-    fn apply(&mut self) {
-        let redundant = self.settings.inband_fec && self.loss_percent > 0;
-        let loss_percent = if redundant {
+    /// Returns the loss in percent that libopus makes redundancy for, 0 for none.
+    fn loss_percent_told(&self) -> u8 {
+        if self.settings.inband_fec && self.loss_percent > 0 {
             self.loss_percent.max(LEAST_LOSS_PERCENT)
         } else {
             0
-        };
+        }
+    }
+
+    fn apply(&mut self) {
+        let loss_percent = self.loss_percent_told();
+        let redundant = loss_percent > 0;
         let bitrate_bps = match (self.settings.bitrate_bps, redundant) {
             (0, redundant) => self.bandwidth.usual_bitrate_bps(redundant),
             (asked, _) => asked,
@@ -84,6 +101,7 @@ impl OpusEncoder {
         self.raw.set(Setting::LossPercent, i32::from(loss_percent));
         self.raw.set(Setting::MaxBandwidth, self.bandwidth.opus());
         self.raw.set(Setting::BitrateBps, bitrate_bps.cast_signed());
+        self.bitrate_bps = bitrate_bps;
     }
 
     /// Encodes whole multiples of 10 ms up to 60 ms; returns the octets written, 0 when there is nothing to encode or no room.
@@ -100,7 +118,9 @@ impl OpusEncoder {
     }
 
     /// 30 and 50 ms are no frames of Opus: frames of 10 ms are joined to a packet of code 3 (RFC 6716 §3.2.5). They must be of
-    /// one kind, so the first one decides it.
+    /// one kind. So the mode is ours, and libopus may change to another bandwidth at the last frame only: the change takes effect
+    /// in the frame after it, which begins the next packet. A change that is called off, as libopus begins it anew in each
+    /// packet, is heard every time.
     fn encode_joined(&mut self, pcm: &[i16], pieces: usize, out: &mut [u8]) -> Option<usize> {
         // First octet, number of frames, and up to two octets of size for each frame but the last.
         let header = 2 + 2 * (pieces - 1);
@@ -108,14 +128,31 @@ impl OpusEncoder {
         let mut ends = [0; MAX_PIECES];
         let mut end = header;
         let mut first = None;
+        let celt = self.bitrate_bps >= CELT_FROM_BPS && self.loss_percent_told() == 0;
+        self.raw.set(Setting::Mode, if celt { CELT } else { SILK });
+        // CELT changes at once, and at such a rate there is nothing to decide.
+        let held = if celt {
+            Some(self.bandwidth.opus())
+        } else {
+            self.has_joined
+                .then(|| self.raw.bandwidth().min(self.bandwidth.opus()))
+        };
+        self.raw.set(Setting::Bandwidth, held.unwrap_or(AUTO));
         for (piece, pcm) in pcm.chunks_exact(TEN_MS).enumerate() {
             let start = end;
+            if piece + 1 == pieces && !celt {
+                self.raw.set(Setting::Bandwidth, AUTO);
+            }
             let octets = self.raw.encode(pcm, &mut out[start..start + each]).unwrap_or(0);
             let kind = out[start];
             match first {
                 None => {
                     first = Some(kind);
-                    self.hold(kind);
+                    if held.is_none() {
+                        let bandwidth = self.raw.bandwidth();
+                        self.raw.set(Setting::Bandwidth, bandwidth);
+                        self.has_joined = true;
+                    }
                 }
                 Some(first) if first != kind || octets == 0 => {
                     // Cannot be joined; an empty frame lets the far decoder conceal.
@@ -129,20 +166,9 @@ impl OpusEncoder {
             end = start + octets.max(1) - 1;
             ends[piece] = end;
         }
-        self.release();
-        Some(join(&ends[..pieces], header, first?, out))
-    }
-
-    /// Keeps mode and bandwidth as a first octet tells them (RFC 6716 §3.1).
-    fn hold(&mut self, first_octet: u8) {
-        let (mode, bandwidth) = Bandwidth::of_packet(first_octet);
-        self.raw.set(Setting::Mode, mode);
-        self.raw.set(Setting::Bandwidth, bandwidth);
-    }
-
-    fn release(&mut self) {
         self.raw.set(Setting::Mode, AUTO);
         self.raw.set(Setting::Bandwidth, AUTO);
+        Some(join(&ends[..pieces], header, first?, out))
     }
 }
 

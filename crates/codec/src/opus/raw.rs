@@ -111,6 +111,21 @@ impl RawEncoder {
         debug_assert_eq!(result, sys::OPUS_OK, "{request:?} {value}");
     }
 
+    /// Returns libopus's number of the bandwidth that it has decided to encode with, which it may not have reached yet.
+    pub(super) fn bandwidth(&mut self) -> i32 {
+        let mut bandwidth = AUTO;
+        // SAFETY: the state was initialised by `new`, and the request takes a pointer to a 32-bit integer to write to.
+        let result = unsafe {
+            sys::opus_encoder_ctl(
+                self.0.as_mut_ptr().cast(),
+                sys::OPUS_GET_BANDWIDTH_REQUEST as c_int,
+                &raw mut bandwidth,
+            )
+        };
+        debug_assert_eq!(result, sys::OPUS_OK, "every encoder has a bandwidth");
+        bandwidth
+    }
+
     /// Encodes a frame of 10, 20, 40 or 60 ms into the front of `out`.
     pub(super) fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, Refused> {
         // SAFETY: the state was initialised for one channel by `new`; `pcm` has as many samples and `out` as many octets as
@@ -148,6 +163,10 @@ pub(super) enum Setting {
     /// `OPUS_SET_FORCE_MODE` of opus_private.h, which libopus uses itself where it puts several frames into a packet.
     Mode = 11_002,
 }
+
+/// Values of [`Setting::Mode`]: SILK alone up to the wide band and with CELT above it, and CELT alone.
+pub(super) const SILK: i32 = 1000;
+pub(super) const CELT: i32 = 1002;
 
 /// Leaves a setting to libopus.
 pub(super) const AUTO: i32 = sys::OPUS_AUTO;

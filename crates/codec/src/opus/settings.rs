@@ -175,22 +175,4 @@ impl Bandwidth {
             (true, half) => plain + half,
         }
     }
-
-    /// libopus's numbers of the mode and the bandwidth that a packet's first octet names (RFC 6716 §3.1, table 2).
-    pub(super) const fn of_packet(first_octet: u8) -> (i32, i32) {
-        const SILK: i32 = 1000;
-        const HYBRID: i32 = 1001;
-        const CELT: i32 = 1002;
-        match first_octet >> 3 {
-            0..=3 => (SILK, Self::Narrow.opus()),
-            4..=7 => (SILK, Self::Medium.opus()),
-            8..=11 => (SILK, Self::Wide.opus()),
-            12..=13 => (HYBRID, Self::SuperWide.opus()),
-            14..=15 => (HYBRID, Self::Full.opus()),
-            16..=19 => (CELT, Self::Narrow.opus()),
-            20..=23 => (CELT, Self::Wide.opus()),
-            24..=27 => (CELT, Self::SuperWide.opus()),
-            _ => (CELT, Self::Full.opus()),
-        }
-    }
 }

@@ -399,3 +399,54 @@ fn codings_that_encode_alike_are_equal() {
     assert_ne!(coding("useinbandfec=1"), coding(""));
     assert_eq!(Coding::new(CodecKind::Pcmu, FEC), Coding::from(CodecKind::Pcmu));
 }
+
+#[test]
+fn a_tone_goes_on_smoothly_while_the_bandwidth_rises_whatever_the_packet_time() {
+    for (ms, bitrate_bps) in [
+        (10, 0),
+        (20, 0),
+        (30, 0),
+        (40, 0),
+        (50, 0),
+        (60, 0),
+        (30, 96_000),
+        (50, 20_000),
+    ] {
+        let settings = OpusSettings {
+            bitrate_bps,
+            ..OpusSettings::default()
+        };
+        let mut encoder = coder(settings);
+        encoder.set_mix_rate(8000);
+        let mut decoder = CodecKind::Opus.decoder();
+        let frame = 48 * ms;
+        let mut heard = Vec::new();
+        for packet in 0..9000 / ms {
+            if packet == 1000 / ms {
+                encoder.set_mix_rate(16_000);
+            }
+            let pcm: Vec<i16> = (packet * frame..(packet + 1) * frame)
+                .map(|n| (3000.0 * (std::f64::consts::TAU * 733.0 * n as f64 / 48_000.0).sin()) as i16)
+                .collect();
+            let mut payload = vec![0; MAX_PAYLOAD];
+            let octets = encoder.encode(&pcm, &mut payload);
+            let mut out = vec![0; 5760];
+            let samples = decoder.decode(&payload[..octets], &mut out).unwrap();
+            assert_eq!(samples, frame);
+            heard.extend_from_slice(&out[..samples]);
+        }
+        // Of the pieces of 20 ms only those around the changes of bandwidth may be louder or weaker than the tone.
+        let odd = heard[9600..]
+            .chunks_exact(960)
+            .filter(|piece| {
+                let peak = piece.iter().map(|sample| sample.unsigned_abs()).max();
+                !(2400..=3600).contains(&peak.unwrap())
+            })
+            .count();
+        assert!(
+            odd <= 12,
+            "{ms} ms, {bitrate_bps} bit/s: {odd} of {} pieces",
+            heard.len() / 960
+        );
+    }
+}

@@ -185,6 +185,12 @@ impl Mixer {
         }
     }
 
+    /// Returns whether the next block of a participant may be heard and is amplified or lowered before it is scored.
+    pub fn is_amplified(&self, slot: SlotId) -> bool {
+        self.slot(slot)
+            .is_some_and(|place| place.amplified && !place.is_silenced())
+    }
+
     /// Returns the score of a participant's last block.
     pub fn score(&self, slot: SlotId) -> u16 {
         self.slot(slot).map_or(0, |slot| slot.score)

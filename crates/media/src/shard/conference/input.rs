@@ -86,14 +86,19 @@ impl ConferenceAudio {
         let filled = input.fill(receiving, tick, decoded, frame, unheard);
         let processing = &mut session.processing;
         let filled = process(processing, &mut self.denoised, filled, decoded, rate_hz, unheard);
-        match filled {
-            Block::Audio { score } if score > unheard => {
-                let written = receiving.to_mix.process(decoded, block);
-                block[written..].fill(0);
+        // What an open gate lets through is converted however quiet it is: the tail of what came before is in it.
+        let written = match filled {
+            Block::Audio { score } if score > unheard || unheard == 0 || self.mixer.is_amplified(slot) => {
+                receiving.to_mix.process(decoded, block)
             }
             // Nobody hears it, but what comes next is joined to it.
-            Block::Audio { .. } | Block::Quiet => receiving.to_mix.skip(decoded),
-        }
+            Block::Audio { .. } | Block::Quiet => {
+                receiving.to_mix.skip(decoded);
+                0
+            }
+        };
+        // The block before it belonged to another leg, or to a listener.
+        block[written..].fill(0);
         filled
     }
 }

@@ -20,19 +20,19 @@ const L16_48K: CodecKind = CodecKind::L16 {
 };
 
 /// A phone with a codec of its own: sends a tone, keeps what it hears.
-struct Talker {
-    phone: Phone,
+pub(super) struct Talker {
+    pub(super) phone: Phone,
     encoder: Encoder,
     decoder: Box<dyn Decoder>,
-    kind: CodecKind,
+    pub(super) kind: CodecKind,
     ptime_ms: u16,
     /// Frequency in Hz and peak of what it says.
-    tone: (f64, f64),
+    pub(super) tone: (f64, f64),
     /// It says it in syllables.
     speaks: bool,
     said: usize,
     next_ms: u64,
-    heard: Vec<i16>,
+    pub(super) heard: Vec<i16>,
     payloads: Vec<Vec<u8>>,
     packets: usize,
     timestamps: Vec<u32>,
@@ -46,7 +46,13 @@ fn leg_media(number: usize, kind: CodecKind, ptime_ms: u16) -> LegMedia {
 }
 
 impl Talker {
-    fn new(world: &mut World, number: usize, kind: CodecKind, ptime_ms: u16, tone: (f64, f64)) -> Self {
+    pub(super) fn new(
+        world: &mut World,
+        number: usize,
+        kind: CodecKind,
+        ptime_ms: u16,
+        tone: (f64, f64),
+    ) -> Self {
         let phone = world.leg(&leg_media(number, kind, ptime_ms));
         Talker {
             phone,
@@ -131,7 +137,7 @@ pub(super) fn level(samples: &[i16], frequency: f64, rate_hz: f64) -> f64 {
 }
 
 /// Runs everybody for a time.
-fn run(world: &mut World, talkers: &mut [Talker], from_ms: u64, milliseconds: u64) {
+pub(super) fn run(world: &mut World, talkers: &mut [Talker], from_ms: u64, milliseconds: u64) {
     for now_ms in (from_ms..from_ms + milliseconds).step_by(5) {
         for talker in talkers.iter_mut() {
             talker.speak(world, now_ms);
@@ -361,10 +367,8 @@ fn switching_error(kind: CodecKind) -> f64 {
         assert_eq!(packets, steady.payloads.len());
         let alone = (0..packets).rposition(|n| switched.payloads[n] != steady.payloads[n]);
         let shared_from = alone.expect("he had packets of his own") + 1;
-        assert!(
-            (1100 / 20..7500 / 20).contains(&shared_from),
-            "{shared_from} packets"
-        );
+        // While the gate is open on silence both mixes are the same already, and Opus may write the same packets.
+        assert!(shared_from < 7500 / 20, "{shared_from} packets");
         let samples = kind.sample_rate_hz() as usize / 50;
         let pairs: Vec<_> = switched
             .heard

@@ -130,15 +130,12 @@ impl Server {
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
         let page = figures::page(&call_server, &signalling);
-        tasks.extend(listeners.serve(
-            config,
-            &store,
-            &registry,
-            readiness(&admission, &media),
-            SocketAddr::new(reached_at, sip_address.port()),
-            page,
-            &stop,
-        ));
+        let probes = Probes {
+            readiness: Arc::new(readiness(&admission, &media)),
+            metrics: Arc::new(page),
+        };
+        let reached = SocketAddr::new(reached_at, sip_address.port());
+        tasks.extend(listeners.serve(config, &store, &registry, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
                 "{}",
@@ -185,15 +182,10 @@ impl Listeners {
         config: &Config,
         store: &Store,
         registry: &Registry<MediaPlane>,
-        readiness: impl Fn() -> Readiness + Send + Sync + 'static,
+        probes: Probes,
         reached_at: SocketAddr,
-        page: impl Fn() -> String + Send + Sync + 'static,
         stop: &watch::Sender<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let probes = Probes {
-            readiness: Arc::new(readiness),
-            metrics: Arc::new(page),
-        };
         let api = ApiConfig {
             node: host_name().unwrap_or_else(|| "confab".to_owned()),
             switch_url: Some(format!("sip:{reached_at}")),

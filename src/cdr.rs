@@ -15,6 +15,20 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// Longest text of a record that the peer has chosen, octets.
+const LONGEST_TEXT: usize = 256;
+/// Stands at the end of a text that was longer.
+const CUT: &str = "…";
+
+/// Returns `text` cut to 256 octets; one that was longer ends in `…`.
+pub(crate) fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST_TEXT {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT - CUT.len()));
+        text.push_str(CUT);
+    }
+    text
+}
+
 /// What is kept of one leg.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
@@ -211,6 +225,14 @@ mod tests {
             end_cause: "refused".to_owned(),
             media: None,
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_marked() {
+        assert_eq!(shortened("a".repeat(256)), "a".repeat(256));
+        assert_eq!(shortened("a".repeat(257)), format!("{}…", "a".repeat(253)));
+        let cut = shortened("ä".repeat(5000));
+        assert_eq!(cut, format!("{}…", "ä".repeat(126)));
     }
 
     #[tokio::test]

@@ -128,10 +128,15 @@ impl Server {
             .context("signalling was started twice")?;
 
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
+        let reached_at = local.towards_network(sip_address.ip());
         let page = figures::page(&call_server, &signalling);
-        tasks.extend(listeners.serve(config, &store, &registry, &admission, page, &stop));
+        let probes = Probes {
+            readiness: Arc::new(readiness(&admission, &media)),
+            metrics: Arc::new(page),
+        };
+        let reached = SocketAddr::new(reached_at, sip_address.port());
+        tasks.extend(listeners.serve(config, &store, &registry, probes, reached, &stop));
         if let Some(first) = first {
-            let reached_at = local.towards_network(sip_address.ip());
             eprint!(
                 "{}",
                 first_start::notice(&first, http_address, sip_address, reached_at)
@@ -177,21 +182,14 @@ impl Listeners {
         config: &Config,
         store: &Store,
         registry: &Registry<MediaPlane>,
-        admission: &Admission,
-        page: impl Fn() -> String + Send + Sync + 'static,
+        probes: Probes,
+        reached_at: SocketAddr,
         stop: &watch::Sender<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let admission = admission.clone();
-        let readiness = move || match admission.overload() {
-            None => Readiness::Ready,
-            Some(overload) => Readiness::NotReady(overload.as_str().to_owned()),
-        };
-        let probes = Probes {
-            readiness: Arc::new(readiness),
-            metrics: Arc::new(page),
-        };
         let api = ApiConfig {
             node: host_name().unwrap_or_else(|| "confab".to_owned()),
+            switch_url: Some(format!("sip:{reached_at}")),
+            switch_external_ip: Some(reached_at.ip().to_string()),
             token_ttl: Duration::from_secs(config.http.token_ttl_s.into()),
             rate_limit: config.http.rate_limit,
             ..ApiConfig::default()
@@ -210,6 +208,25 @@ impl Listeners {
             ));
         }
         tasks
+    }
+}
+
+/// Returns the function that says whether a new call would be taken.
+fn readiness(
+    admission: &Admission,
+    media: &Arc<MediaPlane>,
+) -> impl Fn() -> Readiness + Send + Sync + 'static {
+    let admission = admission.clone();
+    // Weak: whoever asks must not keep the media plane running at shutdown.
+    let media = Arc::downgrade(media);
+    move || {
+        if let Some(overload) = admission.overload() {
+            Readiness::NotReady(overload.as_str().to_owned())
+        } else if media.upgrade().is_some_and(|media| media.ports_exhausted()) {
+            Readiness::NotReady("media_ports".to_owned())
+        } else {
+            Readiness::Ready
+        }
     }
 }
 
@@ -274,6 +291,7 @@ fn signalling_config(config: &Config) -> SignallingConfig {
         local_nets: local_nets
             .map(|(address, prefix_bits)| Network { address, prefix_bits })
             .collect(),
+        asks_about_options: true,
         ..EndpointConfig::default()
     };
     SignallingConfig {

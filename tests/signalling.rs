@@ -189,6 +189,10 @@ fn refusals_tell_why() {
         Some(480),
         "full"
     );
+    // Who has not come in yet holds a place that no list shows.
+    limited
+        .wait_participants(WAIT, |participants| participants.len() == 2)
+        .expect("inside");
     full.iter()
         .for_each(|participant| participant.leave().expect("left"));
     limited.wait_participants(WAIT, <[_]>::is_empty).expect("over");

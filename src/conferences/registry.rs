@@ -166,6 +166,27 @@ impl<M: MixPlane> Registry<M> {
         }
     }
 
+    /// Says whether [`Registry::reserve`] would find a place in a conference that is running, or could start it. Starts
+    /// and holds nothing.
+    ///
+    /// # Errors
+    /// Locked, full, or shutting down.
+    pub(crate) async fn admits(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        entry: Entry,
+    ) -> Result<(), Refusal> {
+        let asked = self.ask(account, conference, |reply| Request::Admits { entry, reply });
+        match asked.await {
+            Err(Refusal::NotRunning) if self.shared.draining.load(Ordering::SeqCst) => {
+                Err(Refusal::ShuttingDown)
+            }
+            Err(Refusal::NotRunning) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     fn running_or_new(&self, key: &Key, settings: &Settings) -> Result<mpsc::Sender<Request<M>>, Refusal> {
         match self.shared.running.entry(key.clone()) {
             entry::Entry::Occupied(known) => Ok(known.get().clone()),

@@ -40,6 +40,8 @@ pub(super) enum Request<M: MixPlane> {
         entry: Entry,
         reply: Answer<Seat<M>>,
     },
+    /// Says whether there would be a place.
+    Admits { entry: Entry, reply: Answer<()> },
     /// Turns a place into a participant.
     Join {
         participant: ParticipantId,
@@ -68,7 +70,7 @@ impl<M: MixPlane> Request<M> {
         // Whoever asked may have gone; then nobody needs the answer.
         match self {
             Request::Reserve { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Admits { reply, .. } | Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
             Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
@@ -222,6 +224,8 @@ impl<M: MixPlane> Task<M> {
                 // A seat that is not taken from the reply gives its place back by itself.
                 let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
             }
+            // Whoever asked may have stopped waiting.
+            Request::Admits { entry, reply } => drop(reply.send(self.core.admits(entry))),
             Request::Join {
                 participant,
                 leg,

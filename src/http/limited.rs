@@ -27,6 +27,9 @@ const MAX_CONNECTIONS_PER_SOURCE: usize = 256;
 /// A connection over which nothing went for this long is closed: more than any answer takes.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// A request's head has to be whole within this time of its first octet, however its octets are spread.
+const HEAD: Duration = Duration::from_secs(30);
+
 /// A TCP listener that closes connections beyond the limits at once.
 pub(super) struct Limited {
     listener: TcpListener,
@@ -84,7 +87,7 @@ impl Listener for Limited {
             // Waits and tries again by itself when there are no descriptors left.
             let (stream, remote) = Listener::accept(&mut self.listener).await;
             if let Some(place) = self.enter(remote.ip()) {
-                return (Connection::new(stream, place, IDLE), remote);
+                return (Connection::new(stream, place, IDLE, HEAD), remote);
             }
             tracing::debug!("too many HTTP connections: one more is closed");
         }
@@ -95,26 +98,121 @@ impl Listener for Limited {
     }
 }
 
-/// One connection; reading fails once it was silent for too long in both directions.
+/// One connection; reading fails once it was silent for too long in both directions, or is too long over the head of a request.
 pub(super) struct Connection {
     stream: TcpStream,
     idle: Duration,
+    head_limit: Duration,
+    head: Head,
+    /// When the connection ends unless something happens.
     end: Pin<Box<Sleep>>,
     _place: Place,
 }
 
+/// Where a connection is between the first octet of a request's head and its answer. A body has its own limit in the API;
+/// HTTP/2, told by its preface, is limited by silence only.
+#[derive(Debug, Default)]
+enum Head {
+    /// Nothing has come since the last answer.
+    #[default]
+    Awaited,
+    /// Some of it has come.
+    Begun {
+        since: Instant,
+        /// Octets other than line ends, up to the length of the word that HTTP/2 begins with.
+        first: [u8; 3],
+        known: usize,
+        /// The last line is empty so far.
+        empty_line: bool,
+    },
+    /// It is whole, or does not matter.
+    Whole,
+    /// There is no head of the kind that is timed.
+    Untimed,
+}
+
+impl Head {
+    fn read(&mut self, now: Instant, octets: &[u8]) {
+        for &octet in octets {
+            match self {
+                Head::Whole | Head::Untimed => return,
+                Head::Awaited => {
+                    *self = Head::Begun {
+                        since: now,
+                        first: [0; 3],
+                        known: 0,
+                        empty_line: false,
+                    };
+                    self.octet(octet);
+                }
+                Head::Begun { .. } => self.octet(octet),
+            }
+        }
+    }
+
+    fn octet(&mut self, octet: u8) {
+        let Head::Begun {
+            first,
+            known,
+            empty_line,
+            ..
+        } = self
+        else {
+            return;
+        };
+        match octet {
+            // Empty lines before a request are none of its head.
+            b'\n' if *empty_line && *known > 0 => {
+                *self = if first == b"PRI" {
+                    Head::Untimed
+                } else {
+                    Head::Whole
+                };
+            }
+            b'\n' => *empty_line = true,
+            b'\r' => {}
+            other => {
+                *empty_line = false;
+                if let Some(place) = first.get_mut(*known) {
+                    *place = other;
+                    *known += 1;
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self) {
+        if !matches!(self, Head::Untimed) {
+            *self = Head::Awaited;
+        }
+    }
+
+    fn since(&self) -> Option<Instant> {
+        match self {
+            Head::Begun { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+}
+
 impl Connection {
-    fn new(stream: TcpStream, place: Place, idle: Duration) -> Self {
+    fn new(stream: TcpStream, place: Place, idle: Duration, head_limit: Duration) -> Self {
         Self {
             stream,
             idle,
+            head_limit,
+            head: Head::default(),
             end: Box::pin(sleep(idle)),
             _place: place,
         }
     }
 
-    fn is_alive(&mut self) {
-        let end = Instant::now() + self.idle;
+    fn is_alive(&mut self, now: Instant) {
+        let idle = now + self.idle;
+        let end = match self.head.since() {
+            Some(since) => idle.min(since + self.head_limit),
+            None => idle,
+        };
         self.end.as_mut().reset(end);
     }
 }
@@ -125,13 +223,16 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Pending => {
                 ready!(self.end.as_mut().poll(context));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
             read => {
-                self.is_alive();
+                let now = Instant::now();
+                self.head.read(now, &buffer.filled()[before..]);
+                self.is_alive(now);
                 read
             }
         }
@@ -146,7 +247,8 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if written.is_ready() {
-            self.is_alive();
+            self.head.answered();
+            self.is_alive(Instant::now());
         }
         written
     }
@@ -192,7 +294,7 @@ mod tests {
         let mut peer = TcpStream::connect(limited.local_addr().unwrap()).await.unwrap();
         let (stream, remote) = limited.listener.accept().await.unwrap();
         let place = limited.enter(remote.ip()).unwrap();
-        let mut connection = Connection::new(stream, place, Duration::from_millis(50));
+        let mut connection = Connection::new(stream, place, Duration::from_millis(50), HEAD);
         peer.write_all(b"12").await.unwrap();
         assert_eq!(connection.read_u8().await.unwrap(), b'1');
         assert_eq!(connection.read_u8().await.unwrap(), b'2');
@@ -200,5 +302,56 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(connection);
         assert!(limited.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_head_is_timed_from_its_first_octet_to_its_empty_line() {
+        let now = Instant::now();
+        let rows: [(&[&str], bool); 9] = [
+            (&["G", "ET / HTTP/1.1\r\n", "Host: a\r\n"], true),
+            (&["GET / HTTP/1.1\r\nHost: a\r\n\r", "\n"], false),
+            (&["GET / HTTP/1.1\n\n"], false),
+            (&["\r\n\r\n", "GET /"], true),
+            (&["\r\n"], true),
+            (&["POST / HTTP/1.1\r\n\r\nbody, however slow"], false),
+            (&["PRI * HTTP/2.0\r\n", "\r\nSM\r\n\r\n"], false),
+            (&["PRI * HTT"], true),
+            (&[], false),
+        ];
+        for (pieces, timed) in rows {
+            let mut head = Head::default();
+            pieces.iter().for_each(|piece| head.read(now, piece.as_bytes()));
+            assert_eq!(head.since(), timed.then_some(now), "{pieces:?}");
+            head.answered();
+            assert_eq!(head.since(), None, "{pieces:?}");
+            let is_http2 = pieces.concat().ends_with("SM\r\n\r\n");
+            head.read(now, b"GET");
+            assert_eq!(head.since(), (!is_http2).then_some(now), "{pieces:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_trickles_in_is_cut_off() {
+        let limited = limited().await;
+        let mut peer = TcpStream::connect(limited.local_addr().unwrap()).await.unwrap();
+        let (stream, remote) = limited.listener.accept().await.unwrap();
+        let place = limited.enter(remote.ip()).unwrap();
+        let (idle, head) = (Duration::from_secs(60), Duration::from_millis(200));
+        let mut connection = Connection::new(stream, place, idle, head);
+        let started = Instant::now();
+        let trickle = tokio::spawn(async move {
+            while peer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let error = loop {
+            if let Err(error) = connection.read_u8().await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() >= head);
+        drop(connection);
+        trickle.await.unwrap();
     }
 }

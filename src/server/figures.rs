@@ -87,6 +87,11 @@ pub(super) fn page(
                     values: refused,
                 },
                 single(
+                    "cdr_left_out",
+                    "Records of refused calls left out of cdr.jsonl because there were too many",
+                    calls.stats.records_left_out.load(Ordering::Relaxed),
+                ),
+                single(
                     "calls_stuck",
                     "Calls hung up because their task did not keep up",
                     stuck.get(),

@@ -14,10 +14,9 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
-    LocalContact, Output, ParseError, Reason, Rejection, Request, StatusCode, Transport,
+    LocalContact, Output, ParseError, QueryKey, Reason, Rejection, Request, StatusCode, Transport,
 };
 use tokio::{
-    net::UdpSocket,
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
@@ -26,6 +25,7 @@ use tokio::{
 use super::{
     stats::{Counter, TransportStats},
     tcp::Connections,
+    udp::SipSocket,
 };
 use crate::admission::{Admission, RETRY_AFTER_S};
 
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Probe(CallKey),
     /// Ends the call, whatever its state.
     HangUp(CallKey, Option<Reason>),
+    /// Answers an OPTIONS: with what this server can do, or as an INVITE would be refused.
+    AnswerOptions(QueryKey, Option<Rejection>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -101,6 +103,16 @@ pub(crate) struct Incoming {
     pub(crate) flow: Flow,
     /// What happens to the call from here on.
     pub(crate) events: mpsc::Receiver<Event>,
+}
+
+/// An OPTIONS outside of calls that waits for its answer.
+pub(crate) struct Query {
+    /// The endpoint's name for it.
+    pub(crate) query: QueryKey,
+    /// The OPTIONS.
+    pub(crate) request: Request,
+    /// How it came.
+    pub(crate) flow: Flow,
 }
 
 /// Figures of the endpoint, published every 100 ms.
@@ -162,10 +174,11 @@ impl EndpointHandle {
 /// The endpoint's task before it runs.
 pub(super) struct EndpointTask {
     pub(super) endpoint: Endpoint,
-    pub(super) sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    pub(super) sockets: Vec<(SocketAddr, Arc<SipSocket>)>,
     pub(super) connections: Connections,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) incoming: mpsc::Sender<Incoming>,
+    pub(super) queries: mpsc::Sender<Query>,
     pub(super) admission: Admission,
     pub(super) stats: Arc<TransportStats>,
     pub(super) stuck_calls: Arc<Counter>,
@@ -284,6 +297,7 @@ impl Running {
             Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
             Command::Probe(call) => endpoint.probe(now, call),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
+            Command::AnswerOptions(query, refusal) => endpoint.answer_options(query, refusal),
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),
@@ -302,7 +316,7 @@ impl Running {
     async fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         let sent = match flow.transport {
             Transport::Udp => match self.socket(flow) {
-                Some(socket) => socket.send_to(&bytes, flow.remote).await.is_ok(),
+                Some(socket) => socket.send(&bytes, flow.local.ip(), flow.remote).await.is_ok(),
                 None => false,
             },
             // Every other transport is a connection.
@@ -315,7 +329,7 @@ impl Running {
     }
 
     /// The socket whose bound address fits the flow's local one: exactly, or as the wildcard of that family and port.
-    fn socket(&self, flow: Flow) -> Option<Arc<UdpSocket>> {
+    fn socket(&self, flow: Flow) -> Option<Arc<SipSocket>> {
         let fits = |bound: &SocketAddr| {
             bound.port() == flow.local.port()
                 && bound.is_ipv4() == flow.remote.is_ipv4()
@@ -331,6 +345,13 @@ impl Running {
     }
 
     fn event(&mut self, event: Event) {
+        if let Event::Options { query, request, flow } = event {
+            let asked = Query { query, request, flow };
+            if self.task.queries.try_send(asked).is_err() {
+                self.task.endpoint.answer_options(query, Some(busy()));
+            }
+            return;
+        }
         let Some(call) = call_of(&event) else { return };
         if let Event::Invite { call, request, flow } = event {
             // A conference's Contact is the address it was dialled by, and says that it is one (RFC 4579 §3.1).
@@ -355,9 +376,7 @@ impl Running {
             {
                 // Calls arrive faster than tasks are started: the machine is overloaded.
                 self.calls.remove(&call);
-                let busy = Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
-                    .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string());
-                self.task.endpoint.reject(Instant::now(), call, busy);
+                self.task.endpoint.reject(Instant::now(), call, busy());
             }
             return;
         }
@@ -374,6 +393,11 @@ impl Running {
             self.calls.remove(&call);
         }
     }
+}
+
+fn busy() -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
+        .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 
 /// The call that an event belongs to.

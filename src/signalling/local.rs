@@ -75,6 +75,11 @@ impl LocalAddresses {
         {
             return true;
         }
+        self.is_on_this_machine(ip)
+    }
+
+    /// Whether a socket can be bound to this address.
+    pub(crate) fn is_on_this_machine(&self, ip: IpAddr) -> bool {
         cached(&self.own, ip, || {
             // Only an address of this machine can be bound (any port, released at once).
             !ip.is_unspecified() && !ip.is_multicast() && UdpSocket::bind((ip, 0)).is_ok()

@@ -31,13 +31,15 @@ pub(crate) use self::{
     stats::{Counter, TransportStats},
 };
 use self::{
-    endpoint::{EndpointTask, INPUT_QUEUE, Incoming},
+    endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
     tcp::Connections,
 };
 use crate::admission::Admission;
 
 /// Calls whose tasks are not started yet.
 const INCOMING_QUEUE: usize = 1024;
+/// OPTIONS that nobody looks at yet; the endpoint has no more of them under way.
+const QUERY_QUEUE: usize = 256;
 
 /// What signalling is started with.
 pub(crate) struct SignallingConfig {
@@ -61,7 +63,7 @@ pub(crate) struct Signalling {
     pub(crate) udp: Vec<SocketAddr>,
     /// The addresses that TCP is bound to, ports resolved.
     pub(crate) tcp: Vec<SocketAddr>,
-    incoming: Option<mpsc::Receiver<Incoming>>,
+    incoming: Option<(mpsc::Receiver<Incoming>, mpsc::Receiver<Query>)>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -80,16 +82,16 @@ impl Signalling {
         let stuck_calls = Arc::<Counter>::default();
         let (inputs, input_queue) = mpsc::channel(INPUT_QUEUE);
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_QUEUE);
+        let (queries, query_queue) = mpsc::channel(QUERY_QUEUE);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = Vec::new();
 
         let mut sockets = Vec::new();
         for address in config.udp {
             let socket = udp::bind(address)?;
-            let bound = socket.local_addr()?;
+            let bound = socket.bound();
             tasks.push(udp::read(
                 Arc::clone(&socket),
-                bound,
                 Arc::clone(local),
                 Arc::clone(&stats),
                 inputs.clone(),
@@ -117,6 +119,7 @@ impl Signalling {
             connections,
             inputs: input_queue,
             incoming,
+            queries,
             admission,
             stats: Arc::clone(&stats),
             stuck_calls: Arc::clone(&stuck_calls),
@@ -130,7 +133,7 @@ impl Signalling {
             stuck_calls,
             udp,
             tcp,
-            incoming: Some(incoming_queue),
+            incoming: Some((incoming_queue, query_queue)),
             stop,
             tasks,
         })
@@ -144,7 +147,7 @@ impl Signalling {
 
     /// Starts a task for each incoming call from now on.
     pub(crate) fn serve(&mut self, server: Arc<CallServer>) -> Option<Calls> {
-        let mut incoming = self.incoming.take()?;
+        let (mut incoming, mut queries) = self.incoming.take()?;
         let (stop, mut stopping) = oneshot::channel();
         let task = tokio::spawn(async move {
             let mut calls = JoinSet::new();
@@ -153,6 +156,10 @@ impl Signalling {
                 tokio::select! {
                     Some(call) = incoming.recv(), if !is_stopping => {
                         calls.spawn(call::serve(Arc::clone(&server), call));
+                    }
+                    Some(query) = queries.recv(), if !is_stopping => {
+                        let server = Arc::clone(&server);
+                        calls.spawn(async move { call::answer_options(&server, query).await });
                     }
                     Some(ended) = calls.join_next(), if !calls.is_empty() => {
                         if let Err(error) = ended {

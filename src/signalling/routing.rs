@@ -95,6 +95,19 @@ pub(crate) async fn route(
     })
 }
 
+/// Says whether the host of a request URI is an account's realm or this server.
+///
+/// # Errors
+/// [`RoutingError::UnknownHost`] or [`RoutingError::Store`].
+pub(crate) async fn serves_host(
+    store: &Store,
+    local: &LocalAddresses,
+    request: &Request,
+) -> Result<(), RoutingError> {
+    let uri = request.uri.as_sip().ok_or(RoutingError::UnknownHost)?;
+    account(store, local, uri).await.map(drop)
+}
+
 async fn account(store: &Store, local: &LocalAddresses, uri: &SipUri) -> Result<Account, RoutingError> {
     let host = uri.host.to_string();
     if let Some(account) = store.account_by_realm(&host).await? {

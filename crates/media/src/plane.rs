@@ -116,6 +116,11 @@ impl MediaPlane {
         Ok((plane, MediaEvents { events }))
     }
 
+    /// Returns whether there is no free pair of ports for another leg. Pairs that other programs hold are not known of.
+    pub fn ports_exhausted(&self) -> bool {
+        self.shared.ports.exhausted()
+    }
+
     /// Opens a leg on one of the configured addresses: binds its two sockets. It receives once it is started, and sends
     /// once it has joined a conference.
     ///
@@ -123,8 +128,17 @@ impl MediaPlane {
     /// [`OpenLegError::PortsExhausted`] when every pair of the range is in use; [`OpenLegError::UnknownAddress`];
     /// [`OpenLegError::Socket`] when the system refuses, usually for its limit of open files.
     pub fn open_leg(&self, bind: IpAddr) -> Result<LegHandle, OpenLegError> {
+        self.open_leg_on(bind, bind)
+    }
+
+    /// [`MediaPlane::open_leg`] on one address of this machine, when the configured one, `bind`, is a wildcard: what the
+    /// leg sends then leaves from there, whatever the routes say.
+    ///
+    /// # Errors
+    /// As for [`MediaPlane::open_leg`].
+    pub fn open_leg_on(&self, bind: IpAddr, local: IpAddr) -> Result<LegHandle, OpenLegError> {
         let shared = &self.shared;
-        let sockets = shared.ports.open(bind)?;
+        let sockets = shared.ports.open(bind, local)?;
         let addresses = sockets.addresses().map_err(OpenLegError::Socket)?;
         let id = LegId(shared.next_id());
         let seed = LegSeed {

@@ -146,12 +146,19 @@ impl Ports {
         self.pairs * self.addresses.len() as u32
     }
 
-    /// Binds the next free pair on one of the configured addresses.
-    pub(crate) fn open(self: &Arc<Self>, ip: IpAddr) -> Result<LegSockets, OpenLegError> {
+    /// Returns whether every pair of every address is given out.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.in_use() >= self.total()
+    }
+
+    /// Binds the next free pair of one of the configured addresses on `ip`: that address itself, or, when it is a
+    /// wildcard, any of this machine's.
+    pub(crate) fn open(self: &Arc<Self>, configured: IpAddr, ip: IpAddr) -> Result<LegSockets, OpenLegError> {
         let address = self
             .addresses
             .iter()
-            .position(|address| address.ip == ip)
+            .position(|address| address.ip == configured)
+            .filter(|_| ip == configured || configured.is_unspecified())
             .ok_or(OpenLegError::UnknownAddress(ip))?;
         for _ in 0..self.pairs {
             let Some(lease) = self.lease(address) else { break };
@@ -169,7 +176,7 @@ impl Ports {
             }
         }
         Err(OpenLegError::PortsExhausted {
-            address: ip,
+            address: configured,
             range: self.range.clone(),
         })
     }
@@ -233,6 +240,10 @@ mod tests {
         Arc::new(Ports::new(&[LOCALHOST], range, 46, || 5).unwrap())
     }
 
+    fn open(ports: &Arc<Ports>) -> Result<LegSockets, OpenLegError> {
+        ports.open(LOCALHOST, LOCALHOST)
+    }
+
     #[test]
     fn ranges_are_checked() {
         let rows = [
@@ -274,22 +285,38 @@ mod tests {
     fn pairs_are_even_and_odd_and_come_back_when_closed() {
         let range = free_range(8);
         let ports = ports(range.range());
-        let opened: Vec<_> = std::iter::from_fn(|| ports.open(LOCALHOST).ok()).collect();
+        let opened: Vec<_> = std::iter::from_fn(|| open(&ports).ok()).collect();
         assert_eq!((ports.in_use(), opened.len()), (8, 8));
         for sockets in &opened {
             let (rtp, rtcp) = sockets.addresses().unwrap();
             assert!(rtp.port().is_multiple_of(2) && rtcp.port() == rtp.port() + 1);
         }
-        assert!(matches!(
-            ports.open(LOCALHOST),
-            Err(OpenLegError::PortsExhausted { .. })
-        ));
+        assert!(matches!(open(&ports), Err(OpenLegError::PortsExhausted { .. })));
         drop(opened);
         assert_eq!(ports.in_use(), 0);
-        assert!(ports.open(LOCALHOST).is_ok());
+        assert!(open(&ports).is_ok());
         assert!(matches!(
-            ports.open(IpAddr::from([127, 0, 0, 9])),
+            ports.open(LOCALHOST, IpAddr::from([127, 0, 0, 9])),
             Err(OpenLegError::UnknownAddress(_))
+        ));
+    }
+
+    #[test]
+    fn a_wildcard_has_its_pairs_on_any_address_of_the_machine() {
+        let any = IpAddr::from([0, 0, 0, 0]);
+        let range = free_range(2);
+        let ports = Arc::new(Ports::new(&[any], range.range(), 46, || 0).unwrap());
+        assert!(!ports.exhausted());
+        let second = IpAddr::from([127, 0, 0, 2]);
+        let opened = [ports.open(any, any).unwrap(), ports.open(any, second).unwrap()];
+        let ips = opened
+            .each_ref()
+            .map(|sockets| sockets.addresses().unwrap().0.ip());
+        assert_eq!(ips, [any, second]);
+        assert!(ports.exhausted());
+        assert!(matches!(
+            ports.open(any, second),
+            Err(OpenLegError::PortsExhausted { address, .. }) if address == any
         ));
     }
 
@@ -297,8 +324,8 @@ mod tests {
     fn a_freed_pair_rests_while_others_are_free() {
         let range = free_range(4);
         let ports = ports(range.range());
-        let first = ports.open(LOCALHOST).unwrap().addresses().unwrap().0;
-        let second = ports.open(LOCALHOST).unwrap().addresses().unwrap().0;
+        let first = open(&ports).unwrap().addresses().unwrap().0;
+        let second = open(&ports).unwrap().addresses().unwrap().0;
         assert_ne!(first, second);
     }
 
@@ -307,7 +334,7 @@ mod tests {
         let range = free_range(4);
         let foreign = UdpSocket::bind(range.address(1)).unwrap(); // only the RTCP half
         let ports = ports(range.range());
-        let opened: Vec<_> = std::iter::from_fn(|| ports.open(LOCALHOST).ok()).collect();
+        let opened: Vec<_> = std::iter::from_fn(|| open(&ports).ok()).collect();
         assert_eq!(opened.len(), 3);
         let taken = foreign.local_addr().unwrap().port();
         assert!(

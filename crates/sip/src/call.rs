@@ -206,10 +206,7 @@ impl Call {
 fn describe_ourselves(headers: &mut Headers, stack: &Stack, flow: &Flow, contact: &LocalContact) {
     headers.push(HeaderName::Contact, stack.contact(flow, contact));
     headers.push(HeaderName::Allow, crate::endpoint::stack::ALLOW);
-    let supported = stack.supported();
-    if !supported.is_empty() {
-        headers.push(HeaderName::Supported, supported);
-    }
+    headers.push(HeaderName::Supported, stack.supported());
 }
 
 /// The body of a message when there is one.

@@ -25,8 +25,8 @@ use rand::Rng;
 pub use config::{Admission, EndpointConfig, Limits, Network};
 pub use counters::{Counters, DropReason, Gauges};
 pub use event::{
-    Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, ReinviteOutcome,
-    Rejection,
+    Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey,
+    ReinviteOutcome, Rejection,
 };
 pub use flow::{Flow, Transport};
 pub use fuzz::fuzz_endpoint;
@@ -45,7 +45,7 @@ use stack::Stack;
 /// happened. Commands for a call that is over are counted ([`DropReason::LateCommand`]) and ignored: the event that says so
 /// is already in the queue.
 ///
-/// **Answered here, without the user**: OPTIONS; INFO, whose digits come as [`Event::Digit`]; 100 after 200 ms; CANCEL and the 487 of its INVITE; BYE; 400, 405, 406, 415, 416, 420,
+/// **Answered here, without the user**: OPTIONS, unless [`EndpointConfig::asks_about_options`]; INFO, whose digits come as [`Event::Digit`]; 100 after 200 ms; CANCEL and the 487 of its INVITE; BYE; 400, 405, 406, 415, 416, 420,
 /// 469, 481, 482, 491, 500, 501, 503, 505 and 513 as RFC 3261 §8.2, §12.2.2, §14.2 and RFC 4475 ask. Refusals outside of calls keep no state.
 pub struct Endpoint {
     stack: Stack,
@@ -54,6 +54,9 @@ pub struct Endpoint {
     /// Which calls use a connection, so that its end finds them.
     call_connections: BTreeSet<(u64, CallKey)>,
     last_call: u64,
+    /// OPTIONS that the user has been asked about.
+    queries: BTreeMap<QueryKey, receive::Received>,
+    last_query: u64,
 }
 
 struct CallSlot {
@@ -72,6 +75,8 @@ impl Endpoint {
             call_deadlines: BTreeSet::new(),
             call_connections: BTreeSet::new(),
             last_call: 0,
+            queries: BTreeMap::new(),
+            last_query: 0,
         }
     }
 
@@ -271,6 +276,15 @@ impl Endpoint {
     }
 
     // ---- commands: the endpoint
+
+    /// Answers the question of an [`Event::Options`]: with what this endpoint can do, or as an INVITE would be refused. One that
+    /// was answered before is ignored.
+    pub fn answer_options(&mut self, query: QueryKey, refusal: Option<Rejection>) {
+        match self.queries.remove(&query) {
+            Some(received) => self.answer_query(&received, refusal),
+            None => self.stack.late_command(),
+        }
+    }
 
     /// Opens or closes the door for new calls.
     pub fn set_admission(&mut self, admission: Admission) {

@@ -3,23 +3,29 @@
 //! Each incoming call is one task that owns its SDP session, its media leg and its seat in a conference, and talks to
 //! their owners. [`set_up`] takes it from INVITE to 200, [`established`] from there to the end.
 
+mod allowance;
 mod established;
 mod media;
-mod refusal_log;
+mod options;
 mod set_up;
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
-use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode};
+use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
-use self::refusal_log::Entry;
+use self::allowance::{Allowance, Entry, WINDOW};
+pub(super) use self::options::answer as answer_options;
 use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
@@ -75,8 +81,31 @@ pub(crate) struct CallStats {
     pub(crate) refused: dashmap::DashMap<u16, u64>,
     /// How ended calls were heard.
     pub(crate) quality: CallQuality,
+    /// Records of refused calls that were left out of `cdr.jsonl`.
+    pub(crate) records_left_out: AtomicU64,
     /// Which refusals get a line of the log.
-    refusal_log: refusal_log::RefusalLog,
+    refusal_log: Allowance<10>,
+    /// Which refused calls get a record that found no conference.
+    lost_records: Allowance<10>,
+    /// Which refused calls get a record that found one.
+    refused_records: Allowance<100>,
+}
+
+impl CallStats {
+    /// Whether a call that ended at `now` gets its record. Every answered one does; of the others so many a second that
+    /// nobody fills the disk by calling.
+    fn keeps_record(&self, trail: &Trail, now: Instant) -> bool {
+        let entry = match (trail.answered, &trail.destination) {
+            (Some(_), _) => return true,
+            (None, Some(_)) => self.refused_records.enter(now),
+            (None, None) => self.lost_records.enter(now),
+        };
+        let keeps = entry == Entry::Write;
+        if !keeps {
+            self.records_left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        keeps
+    }
 }
 
 /// Why a call is not taken.
@@ -212,8 +241,10 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         }
     }
     server.endpoint.send(Command::Forget(call)).await;
-    let place = server.cdr.place().await;
-    place.write(trail.record());
+    if server.stats.keeps_record(trail, Instant::now()) {
+        let place = server.cdr.place().await;
+        place.write(trail.record());
+    }
     watch.in_order = true;
 }
 
@@ -227,11 +258,27 @@ fn log_refusal(server: &Arc<CallServer>, refused: &Refused) {
         Entry::LeaveOut { is_first: true } => {
             let server = Arc::clone(server);
             tokio::spawn(async move {
-                tokio::time::sleep(refusal_log::WINDOW).await;
+                tokio::time::sleep(WINDOW).await;
                 let calls = server.stats.refusal_log.take_left_out();
-                tracing::info!(calls, "more calls were refused, each with a record in cdr.jsonl");
+                tracing::info!(calls, "more calls were refused");
             });
         }
+    }
+}
+
+/// The number or name that an address has: the user part of a SIP URI, or the number of a `tel` URI (RFC 3966) without its
+/// parameters.
+fn number_of(uri: &Uri) -> String {
+    match uri {
+        Uri::Sip(uri) => uri
+            .user_decoded()
+            .map(|user| user.to_str_lossy().into_owned())
+            .unwrap_or_default(),
+        Uri::Other(other) if other.scheme.eq_ignore_case("tel") => {
+            let rest = other.rest.to_str_lossy();
+            rest.split(';').next().unwrap_or_default().to_owned()
+        }
+        Uri::Other(_) => String::new(),
     }
 }
 
@@ -249,19 +296,13 @@ impl Outline {
     fn of(request: &Request) -> Self {
         let headers = &request.headers;
         let from = headers.from().ok().flatten();
-        let from_user = from.and_then(|from| from.uri.as_sip().and_then(|uri| uri.user_decoded()));
         let to_user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
         let call_id = headers.call_id().ok().flatten();
+        let kept = |text: Option<Cow<'_, str>>| cdr::shortened(text.unwrap_or_default().into_owned());
         Self {
-            from: from_user
-                .map(|user| user.to_str_lossy().into_owned())
-                .unwrap_or_default(),
-            to: to_user
-                .map(|user| user.to_str_lossy().into_owned())
-                .unwrap_or_default(),
-            call_id: call_id
-                .map(|id| id.to_str_lossy().into_owned())
-                .unwrap_or_default(),
+            from: cdr::shortened(from.map(|from| number_of(&from.uri)).unwrap_or_default()),
+            to: kept(to_user.as_ref().map(|user| user.to_str_lossy())),
+            call_id: kept(call_id.as_ref().map(|id| id.to_str_lossy())),
         }
     }
 }
@@ -288,7 +329,9 @@ impl Drop for Watch<'_> {
             };
             cause.clone_into(&mut self.trail.end_cause);
         }
-        self.server.cdr.write_now(self.trail.record());
+        if self.server.stats.keeps_record(&self.trail, Instant::now()) {
+            self.server.cdr.write_now(self.trail.record());
+        }
     }
 }
 
@@ -325,7 +368,7 @@ impl Trail {
             answered_after_ms: self.answered.map(|answered| millis(answered - self.started)),
             duration_ms: millis(self.started.elapsed()),
             status: self.status,
-            end_cause: self.end_cause.clone(),
+            end_cause: cdr::shortened(self.end_cause.clone()),
             media: self.media.as_ref().map(|stats| cdr::Media {
                 codec: self.codec.clone().unwrap_or_default(),
                 packets_received: stats.packets_received,
@@ -357,6 +400,25 @@ fn over(events: &mut mpsc::Receiver<Event>) -> Option<&'static str> {
             Ok(_) => {}
             Err(mpsc::error::TryRecvError::Empty) => return None,
             Err(mpsc::error::TryRecvError::Disconnected) => return Some("gone"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sip_and_tel_addresses_have_a_number() {
+        for (uri, number) in [
+            ("sip:+49123@example.com", "+49123"),
+            ("sips:a%20b@example.com", "a b"),
+            ("sip:example.com", ""),
+            ("tel:+49-123;phone-context=x", "+49-123"),
+            ("TEL:112", "112"),
+            ("mailto:a@example.com", ""),
+        ] {
+            assert_eq!(number_of(&Uri::parse(uri.to_owned()).unwrap()), number, "{uri}");
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     CallServer, Established, Refused, Seated, Trail,
     media::{self, Peer},
-    over,
+    number_of, over,
 };
 use crate::{
     admission::{Overload, RETRY_AFTER_S},
@@ -56,17 +56,12 @@ pub(super) async fn run(
 ) -> Result<Established, Failure> {
     let place = server.admission.enter().map_err(overloaded)?;
     let routed = routing::route(&server.store, &server.local, server.anonymous_dial_in, request).await;
-    let destination = routed.map_err(|error| {
-        if let routing::RoutingError::Store(error) = &error {
-            tracing::error!(%error, "a call could not be routed");
-        }
-        Refused::new(error.status(), error.public_text())
-    })?;
+    let destination = routed.map_err(|error| refused_route(&error))?;
     trail.destination = Some(destination.clone());
 
     let offer = read_offer(request)?;
     let peer = Peer::of(flow.remote.ip(), &request.headers);
-    let (leg, mut negotiation) = open_leg(server, &peer, offer.as_ref())?;
+    let (leg, mut negotiation) = open_leg(server, &peer, flow.local.ip(), offer.as_ref())?;
     let agreed = offer
         .as_ref()
         .map(|offer| negotiate(&peer, &mut negotiation, offer, trail))
@@ -132,7 +127,14 @@ async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure>
     Err(refused.into())
 }
 
-fn overloaded(overload: Overload) -> Refused {
+pub(super) fn refused_route(error: &routing::RoutingError) -> Refused {
+    if let routing::RoutingError::Store(error) = error {
+        tracing::error!(%error, "a call could not be routed");
+    }
+    Refused::new(error.status(), error.public_text())
+}
+
+pub(super) fn overloaded(overload: Overload) -> Refused {
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, overload.as_str())
         .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
@@ -156,6 +158,7 @@ pub(super) fn refused_description(error: &SdpError) -> Refused {
 fn open_leg(
     server: &CallServer,
     peer: &Peer,
+    arrived_at: IpAddr,
     offer: Option<&SessionDescription>,
 ) -> Result<(LegHandle, Negotiation), Refused> {
     // The family of the peer's media decides; without an offer, or with a host name, that of its signalling.
@@ -169,10 +172,11 @@ fn open_leg(
             .with_header(HeaderName::Warning, format!("300 confab \"{text}\""))
     };
     let bind = media::bind_address(&server.media_binds, towards).ok_or_else(unreachable)?;
-    let leg = server.media.open_leg(bind).map_err(|error| no_leg(&error))?;
-    let address = shown_address(server, bind, towards, peer.signalling_ip).ok_or_else(unreachable)?;
+    let place = place(server, bind, arrived_at, towards, peer.signalling_ip).ok_or_else(unreachable)?;
+    let opened = server.media.open_leg_on(bind, place.on);
+    let leg = opened.map_err(|error| no_leg(&error))?;
     let local = LocalMedia {
-        address,
+        address: place.shown,
         port: leg.rtp_addr().port(),
         rtcp_port: leg.rtcp_addr().port(),
     };
@@ -184,9 +188,25 @@ fn open_leg(
     ))
 }
 
-/// The address that the peer sends its media to: the advertised one unless the call comes from a local network (or
-/// from this machine), else that of the route towards it.
-fn shown_address(server: &CallServer, bind: IpAddr, media: IpAddr, signalling: IpAddr) -> Option<IpAddr> {
+/// Where a leg's media is on this side.
+struct MediaPlace {
+    /// The address that its sockets are bound to.
+    on: IpAddr,
+    /// The address that the peer sends its media to.
+    shown: IpAddr,
+}
+
+/// Finds the addresses of a leg for a call whose INVITE arrived at `arrived_at`. The peer sees the advertised one unless the
+/// call comes from a local network (or from this machine). Otherwise, on a wildcard, it is the one that the INVITE was sent to
+/// when media takes the same way as signalling, and that of the route towards the media when it does not.
+fn place(
+    server: &CallServer,
+    bind: IpAddr,
+    arrived_at: IpAddr,
+    media: IpAddr,
+    signalling: IpAddr,
+) -> Option<MediaPlace> {
+    let local = &server.local;
     let is_local = signalling.is_loopback() || server.local_nets.contains(signalling);
     let media = media::way_back(media, signalling);
     let signalling = if signalling.is_ipv4() == bind.is_ipv4() {
@@ -194,12 +214,21 @@ fn shown_address(server: &CallServer, bind: IpAddr, media: IpAddr, signalling: I
     } else {
         media
     };
-    match server.local.advertised() {
-        Some(advertised) if !is_local && advertised.ip.is_ipv4() == bind.is_ipv4() => Some(advertised.ip),
-        _ => server
-            .local
-            .towards(bind, if is_local { signalling } else { media }),
-    }
+    let same_way = bind.is_unspecified()
+        && arrived_at.is_ipv4() == bind.is_ipv4()
+        && local.towards(bind, media) == local.towards(bind, signalling)
+        && local.is_on_this_machine(arrived_at);
+    let (on, own) = if same_way {
+        (arrived_at, arrived_at)
+    } else {
+        let towards = if is_local { signalling } else { media };
+        (bind, local.towards(bind, towards)?)
+    };
+    let shown = match local.advertised() {
+        Some(advertised) if !is_local && advertised.ip.is_ipv4() == bind.is_ipv4() => advertised.ip,
+        _ => own,
+    };
+    Some(MediaPlace { on, shown })
 }
 
 fn no_leg(error: &OpenLegError) -> Refused {
@@ -255,10 +284,7 @@ fn caller(headers: &Headers, destination: &Destination) -> Caller {
     );
     caller.account_id = Some(destination.account.clone());
     if let Ok(Some(from)) = headers.from() {
-        let user = from.uri.as_sip().and_then(|uri| uri.user_decoded());
-        caller.caller_id_number = user
-            .map(|user| user.to_str_lossy().into_owned())
-            .unwrap_or_default();
+        caller.caller_id_number = number_of(&from.uri);
         let display = from
             .display
             .as_ref()

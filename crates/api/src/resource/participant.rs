@@ -110,7 +110,7 @@ pub(super) async fn control_one(call: &Call<'_>) -> Result<Answer, ApiError> {
     match call.carry_out(control).await? {
         Ok(()) => Ok(Answer::accepted()),
         // The conference ended since the look above, and its participants with it.
-        Err(ControlError::NotRunning) => Err(ApiError::UnknownId(id.to_string())),
+        Err(ControlError::NotRunning) => Err(gone(id)),
         Err(error) => Err(error.into()),
     }
 }
@@ -178,7 +178,7 @@ fn participant<'a>(
     snapshot
         .zip(id)
         .and_then(|(snapshot, id)| Some((snapshot, snapshot.participant(id)?)))
-        .ok_or_else(|| ApiError::UnknownId(text.to_owned()))
+        .ok_or_else(|| ApiError::UnknownParticipant(id.map_or_else(|| text.into(), |id| id.get().into())))
 }
 
 #[cfg(test)]

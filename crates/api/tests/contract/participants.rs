@@ -132,7 +132,7 @@ async fn c133_c141_who_is_not_there_is_not_found() {
         }
     }
     let reply = room.server.get(&format!("{}/99", room.path)).await;
-    assert_eq!(reply.data(), &json!({"message": "bad identifier", "cause": "99"}));
+    assert_eq!(reply.data(), &json!({"message": "bad identifier", "id": 99}));
     let nowhere = room.server.get("/conferences/nothing/participants").await;
     nowhere.is_error(404, "bad_identifier");
 }

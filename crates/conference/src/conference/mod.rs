@@ -174,6 +174,14 @@ impl Conference {
     /// held count as taken. The reservation stands until [`Conference::join`] or [`Conference::release`]: a lock that
     /// comes later does not undo it.
     pub fn reserve(&mut self, caller: Caller, role: Role, entry: Entry) -> Result<ParticipantId, Refusal> {
+        self.admits(entry)?;
+        let id = self.ids.next_id();
+        self.reservations.insert(id, Reservation { caller, role, entry });
+        Ok(id)
+    }
+
+    /// Says whether [`Conference::reserve`] would hold a place, without holding one.
+    pub fn admits(&self, entry: Entry) -> Result<(), Refusal> {
         self.alive()?;
         if self.locked && entry == Entry::DialIn {
             return Err(Refusal::Locked);
@@ -186,9 +194,7 @@ impl Conference {
         {
             return Err(Refusal::Full);
         }
-        let id = self.ids.next_id();
-        self.reservations.insert(id, Reservation { caller, role, entry });
-        Ok(id)
+        Ok(())
     }
 
     /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance.

@@ -6,7 +6,7 @@
 use super::config::EndpointConfig;
 use super::multipart::session_part;
 use super::stack::ALLOW;
-use crate::message::{Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
+use crate::message::{Branch, Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
 use crate::uri::{SipScheme, Uri};
 
 /// Most bytes of an INVITE that its responses may repeat: many times what six proxies add.
@@ -60,7 +60,7 @@ pub(crate) fn check(
     scheme(request)?;
     extensions(request, config)?;
     if request.method == Method::Invite {
-        contact(request)?;
+        contact(request, essentials)?;
         accepted_answers(request, config)?;
         content(request, config)?;
     }
@@ -144,11 +144,20 @@ fn extensions(request: &Request, config: &EndpointConfig) -> Result<(), Refusal>
     Err(Refusal::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, unknown.join(", ")))
 }
 
-fn contact(request: &Request) -> Result<(), Refusal> {
-    if request.headers.contact_is_star() {
-        Err(Refusal::bad_request("Bad Contact"))
-    } else {
-        Ok(())
+/// 400 for an INVITE that does not say where the requests of its dialog go: by a SIP or SIPS URI (RFC 3261 §8.1.1.8). One of
+/// the time of RFC 2543, told by its branch, may leave that out (§17.2.3).
+fn contact(request: &Request, essentials: &Essentials) -> Result<(), Refusal> {
+    let headers = &request.headers;
+    let contacts = headers.contacts().map_err(|error| Refusal::bad_header(&error))?;
+    let is_old = || {
+        let branch = essentials.via.branch();
+        !branch.is_some_and(|branch| branch.as_bytes().starts_with(Branch::MAGIC_COOKIE.as_bytes()))
+    };
+    match contacts.first() {
+        Some(contact) if contact.uri.as_sip().is_some() => Ok(()),
+        None if !headers.contact_is_star() && is_old() => Ok(()),
+        None if !headers.contact_is_star() => Err(Refusal::bad_request("Missing Contact")),
+        _ => Err(Refusal::bad_request("Bad Contact")),
     }
 }
 
@@ -239,12 +248,21 @@ mod tests {
 
     fn status_of(start: &str, headers: &str, body: &str) -> (u16, String) {
         let method = start.split(' ').next().unwrap_or_default();
+        let contact = if headers.contains("Contact:") {
+            ""
+        } else {
+            "Contact: <sip:a@x>\r\n"
+        };
         let text = format!(
             "{start} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKa\r\nFrom: <sip:a@x>;tag=f\r\nTo: <sip:b@y>\r\n\
-             Call-ID: c\r\nCSeq: 1 {method}\r\n{headers}\r\n{body}"
+             Call-ID: c\r\nCSeq: 1 {method}\r\n{contact}{headers}\r\n{body}"
         );
-        let Ok(Message::Request(mut request)) = Message::parse(Bytes::from(text)) else {
-            panic!("{start} {headers}")
+        status_of_text(text)
+    }
+
+    fn status_of_text(text: String) -> (u16, String) {
+        let Ok(Message::Request(mut request)) = Message::parse(Bytes::from(text.clone())) else {
+            panic!("{text}")
         };
         let essentials = Essentials::of(&request.headers).expect("essentials");
         match check(&mut request, &essentials, &EndpointConfig::default()) {
@@ -363,6 +381,25 @@ mod tests {
                 (status, detail.to_owned()),
                 "{start} {headers:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_invite_says_where_its_dialog_is_reached() {
+        let rows = [
+            ("z9hG4bKa", "", 400),
+            ("1", "", 0),
+            ("z9hG4bKa", "m: <sips:a@x>\r\n", 0),
+            ("z9hG4bKa", "Contact: <tel:+49123>\r\n", 400),
+            ("z9hG4bKa", "Contact: <mailto:a@x>\r\n", 400),
+            ("1", "Contact: *\r\n", 400),
+        ];
+        for (branch, contact, status) in rows {
+            let text = format!(
+                "INVITE sip:b@y SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7;branch={branch}\r\nFrom: <sip:a@x>;tag=f\r\n\
+                 To: <sip:b@y>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n{contact}\r\n"
+            );
+            assert_eq!(status_of_text(text).0, status, "{branch} {contact}");
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct EndpointConfig {
     pub accept: Vec<String>,
     /// Option tags that are understood (RFC 3261 §19.2), in lower case; others in Require get 420.
     pub supported: Vec<String>,
+    /// Whether the user is asked about OPTIONS outside of calls ([`Event::Options`](crate::Event::Options)): the answer is to be
+    /// the one that an INVITE would get (RFC 3261 §11.2), which only the user knows. Otherwise 200 is sent.
+    pub asks_about_options: bool,
     /// How long the user of the endpoint may take to answer an INVITE before it is refused with 480.
     pub answer_timeout: Duration,
     /// How long the far side may ring before our INVITE is cancelled.
@@ -37,6 +40,7 @@ impl Default for EndpointConfig {
             server_name: format!("confab/{}", env!("CARGO_PKG_VERSION")),
             accept: vec!["application/sdp".to_owned()],
             supported: Vec::new(),
+            asks_about_options: false,
             answer_timeout: Duration::from_secs(180),
             ring_timeout: Duration::from_secs(180),
             limits: Limits::default(),
@@ -56,6 +60,8 @@ pub struct Limits {
     /// forged source address would aim at somebody else. A source is an IPv4 address or an IPv6 network of 64 bits;
     /// loopback and `local_nets` are not limited.
     pub unacknowledged_per_source: usize,
+    /// OPTIONS that wait for the user's answer.
+    pub queries: usize,
     /// Different 2xx responses to one INVITE of ours that are answered with ACK and BYE; further ones are ignored.
     pub forks: usize,
 }
@@ -66,6 +72,7 @@ impl Default for Limits {
             calls: 20_000,
             transactions: 100_000,
             unacknowledged_per_source: 256,
+            queries: 256,
             forks: 8,
         }
     }

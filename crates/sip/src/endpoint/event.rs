@@ -28,6 +28,10 @@ impl fmt::Display for CallKey {
     }
 }
 
+/// One OPTIONS that waits for its answer. Never used twice by the same endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryKey(pub(crate) u64);
+
 /// What the endpoint wants from the outside, in order.
 #[derive(Debug, Clone)]
 #[expect(
@@ -59,6 +63,16 @@ pub enum Event {
         /// The new call.
         call: CallKey,
         /// The INVITE.
+        request: Request,
+        /// The flow it came over.
+        flow: Flow,
+    },
+    /// Somebody asks what an INVITE to this address would come to, when the configuration says that the user is asked. The user
+    /// answers each with [`Endpoint::answer_options`](crate::Endpoint::answer_options); a copy of the request is a question of its own.
+    Options {
+        /// The question.
+        query: QueryKey,
+        /// The OPTIONS.
         request: Request,
         /// The flow it came over.
         flow: Flow,

@@ -85,9 +85,11 @@ impl<'a> Player<'a> {
             transactions: 24,
             unacknowledged_per_source: 6,
             forks: 3,
+            queries: 4,
         };
         let config = EndpointConfig {
             limits,
+            asks_about_options: true,
             ..EndpointConfig::default()
         };
         Player {
@@ -334,6 +336,7 @@ impl<'a> Player<'a> {
                 assert!(self.live.insert(*call), "a call key is used once");
                 self.known.push(*call);
             }
+            Event::Options { query, .. } => self.endpoint.answer_options(*query, None),
             Event::Ended { call, .. } => assert!(self.live.remove(call), "a call ends once"),
             Event::Cancelled { call }
             | Event::Acked { call, .. }

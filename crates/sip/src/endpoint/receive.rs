@@ -11,7 +11,7 @@ use super::Endpoint;
 use super::check::{Refusal, check};
 use super::config::Admission;
 use super::counters::DropReason;
-use super::event::CallKey;
+use super::event::{CallKey, QueryKey, Rejection};
 use super::flow::Flow;
 use super::route::{ResponseRoute, is_local, note_source, response_route, source_route};
 use super::stack::{ALLOW, Stack};
@@ -28,7 +28,7 @@ use crate::transaction::layer::RequestMatch;
 const FULL_RETRY_AFTER_S: u32 = 10;
 
 /// A request with what has been found out about it.
-struct Received {
+pub(super) struct Received {
     request: Request,
     essentials: Essentials,
     key: ServerKey,
@@ -167,7 +167,7 @@ impl Endpoint {
     fn receive_outside_dialog(&mut self, now: Instant, received: Received) {
         match received.request.method {
             Method::Invite => self.receive_new_invite(now, received),
-            Method::Options => self.answer_options(&received),
+            Method::Options => self.receive_options(received),
             // BYE without a To tag belongs to no dialog (RFC 3261 §15.1.2).
             _ => self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST)),
         }
@@ -205,9 +205,40 @@ impl Endpoint {
     }
 
     /// RFC 3261 §11.2: what we can do; 503 while new calls are refused, so that load balancers look elsewhere.
-    fn answer_options(&mut self, received: &Received) {
+    fn receive_options(&mut self, received: Received) {
         if let Admission::Refusing { retry_after_s } = self.stack.admission {
-            return self.refuse_overload(received, retry_after_s);
+            return self.refuse_overload(&received, retry_after_s);
+        }
+        if !self.stack.config.asks_about_options {
+            return self.answer_query(&received, None);
+        }
+        if self.queries.len() >= self.stack.config.limits.queries {
+            return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
+        }
+        self.last_query += 1;
+        let query = QueryKey(self.last_query);
+        self.stack.out.event(Event::Options {
+            query,
+            request: received.request.clone(),
+            flow: received.flow,
+        });
+        self.queries.insert(query, received);
+    }
+
+    /// Answers without keeping state: the transaction of an OPTIONS has nothing to remember.
+    pub(super) fn answer_query(&mut self, received: &Received, refusal: Option<Rejection>) {
+        if let Some(Rejection {
+            status,
+            reason,
+            headers,
+        }) = refusal
+        {
+            let refusal = Refusal {
+                status,
+                reason,
+                headers,
+            };
+            return self.refuse(received, refusal);
         }
         let response = self.capabilities(received);
         self.stack.out.transmit(received.route.flow, response.to_bytes());

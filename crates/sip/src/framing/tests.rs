@@ -174,3 +174,35 @@ proptest! {
         prop_assert_eq!(messages(piece), messages(stream.len()));
     }
 }
+
+#[test]
+fn a_body_without_its_length_ends_the_stream_before_a_message_is_made_of_its_head() {
+    let rows = [
+        // method, what stands behind the other headers, whether it is refused
+        ("INVITE", "\r\nv=0\r\no=- 1 1 IN IP4 h\r\n", true),
+        ("INVITE", "Content-Type: application/sdp\r\n\r\nv=0\r\n", true),
+        // The body may come in the next segment.
+        ("INVITE", "\r\n", true),
+        ("INVITE", "l: 0\r\n\r\n", false),
+        ("OPTIONS", "c: application/sdp\r\n\r\n", true),
+        ("OPTIONS", "\r\n", false),
+        ("OPTIONS", "\r\n\r\n\r\n", false),
+        ("OPTIONS", "\r\nOPTIONS sip:h SIP/2.0\r\n", false),
+    ];
+    for (method, rest, refused) in rows {
+        let stream = format!("{HEAD}{rest}").replacen("OPTIONS", method, 2);
+        let first = frames(stream.as_bytes(), stream.len()).swap_remove(0);
+        let Err(error) = first else {
+            assert!(!refused, "{rest:?}");
+            continue;
+        };
+        assert!(refused, "{rest:?}");
+        let answer = error.answer.expect("an answer").into_response();
+        let line = format!(
+            "{} {}",
+            answer.status.code(),
+            String::from_utf8_lossy(&answer.reason)
+        );
+        assert_eq!(line, "400 Missing Content-Length", "{rest:?}");
+    }
+}

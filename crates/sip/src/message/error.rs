@@ -135,7 +135,7 @@ impl ErrorAnswer {
     pub fn for_header(request: &Request, error: &HeaderError) -> ErrorAnswer {
         ErrorAnswer::new(
             StatusCode::BAD_REQUEST,
-            header_reason(&error.header),
+            header_reason(error),
             request.method.clone(),
             &request.headers,
         )
@@ -150,8 +150,20 @@ impl ErrorAnswer {
 }
 
 /// The phrase of a 400 for this header.
-pub(crate) fn header_reason(header: &HeaderName) -> &'static str {
-    match header {
+pub(crate) fn header_reason(error: &HeaderError) -> &'static str {
+    if error.problem == Problem::Missing {
+        return match error.header {
+            HeaderName::Via => "Missing Via",
+            HeaderName::From => "Missing From",
+            HeaderName::To => "Missing To",
+            HeaderName::CallId => "Missing Call-ID",
+            HeaderName::CSeq => "Missing CSeq",
+            HeaderName::ContentLength => "Missing Content-Length",
+            HeaderName::Contact => "Missing Contact",
+            _ => "Missing Header",
+        };
+    }
+    match error.header {
         HeaderName::Via => "Bad Via",
         HeaderName::From => "Bad From",
         HeaderName::To => "Bad To",

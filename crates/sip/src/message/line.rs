@@ -127,9 +127,16 @@ fn unfold(raw: &[u8]) -> Option<Bytes> {
     Some(Bytes::from(joined))
 }
 
-/// The Content-Length a stream is cut by, 0 without one.
+/// The Content-Length a stream is cut by, 0 without one. It must be there (RFC 3261 §18.3); where nothing is lost by its
+/// absence it is forgiven: not in an INVITE, and not where Content-Type announces a body, of which nobody could tell the end.
 pub(crate) fn declared_length(head: &[u8]) -> Result<u64, HeaderError> {
+    let error = |problem| HeaderError {
+        header: HeaderName::ContentLength,
+        offset: 0,
+        problem,
+    };
     let mut declared = None;
+    let mut has_type = false;
     let mut lines = Lines::new(head);
     lines.single();
     while let Some(line) = lines.folded() {
@@ -140,13 +147,9 @@ pub(crate) fn declared_length(head: &[u8]) -> Result<u64, HeaderError> {
             .unwrap_or(text.len());
         let name = &text[..name_length];
         if !name.eq_ignore_ascii_case(b"l") && !name.eq_ignore_ascii_case(b"Content-Length") {
+            has_type |= name.eq_ignore_ascii_case(b"c") || name.eq_ignore_ascii_case(b"Content-Type");
             continue;
         }
-        let error = |problem| HeaderError {
-            header: HeaderName::ContentLength,
-            offset: 0,
-            problem,
-        };
         let value = trim(&text[name_length..]).strip_prefix(b":").map(trim);
         let length = number(value.unwrap_or_default(), u64::MAX).map_err(error)?;
         if declared.is_some_and(|declared| declared != length) {
@@ -154,5 +157,9 @@ pub(crate) fn declared_length(head: &[u8]) -> Result<u64, HeaderError> {
         }
         declared = Some(length);
     }
-    Ok(declared.unwrap_or(0))
+    match declared {
+        Some(length) => Ok(length),
+        None if has_type || head.starts_with(b"INVITE ") => Err(error(Problem::Missing)),
+        None => Ok(0),
+    }
 }

@@ -230,7 +230,7 @@ fn status_for(kind: &ParseErrorKind) -> (StatusCode, &'static str) {
         ParseErrorKind::BadHeader(error) if error.problem == Problem::MethodMismatch => {
             (bad, "CSeq Method Mismatch")
         }
-        ParseErrorKind::BadHeader(error) => (bad, header_reason(&error.header)),
+        ParseErrorKind::BadHeader(error) => (bad, header_reason(error)),
         _ => (bad, bad.default_reason()),
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_sip::{
-    Admission, DropReason, EndpointConfig, Event, HeaderName, Limits, Message, StatusCode, StreamFramer,
+    Admission, DropReason, EndpointConfig, Event, HeaderName, Limits, Message, Rejection, StatusCode,
+    StreamFramer,
 };
 
 use crate::lone::{Lone, PEER, SDP, header, in_dialog, invite, message};
@@ -29,6 +30,47 @@ fn options_tells_what_we_can_do() {
         lone.endpoint.gauges().is_idle(),
         "an OPTIONS leaves nothing behind"
     );
+}
+
+#[test]
+fn options_gets_the_answer_that_the_user_gives() {
+    let config = EndpointConfig {
+        asks_about_options: true,
+        limits: Limits {
+            queries: 2,
+            ..Limits::default()
+        },
+        ..EndpointConfig::default()
+    };
+    let mut lone = Lone::with(config);
+    let ask = |lone: &mut Lone, branch| lone.receive(message("OPTIONS", "1", branch, None, "", ""));
+    ask(&mut lone, "z9hG4bKa");
+    ask(&mut lone, "z9hG4bKb");
+    assert_eq!(lone.sent_kinds(), [""; 0], "the user is asked first");
+    ask(&mut lone, "z9hG4bKc");
+    assert_eq!(lone.sent_kinds(), ["503"], "no more are kept than may wait");
+    let queries: Vec<_> = lone
+        .events()
+        .into_iter()
+        .map(|event| match event {
+            Event::Options { query, .. } => query,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let missing = Rejection::new(StatusCode::NOT_FOUND).with_header(HeaderName::Warning, "399 x \"none\"");
+    lone.act(|endpoint, _| endpoint.answer_options(queries[1], Some(missing.clone())));
+    let response = lone.response();
+    assert_eq!(response.status, StatusCode::NOT_FOUND);
+    assert!(header(&response.headers, HeaderName::Via).contains("z9hG4bKb"));
+    assert!(response.headers.has(&HeaderName::Warning));
+    lone.act(|endpoint, _| endpoint.answer_options(queries[0], None));
+    let response = lone.response();
+    assert_eq!(response.status, StatusCode::OK);
+    assert!(response.headers.has(&HeaderName::Allow));
+    lone.act(|endpoint, _| endpoint.answer_options(queries[0], Some(missing)));
+    assert_eq!(lone.sent_kinds(), [""; 0], "each is answered once");
+    ask(&mut lone, "z9hG4bKd");
+    assert_eq!(lone.events().len(), 1, "there is room again");
 }
 
 #[test]

@@ -95,7 +95,17 @@ impl Phone {
 
     /// Opens a UDP user agent on a given local address.
     pub fn udp_from(server: SocketAddr, local: IpAddr) -> Result<Self, AgentError> {
+        Self::over(server, UdpSocket::bind(SocketAddr::new(local, 0))?)
+    }
+
+    /// Opens a UDP user agent whose socket is connected: it hears nothing but what comes from exactly `server`, as behind a NAT.
+    pub fn udp_connected(server: SocketAddr, local: IpAddr) -> Result<Self, AgentError> {
         let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
+        socket.connect(server)?;
+        Self::over(server, socket)
+    }
+
+    fn over(server: SocketAddr, socket: UdpSocket) -> Result<Self, AgentError> {
         socket.set_read_timeout(Some(TIMER_STEP))?;
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
         let address = socket.local_addr()?;

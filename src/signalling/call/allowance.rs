@@ -1,4 +1,4 @@
-//! Which refused calls get a line of the log: a few a second, so that a flood of INVITEs does not become one of lines.
+//! What refused calls may write: so much a second, so that a flood of INVITEs becomes no flood of lines and records.
 //!
 //! Owns the count; writes nothing.
 
@@ -7,16 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines are counted over this time.
+/// What is written is counted over this time.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
-
-/// Lines in a window.
-const LINES: u32 = 10;
 
 /// What becomes of one refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It gets its line.
+    /// It is written.
     Write,
     /// It is counted only.
     LeaveOut {
@@ -25,9 +22,9 @@ pub(super) enum Entry {
     },
 }
 
-/// The account of refusals.
+/// An account of refusals, of which `LIMIT` in each [`WINDOW`] are written.
 #[derive(Debug, Default)]
-pub(super) struct RefusalLog(Mutex<Account>);
+pub(super) struct Allowance<const LIMIT: u32>(Mutex<Account>);
 
 #[derive(Debug, Default)]
 struct Account {
@@ -36,7 +33,7 @@ struct Account {
     left_out: u64,
 }
 
-impl RefusalLog {
+impl<const LIMIT: u32> Allowance<LIMIT> {
     /// Enters a refusal at `now`. Whoever gets `is_first` takes the count after [`WINDOW`].
     pub(super) fn enter(&self, now: Instant) -> Entry {
         let mut account = self.account();
@@ -47,7 +44,7 @@ impl RefusalLog {
             account.window = Some(now);
             account.written = 0;
         }
-        if account.written < LINES {
+        if account.written < LIMIT {
             account.written += 1;
             return Entry::Write;
         }
@@ -57,7 +54,7 @@ impl RefusalLog {
         }
     }
 
-    /// Returns how many refusals got no line since the last time, and begins anew.
+    /// Returns how many refusals were left out since the last time, and begins anew.
     pub(super) fn take_left_out(&self) -> u64 {
         std::mem::take(&mut self.account().left_out)
     }
@@ -72,8 +69,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_a_second_and_the_rest_is_counted() {
-        let log = RefusalLog::default();
+    fn ten_a_second_are_written_and_the_rest_is_counted() {
+        let log = Allowance::<10>::default();
         let start = Instant::now();
         let run = |at: Instant| -> Vec<Entry> { (0..13).map(|_| log.enter(at)).collect() };
         let mut expected = vec![Entry::Write; 10];

@@ -14,6 +14,7 @@ pub(crate) use id::DialogId;
 use crate::message::{
     CSeq, CallId, Essentials, HeaderName, Headers, Method, NameAddr, Request, Response, Tag,
 };
+use crate::param::Params;
 use crate::uri::Uri;
 
 /// Whether the INVITE that created the dialog was answered.
@@ -153,11 +154,15 @@ impl Dialog {
             .route_set
             .first()
             .is_none_or(|first| first.uri.as_sip().is_some_and(|uri| uri.is_loose_router()));
-        let uri = if first_is_loose {
+        let mut uri = if first_is_loose {
             self.remote_target.clone()
         } else {
             self.next_hop().clone()
         };
+        // A Contact may have header fields; a Request-URI may not (RFC 3261 §19.1.1, table 1).
+        if let Uri::Sip(sip) = &mut uri {
+            sip.headers = Params::new();
+        }
         let mut request = Request::new(method.clone(), uri);
         let headers = &mut request.headers;
         headers.push(HeaderName::MaxForwards, "70");

@@ -133,3 +133,13 @@ fn a_refresh_moves_the_target_but_not_the_route() {
     dialog.refresh_target(&without.headers);
     assert_eq!(dialog.request(Method::Bye).uri.to_string(), "sip:a@192.0.2.8");
 }
+
+#[test]
+fn header_fields_of_a_contact_stay_out_of_the_request_uri() {
+    let mut dialog = callee("Contact: <sip:alice@192.0.2.7;ob?Subject=x&a=b>\r\n");
+    let bye = dialog.request(Method::Bye);
+    assert_eq!(bye.uri.to_string(), "sip:alice@192.0.2.7;ob");
+    // Nor do those of a strict router, which takes the place of the target (RFC 3261 §12.2.1.1).
+    let mut dialog = callee("Contact: <sip:alice@192.0.2.7>\r\nRecord-Route: <sip:p1.example?x=y>\r\n");
+    assert_eq!(dialog.request(Method::Bye).uri.to_string(), "sip:p1.example");
+}

@@ -122,17 +122,38 @@ fn blocks_of_ten_milliseconds_give_exactly_their_time() {
 }
 
 #[test]
-fn an_impulse_comes_out_after_the_stated_delay() {
+fn speech_comes_out_after_the_stated_delay_and_nothing_before_it() {
     for (from_hz, to_hz) in pairs() {
-        let mut input = vec![0; from_hz as usize / 25];
-        let at = from_hz as usize / 50; // 20 ms
+        let table = table(from_hz, to_hz);
+        let stated_ms = table.delay_samples() as f64 * 1000.0 / f64::from(to_hz);
+        assert!(stated_ms <= 0.25, "{from_hz} to {to_hz}: {stated_ms} ms");
+        for frequency in [200.0, 500.0, 1000.0] {
+            let out = convert(
+                table,
+                &sine(from_hz, frequency, 20_000.0, from_hz as usize / 5),
+                from_hz as usize / 100,
+            );
+            let (mut re, mut im) = (0.0, 0.0);
+            for (n, &sample) in out.iter().enumerate().skip(to_hz as usize / 10) {
+                let angle = TAU * frequency * n as f64 / f64::from(to_hz);
+                re += f64::from(sample) * angle.sin();
+                im += f64::from(sample) * angle.cos();
+            }
+            let delay_ms = -im.atan2(re) / (TAU * frequency) * 1000.0;
+            let rounding_ms = 500.0 / f64::from(to_hz) + 0.02;
+            assert!(
+                (delay_ms - stated_ms).abs() <= rounding_ms,
+                "{from_hz} to {to_hz}: {frequency} Hz after {delay_ms} ms, not {stated_ms}"
+            );
+        }
+        let at = from_hz as usize / 50;
+        let mut input = vec![0; 2 * at];
         input[at] = 30_000;
-        let out = convert(table(from_hz, to_hz), &input, from_hz as usize / 100);
-        let highest = (0..out.len()).max_by_key(|&n| out[n]).expect("not empty");
-        let expected = to_hz as usize / 50 + table(from_hz, to_hz).delay_samples();
+        let out = convert(table, &input, from_hz as usize / 100);
+        let before = &out[..to_hz as usize / 50];
         assert!(
-            highest.abs_diff(expected) <= 1,
-            "{from_hz} to {to_hz}: {highest}, not {expected}"
+            before.iter().all(|&sample| sample == 0),
+            "{from_hz} to {to_hz}: rings ahead"
         );
     }
 }
@@ -157,9 +178,9 @@ fn full_scale_is_cut_off_and_never_wraps() {
         .collect();
     for to_hz in [12_000, 16_000, 44_100, 48_000] {
         let out = convert(table(8000, to_hz), &square, 160);
-        // In the middle of each half period the sign is that of the input: 16 samples of delay, 5 to a half period.
+        // In the middle of each half period the sign is that of the input: 2 samples of delay, 5 to a half period.
         for n in 20..150 {
-            let at = ((f64::from(n) * 5.0 + 2.0 + 16.0) * f64::from(to_hz) / 8000.0).round() as usize;
+            let at = ((f64::from(n) * 5.0 + 2.0 + 2.0) * f64::from(to_hz) / 8000.0).round() as usize;
             assert_eq!(out[at] > 0, n % 2 == 0, "{to_hz} Hz, half period {n}");
         }
     }

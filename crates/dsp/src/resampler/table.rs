@@ -2,22 +2,13 @@
 
 use std::sync::OnceLock;
 
-use super::prototype::{HALF_LENGTH, WIDE_FROM_HZ, WIDE_HALF_LENGTH, impulse_response};
+use super::prototype::Prototype;
 
 /// The sample rates between which tables exist, in Hz: those of the conference profile.
 pub const RESAMPLER_RATES_HZ: [u32; 7] = [8000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000];
 
 /// Further rates that recordings have, in Hz: they are converted from and never to. 10 ms of them are no whole samples.
 pub const RECORDING_RATES_HZ: [u32; 2] = [11_025, 22_050];
-
-/// Half of a filter's length in samples of the lower of two rates.
-fn half_length(lower_hz: u32) -> f64 {
-    if lower_hz < WIDE_FROM_HZ {
-        HALF_LENGTH
-    } else {
-        WIDE_HALF_LENGTH
-    }
-}
 
 /// Lengths that filters have, in input samples: each is padded to the next of these. Interpolation takes the first, 48 to
 /// 8 kHz the last. Multiples of [`PIECE`].
@@ -47,6 +38,7 @@ pub struct ResamplerTable {
     /// Output samples per `down` input samples, without a common divisor.
     up: usize,
     down: usize,
+    delay_samples: usize,
     /// Coefficients of one phase.
     taps: usize,
     /// Binary digits of the coefficients behind the point.
@@ -89,15 +81,9 @@ impl ResamplerTable {
         self.from_hz == self.to_hz
     }
 
-    /// Returns the delay in samples of the output rate, rounded to the nearest; 0 for equal rates.
+    /// Returns the delay of low frequencies in samples of the output rate, rounded to the nearest; 0 for equal rates.
     pub fn delay_samples(&self) -> usize {
-        if self.is_identity() {
-            return 0;
-        }
-        let lower_hz = self.from_hz.min(self.to_hz);
-        let delay = half_length(lower_hz) as usize;
-        let lower_hz = lower_hz as usize;
-        (delay * self.to_hz as usize + lower_hz / 2) / lower_hz
+        self.delay_samples
     }
 
     pub(super) fn taps(&self) -> usize {
@@ -178,6 +164,7 @@ impl ResamplerTable {
             to_hz,
             up,
             down,
+            delay_samples: 0,
             taps: 1,
             shift: 0,
             coefficients: Box::default(),
@@ -185,21 +172,19 @@ impl ResamplerTable {
         if table.is_identity() {
             return table;
         }
+        let lower_hz = from_hz.min(to_hz);
+        let prototype = Prototype::get(lower_hz);
+        table.delay_samples = (prototype.delay() * f64::from(to_hz) / f64::from(lower_hz)).round() as usize;
         // One sample of the lower rate, in input samples.
         let lower = (down as f64 / up as f64).max(1.0);
-        let half_length = half_length(from_hz.min(to_hz));
-        let needed = (2.0 * half_length * lower).ceil() as usize;
+        let needed = (prototype.length() as f64 * lower).ceil() as usize;
         table.taps = TAPS.into_iter().find(|&taps| taps >= needed).unwrap_or(MAX_TAPS);
         let filters: Vec<Vec<f64>> = (0..up)
             .map(|phase| {
                 let after = phase as f64 / up as f64;
-                // Time of each input sample before the output sample, less the delay; the newest comes last.
-                let time = |age| (f64::from(age) + after) / lower - half_length;
-                normalised(
-                    (0..table.taps as u32)
-                        .rev()
-                        .map(|age| impulse_response(half_length, time(age))),
-                )
+                // Time of the output sample after each input sample; the newest comes last.
+                let time = |age| (f64::from(age) + after) / lower;
+                normalised((0..table.taps as u32).rev().map(|age| prototype.at(time(age))))
             })
             .collect();
         let magnitude = |filter: &Vec<f64>| filter.iter().map(|c| c.abs()).sum::<f64>();
@@ -300,15 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_half_a_filter_at_the_lower_rate() {
+    fn the_delay_is_a_fraction_of_a_millisecond() {
         let rows = [
             (8000, 8000, 0),
-            (8000, 16_000, 32),
-            (8000, 48_000, 96),
-            (48_000, 8000, 16),
-            (16_000, 44_100, 88),
-            (48_000, 16_000, 32),
-            (44_100, 48_000, 35),
+            (8000, 16_000, 4),
+            (8000, 48_000, 11),
+            (48_000, 8000, 2),
+            (16_000, 44_100, 6),
+            (48_000, 16_000, 2),
+            (44_100, 48_000, 2),
         ];
         for (from_hz, to_hz, expected) in rows {
             let table = ResamplerTable::get(from_hz, to_hz).expect("a known pair");

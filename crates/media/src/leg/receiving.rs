@@ -13,6 +13,10 @@ use super::rest::Rest;
 use super::skipped::Skipped;
 use crate::sys;
 
+/// How long the first packet of a stream waits at least, in nanoseconds. The path may be up to 1 ms slower for later packets without
+/// anything being done about it; where it is worse the delay grows by a tick, as often as it would be too short otherwise.
+const MARGIN_NS: u64 = 2_000_000;
+
 /// Octets of payload that a slot of the jitter buffer holds at least: 120 ms of G.711, and any Opus frame.
 const MIN_PAYLOAD_CAPACITY: usize = 960;
 const OPUS_PAYLOAD_CAPACITY: usize = 1500;
@@ -50,6 +54,7 @@ impl Receiving {
     /// Allocates for a codec; `in_band` when digits can only be heard.
     pub(super) fn new(kind: CodecKind, payload_types: &[u8], max_delay: Duration, in_band: bool) -> Self {
         let mut playout = PlayoutConfig::new(clock_rate(kind));
+        playout.margin_ns = MARGIN_NS;
         playout.max_delay_ns = u64::try_from(max_delay.as_nanos()).unwrap_or(u64::MAX);
         playout.payload_capacity = match kind {
             CodecKind::Opus => OPUS_PAYLOAD_CAPACITY,

@@ -16,6 +16,7 @@ mod server;
 mod signalling;
 mod sounds;
 mod telemetry;
+mod tls;
 mod wall_clock;
 
 use std::process::ExitCode;

@@ -13,17 +13,15 @@ use std::{
 use confab_media::Latch;
 
 use super::{
-    Bootstrap, Codec, CodecOrder, Config, Fetch, Http, Log, LogFormat, Media, Secret, Sip,
+    Bootstrap, Codec, CodecOrder, Config, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret, Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
+use crate::tls::TlsFiles;
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
     ("http.websocket_bind", &[""]),
-    ("http.tls_bind", &[]),
-    ("http.tls_cert", &[]),
-    ("http.tls_key", &[]),
     ("sip.tls", &[]),
     ("sip.tls_cert", &[]),
     ("sip.tls_key", &[]),
@@ -111,13 +109,30 @@ impl<'a> Reader<'a> {
     fn http(&mut self) -> Http {
         Http {
             bind: self.text("http.bind", address_and_port),
-            admin_bind: self.text("http.admin_bind", |text| match text {
-                "" => Ok(None),
-                text => address_and_port(text).map(Some),
-            }),
+            tls: self.http_tls(),
+            admin_bind: self.text("http.admin_bind", address_or_none),
             rate_limit: self.flag("http.rate_limit"),
             token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
         }
+    }
+
+    fn http_tls(&mut self) -> Option<HttpTls> {
+        let bind = self.text("http.tls_bind", address_or_none)?;
+        let mut file = |key| {
+            let path = self.text(key, |text| Ok(PathBuf::from(text)));
+            if path.as_os_str().is_empty() {
+                self.refuse(
+                    key,
+                    "is empty, and http.tls_bind wants it: name a PEM file".to_owned(),
+                );
+            }
+            path
+        };
+        let files = TlsFiles {
+            certificate: file("http.tls_cert"),
+            key: file("http.tls_key"),
+        };
+        Some(HttpTls { bind, files })
     }
 
     fn sip(&mut self) -> Sip {
@@ -286,6 +301,13 @@ fn check(text: &str, fits: bool) -> Result<String, ()> {
 fn address_and_port(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("'{text}' is no IP address with a port, such as 0.0.0.0:5060 or [::]:5060"))
+}
+
+fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "" => Ok(None),
+        text => address_and_port(text).map(Some),
+    }
 }
 
 /// Addresses to listen on, none twice; port 0 may repeat, the system gives different ones.

@@ -108,6 +108,8 @@ pub(crate) async fn log_events(mut events: Subscription) {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
+            | EventKind::RaiseHandMember
+            | EventKind::LowerHandMember
             | EventKind::DtmfMember
             | EventKind::PlayFile
             | EventKind::PlayFileDone

@@ -25,7 +25,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use confab_api::{ApiConfig, ApiState, ControlError, LiveConferences, MediaProblem, Probes, router};
-//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, Settings, Snapshot};
+//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, ParticipantId, Settings, Snapshot};
 //! use confab_documents::Store;
 //!
 //! struct NothingRuns;
@@ -36,6 +36,16 @@
 //!         None
 //!     }
 //!     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
+//!         Err(ControlError::NotRunning)
+//!     }
+//!     async fn move_participant(
+//!         &self,
+//!         _: &AccountId,
+//!         _: &ConferenceId,
+//!         _: ParticipantId,
+//!         _: &ConferenceId,
+//!         _: Settings,
+//!     ) -> Result<ParticipantId, ControlError> {
 //!         Err(ControlError::NotRunning)
 //!     }
 //!     async fn check_media(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {

@@ -119,6 +119,7 @@ impl Viewpoint<'_> {
         view.extend(channel.clone());
         view.insert("volume_in".into(), decibels(state.volume_in));
         view.insert("volume_out".into(), decibels(state.volume_out));
+        view.insert("hand_raised".into(), state.hand_raised.into());
         if let Some(media) = snapshot.media.get(&state.id) {
             view.insert("codec".into(), media.codec.into());
             view.insert("quality".into(), quality(&media.quality));

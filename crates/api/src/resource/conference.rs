@@ -26,9 +26,10 @@ pub(crate) const ACTIONS: Actions<OnConference> = Actions {
         ("unlock", |_| Ok(Control::Unlock)),
         ("play", |arguments| play(Audience::Everybody, arguments)),
         ("stop_play", |arguments| stop_play(Audience::Everybody, arguments)),
+        ("end", |_| Ok(Control::End)),
     ],
     prepared: &[],
-    refused: &["dial", "record", "vars", "end"],
+    refused: &["dial", "record", "vars"],
 };
 
 /// Returns the control that plays what the arguments name.

@@ -145,7 +145,9 @@ impl Snapshot {
             EventKind::ConferenceCreate
             | EventKind::PlayFile
             | EventKind::PlayFileDone
-            | EventKind::PlayFileFailed(_) => {}
+            | EventKind::PlayFileFailed(_)
+            | EventKind::EnterSound
+            | EventKind::ExitSound => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,
@@ -161,6 +163,8 @@ impl Snapshot {
                 }
             }
             EventKind::AddMember
+            | EventKind::KickMember
+            | EventKind::HupMember
             | EventKind::StartTalking
             | EventKind::StopTalking
             | EventKind::MuteMember
@@ -177,6 +181,7 @@ impl Snapshot {
             | EventKind::RaiseHandMember
             | EventKind::LowerHandMember
             | EventKind::DtmfMember
+            | EventKind::KeyMember(_)
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone
             | EventKind::PlayFileMemberFailed(_) => {

@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) media: Media,
     /// Section `[events]`.
     pub(crate) events: Events,
+    /// Section `[amqp]`; `None` when it names no broker.
+    pub(crate) amqp: Option<Amqp>,
     /// Section `[fetch]`.
     pub(crate) fetch: Fetch,
     /// Section `[bootstrap]`.
@@ -157,6 +159,15 @@ pub(crate) struct Events {
     pub(crate) publish: EventFilter,
     /// How many of each instance are kept for subscribers that resume.
     pub(crate) history: usize,
+}
+
+/// A message broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Amqp {
+    /// Where it is, with user and password.
+    pub(crate) url: Secret,
+    /// Whether commands that come from it are obeyed.
+    pub(crate) commands: bool,
 }
 
 /// Media that are played from URLs.

@@ -1,6 +1,7 @@
 //! The confab server binary: one process that answers SIP calls, mixes conferences and serves the API.
 
 mod admission;
+mod amqp;
 mod cdr;
 mod cli;
 mod conferences;

@@ -23,6 +23,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admission::Admission,
+    amqp::{self, AmqpStats},
     cdr::Cdr,
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
@@ -112,7 +113,13 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = Sounds::new(&config.fetch);
+        let amqp_events = bus.subscribe();
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
+        let amqp_stats = Arc::new(AmqpStats::default());
+        if let Some(broker) = &config.amqp {
+            let conferences = Arc::new(registry.clone());
+            tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
+        }
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -135,7 +142,7 @@ impl Server {
 
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
-        let page = figures::page(&call_server, &signalling);
+        let page = figures::page(&call_server, &signalling, amqp_stats);
         let probes = Probes {
             readiness: Arc::new(readiness(&admission, &media)),
             metrics: Arc::new(page),

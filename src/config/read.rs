@@ -15,7 +15,8 @@ use confab_conference::EventKind;
 use confab_media::Latch;
 
 use super::{
-    Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret, Sip,
+    Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
+    Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -34,8 +35,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
     ("recording.max_gb", &[]),
-    ("amqp.url", &[]),
-    ("amqp.commands", &[]),
     ("outbound.allow", &[]),
     ("outbound.deny", &[]),
     ("outbound.per_minute", &[]),
@@ -99,6 +98,7 @@ impl<'a> Reader<'a> {
             sip: self.sip(),
             media: self.media(),
             events: self.events(),
+            amqp: self.amqp(),
             fetch: self.fetch(),
             bootstrap: self.bootstrap(),
             log: self.log(),
@@ -198,6 +198,23 @@ impl<'a> Reader<'a> {
             publish: EventFilter::new(&legs, &conferences).unwrap_or_default(),
             history: self.number("events.history", 0..=100_000),
         }
+    }
+
+    fn amqp(&mut self) -> Option<Amqp> {
+        let commands = self.flag("amqp.commands");
+        let url = self.text("amqp.url", |text| {
+            let fits = text.is_empty() || text.parse::<lapin::uri::AMQPUri>().is_ok();
+            // It may have a password in it: not repeated.
+            check(text, fits).map(Secret).map_err(|()| {
+                "is no address of a broker, such as amqp://user:password@host:5672/%2f (or amqps://)"
+                    .to_owned()
+            })
+        });
+        let is_off = matches!(&self.values.setting("amqp.url").value, Value::Text(text) if text.is_empty());
+        if is_off && commands {
+            self.refuse("amqp.commands", "wants a broker: set amqp.url".to_owned());
+        }
+        (!url.0.is_empty()).then_some(Amqp { url, commands })
     }
 
     fn fetch(&mut self) -> Fetch {

@@ -422,7 +422,6 @@ fn keys_of_later_versions_take_their_default_only() {
         ("sip", "service_numbers", "[\"100\"]"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
-        ("amqp", "commands", "true"),
         ("outbound", "concurrent", "1"),
         ("outbound", "allow", "[\"+49\"]"),
         ("pin_guard", "source_tries", "1"),
@@ -479,11 +478,17 @@ fn every_key_is_either_read_or_refused() {
         &api_key,
     ];
     let plain = format!("{:?}", defaults());
-    // These are read together, in the test below.
-    let tls = ["http.tls_bind", "http.tls_cert", "http.tls_key"];
+    // These are read together, in the tests below.
+    let together = [
+        "http.tls_bind",
+        "http.tls_cert",
+        "http.tls_key",
+        "amqp.commands",
+        "amqp.url",
+    ];
     for key in Values::defaults(DEFAULT_TOML)
         .keys()
-        .filter(|key| !tls.contains(key))
+        .filter(|key| !together.contains(key))
     {
         let variable = format!("CONFAB__{}", key.to_ascii_uppercase().replace('.', "__"));
         let outcome = |value: &&str| match load("", &[(&variable, value)]) {
@@ -497,6 +502,24 @@ fn every_key_is_either_read_or_refused() {
             None => panic!("{key} takes no other value"),
         }
     }
+}
+
+#[test]
+fn commands_want_a_broker_and_its_address_stays_unsaid() {
+    let url = "amqps://confab:secret-word@mq.example.com/%2f";
+    let all = format!("[amqp]\nurl = \"{url}\"\ncommands = true\n");
+    let config = load(&all, &[]).unwrap();
+    let amqp = config.amqp.as_ref().unwrap();
+    assert_eq!((amqp.url.0.as_str(), amqp.commands), (url, true));
+    assert!(!format!("{config:?}").contains("secret-word"));
+    assert!(defaults().amqp.is_none());
+    let wants = "c.toml:3: amqp.commands: wants a broker: set amqp.url";
+    assert_eq!(problem(&all.replace(url, ""), &[]), wants);
+    let bad = problem(&all.replace("amqps://", "http//"), &[]);
+    assert!(
+        bad.starts_with("c.toml:2: amqp.url: is no address") && !bad.contains("secret-word"),
+        "{bad}"
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! # Main types
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
+//! - [`BrokerCommand`]: what a message broker may ask running conferences for.
 //! - [`event`]: events as JSON and the bus that brings them to subscribers.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
@@ -81,6 +82,7 @@ mod action;
 mod answer;
 mod arguments;
 mod body;
+mod command;
 mod dispatch;
 mod docs;
 mod error;
@@ -102,6 +104,7 @@ mod view;
 use axum::Router;
 use axum::routing::get;
 
+pub use command::BrokerCommand;
 pub use health::admin_router;
 pub use live::{ControlError, LiveConferences, MediaProblem};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};

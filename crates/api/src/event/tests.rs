@@ -103,6 +103,7 @@ fn an_event_of_a_leg_has_every_key_of_the_contract() {
         "current_energy": 7,
         "volume_in": 0.0,
         "volume_out": 0.0,
+        "hand_raised": false,
         "conference_channel_vars": channel,
         "custom_channel_vars": {"realm": "example.org", "username": "sip1", "account_id": "a1"},
         "custom_application_vars": {"ticket": "7"},

@@ -15,6 +15,7 @@
 //! # Main types
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
+//! - [`event`]: events as JSON and the bus that brings them to subscribers.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
 //! # Serving
@@ -73,6 +74,7 @@ mod body;
 mod dispatch;
 mod docs;
 mod error;
+pub mod event;
 mod health;
 mod list;
 mod live;

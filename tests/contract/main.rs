@@ -8,6 +8,8 @@ mod callers;
 mod conventions;
 mod documents;
 mod ears;
+mod examples;
 mod fixture;
 mod participants;
+mod races;
 mod table;

@@ -21,8 +21,9 @@ const FALL_DB_PER_S: f32 = 15.0;
 /// Time constant of the measured level of speech, in seconds.
 const LEVEL_S: f32 = 0.8;
 
-/// How fast the measured noise rises, in dB per second. It falls at once.
-const NOISE_RISE_DB_PER_S: f32 = 6.0;
+/// The noise is the quietest [`PIECE_S`] of the last one to two times this long, in seconds: speech has its gaps, noise goes on.
+const NOISE_S: f32 = 0.4;
+const PIECE_S: f32 = 0.01;
 
 /// Level that the measured noise does not fall below, in dBFS.
 const LEAST_NOISE_DB: f32 = -70.0;
@@ -39,7 +40,7 @@ pub struct Agc {
     rate_hz: u32,
     /// Mean square of speech, `None` before there was any.
     speech: Option<f32>,
-    noise_db: f32,
+    noise: Quietest,
     /// Factor at the end of the last block.
     factor: f32,
 }
@@ -50,7 +51,7 @@ impl Agc {
         Agc {
             rate_hz,
             speech: None,
-            noise_db: LEAST_NOISE_DB,
+            noise: Quietest::default(),
             factor: 1.0,
         }
     }
@@ -66,13 +67,9 @@ impl Agc {
             return;
         }
         let seconds = samples.len() as f32 / self.rate_hz.max(1) as f32;
-        let energy: u64 = samples
-            .iter()
-            .map(|&sample| u64::from(sample.unsigned_abs()).pow(2))
-            .sum();
-        let power = energy as f32 / samples.len() as f32;
+        let power = mean_square(samples);
         let mut next = self.factor;
-        if self.is_speech(power, seconds) {
+        if self.is_speech(power, samples) {
             next = self.followed(power, seconds);
         }
         let peak = f32::from(crate::peak(samples));
@@ -82,12 +79,24 @@ impl Agc {
         self.apply(samples, next);
     }
 
+    /// Tells of samples that are not heard, by their mean absolute value: the pauses that tell speech from noise.
+    pub fn pause(&mut self, samples: usize, score: u16) {
+        let seconds = samples as f32 / self.rate_hz.max(1) as f32;
+        self.noise.take(f32::from(score).powi(2), seconds);
+    }
+
     /// Judges a block by its level against the noise, whose level it follows.
-    fn is_speech(&mut self, power: f32, seconds: f32) -> bool {
+    fn is_speech(&mut self, power: f32, samples: &[i16]) -> bool {
+        let piece = ((self.rate_hz as f32 * PIECE_S) as usize).max(1);
+        for piece in samples.chunks(piece) {
+            self.noise.take(
+                mean_square(piece),
+                piece.len() as f32 / self.rate_hz.max(1) as f32,
+            );
+        }
+        let noise_db = decibels(self.noise.power()).max(LEAST_NOISE_DB);
         let level_db = decibels(power);
-        let risen = self.noise_db + NOISE_RISE_DB_PER_S * seconds;
-        self.noise_db = risen.min(level_db.max(LEAST_NOISE_DB));
-        level_db > GATE_DB && level_db > self.noise_db + ABOVE_NOISE_DB
+        level_db > GATE_DB && level_db > noise_db + ABOVE_NOISE_DB
     }
 
     /// Takes a block of speech into the measured level and returns the next factor.
@@ -118,6 +127,46 @@ impl Agc {
             *sample = scaled(*sample, factor);
         }
     }
+}
+
+/// The least of what came within the last one to two spans of [`NOISE_S`].
+#[derive(Debug, Clone, Copy)]
+struct Quietest {
+    before: f32,
+    now: f32,
+    seconds: f32,
+}
+
+impl Default for Quietest {
+    fn default() -> Self {
+        Quietest {
+            before: f32::INFINITY,
+            now: f32::INFINITY,
+            seconds: 0.0,
+        }
+    }
+}
+
+impl Quietest {
+    fn take(&mut self, power: f32, seconds: f32) {
+        if self.seconds >= NOISE_S {
+            (self.before, self.now, self.seconds) = (self.now, f32::INFINITY, 0.0);
+        }
+        self.now = self.now.min(power);
+        self.seconds += seconds;
+    }
+
+    fn power(&self) -> f32 {
+        self.before.min(self.now)
+    }
+}
+
+fn mean_square(samples: &[i16]) -> f32 {
+    let energy: u64 = samples
+        .iter()
+        .map(|&sample| u64::from(sample.unsigned_abs()).pow(2))
+        .sum();
+    energy as f32 / samples.len().max(1) as f32
 }
 
 fn decibels(power: f32) -> f32 {
@@ -183,7 +232,7 @@ mod tests {
         let gain = agc.gain_db();
         for noise_db in [-60.0, -48.0, -40.0] {
             run(&mut agc, &speech(-120.0, noise_db, 20));
-            // Until noise that begins is known for noise it may pass for speech, which takes seconds at most.
+            // Noise that begins may pass for speech until the pause before it is forgotten.
             assert!(
                 (agc.gain_db() - gain).abs() < 5.0,
                 "{noise_db}: {} from {gain}",
@@ -193,6 +242,18 @@ mod tests {
         let held = agc.gain_db();
         run(&mut agc, &[0; 8000 * 20]);
         assert_eq!(agc.gain_db(), held);
+    }
+
+    #[test]
+    fn noise_alone_is_left_as_it_is() {
+        for noise_db in [-50.0, -45.0, -38.0, -30.0] {
+            let mut agc = Agc::new(16_000);
+            run(&mut agc, &speech(-120.0, noise_db, 20));
+            assert!(agc.gain_db().abs() < 0.01, "{noise_db}: {}", agc.gain_db());
+            // Speech in it is brought up all the same.
+            run(&mut agc, &speech(-32.0, noise_db.min(-45.0), 20));
+            assert!(agc.gain_db() > 6.0, "{noise_db}: {}", agc.gain_db());
+        }
     }
 
     #[test]
@@ -220,6 +281,20 @@ mod tests {
         }
         assert_eq!(Agc::new(8000).gain_db(), 0.0);
         agc.process(&mut []);
+    }
+
+    #[test]
+    fn pauses_count_that_are_only_told_of() {
+        let mut agc = Agc::new(8000);
+        for (n, block) in speech(-38.0, -75.0, 8).chunks(160).enumerate() {
+            // Syllables only; behind each of them 60 ms that a gate kept out.
+            if n % 13 < 10 {
+                agc.process(&mut block.to_vec());
+            } else {
+                agc.pause(160, 2);
+            }
+        }
+        assert!(agc.gain_db() > 10.0, "{}", agc.gain_db());
     }
 
     proptest! {

@@ -81,6 +81,8 @@ pub(crate) struct Slot {
     pub(crate) talking: TalkingState,
     /// The contribution of this tick is in the mixer's storage.
     pub(crate) contributes: bool,
+    /// It is digital silence.
+    pub(crate) soundless: bool,
     /// Limits the mix that he alone hears.
     pub(crate) limiter: Limiter,
     /// The tick for which that mix was made last; 0 for never.
@@ -131,6 +133,7 @@ impl Slot {
             gate: TalkGate::new(options.energy_level.unwrap_or(energy_level)),
             talking: TalkingState::new(),
             contributes: false,
+            soundless: false,
             limiter: Limiter::new(rate_hz),
             own_mix_tick: 0,
             loudness: 0.0,

@@ -318,6 +318,33 @@ fn one_talker_alone_passes_bit_exactly_at_any_level() {
 }
 
 #[test]
+fn beside_digital_silence_a_talker_is_alone() {
+    let (mut mixer, slots) = mixer(0, 4);
+    let voice = vec![i16::MAX; 160];
+    for silent_leaves in [false, true] {
+        mixer.begin();
+        mixer.input(slots[0], &voice);
+        for &slot in &slots[1..] {
+            mixer.input(slot, &[0; 160]);
+        }
+        if silent_leaves {
+            mixer.remove(slots[3]);
+        }
+        mixer.mix();
+        assert_eq!(mixer.common(), voice);
+        assert_eq!(own(&mut mixer, slots[1]), voice);
+    }
+    // Two voices are a sum.
+    mixer.begin();
+    mixer.input(slots[0], &voice);
+    mixer.input(slots[1], &[1; 160]);
+    mixer.input(slots[2], &[0; 160]);
+    mixer.mix();
+    assert!(mixer.common()[159] < 26_000, "{}", mixer.common()[159]);
+    assert!(own(&mut mixer, slots[2])[159] < 26_000);
+}
+
+#[test]
 fn who_stops_talking_changes_to_the_common_mix_without_a_step() {
     let (mut mixer, slots) = mixer(0, 3);
     let inputs = [(slots[0], 20_000), (slots[1], 20_000)];

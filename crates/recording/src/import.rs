@@ -12,6 +12,7 @@ use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
 use crate::convert::Converter;
+use crate::unfinished::finished;
 
 /// Lowest and highest sample rate that is taken, in Hz.
 const RATES_TAKEN_HZ: std::ops::RangeInclusive<u32> = 8000..=192_000;
@@ -94,7 +95,8 @@ pub enum ImportError {
 /// Turns a file into mono samples. Blocks while it computes.
 ///
 /// Rates that conferences mix in are kept, others are raised to the next of them, and what is above is brought down to
-/// 48 kHz. Samples of 16 bits at a kept rate come out as they are. A file whose end is missing gives what is there.
+/// 48 kHz. Samples of 16 bits at a kept rate come out as they are. A file whose end is missing, or whose lengths
+/// were never written, gives what is there.
 ///
 /// # Errors
 /// [`ImportError`] says what is wrong with the file.
@@ -106,7 +108,7 @@ pub fn import(bytes: &[u8], limits: ImportLimits) -> Result<Audio, ImportError> 
         });
     }
     // Nothing of what is in there is used again after a panic.
-    catch_unwind(AssertUnwindSafe(|| read(bytes, limits.duration)))
+    catch_unwind(AssertUnwindSafe(|| read(&finished(bytes), limits.duration)))
         .unwrap_or_else(|_| Err(ImportError::Damaged("its decoder gave up".to_owned())))
 }
 

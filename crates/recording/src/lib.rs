@@ -28,6 +28,7 @@ mod convert;
 #[doc(hidden)]
 pub mod fuzz;
 mod import;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;

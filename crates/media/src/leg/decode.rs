@@ -3,7 +3,7 @@
 
 use confab_codec::{CodecKind, ComfortNoise, Decoder};
 use confab_dsp::TimeScale;
-use confab_rtp::{Adjust, FrameRef, Playout, Pull, SpeechAdjust, Tick};
+use confab_rtp::{Adjust, FrameRef, Playout, Pull, RtpTimestamp, SequenceNumber, SpeechAdjust, Tick};
 
 use super::lull::Use;
 use super::receiving::{LONGEST_PERIOD_MS, Receiving, Scale};
@@ -39,8 +39,32 @@ pub(crate) enum Block {
 pub(super) struct Substitutes {
     /// Made up for lost packets.
     pub(super) concealed_ns: u64,
+    /// Made up since the last packet. Whether something was lost there or the sender paused without a word is not known before the
+    /// next one comes.
+    unexplained_ns: u64,
+    /// Sequence number, and timestamp of the end, of the last packet.
+    last: Option<(SequenceNumber, RtpTimestamp)>,
     /// Restored from what the packet behind a lost one carried.
     pub(super) repaired_ns: u64,
+}
+
+impl Substitutes {
+    /// Takes the next packet. When it is the one behind the last by its number, but later by its time, the sender was silent
+    /// between them, and what was made up was a pause and stood for nothing.
+    fn explain(&mut self, packet: &FrameRef<'_>) {
+        let end = RtpTimestamp(packet.timestamp.0.wrapping_add(packet.samples));
+        let last = self.last.replace((packet.sequence_number, end));
+        if self.unexplained_ns == 0 {
+            return;
+        }
+        let unexplained_ns = std::mem::take(&mut self.unexplained_ns);
+        let paused = last.is_some_and(|(sequence, end)| {
+            packet.sequence_number.0 == sequence.0.wrapping_add(1) && packet.timestamp != end
+        });
+        if !paused {
+            self.concealed_ns += unexplained_ns;
+        }
+    }
 }
 
 /// What is done to the length of a frame.
@@ -96,6 +120,7 @@ impl Receiving {
             let missing = out.len() - filled;
             match playout.pull(tick, clock.units(missing)) {
                 Pull::Frame(packet) => {
+                    work.substitutes.explain(&packet);
                     let usage = work.consider(&packet);
                     if let Use::LeaveOut { score } = usage {
                         let units = packet.samples - packet.skip;
@@ -356,7 +381,7 @@ impl Work<'_> {
         }
         let rate_hz = self.decoder.sample_rate_hz();
         self.substitutes.repaired_ns += nanoseconds(repaired, rate_hz);
-        self.substitutes.concealed_ns += nanoseconds(samples - repaired, rate_hz);
+        self.substitutes.unexplained_ns += nanoseconds(samples - repaired, rate_hz);
         self.rest.place(lost, out)
     }
 

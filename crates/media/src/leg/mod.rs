@@ -178,7 +178,11 @@ impl<S> Leg<S> {
         let (Some(before), Some(guard)) = (&mut self.session, &mut self.guard) else {
             return;
         };
-        if let Some(rules) = &mut session.rules {
+        // A peer that names no address (c=0.0.0.0) holds the call: it is known by the address of before when it goes on, and what it
+        // sends meanwhile is not a stranger's.
+        if let Some(rules) = &mut session.rules
+            && !rules.remote.ip().is_unspecified()
+        {
             guard.reset(now_ns, rules);
         }
         std::mem::swap(before, session);

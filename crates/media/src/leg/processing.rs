@@ -47,6 +47,13 @@ impl Processing {
         }
         denoised
     }
+
+    /// Tells of a block that is not worked on as nobody hears it, by its samples and their mean absolute value.
+    pub(crate) fn pause(&mut self, samples: usize, score: u16) {
+        if let Some(auto_gain) = &mut self.auto_gain {
+            auto_gain.pause(samples, score);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ const MARGIN_NS: u64 = 2_000_000;
 /// Octets of payload that a slot of the jitter buffer holds at least: 120 ms of G.711, and any Opus frame.
 const MIN_PAYLOAD_CAPACITY: usize = 960;
 const OPUS_PAYLOAD_CAPACITY: usize = 1500;
-/// 20 ms of uncompressed audio at 48 kHz, which some peers send although it is more than an Ethernet packet holds.
-const L16_PAYLOAD_CAPACITY: usize = 1920;
+/// Milliseconds of uncompressed audio that some peers send in a packet, although it is more than Ethernet holds.
+const L16_PACKET_MS: usize = 60;
 
 /// The longest piece that is put into speech at once, in milliseconds: a period of the lowest voice.
 pub(super) const LONGEST_PERIOD_MS: usize = 15;
@@ -58,7 +58,9 @@ impl Receiving {
         playout.max_delay_ns = u64::try_from(max_delay.as_nanos()).unwrap_or(u64::MAX);
         playout.payload_capacity = match kind {
             CodecKind::Opus => OPUS_PAYLOAD_CAPACITY,
-            CodecKind::L16 { .. } => L16_PAYLOAD_CAPACITY,
+            CodecKind::L16 { rate_hz, channels } => {
+                rate_hz as usize * L16_PACKET_MS / 1000 * 2 * usize::from(channels)
+            }
             _ => MIN_PAYLOAD_CAPACITY,
         };
         let rate_hz = kind.sample_rate_hz();

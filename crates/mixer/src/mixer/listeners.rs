@@ -130,7 +130,15 @@ impl Mixer {
         }
         place.own_mix_tick = tick;
         let out = &mut out[..length];
-        place.limiter.process(&storage.rest[..length], heard, out);
+        // With relations it is not known which of the silent ones he would hear: then all count.
+        let soundless = if place.hears_mix() && storage.relations.count() == 0 {
+            self.soundless - usize::from(place.contributes && place.soundless)
+        } else {
+            0
+        };
+        place
+            .limiter
+            .process(&storage.rest[..length], heard.saturating_sub(soundless), out);
         if place.exceptional {
             let exceptions = &mut storage.exceptions[slot.index()];
             exceptions.output.apply(out, &mut storage.rest, rate_hz);

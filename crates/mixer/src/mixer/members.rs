@@ -31,8 +31,11 @@ impl Mixer {
     pub fn remove(&mut self, slot: SlotId) -> bool {
         let index = slot.index();
         let storage = &mut self.storage;
-        if storage.slots.get_mut(index).and_then(Option::take).is_none() {
+        let Some(place) = storage.slots.get_mut(index).and_then(Option::take) else {
             return false;
+        };
+        if place.contributes && place.soundless {
+            self.soundless -= 1;
         }
         storage
             .contributors

@@ -51,6 +51,8 @@ pub struct Mixer {
     block_ms: u16,
     energy_level: u16,
     storage: MixerStorage,
+    /// Contributions of this tick that are digital silence.
+    soundless: usize,
     limiter: Limiter,
     /// The common limiter as it was before this tick: where a new own mix goes on from.
     limiter_before: Limiter,
@@ -84,6 +86,7 @@ impl Mixer {
             block_ms: format.interval_ms(),
             energy_level,
             storage,
+            soundless: 0,
             limiter,
             limiter_before: limiter,
             waiting_limiter: limiter,
@@ -199,6 +202,7 @@ impl Mixer {
             }
         }
         storage.contributors.clear();
+        self.soundless = 0;
         self.forget_playback();
         self.has_noise = false;
     }
@@ -248,6 +252,8 @@ impl Mixer {
                 fit(samples, stored);
             }
             frame.shape(stored, rate_hz);
+            place.soundless = score == 0 && stored.iter().all(|&sample| sample == 0);
+            self.soundless += usize::from(place.soundless);
         }
         report
     }
@@ -281,7 +287,9 @@ impl Mixer {
         self.limiter_before = self.limiter;
         let storage = &mut self.storage;
         let common = &mut storage.common[..block];
-        self.limiter.process(&storage.total[..block], heard, common);
+        // Who speaks beside digital silence is alone, and passes bit by bit.
+        let sounding = heard - self.soundless;
+        self.limiter.process(&storage.total[..block], sounding, common);
         let noise_alone = heard == 0 && self.has_noise;
         if noise_alone {
             common.copy_from_slice(&storage.noise[..block]);

@@ -123,6 +123,13 @@ fn process(
                 score: confab_dsp::score(block),
             }
         }
-        filled => filled,
+        Block::Audio { score } => {
+            processing.pause(block.len(), score);
+            filled
+        }
+        Block::Quiet => {
+            processing.pause(block.len(), 0);
+            filled
+        }
     }
 }

@@ -407,6 +407,32 @@ fn the_null_address_stops_sending() {
 }
 
 #[test]
+fn what_comes_during_a_hold_by_the_null_address_is_not_lost() {
+    let mut world = World::new();
+    let phones = world.legs(2);
+    world.room(&phones, 0);
+    let mut phones: Vec<_> = phones.into_iter().zip([A, B]).collect();
+    talk(&mut world, &mut phones, 10);
+    let mut held = media(0);
+    held.remote.set_ip([0, 0, 0, 0].into());
+    held.direction = MediaDirection::SendOnly;
+    world.command(renegotiate(phones[0].0.leg, &held));
+    talk(&mut world, &mut phones, 60);
+    assert_eq!(world.dropped(DropReason::Source), 0);
+    assert_eq!(world.dropped(DropReason::Direction), 60);
+    world.command(renegotiate(phones[0].0.leg, &media(0)));
+    let after = talk(&mut world, &mut phones, 10);
+    assert_eq!(last_levels(&after), [B, A]);
+    let at = phones[0].0.leg;
+    let leg = world
+        .shard
+        .legs
+        .get(at.index, at.generation)
+        .expect("the leg is there");
+    assert_eq!(leg.stats.read().packets_lost, 0);
+}
+
+#[test]
 fn a_change_of_codec_and_packet_time_goes_on_with_the_same_numbers() {
     let mut world = World::new();
     let phones = world.legs(2);

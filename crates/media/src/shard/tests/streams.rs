@@ -253,6 +253,30 @@ fn the_peers_background_goes_on_in_its_pauses() {
 }
 
 #[test]
+fn a_pause_without_a_word_counts_as_one_once_it_is_over() {
+    let rows: [(Coding, bool); 3] = [
+        (CodecKind::Pcmu.into(), true),
+        (CodecKind::Pcmu.into(), false),
+        (Coding::new(CodecKind::Opus, OPUS_WIDEBAND), true),
+    ];
+    for (coding, pauses) in rows {
+        let mut line = Line::new(&leg(0, coding, 20), 0);
+        let mut voice = Voice::new(coding.kind.sample_rate_hz());
+        line.run(1000, &mut |out| voice.fill(out), &mut on_time);
+        let first = line.speaker.packets;
+        line.run(400, &mut |out| voice.fill(out), &mut |_| Fate::Lost);
+        if pauses {
+            // Time went on and the numbers did not: these packets were never sent.
+            let unsent = (line.speaker.packets - first) as u16;
+            line.speaker.phone.sequence = line.speaker.phone.sequence.wrapping_sub(unsent);
+        }
+        line.run(1000, &mut |out| voice.fill(out), &mut on_time);
+        let concealed_ms = line.stats().concealed_ms;
+        assert_eq!(concealed_ms == 0, pauses, "{concealed_ms} ms");
+    }
+}
+
+#[test]
 fn opus_pauses_are_no_loss_and_sound_like_before() {
     let opus = OpusSettings {
         dtx: true,

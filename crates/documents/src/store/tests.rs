@@ -3,9 +3,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::account::NewAccount;
 use crate::document::{Body, Document, Expected, Revision, is_id};
 use crate::error::SaveError;
+use crate::kind::Kind;
 use crate::settings;
 
 struct Fixture {
@@ -31,7 +31,9 @@ impl Fixture {
     }
 
     async fn create(&self, body: Value) -> Result<Document, SaveError> {
-        self.store.create_conference(&self.account, map(body)).await
+        self.store
+            .create(&self.account, Kind::Conference, map(body))
+            .await
     }
 
     async fn created(&self, body: Value) -> (ConferenceId, Document) {
@@ -41,7 +43,7 @@ impl Fixture {
 }
 
 async fn open(dir: &TempDir) -> Result<Store, StoreError> {
-    Store::open_with_key(dir.path(), None).await
+    Store::open_with_key(dir.path(), "", None).await
 }
 
 fn map(body: Value) -> Body {
@@ -60,6 +62,7 @@ fn page(order: ListOrder, start: Option<&str>, limit: u32) -> ListPage {
         order,
         start: start.map(str::to_owned),
         limit,
+        owner: None,
     }
 }
 
@@ -217,7 +220,10 @@ async fn a_data_directory_that_cannot_be_used_is_named_with_what_to_do() {
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
-        let error = Store::open_with_key(&path, None).await.unwrap_err().to_string();
+        let error = Store::open_with_key(&path, "", None)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains(path.to_str().unwrap()) && error.contains("--data-dir"),
             "{error}"
@@ -247,7 +253,7 @@ async fn a_damaged_database_is_found_when_it_is_read() {
     let Fixture { store, account, dir } = Fixture::new().await;
     for _ in 0..20 {
         store
-            .create_conference(&account, map(json!({"pad": "x".repeat(5000)})))
+            .create(&account, Kind::Conference, map(json!({"pad": "x".repeat(5000)})))
             .await
             .unwrap();
     }
@@ -268,7 +274,7 @@ async fn a_damaged_database_is_found_when_it_is_read() {
 async fn another_key_and_another_version_are_refused() {
     let fixture = Fixture::new().await;
     fixture.store.close().await;
-    let error = Store::open_with_key(fixture.dir.path(), Some("ab".repeat(32)))
+    let error = Store::open_with_key(fixture.dir.path(), "", Some("ab".repeat(32)))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::ForeignKey { .. }), "{error:?}");
@@ -280,7 +286,7 @@ async fn another_key_and_another_version_are_refused() {
     let error = open(&fixture.dir).await.unwrap_err();
     assert!(matches!(error, StoreError::MissingKey { .. }), "{error:?}");
     assert!(!key_file.exists(), "no other key takes its place");
-    Store::open_with_key(fixture.dir.path(), Some(key.clone()))
+    Store::open_with_key(fixture.dir.path(), "", Some(key.clone()))
         .await
         .unwrap()
         .close()
@@ -313,7 +319,13 @@ async fn a_document_lives_through_its_revisions() {
     // c068: PATCH merges, null deletes, lists are replaced.
     let change = json!({"custom": {"x": null, "z": 3}, "member": {"pins": ["1"]}, "flags": ["a"]});
     let two = store
-        .patch_conference(account, &id, map(change), &Expected::Anything)
+        .patch(
+            account,
+            Kind::Conference,
+            id.as_str(),
+            map(change),
+            &Expected::Anything,
+        )
         .await
         .unwrap();
     assert_eq!(two.revision.saves, 2);
@@ -327,7 +339,13 @@ async fn a_document_lives_through_its_revisions() {
     // c069: a change that breaks a rule changes nothing.
     let change = map(json!({"member": {"pins": ["x"]}}));
     let refused = store
-        .patch_conference(account, &id, change, &Expected::Anything)
+        .patch(
+            account,
+            Kind::Conference,
+            id.as_str(),
+            change,
+            &Expected::Anything,
+        )
         .await;
     assert_eq!(violations(refused)["member.pins.0"]["pattern"]["value"], "x");
     assert_eq!(store.conference(account, &id).await.unwrap(), Some(two.clone()));
@@ -335,7 +353,7 @@ async fn a_document_lives_through_its_revisions() {
     // c067: POST replaces.
     let body = map(json!({"name": "B"}));
     let three = store
-        .replace_conference(account, &id, body, &Expected::Anything)
+        .replace(account, Kind::Conference, id.as_str(), body, &Expected::Anything)
         .await
         .unwrap();
     assert_eq!(three.body.get("custom"), None);
@@ -343,34 +361,46 @@ async fn a_document_lives_through_its_revisions() {
 
     // A writer who expects an older revision is refused, one who knows the present one is not.
     let stale = Expected::OneOf(vec![two.revision]);
-    let refused = store.patch_conference(account, &id, Body::new(), &stale).await;
+    let refused = store
+        .patch(account, Kind::Conference, id.as_str(), Body::new(), &stale)
+        .await;
     assert!(matches!(refused, Err(SaveError::Conflict)));
     assert!(matches!(
-        store.delete_conference(account, &id, &stale).await,
+        store.delete(account, Kind::Conference, id.as_str(), &stale).await,
         Err(SaveError::Conflict)
     ));
     let refused = store
-        .delete_conference(account, &id, &Expected::OneOf(Vec::new()))
+        .delete(
+            account,
+            Kind::Conference,
+            id.as_str(),
+            &Expected::OneOf(Vec::new()),
+        )
         .await;
     assert!(matches!(refused, Err(SaveError::Conflict)));
     let current = Expected::OneOf(vec![three.revision]);
-    let gone = store.delete_conference(account, &id, &current).await.unwrap();
+    let gone = store
+        .delete(account, Kind::Conference, id.as_str(), &current)
+        .await
+        .unwrap();
     assert_eq!((gone.body["name"].as_str(), gone.revision.saves), (Some("B"), 4));
 
     // c070, c072: deleted is gone for every verb.
     assert_eq!(store.conference(account, &id).await.unwrap(), None);
     let anything = &Expected::Anything;
     assert!(matches!(
-        store.delete_conference(account, &id, anything).await,
+        store
+            .delete(account, Kind::Conference, id.as_str(), anything)
+            .await,
         Err(SaveError::NotFound)
     ));
     let refused = store
-        .replace_conference(account, &id, Body::new(), anything)
+        .replace(account, Kind::Conference, id.as_str(), Body::new(), anything)
         .await;
     assert!(matches!(refused, Err(SaveError::NotFound)));
     assert_eq!(
         store
-            .conferences(account, &page(ListOrder::Ascending, None, 9))
+            .documents(account, Kind::Conference, &page(ListOrder::Ascending, None, 9))
             .await
             .unwrap(),
         []
@@ -390,7 +420,12 @@ async fn an_id_may_be_chosen_when_it_is_free() {
     assert!(violations(fixture.create(json!({"id": "Team"})).await)["id"]["pattern"].is_object());
     fixture
         .store
-        .delete_conference(&fixture.account, &id, &Expected::Anything)
+        .delete(
+            &fixture.account,
+            Kind::Conference,
+            id.as_str(),
+            &Expected::Anything,
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -427,24 +462,25 @@ async fn c054_to_c058_a_number_belongs_to_one_conference_of_an_account() {
     // Its own numbers are no conflict.
     let own = map(json!({"conference_numbers": ["1", "2"]}));
     store
-        .patch_conference(account, &id, own, &Expected::Anything)
+        .patch(account, Kind::Conference, id.as_str(), own, &Expected::Anything)
         .await
         .unwrap();
     // Another account is another world.
-    let parent = account.clone();
-    let other = NewAccount {
-        parent,
-        name: "B".into(),
-        realm: String::new(),
-    };
-    let other = store.create_account(other).await.unwrap();
+    let other = store
+        .create_account(account, map(json!({"name": "B"})))
+        .await
+        .unwrap();
     store
-        .create_conference(&other.id, map(json!({"conference_numbers": ["1"]})))
+        .create(
+            &other.account_id,
+            Kind::Conference,
+            map(json!({"conference_numbers": ["1"]})),
+        )
         .await
         .unwrap();
     // A deleted conference frees its numbers.
     store
-        .delete_conference(account, &id, &Expected::Anything)
+        .delete(account, Kind::Conference, id.as_str(), &Expected::Anything)
         .await
         .unwrap();
     assert_eq!(store.route(account, "1").await.unwrap(), None);
@@ -513,7 +549,11 @@ async fn a_list_is_paged_by_id() {
     }
     ids.sort();
     let list = async |page: ListPage| {
-        let documents = fixture.store.conferences(&fixture.account, &page).await.unwrap();
+        let documents = fixture
+            .store
+            .documents(&fixture.account, Kind::Conference, &page)
+            .await
+            .unwrap();
         documents
             .into_iter()
             .map(|document| document.id)
@@ -537,12 +577,11 @@ async fn an_account_acts_on_itself_and_what_is_below() {
     let fixture = Fixture::new().await;
     let store = &fixture.store;
     let child = async |parent: &confab_conference::AccountId| {
-        let account = NewAccount {
-            parent: parent.clone(),
-            name: "x".into(),
-            realm: String::new(),
-        };
-        store.create_account(account).await.unwrap().id
+        let account = store
+            .create_account(parent, map(json!({"name": "x"})))
+            .await
+            .unwrap();
+        account.account_id
     };
     let root = &fixture.account;
     let (a, b) = (child(root).await, child(root).await);
@@ -560,30 +599,18 @@ async fn an_account_acts_on_itself_and_what_is_below() {
         assert_eq!(store.may_act_on(actor, target).await.unwrap(), allowed);
     }
     let taken = store.account(&a).await.unwrap().unwrap().realm.to_uppercase();
-    let twice = NewAccount {
-        parent: root.clone(),
-        name: "x".into(),
-        realm: taken,
-    };
+    let twice = map(json!({"name": "x", "realm": taken}));
     assert!(matches!(
-        store.create_account(twice).await,
+        store.create_account(root, twice).await,
         Err(SaveError::Invalid(_))
     ));
-    let orphan = NewAccount {
-        parent: "nobody".into(),
-        name: "x".into(),
-        realm: String::new(),
-    };
+    let orphan = map(json!({"name": "x"}));
     assert!(matches!(
-        store.create_account(orphan).await,
+        store.create_account(&"nobody".into(), orphan).await,
         Err(SaveError::NotFound)
     ));
-    let nameless = NewAccount {
-        parent: root.clone(),
-        name: String::new(),
-        realm: "a b".into(),
-    };
-    let Err(SaveError::Invalid(found)) = store.create_account(nameless).await else {
+    let nameless = map(json!({"name": "", "realm": "a b c"}));
+    let Err(SaveError::Invalid(found)) = store.create_account(root, nameless).await else {
         panic!()
     };
     assert_eq!(found.iter().count(), 2);
@@ -599,11 +626,17 @@ async fn concurrent_writers_neither_lose_changes_nor_share_numbers() {
             tokio::spawn(async move {
                 let change = map(json!({ format!("key{n}"): n }));
                 store
-                    .patch_conference(&account, &id, change, &Expected::Anything)
+                    .patch(
+                        &account,
+                        Kind::Conference,
+                        id.as_str(),
+                        change,
+                        &Expected::Anything,
+                    )
                     .await
                     .unwrap();
                 let wanted = map(json!({"conference_numbers": [(n % 4).to_string()]}));
-                store.create_conference(&account, wanted).await.is_ok()
+                store.create(&account, Kind::Conference, wanted).await.is_ok()
             })
         })
         .collect();
@@ -640,7 +673,7 @@ async fn a_row_changed_from_outside_is_unreadable_and_no_panic() {
     let fixture = Fixture::new().await;
     let (id, _) = fixture.created(json!({"bridge_password": "x"})).await;
     for body in ["not json", "[]", r#"{"bridge_password":"clear text"}"#] {
-        let update = sqlx::query("UPDATE documents SET body = ? WHERE id = ?")
+        let update = sqlx::query("UPDATE documents SET body = $1 WHERE id = $2")
             .bind(body)
             .bind(id.as_str());
         update.execute(fixture.store.pool()).await.unwrap();
@@ -659,7 +692,13 @@ async fn the_revision_hash_depends_on_the_content() {
     let change = map(json!({"name": "B"}));
     let two = fixture
         .store
-        .patch_conference(&fixture.account, &id, change, &Expected::Anything)
+        .patch(
+            &fixture.account,
+            Kind::Conference,
+            id.as_str(),
+            change,
+            &Expected::Anything,
+        )
         .await
         .unwrap();
     assert_ne!(one.revision.hash, two.revision.hash);

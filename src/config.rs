@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use confab_api::event::EventFilter;
 use confab_media::Latch;
 
 pub(crate) use self::{
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) sip: Sip,
     /// Section `[media]`.
     pub(crate) media: Media,
+    /// Section `[events]`.
+    pub(crate) events: Events,
     /// Section `[fetch]`.
     pub(crate) fetch: Fetch,
     /// Section `[bootstrap]`.
@@ -132,6 +135,15 @@ pub(crate) enum CodecOrder {
     Caller,
     /// Ours.
     Ours,
+}
+
+/// Events of conferences.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    /// Which are published.
+    pub(crate) publish: EventFilter,
+    /// How many of each instance are kept for subscribers that resume.
+    pub(crate) history: usize,
 }
 
 /// Media that are played from URLs.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use confab_api::event::{EventBus, EventBusConfig, Origin};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
@@ -23,7 +24,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use crate::{
     admission::Admission,
     cdr::Cdr,
-    conferences::{EventBus, MediaDispatch, Registry, log_events},
+    conferences::{MediaDispatch, Registry, log_events},
     config::Config,
     data_lock::DataLock,
     first_start, http, listen,
@@ -99,10 +100,10 @@ impl Server {
 
         let (stop, _) = watch::channel(false);
         let dispatch = MediaDispatch::default();
-        let bus = EventBus::new();
+        let bus = EventBus::new(event_config(config));
         let mut tasks = vec![
             tokio::spawn(dispatch.clone().run(media_events)),
-            tokio::spawn(log_events(bus.subscribe())),
+            tokio::spawn(log_events(bus.subscribe_all())),
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = Sounds::new(&config.fetch);
@@ -159,6 +160,21 @@ impl Server {
     }
 }
 
+fn node() -> String {
+    host_name().unwrap_or_else(|| "confab".to_owned())
+}
+
+fn event_config(config: &Config) -> EventBusConfig {
+    EventBusConfig {
+        origin: Origin {
+            node: node(),
+            ..Origin::default()
+        },
+        filter: config.events.publish.clone(),
+        history: config.events.history,
+    }
+}
+
 /// Writes the ready line, the only thing on standard output.
 fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -187,7 +203,7 @@ impl Listeners {
         stop: &watch::Sender<bool>,
     ) -> Vec<JoinHandle<()>> {
         let api = ApiConfig {
-            node: host_name().unwrap_or_else(|| "confab".to_owned()),
+            node: node(),
             switch_url: Some(format!("sip:{reached_at}")),
             switch_external_ip: Some(reached_at.ip().to_string()),
             token_ttl: Duration::from_secs(config.http.token_ttl_s.into()),

@@ -1,4 +1,4 @@
-//! Brings each media event to whom it concerns: talking, levels, floor and plays to the conference's task, digits, timeouts
+//! Brings each media event to whom it concerns: talking, levels, keys, floor and plays to the conference's task, keys, timeouts
 //! and address changes to the call's task. Owns the maps from leg and mix to their listeners, and never waits for one.
 
 use std::sync::Arc;
@@ -121,8 +121,11 @@ impl MediaDispatch {
             MediaEvent::PlayEnded { conference, play, .. } => {
                 self.to_mix(conference, |inbox| inbox.play(PlayReport::Ended(play)));
             }
-            MediaEvent::Dtmf { leg, .. }
-            | MediaEvent::MediaTimeout { leg, .. }
+            MediaEvent::Dtmf { leg, digit, .. } => {
+                self.to_conference(leg, |participant, inbox| inbox.key(participant, digit));
+                self.to_call(leg, event);
+            }
+            MediaEvent::MediaTimeout { leg, .. }
             | MediaEvent::MediaResumed { leg }
             | MediaEvent::Latched { leg, .. } => self.to_call(leg, event),
             unknown => tracing::debug!(?unknown, "media event without a listener"),

@@ -1,7 +1,7 @@
 //! What the media plane says about one conference's legs, waiting for the conference's task.
 //!
-//! Holds at most one entry per leg and kind: states and levels, not a history; and two of each play, of which the conference
-//! allows so many. Writing never waits, so that one busy
+//! Holds at most one entry per leg and kind: states and levels, not a history; two of each play, of which the conference
+//! allows so many; and [`KEYS`] keys. Writing never waits, so that one busy
 //! conference cannot hold up the others.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use confab_conference::ParticipantId;
 use confab_media::PlayId;
 use tokio::sync::Notify;
+
+/// Keys that wait, of all legs; more are left out: nobody presses as many before the task's next turn.
+const KEYS: usize = 256;
 
 /// The latest reports, by participant.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Reports {
     pub(super) talking: BTreeMap<ParticipantId, bool>,
     /// Last floor holder, when the floor was reported.
     pub(super) floor: Option<Option<ParticipantId>>,
+    /// Keys that were pressed, in order.
+    pub(super) keys: Vec<(ParticipantId, char)>,
     /// What became of plays, in order.
     pub(super) plays: Vec<PlayReport>,
 }
@@ -48,6 +53,15 @@ impl Inbox {
 
     pub(super) fn energy(&self, participant: ParticipantId, score: u16) {
         self.reports().energy.insert(participant, score);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn key(&self, participant: ParticipantId, key: char) {
+        let mut reports = self.reports();
+        if reports.keys.len() < KEYS {
+            reports.keys.push((participant, key));
+        }
+        drop(reports);
         self.arrived.notify_one();
     }
 

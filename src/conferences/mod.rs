@@ -9,7 +9,7 @@
 //! | commands of a conference | [`task::COMMANDS`] | the sender waits |
 //! | talking, levels and floor of a conference | one entry per leg and kind | the newer replaces the older |
 //! | media events of a call | [`dispatch::CALL_EVENTS`] | the event is dropped and counted |
-//! | events on the bus | [`bus::EVENTS`] | a slow subscriber misses the oldest, counted |
+//! | events on the bus | [`EVENTS`](confab_api::event::EVENTS) | a slow subscriber misses the oldest, counted |
 
 mod bus;
 mod dispatch;
@@ -22,7 +22,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bus::{EventBus, log_events};
+pub(crate) use bus::log_events;
 pub(crate) use dispatch::MediaDispatch;
 pub(crate) use registry::Registry;
 pub(crate) use seat::{HangUp, Participant, Seat};

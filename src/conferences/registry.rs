@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use confab_api::event::EventBus;
 use confab_conference::{
     AccountId, Caller, ConferenceId, Control, Entry, Identity, InstanceId, LeaveCause, ParticipantId,
     ParticipantIds, PlayFailure, Refusal, Role, Settings, Snapshot,
@@ -14,7 +15,6 @@ use dashmap::mapref::entry;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
-use super::bus::EventBus;
 use super::dispatch::MediaDispatch;
 use super::media::MixPlane;
 use super::seat::Seat;

@@ -401,6 +401,10 @@ impl<M: MixPlane> Task<M> {
                 self.early.insert(participant, talking);
             }
         }
+        for (participant, key) in reports.keys {
+            // Refused for those who have left, or who are about to join.
+            let _ = self.core.key_pressed(wall, participant, key);
+        }
         self.absorb_plays(reports.plays);
         if let Some(holder) = reports.floor {
             let unknown = self.core.pass_floor(wall, holder).is_err();

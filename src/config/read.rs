@@ -10,10 +10,12 @@ use std::{
     path::PathBuf,
 };
 
+use confab_api::event::EventFilter;
+use confab_conference::EventKind;
 use confab_media::Latch;
 
 use super::{
-    Bootstrap, Codec, CodecOrder, Config, Fetch, Http, Log, LogFormat, Media, Secret, Sip,
+    Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, Log, LogFormat, Media, Secret, Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -34,9 +36,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
     ("recording.max_gb", &[]),
-    ("events.publish_participant_event", &[]),
-    ("events.publish_conference_event", &[]),
-    ("events.history", &[]),
     ("amqp.url", &[]),
     ("amqp.commands", &[]),
     ("outbound.allow", &[]),
@@ -101,6 +100,7 @@ impl<'a> Reader<'a> {
             http: self.http(),
             sip: self.sip(),
             media: self.media(),
+            events: self.events(),
             fetch: self.fetch(),
             bootstrap: self.bootstrap(),
             log: self.log(),
@@ -161,6 +161,27 @@ impl<'a> Reader<'a> {
             timeout_s: self.number("media.timeout_s", 1..=86_400),
             max_lateness_ms: self.number("media.max_lateness_ms", 0..=1000),
             dscp: self.number("media.dscp", 0..=63),
+        }
+    }
+
+    fn events(&mut self) -> Events {
+        let names = |items: &[String], events: &[&str]| match items
+            .iter()
+            .find(|item| !events.contains(&item.as_str()))
+        {
+            Some(unknown) => Err(format!("'{unknown}' is none of {}", events.join(", "))),
+            None => Ok(items.to_vec()),
+        };
+        let legs = self.list("events.publish_participant_event", |items| {
+            names(items, EventKind::LEG_NAMES)
+        });
+        let conferences = self.list("events.publish_conference_event", |items| {
+            names(items, EventKind::CONFERENCE_NAMES)
+        });
+        Events {
+            // Both lists hold known names only.
+            publish: EventFilter::new(&legs, &conferences).unwrap_or_default(),
+            history: self.number("events.history", 0..=100_000),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use confab_conference::EventKind;
+
 use super::*;
 
 /// Loads `toml` as a file named `c.toml`, with these environment variables.
@@ -422,8 +424,6 @@ fn keys_of_later_versions_take_their_default_only() {
         ("sip", "service_numbers", "[\"100\"]"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
-        ("events", "history", "0"),
-        ("events", "publish_conference_event", "[\"x\"]"),
         ("amqp", "commands", "true"),
         ("outbound", "concurrent", "1"),
         ("outbound", "allow", "[\"+49\"]"),
@@ -442,6 +442,24 @@ fn keys_of_later_versions_take_their_default_only() {
 }
 
 #[test]
+fn published_events_are_named_as_they_are() {
+    let config = load("[events]\npublish_participant_event = [\"add-member\"]\n", &[]).unwrap();
+    let publishes = |kind| config.events.publish.publishes(kind);
+    assert!(publishes(EventKind::AddMember) && publishes(EventKind::Lock));
+    assert!(!publishes(EventKind::MuteMember));
+    for (key, name) in [
+        ("publish_participant_event", "lock"),
+        ("publish_conference_event", "add-member"),
+    ] {
+        let found = problem(&format!("[events]\n{key} = [\"{name}\"]\n"), &[]);
+        assert!(
+            found.starts_with(&format!("c.toml:2: events.{key}: '{name}' is none of ")),
+            "{found}"
+        );
+    }
+}
+
+#[test]
 fn every_key_is_either_read_or_refused() {
     // Another value for a key either changes the settings or is refused: no key is silently without effect.
     let (hex, api_key) = ("0123456789abcdef".repeat(2), "k".repeat(64));
@@ -457,6 +475,8 @@ fn every_key_is_either_read_or_refused() {
         "PCMA",
         "json",
         "4000-4001",
+        "add-member",
+        "lock",
         &hex,
         &api_key,
     ];

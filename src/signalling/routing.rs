@@ -117,6 +117,5 @@ async fn account(store: &Store, local: &LocalAddresses, uri: &SipUri) -> Result<
     if local.is_own_host(bare) {
         return store.bootstrap_account().await?.ok_or(RoutingError::UnknownHost);
     }
-    tracing::info!("a call asks for a host that is not this server: behind NAT, set sip.advertised_address");
     Err(RoutingError::UnknownHost)
 }

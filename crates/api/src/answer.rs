@@ -147,10 +147,7 @@ impl Frame {
     }
 
     fn set_cors(&self, headers: &mut HeaderMap) {
-        for (name, value) in CORS_HEADERS {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, &self.allow);
+        let_browsers_in(headers, &self.allow);
     }
 
     /// Returns whether the client holds the entity of this tag (RFC 9110 §13.1.2: weak comparison).
@@ -224,6 +221,14 @@ impl Frame {
         }
         Value::Object(envelope)
     }
+}
+
+/// Lets pages of any origin read a response of a path that takes these methods.
+pub(crate) fn let_browsers_in(headers: &mut HeaderMap, allow: &str) {
+    for (name, value) in CORS_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, allow);
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
 use axum::response::Response;
 use confab_conference::AccountId;
 use confab_documents::is_id;
 
-use crate::answer::{Answer, Frame};
+use crate::answer::{self, Answer, Frame};
 use crate::body::{self, Envelope};
 use crate::error::{ApiError, allow_list};
 use crate::query::Query;
@@ -66,6 +67,30 @@ pub(crate) async fn handle(State(state): State<ApiState>, request: Request) -> R
     let answer = result.unwrap_or_else(ApiError::into_answer);
     tracing::debug!(request_id = %frame.request_id, method = %parts.method, status = answer.status.as_u16(), "request");
     frame.respond(answer)
+}
+
+/// The methods of the routes beside `/v2`.
+const PLAIN_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// Answers other methods than GET on the routes beside `/v2`.
+pub(crate) async fn handle_plain(State(state): State<ApiState>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let mut frame = frame(&state, &parts, &Query::parse(parts.uri.query()));
+    frame.allow = PLAIN_METHODS.into();
+    if parts.method == Method::OPTIONS {
+        return frame.options();
+    }
+    frame.respond(ApiError::MethodNotAllowed.into_answer())
+}
+
+/// Lets pages of other origins read the routes beside `/v2`.
+pub(crate) async fn let_browsers_in(request: Request, next: Next) -> Response {
+    let is_cross_origin = request.headers().contains_key(header::ORIGIN);
+    let mut response = next.run(request).await;
+    if is_cross_origin {
+        answer::let_browsers_in(response.headers_mut(), PLAIN_METHODS);
+    }
+    response
 }
 
 /// Answers `/metrics` on the public address: for the master account only.
@@ -138,6 +163,7 @@ async fn run(
     let verb = effective_verb(&parts.method, query, envelope).ok_or(ApiError::MethodNotAllowed)?;
     let operation = matched.route.operation(verb).ok_or(ApiError::MethodNotAllowed)?;
     check_account_id(state, &matched.account).await?;
+    check_ids(matched)?;
     let (account, login) = authenticate(state, parts, query, envelope, matched, operation, frame).await?;
     let envelope = &parsed?;
     let call = Call {
@@ -159,6 +185,14 @@ fn effective_verb(method: &Method, query: &Query, envelope: &Envelope) -> Option
     match (verb, tunnelled) {
         (Verb::Post, Some(name)) => Verb::parse(name),
         _ => Some(verb),
+    }
+}
+
+/// Checks that the segments of the path can be ids at all: no store has to be asked for one with a NUL in it, and some cannot.
+fn check_ids(matched: &Match) -> Result<(), ApiError> {
+    match matched.parameters().find(|id| id.contains('\0')) {
+        Some(id) => Err(ApiError::UnknownId(id.to_owned())),
+        None => Ok(()),
     }
 }
 

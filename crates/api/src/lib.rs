@@ -15,6 +15,7 @@
 //! # Main types
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
+//! - [`event`]: events as JSON and the bus that brings them to subscribers.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
 //! # Serving
@@ -71,7 +72,9 @@ mod answer;
 mod arguments;
 mod body;
 mod dispatch;
+mod docs;
 mod error;
+pub mod event;
 mod health;
 mod list;
 mod live;
@@ -93,10 +96,14 @@ pub use health::admin_router;
 pub use live::{ControlError, LiveConferences, MediaProblem};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
-/// Returns the router of the public address: `/v2`, the health routes, and `/metrics` for the master account.
+/// Returns the router of the public address: `/v2`, the health routes, `/metrics` for the master account, and the
+/// interface's own description.
 pub fn router(state: ApiState) -> Router {
     health::routes()
         .route("/metrics", get(dispatch::metrics))
+        .merge(docs::routes())
+        .layer(axum::middleware::from_fn(dispatch::let_browsers_in))
+        .method_not_allowed_fallback(dispatch::handle_plain)
         .fallback(dispatch::handle)
         .with_state(state)
 }

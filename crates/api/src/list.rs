@@ -46,10 +46,7 @@ impl ListRequest {
             } else {
                 ListOrder::Descending
             },
-            start: query
-                .get("start_key")
-                .filter(|key| !key.is_empty())
-                .map(str::to_owned),
+            start: start_key(query)?,
             page_size: if query.says("paginate", false) {
                 None
             } else {
@@ -62,6 +59,18 @@ impl ListRequest {
     /// Returns whether every filter lets the document through.
     pub(crate) fn takes(&self, document: &Document) -> bool {
         self.filters.iter().all(|filter| filter.takes(document))
+    }
+}
+
+fn start_key(query: &Query) -> Result<Option<String>, ApiError> {
+    let key = query.get("start_key").filter(|key| !key.is_empty());
+    match key {
+        // No store has to look for that, and some cannot.
+        Some(key) if key.contains('\0') => {
+            let violation = Violation::new("start_key", Rule::Invalid, "No page begins with this key");
+            Err(violation.with_value(&key.into()).into())
+        }
+        key => Ok(key.map(str::to_owned)),
     }
 }
 
@@ -248,7 +257,13 @@ mod tests {
             parse("page_size=2&start_key=x").unwrap().start.as_deref(),
             Some("x")
         );
-        for query in ["page_size=0", "page_size=-1", "page_size=x", "created_from=x"] {
+        for query in [
+            "page_size=0",
+            "page_size=-1",
+            "page_size=x",
+            "created_from=x",
+            "start_key=%00",
+        ] {
             assert!(parse(query).is_err(), "{query}");
         }
     }

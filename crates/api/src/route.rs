@@ -169,6 +169,11 @@ pub(crate) struct Match {
 }
 
 impl Match {
+    /// Returns the segments that stand for names.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|(_, value)| value.as_str())
+    }
+
     /// Returns the segment that stands for `{name}`, empty when the template has none.
     pub(crate) fn parameter(&self, name: &str) -> &str {
         self.parameters

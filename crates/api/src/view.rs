@@ -97,49 +97,52 @@ impl Viewpoint<'_> {
             .collect()
     }
 
-    /// Returns one participant: the flags flat and once more in `conference_channel_vars`.
+    /// Returns one participant: what events tell of him, and what no event tells.
     pub(crate) fn participant(&self, snapshot: &Snapshot, state: &ParticipantState) -> Value {
         let mut view = Map::new();
-        view.insert("participant_id".into(), state.id.get().into());
         view.insert("call_id".into(), state.call_id().into());
         view.insert("conference_name".into(), snapshot.conference_id.as_str().into());
         view.insert("conference_uuid".into(), snapshot.instance_id.as_str().into());
         view.insert("switch_hostname".into(), self.config.node.as_str().into());
-        view.insert("join_time".into(), state.join_time.0.into());
         view.insert("duration".into(), self.now.seconds_since(state.join_time).into());
-        view.insert(
-            "caller_id_name".into(),
-            state.caller.caller_id_name.as_str().into(),
-        );
-        view.insert(
-            "caller_id_number".into(),
-            state.caller.caller_id_number.as_str().into(),
-        );
-        let mut channel = flags(state);
-        view.extend(channel.clone());
-        view.insert("volume_in".into(), decibels(state.volume_in));
-        view.insert("volume_out".into(), decibels(state.volume_out));
+        view.extend(state_keys(state));
         if let Some(media) = snapshot.media.get(&state.id) {
             view.insert("codec".into(), media.codec.into());
             view.insert("quality".into(), quality(&media.quality));
         }
-        channel.insert("see".into(), false.into());
-        channel.insert("member_id".into(), state.id.get().into());
-        channel.insert("member_ghost".into(), state.ghost.into());
-        view.insert("conference_channel_vars".into(), Value::Object(channel));
-        let mut custom = text_map(&state.caller.channel_vars);
-        if let Some(account) = &state.caller.account_id {
-            custom
-                .entry("account_id")
-                .or_insert_with(|| account.as_str().into());
-        }
-        view.insert("custom_channel_vars".into(), Value::Object(custom));
-        view.insert(
-            "custom_application_vars".into(),
-            Value::Object(text_map(&state.caller.application_vars)),
-        );
         Value::Object(view)
     }
+}
+
+/// Returns the state of a participant as his resource and every event about him show it: the flags flat and once more in
+/// `conference_channel_vars`.
+pub(crate) fn state_keys(state: &ParticipantState) -> Map<String, Value> {
+    let caller = &state.caller;
+    let mut view = Map::new();
+    view.insert("participant_id".into(), state.id.get().into());
+    view.insert("join_time".into(), state.join_time.0.into());
+    view.insert("caller_id_name".into(), caller.caller_id_name.as_str().into());
+    view.insert("caller_id_number".into(), caller.caller_id_number.as_str().into());
+    let mut channel = flags(state);
+    view.extend(channel.clone());
+    view.insert("volume_in".into(), decibels(state.volume_in));
+    view.insert("volume_out".into(), decibels(state.volume_out));
+    channel.insert("see".into(), false.into());
+    channel.insert("member_id".into(), state.id.get().into());
+    channel.insert("member_ghost".into(), state.ghost.into());
+    view.insert("conference_channel_vars".into(), Value::Object(channel));
+    let mut custom = text_map(&caller.channel_vars);
+    if let Some(account) = &caller.account_id {
+        custom
+            .entry("account_id")
+            .or_insert_with(|| account.as_str().into());
+    }
+    view.insert("custom_channel_vars".into(), Value::Object(custom));
+    view.insert(
+        "custom_application_vars".into(),
+        Value::Object(text_map(&caller.application_vars)),
+    );
+    view
 }
 
 fn quality(quality: &Quality) -> Value {

@@ -62,6 +62,13 @@ pub enum Command {
         /// Whose phone gets them.
         participant: ParticipantId,
     },
+    /// Reports that a participant has pressed a key of his phone.
+    KeyPressed {
+        /// Whose phone.
+        participant: ParticipantId,
+        /// `0`..`9`, `*`, `#`, `A`..`D`.
+        key: char,
+    },
     /// Reports that a play can be heard from now on.
     PlayStarted {
         /// Which play, as [`Effect::Play`](crate::Effect::Play) named it.

@@ -25,6 +25,10 @@ pub enum EventKind {
     AddMember,
     /// A participant left; his last state is carried here.
     DelMember(LeaveCause),
+    /// An operator removes a participant; `del-member` follows at once.
+    KickMember,
+    /// The server hangs a participant up because the conference ends; `del-member` follows at once.
+    HupMember,
     /// A participant began to talk.
     StartTalking,
     /// A participant stopped talking, or was muted while he talked.
@@ -63,11 +67,56 @@ pub enum EventKind {
     PlayFileFailed(PlayFailure),
     /// The same of what was asked to be played to one participant.
     PlayFileMemberFailed(PlayFailure),
+    /// The tone of somebody's coming begins to play to everybody.
+    EnterSound,
+    /// The tone of somebody's leaving begins to play to everybody.
+    ExitSound,
     /// Digits were sent to a participant's far end.
     DtmfMember,
+    /// A participant pressed a key of his phone: `0`..`9`, `*`, `#`, `A`..`D`. Named like digits that were sent.
+    KeyMember(char),
 }
 
 impl EventKind {
+    /// The names of all events about one leg.
+    pub const LEG_NAMES: &[&str] = &[
+        "add-member",
+        "del-member",
+        "kick-member",
+        "hup-member",
+        "start-talking",
+        "stop-talking",
+        "mute-member",
+        "unmute-member",
+        "deaf-member",
+        "undeaf-member",
+        "hold-member",
+        "unhold-member",
+        "volume-in-member",
+        "volume-out-member",
+        "energy-level-member",
+        "agc-member",
+        "denoise-member",
+        "dtmf-member",
+        "play-file-member",
+        "play-file-member-done",
+        "play-file-member-failed",
+    ];
+
+    /// The names of all events about a conference.
+    pub const CONFERENCE_NAMES: &[&str] = &[
+        "conference-create",
+        "conference-destroy",
+        "lock",
+        "unlock",
+        "floor-change",
+        "enter-sound",
+        "exit-sound",
+        "play-file",
+        "play-file-done",
+        "play-file-failed",
+    ];
+
     /// Returns the name of the event in the outside contract, e.g. `add-member`.
     pub fn name(self) -> &'static str {
         match self {
@@ -78,6 +127,8 @@ impl EventKind {
             EventKind::FloorChange => "floor-change",
             EventKind::AddMember => "add-member",
             EventKind::DelMember(_) => "del-member",
+            EventKind::KickMember => "kick-member",
+            EventKind::HupMember => "hup-member",
             EventKind::StartTalking => "start-talking",
             EventKind::StopTalking => "stop-talking",
             EventKind::MuteMember => "mute-member",
@@ -97,7 +148,9 @@ impl EventKind {
             EventKind::PlayFileMemberDone => "play-file-member-done",
             EventKind::PlayFileFailed(_) => "play-file-failed",
             EventKind::PlayFileMemberFailed(_) => "play-file-member-failed",
-            EventKind::DtmfMember => "dtmf-member",
+            EventKind::EnterSound => "enter-sound",
+            EventKind::ExitSound => "exit-sound",
+            EventKind::DtmfMember | EventKind::KeyMember(_) => "dtmf-member",
         }
     }
 
@@ -111,9 +164,13 @@ impl EventKind {
             | EventKind::FloorChange
             | EventKind::PlayFile
             | EventKind::PlayFileDone
-            | EventKind::PlayFileFailed(_) => false,
+            | EventKind::PlayFileFailed(_)
+            | EventKind::EnterSound
+            | EventKind::ExitSound => false,
             EventKind::AddMember
             | EventKind::DelMember(_)
+            | EventKind::KickMember
+            | EventKind::HupMember
             | EventKind::StartTalking
             | EventKind::StopTalking
             | EventKind::MuteMember
@@ -128,6 +185,7 @@ impl EventKind {
             | EventKind::AgcMember
             | EventKind::DenoiseMember
             | EventKind::DtmfMember
+            | EventKind::KeyMember(_)
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone
             | EventKind::PlayFileMemberFailed(_) => true,
@@ -153,7 +211,8 @@ pub struct Event {
     /// The participant it happened to, in the state after the event (for `del-member`: the last state). Present for
     /// every leg event, and for `floor-change` unless the floor is free.
     pub participant: Option<ParticipantState>,
-    /// What plays (`file` outside). Present for the `play-file` events and no other.
+    /// What plays (`file` outside). Present for the `play-file` events, `enter-sound` and `exit-sound`, and
+    /// no other.
     pub file: Option<MediaName>,
 }
 

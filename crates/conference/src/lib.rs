@@ -21,7 +21,7 @@
 //!   of their records says otherwise; what changes in that comes out as [`Effect::SetHeard`].
 //! - [`Control::Play`]: what a [`MediaName`] names, to an [`Audience`]. The core numbers the plays and asks for them by
 //!   [`Effect::Play`]; [`Command::PlayStarted`], [`Command::PlayEnded`] and [`Command::PlayFailed`] tell it what became of each. Entry and exit tones are
-//!   plays as well; no event tells of them.
+//!   plays as well; of them only the beginning is told.
 //! - [`Snapshot`], [`ParticipantState`]: a reading of the state. [`Snapshot::follow`] advances a reading by events
 //!   alone; it equals a fresh reading at the same sequence (`current_energy` excepted).
 //!

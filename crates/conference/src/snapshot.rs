@@ -143,7 +143,9 @@ impl Snapshot {
             EventKind::ConferenceCreate
             | EventKind::PlayFile
             | EventKind::PlayFileDone
-            | EventKind::PlayFileFailed(_) => {}
+            | EventKind::PlayFileFailed(_)
+            | EventKind::EnterSound
+            | EventKind::ExitSound => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,
@@ -159,6 +161,8 @@ impl Snapshot {
                 }
             }
             EventKind::AddMember
+            | EventKind::KickMember
+            | EventKind::HupMember
             | EventKind::StartTalking
             | EventKind::StopTalking
             | EventKind::MuteMember
@@ -173,6 +177,7 @@ impl Snapshot {
             | EventKind::AgcMember
             | EventKind::DenoiseMember
             | EventKind::DtmfMember
+            | EventKind::KeyMember(_)
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone
             | EventKind::PlayFileMemberFailed(_) => {

@@ -253,8 +253,9 @@ fn a_kick_hangs_up_and_takes_the_participant_off_at_once() {
     room.control(Control::Kick(goes)).unwrap();
     let gone = room.events[0].participant.clone().unwrap();
     assert!(gone.talking && gone.floor, "del-member carries the last flags");
-    assert_eq!(room.events[0].kind, EventKind::DelMember(LeaveCause::Kicked));
-    assert_eq!(room.news(), [("del-member", 2)]);
+    assert_eq!(room.events[1].participant, Some(gone));
+    assert_eq!(room.events[1].kind, EventKind::DelMember(LeaveCause::Kicked));
+    assert_eq!(room.news(), [("kick-member", 2), ("del-member", 2)]);
     assert_eq!(
         room.effects,
         [Effect::HangUp {
@@ -327,8 +328,11 @@ fn bulk_controls_touch_members_in_need_and_kick_touches_everybody() {
     assert_eq!(
         room.news(),
         [
+            ("kick-member", 1),
             ("del-member", 1),
+            ("kick-member", 2),
             ("del-member", 2),
+            ("kick-member", 3),
             ("del-member", 3),
             ("conference-destroy", 0)
         ]
@@ -346,7 +350,10 @@ fn the_end_hangs_everybody_up_and_lets_reservations_lapse() {
         cause: LeaveCause::ServerShutdown,
     })
     .unwrap();
-    assert_eq!(room.news(), [("del-member", 1), ("conference-destroy", 0)]);
+    assert_eq!(
+        room.news(),
+        [("hup-member", 1), ("del-member", 1), ("conference-destroy", 0)]
+    );
     let cause = LeaveCause::ServerShutdown;
     assert_eq!(
         room.effects,
@@ -423,4 +430,72 @@ fn ids_parse_and_print() {
         assert!(wrong.parse::<ParticipantId>().is_err(), "{wrong}");
     }
     assert_eq!(ConferenceId::from("3000").as_str(), "3000");
+}
+
+#[test]
+fn a_key_that_was_pressed_is_told() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Member);
+    room.news();
+    for key in ['5', '#'] {
+        let pressed = Command::KeyPressed { participant: id, key };
+        room.apply(pressed).unwrap();
+        assert_eq!(room.events[0].kind, EventKind::KeyMember(key));
+        assert_eq!(room.news(), [("dtmf-member", 1)]);
+    }
+    let unknown = ParticipantId::new(9).unwrap();
+    let pressed = Command::KeyPressed {
+        participant: unknown,
+        key: '5',
+    };
+    assert_eq!(room.apply(pressed), Err(Refusal::UnknownParticipant(unknown)));
+}
+
+#[test]
+fn every_event_name_is_listed_once_and_on_its_side() {
+    let kinds = [
+        EventKind::ConferenceCreate,
+        EventKind::ConferenceDestroy,
+        EventKind::Lock,
+        EventKind::Unlock,
+        EventKind::FloorChange,
+        EventKind::AddMember,
+        EventKind::DelMember(LeaveCause::HungUp),
+        EventKind::KickMember,
+        EventKind::HupMember,
+        EventKind::StartTalking,
+        EventKind::StopTalking,
+        EventKind::MuteMember,
+        EventKind::UnmuteMember,
+        EventKind::DeafMember,
+        EventKind::UndeafMember,
+        EventKind::HoldMember,
+        EventKind::UnholdMember,
+        EventKind::VolumeInMember,
+        EventKind::VolumeOutMember,
+        EventKind::EnergyLevelMember,
+        EventKind::AgcMember,
+        EventKind::DenoiseMember,
+        EventKind::PlayFile,
+        EventKind::PlayFileDone,
+        EventKind::PlayFileMember,
+        EventKind::PlayFileMemberDone,
+        EventKind::PlayFileFailed(PlayFailure::Unknown),
+        EventKind::PlayFileMemberFailed(PlayFailure::Unknown),
+        EventKind::EnterSound,
+        EventKind::ExitSound,
+        EventKind::DtmfMember,
+        EventKind::KeyMember('1'),
+    ];
+    let mut listed: Vec<&str> = [EventKind::LEG_NAMES, EventKind::CONFERENCE_NAMES].concat();
+    for kind in kinds {
+        let names = if kind.is_about_leg() {
+            EventKind::LEG_NAMES
+        } else {
+            EventKind::CONFERENCE_NAMES
+        };
+        assert!(names.contains(&kind.name()), "{kind:?}");
+        listed.retain(|name| *name != kind.name());
+    }
+    assert_eq!(listed, [""; 0], "names of no event");
 }

@@ -4,11 +4,13 @@
 
 mod control;
 mod http;
+mod kept;
 mod metrics;
 mod process;
 
 pub use control::ConferenceControl;
 pub use http::{HttpAnswer, HttpClient};
+pub use kept::KeptServer;
 pub use metrics::Metrics;
 pub use process::{ProcessUsage, signal};
 
@@ -207,7 +209,7 @@ impl ServerBuilder {
                     sip,
                     admin,
                     start_time,
-                    lines,
+                    lines: Mutex::new(lines),
                     log_path,
                     directory,
                     ended: None,
@@ -249,7 +251,7 @@ pub struct Server {
     pub admin: SocketAddr,
     /// Time from starting the process to its ready line.
     pub start_time: Duration,
-    lines: mpsc::Receiver<String>,
+    lines: Mutex<mpsc::Receiver<String>>,
     log_path: PathBuf,
     directory: TempDir,
     ended: Option<ExitStatus>,
@@ -322,7 +324,8 @@ impl Server {
 
     /// Returns what the server wrote to standard output after its ready line.
     pub fn further_output(&self) -> Vec<String> {
-        self.lines.try_iter().collect()
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.try_iter().collect()
     }
 
     /// Sends a signal, one of the `libc::SIG…` numbers.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use confab_api::event::{EventBus, Subscription};
 use confab_conference::{
     AccountId, Caller, ConferenceId, Control, Entry, Event, EventKind, LeaveCause, ParticipantId, Refusal,
     Relationship, Role, RoleSettings, Settings, Snapshot, Volume,
@@ -18,18 +19,26 @@ use confab_conference::{
 use tokio::sync::mpsc;
 
 use self::fake::{Act, FakeLeg, FakePlane};
-use super::bus::Subscription;
 use super::media::LegSetting;
-use super::{EventBus, HangUp, MediaDispatch, Participant, Registry, Seat};
+use super::{HangUp, MediaDispatch, Participant, Registry, Seat};
 use crate::config;
 use crate::sounds::{Sounds, tests::permissive};
+
+/// The events that are published, without what they look like outside.
+struct Events(Subscription);
+
+impl Events {
+    async fn recv(&mut self) -> Option<Arc<Event>> {
+        Some(Arc::clone(self.0.recv().await?.event()))
+    }
+}
 
 /// A registry over the fake plane, with a subscriber on its bus.
 struct House {
     media: Arc<FakePlane>,
     dispatch: MediaDispatch,
     registry: Registry<FakePlane>,
-    events: Subscription,
+    events: Events,
 }
 
 /// A call that has joined.
@@ -70,8 +79,8 @@ impl House {
     fn with_fetch(fetch: &config::Fetch) -> House {
         let media = Arc::new(FakePlane::new());
         let dispatch = MediaDispatch::default();
-        let bus = EventBus::new();
-        let events = bus.subscribe();
+        let bus = EventBus::default();
+        let events = Events(bus.subscribe());
         let sounds = Sounds::new(fetch);
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
         House {

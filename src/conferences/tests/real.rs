@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::{account, conference, open_settings};
-use crate::conferences::{EventBus, HangUp, MediaDispatch, Participant, Registry};
+use crate::conferences::{HangUp, MediaDispatch, Participant, Registry};
 use crate::sounds::{Sounds, tests::permissive};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -54,7 +54,12 @@ impl House {
         let dispatch = MediaDispatch::default();
         tokio::spawn(dispatch.clone().run(events));
         let sounds = Sounds::new(&permissive());
-        let registry = Registry::new(Arc::clone(&media), dispatch, EventBus::new(), sounds);
+        let registry = Registry::new(
+            Arc::clone(&media),
+            dispatch,
+            confab_api::event::EventBus::default(),
+            sounds,
+        );
         let engine = RtpEngine::start(EngineConfig::default()).expect("the generator starts");
         House {
             media,

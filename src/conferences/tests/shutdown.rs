@@ -5,7 +5,9 @@ use std::sync::Mutex;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::super::bus::{EVENTS, log_events};
+use confab_api::event::EVENTS;
+
+use super::super::bus::log_events;
 use super::*;
 
 #[tokio::test]

@@ -116,6 +116,8 @@ struct Refused {
     text: String,
     /// The text repeats what the peer wrote, which stays out of the log above DEBUG.
     has_peers_words: bool,
+    /// What the operator is told besides, in the log only.
+    for_operator: Option<String>,
     headers: Vec<(HeaderName, String)>,
 }
 
@@ -125,12 +127,18 @@ impl Refused {
             status,
             text: text.into(),
             has_peers_words: false,
+            for_operator: None,
             headers: Vec::new(),
         }
     }
 
     fn with_peers_words(mut self) -> Self {
         self.has_peers_words = true;
+        self
+    }
+
+    fn telling_the_operator(mut self, text: impl Into<String>) -> Self {
+        self.for_operator = Some(text.into());
         self
     }
 
@@ -253,7 +261,13 @@ fn log_refusal(server: &Arc<CallServer>, refused: &Refused) {
     let status = refused.status.code();
     tracing::debug!(status, why = refused.text, "refusing");
     match server.stats.refusal_log.enter(Instant::now()) {
-        Entry::Write => tracing::info!(status, why = refused.logged(), "call refused"),
+        Entry::Write => match &refused.for_operator {
+            Some(more) if status >= 500 => {
+                tracing::warn!(status, why = refused.logged(), more, "call refused")
+            }
+            Some(more) => tracing::info!(status, why = refused.logged(), more, "call refused"),
+            None => tracing::info!(status, why = refused.logged(), "call refused"),
+        },
         Entry::LeaveOut { is_first: false } => {}
         Entry::LeaveOut { is_first: true } => {
             let server = Arc::clone(server);

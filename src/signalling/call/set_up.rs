@@ -128,10 +128,13 @@ async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure>
 }
 
 pub(super) fn refused_route(error: &routing::RoutingError) -> Refused {
-    if let routing::RoutingError::Store(error) = error {
-        tracing::error!(%error, "a call could not be routed");
+    let refused = Refused::new(error.status(), error.public_text());
+    match error {
+        routing::RoutingError::Store(error) => refused.telling_the_operator(error.to_string()),
+        routing::RoutingError::UnknownHost => refused
+            .telling_the_operator("if that host is this server, behind NAT, set sip.advertised_address"),
+        _ => refused,
     }
-    Refused::new(error.status(), error.public_text())
 }
 
 pub(super) fn overloaded(overload: Overload) -> Refused {
@@ -232,8 +235,8 @@ fn place(
 }
 
 fn no_leg(error: &OpenLegError) -> Refused {
-    tracing::warn!(%error, "no media leg for a call");
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no media resources left")
+        .telling_the_operator(error.to_string())
         .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 

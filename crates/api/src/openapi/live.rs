@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::typed;
+use super::schemas::typed;
 
 /// Describes a participant as the interface shows him.
 pub(super) fn participant_schema() -> Value {
@@ -60,9 +60,11 @@ pub(super) fn participant_schema() -> Value {
     ] {
         properties[key]["description"] = description.into();
     }
+    let mut required: Vec<&str> = texts.to_vec();
+    required.extend(numbers.iter().chain(&flags).chain(&objects));
     properties.insert("codec".into(), codec_schema());
     properties.insert("quality".into(), quality_schema());
-    json!({ "type": "object", "properties": properties })
+    json!({ "type": "object", "required": required, "properties": properties })
 }
 
 fn codec_schema() -> Value {

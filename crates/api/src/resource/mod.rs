@@ -15,6 +15,7 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
     match operation {
         Operation::ApiDocument => Ok(Answer {
             bare: true,
+            etag: Some(openapi::tag().into()),
             ..Answer::ok(openapi::document().clone())
         }),
         Operation::LoginWithApiKey => auth::login_with_api_key(call).await,

@@ -4,6 +4,7 @@
 mod actions;
 mod conferences;
 mod conventions;
+mod hostile;
 mod lists;
 mod participants;
 mod plain_routes;

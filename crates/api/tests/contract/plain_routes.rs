@@ -84,6 +84,13 @@ async fn the_interface_describes_itself_without_a_token() {
         (reply.status.as_u16(), &reply.json["openapi"]),
         (200, &serde_json::json!("3.1.0"))
     );
+    let root = server.send("GET", "/openapi.json", &[], "").await;
+    assert_eq!(root.json, reply.json);
+    assert_eq!(root.header("content-type"), "application/json");
+    for uri in ["/openapi.json", "/v2/openapi.json"] {
+        let with = [("if-none-match", root.header("etag"))];
+        assert_eq!(server.send("GET", uri, &with, "").await.status, 304, "{uri}");
+    }
     let golden = include_str!("../../openapi.json");
     assert_eq!(
         reply.json,
@@ -105,4 +112,63 @@ async fn the_interface_describes_itself_without_a_token() {
             assert_ne!(answer.status, 405, "{method} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_page_about_the_interface_needs_nothing_from_elsewhere() {
+    let server = Server::start().await;
+    for uri in ["/docs", "/docs/"] {
+        let reply = server.send("GET", uri, &[], "").await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
+        assert!(
+            reply
+                .header("content-security-policy")
+                .contains("default-src 'none'")
+        );
+        assert!(reply.text.contains("fetch('/openapi.json')"));
+        for outside in ["http://", "https://", " src=", "@import", "<link", "url("] {
+            assert!(!reply.text.contains(outside), "{outside}");
+        }
+        // What comes from the document or an answer is shown as text and never becomes markup.
+        for risky in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+        ] {
+            assert!(!reply.text.contains(risky), "{risky}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn routes_without_an_envelope_keep_the_rules_for_methods_and_browsers() {
+    let server = Server::start().await;
+    for uri in [
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+    ] {
+        for method in ["POST", "PUT", "DELETE", "PATCH"] {
+            let reply = server.send(method, uri, &[], "").await;
+            reply.is_error(405, "invalid_method");
+            assert_eq!(reply.header("allow"), "GET, HEAD, OPTIONS", "{method} {uri}");
+        }
+        let reply = server.send("OPTIONS", uri, &[("origin", "http://x")], "").await;
+        assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, ""));
+        assert_eq!(reply.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
+        let reply = server.send("GET", uri, &[("origin", "http://x")], "").await;
+        assert_eq!(reply.header("access-control-allow-origin"), "*", "{uri}");
+    }
+    assert_eq!(
+        server
+            .send("GET", "/docs", &[], "")
+            .await
+            .header("access-control-allow-origin"),
+        ""
+    );
 }

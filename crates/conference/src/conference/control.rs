@@ -214,6 +214,19 @@ impl Conference {
         Ok(())
     }
 
+    /// Takes note that a participant has pressed a key of his phone.
+    pub fn key_pressed(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        key: char,
+    ) -> Result<(), Refusal> {
+        self.alive()?;
+        let state = self.find(id)?.clone();
+        self.publish(wall, EventKind::KeyMember(key), Some(state));
+        Ok(())
+    }
+
     /// Performs a `change` and announces it, and what follows when it silenced a talker. Asks for its effect when it
     /// returned that something changed.
     fn change(

@@ -157,6 +157,9 @@ impl Conference {
             Command::Energy { participant, score } => self.energy(participant, score).map(|()| Reply::Done),
             Command::Floor { holder } => self.pass_floor(wall, holder).map(|()| Reply::Done),
             Command::DigitsSent { participant } => self.digits_sent(wall, participant).map(|()| Reply::Done),
+            Command::KeyPressed { participant, key } => {
+                self.key_pressed(wall, participant, key).map(|()| Reply::Done)
+            }
             Command::PlayStarted { play } => self.play_started(wall, play).map(|()| Reply::Done),
             Command::PlayEnded { play } => self.play_ended(wall, play).map(|()| Reply::Done),
             Command::PlayFailed { play, failure } => {
@@ -442,11 +445,16 @@ impl Conference {
         id: ParticipantId,
         cause: LeaveCause,
     ) -> Result<ParticipantState, Refusal> {
-        self.find(id)?;
+        let state = self.find(id)?.clone();
         self.ask(Effect::HangUp {
             participant: id,
             cause,
         });
+        let kind = match cause {
+            LeaveCause::Kicked => EventKind::KickMember,
+            _ => EventKind::HupMember,
+        };
+        self.publish(wall, kind, Some(state));
         self.remove(wall, id, cause)
     }
 

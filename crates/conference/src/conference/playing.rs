@@ -16,10 +16,12 @@ impl Conference {
     /// Takes note that a play can be heard. Of a play that is not outstanding any more nothing is told.
     pub fn play_started(&mut self, wall: GregorianSeconds, play: PlayNumber) -> Result<(), Refusal> {
         self.alive()?;
-        if let Some(started) = self.plays.started(play)
-            && started.occasion == Occasion::Asked
-        {
-            let kinds = (EventKind::PlayFile, EventKind::PlayFileMember);
+        if let Some(started) = self.plays.started(play) {
+            let kinds = match started.occasion {
+                Occasion::Asked => (EventKind::PlayFile, EventKind::PlayFileMember),
+                Occasion::Entry => (EventKind::EnterSound, EventKind::EnterSound),
+                Occasion::Exit => (EventKind::ExitSound, EventKind::ExitSound),
+            };
             self.tell_play(wall, started.audience, started.media, kinds);
         }
         Ok(())

@@ -43,7 +43,10 @@ fn tones_sound_for_those_who_are_in_when_somebody_comes_or_goes() {
         [""; 0],
         "the tone that has yet to sound is for him too"
     );
+    room.news();
     room.apply(Command::PlayStarted { play: entry }).unwrap();
+    assert_eq!(room.events[0].file, Some(MediaName::ENTRY_TONE.into()));
+    assert_eq!(room.news(), [("enter-sound", 0)]);
     let fourth = room.enter(Role::Member);
     assert_eq!(media_of(&mut room), [MediaName::ENTRY_TONE]);
     room.control(Control::Kick(fourth)).unwrap();
@@ -211,11 +214,16 @@ fn what_plays_ends_with_who_hears_it() {
     let gone = goes.get();
     assert_eq!(
         room.news(),
-        [("play-file-member-done", gone), ("del-member", gone)]
+        [
+            ("kick-member", gone),
+            ("play-file-member-done", gone),
+            ("del-member", gone)
+        ]
     );
     room.control(Control::Kick(stays)).unwrap();
     let last = stays.get();
     let told = [
+        ("kick-member", last),
         ("del-member", last),
         ("play-file-done", 0),
         ("conference-destroy", 0),

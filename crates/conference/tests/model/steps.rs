@@ -34,6 +34,7 @@ pub(crate) enum Step {
     Ended(usize),
     Failed(usize),
     DigitsSent(usize),
+    Pressed(usize),
     End,
 }
 
@@ -60,6 +61,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (0..8u8).prop_map(Step::Bulk),
         6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
         1 => who.clone().prop_map(Step::DigitsSent),
+        1 => who.clone().prop_map(Step::Pressed),
         4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
         1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
             |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }

@@ -78,6 +78,26 @@ impl HttpClient {
         Ok(client)
     }
 
+    /// Returns the address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns a client of the same server with another account and token.
+    #[must_use]
+    pub fn with_token(&self, account_id: &str, token: &str) -> Self {
+        Self {
+            address: self.address,
+            account_id: account_id.to_owned(),
+            token: Some(token.to_owned()),
+        }
+    }
+
+    /// Returns the id of the account.
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
+
     /// Returns the token.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
@@ -102,6 +122,30 @@ impl HttpClient {
             body.len(),
         );
         self.raw(format!("{head}{body}").as_bytes())
+    }
+
+    /// Sends a request with these headers and no others but the length, the host and the token, if there is one.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<HttpAnswer> {
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.address,
+            body.len()
+        );
+        if let Some(token) = &self.token {
+            head += &format!("X-Auth-Token: {token}\r\n");
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let mut bytes = (head + "\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        self.raw(&bytes)
     }
 
     /// Sends bytes as they are on a connection of their own and reads the answer to its end.

@@ -1,0 +1,129 @@
+//! Owns the way of events from conferences to subscribers. Never waits for one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use confab_conference::Event;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::filter::EventFilter;
+use super::message::{EventMessage, Origin, Writer};
+
+/// Events kept for a [`Subscription`] that is slow.
+pub const EVENTS: usize = 4096;
+
+/// What the configuration says about events.
+#[derive(Clone, Debug)]
+pub struct EventBusConfig {
+    /// Who tells of them.
+    pub origin: Origin,
+    /// Which are published.
+    pub filter: EventFilter,
+    /// How many published events of each instance are kept for subscribers that resume.
+    pub history: usize,
+}
+
+impl Default for EventBusConfig {
+    fn default() -> Self {
+        EventBusConfig {
+            origin: Origin::default(),
+            filter: EventFilter::default(),
+            history: 1000,
+        }
+    }
+}
+
+/// Where conferences publish and whence everybody gets events. Clones share one bus.
+#[derive(Clone, Debug)]
+pub struct EventBus(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    filter: EventFilter,
+    writer: Arc<Writer>,
+    everything: broadcast::Sender<Arc<EventMessage>>,
+    missed: AtomicU64,
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        EventBus::new(EventBusConfig::default())
+    }
+}
+
+impl EventBus {
+    /// Returns a bus without subscribers.
+    pub fn new(config: EventBusConfig) -> EventBus {
+        EventBus(Arc::new(Shared {
+            filter: config.filter,
+            writer: Arc::new(Writer::new(config.origin)),
+            everything: broadcast::Sender::new(EVENTS),
+            missed: AtomicU64::new(0),
+        }))
+    }
+
+    /// Hands the event to every subscriber; without subscribers it is gone. Never waits. The events of one instance have to come in
+    /// their order, from one task.
+    pub fn publish(&self, event: Arc<Event>) {
+        let is_published = self.0.filter.publishes(event.kind);
+        let message = EventMessage::new(event, Arc::clone(&self.0.writer), is_published);
+        // Refused when nobody has subscribed.
+        let _ = self.0.everything.send(Arc::new(message));
+    }
+
+    /// Returns an end that receives what is published from here on.
+    pub fn subscribe(&self) -> Subscription {
+        Subscription {
+            unpublished_too: false,
+            ..self.subscribe_all()
+        }
+    }
+
+    /// Returns an end that receives every event from here on, published or not.
+    pub fn subscribe_all(&self) -> Subscription {
+        Subscription {
+            bus: Arc::downgrade(&self.0),
+            receiver: self.0.everything.subscribe(),
+            unpublished_too: true,
+        }
+    }
+
+    /// Returns how many events slow subscribers have missed, summed over all of them.
+    pub fn missed(&self) -> u64 {
+        self.0.missed.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many messages have been written as text.
+    pub fn written(&self) -> u64 {
+        self.0.writer.written()
+    }
+}
+
+/// One subscriber's end of the bus, for the events of all conferences.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Weak: the end of the bus ends its subscriptions.
+    bus: std::sync::Weak<Shared>,
+    receiver: broadcast::Receiver<Arc<EventMessage>>,
+    unpublished_too: bool,
+}
+
+impl Subscription {
+    /// Waits for the next event; `None` when the bus is gone. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Arc<EventMessage>> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(message) if message.is_published() || self.unpublished_too => return Some(message),
+                Ok(_) => {}
+                Err(RecvError::Closed) => return None,
+                Err(RecvError::Lagged(count)) => {
+                    if let Some(bus) = self.bus.upgrade() {
+                        bus.missed.fetch_add(count, Ordering::Relaxed);
+                    }
+                    tracing::warn!(count, "an event subscriber is too slow and missed events");
+                }
+            }
+        }
+    }
+}

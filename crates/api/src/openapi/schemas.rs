@@ -1,0 +1,119 @@
+//! Owns the schemas of what requests and answers carry. Never describes an operation.
+
+use serde_json::{Map, Value, json};
+
+use super::{array, live, reference, responses};
+
+/// Returns all schemas by name.
+pub(super) fn all() -> Value {
+    let mut conference = confab_documents::conference_schema().clone();
+    if let Value::Object(schema) = &mut conference {
+        schema.shift_remove("$schema");
+    }
+    conference["properties"]["id"] =
+        json!({ "type": "string", "description": "32 hex characters; may be chosen." });
+    conference["properties"]["_read_only"] = reference("ConferenceLive");
+    let stored = ["id", "conference_numbers", "member", "moderator", "play_name"];
+    let mut schemas = json!({
+        "Conference": conference,
+        "StoredConference": { "allOf": [reference("Conference"), { "type": "object", "required": stored }] },
+        "ConferenceListItem": list_item(),
+        "ConferenceLive": live(),
+        "Participant": live::participant_schema(),
+        "Login": login(json!({})),
+        "Token": login(json!({
+            "method": { "type": "string" },
+            "expires": { "type": "integer", "description": "Gregorian seconds." }
+        })),
+        "Envelope": envelope_schema(),
+        "Page": page_schema(),
+    });
+    for (name, schema) in responses::schemas() {
+        schemas[name] = schema;
+    }
+    schemas
+}
+
+/// Returns properties of one type each.
+pub(super) fn typed(names: &[&str], kind: &str) -> Map<String, Value> {
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "type": kind })))
+        .collect()
+}
+
+fn list_item() -> Value {
+    let mut properties = typed(&["id", "name", "owner_id"], "string");
+    properties.extend(typed(&["member", "moderator", "_read_only"], "object"));
+    properties.extend(typed(&["conference_numbers", "flags"], "array"));
+    properties.extend(typed(&["members", "admins", "duration"], "integer"));
+    properties.extend(typed(&["is_locked"], "boolean"));
+    let required = [
+        "id",
+        "member",
+        "moderator",
+        "conference_numbers",
+        "flags",
+        "members",
+        "admins",
+        "duration",
+        "is_locked",
+        "_read_only",
+    ];
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn live() -> Value {
+    let counts = ["members", "moderators", "admins", "participant_count", "duration"];
+    let mut properties = typed(&counts, "integer");
+    properties.insert("is_locked".into(), json!({ "type": "boolean" }));
+    properties.insert("participants".into(), array(reference("Participant")));
+    properties.insert(
+        "sequence".into(),
+        json!({
+            "type": "integer",
+            "description": "Number of the last event that this state includes.",
+            "x-extension": true,
+        }),
+    );
+    properties.insert(
+        "instance_id".into(),
+        json!({ "type": "string", "x-extension": true }),
+    );
+    json!({ "type": "object", "readOnly": true, "properties": properties })
+}
+
+fn login(more: Value) -> Value {
+    let texts = ["account_id", "account_name", "reseller_id", "language"];
+    let mut properties = typed(&texts, "string");
+    properties.insert("is_reseller".into(), json!({ "type": "boolean" }));
+    properties.insert("apps".into(), json!({ "type": "array" }));
+    if let Value::Object(more) = more {
+        properties.extend(more);
+    }
+    json!({ "type": "object", "required": texts, "properties": properties })
+}
+
+fn envelope_schema() -> Value {
+    let texts = ["auth_token", "request_id", "revision", "node", "version"];
+    let mut properties = typed(&texts, "string");
+    properties.insert("status".into(), json!({ "enum": ["success", "error"] }));
+    properties.insert(
+        "timestamp".into(),
+        json!({ "type": "string", "format": "date-time" }),
+    );
+    properties.insert("metadata".into(), json!({ "type": "object" }));
+    let tokens = typed(&["consumed", "remaining"], "integer");
+    properties.insert("tokens".into(), json!({ "type": "object", "properties": tokens }));
+    let required = ["data", "status", "request_id", "node", "timestamp"];
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn page_schema() -> Value {
+    let mut properties = typed(&["start_key", "next_start_key"], "string");
+    properties.insert(
+        "page_size".into(),
+        json!({ "type": "integer", "minimum": 0, "description": "Items in data." }),
+    );
+    json!({ "allOf": [reference("Envelope"), { "type": "object", "properties": properties }] })
+}

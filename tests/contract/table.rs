@@ -1,0 +1,304 @@
+//! The table of all lines: which test proves each, or which issue has still to build what it asks for. `README.md` is made of it.
+//!
+//! To renew it: `CONFAB_RENEW_GOLDEN=1 cargo test --test contract table`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The number of the last line.
+const LAST: u16 = 220;
+
+/// Work that some lines wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Issue {
+    /// Accounts, users, devices, media, WebSocket.
+    Api = 4,
+    /// PINs, prompts, keys, bridge credentials.
+    Callers = 5,
+    /// Dialling out, registration.
+    Dialling = 6,
+    /// Recordings, speech from text.
+    Recording = 7,
+}
+
+impl Issue {
+    fn name(self) -> &'static str {
+        match self {
+            Issue::Api => "the API",
+            Issue::Callers => "the caller's experience",
+            Issue::Dialling => "dialling out and registration",
+            Issue::Recording => "recording and speech",
+        }
+    }
+}
+
+/// Lines that other test programs prove against the real binary: number, file, test.
+const ELSEWHERE: &[(u16, &str, &str)] = &[
+    (
+        84,
+        "tests/playback.rs",
+        "what_is_played_is_heard_by_whom_it_is_for",
+    ),
+    (
+        85,
+        "tests/playback.rs",
+        "what_is_played_is_heard_by_whom_it_is_for",
+    ),
+    (
+        138,
+        "tests/playback.rs",
+        "what_is_played_is_heard_by_whom_it_is_for",
+    ),
+    (
+        146,
+        "tests/controls.rs",
+        "every_control_changes_what_it_says_and_clears",
+    ),
+    (
+        147,
+        "tests/controls.rs",
+        "every_control_changes_what_it_says_and_clears",
+    ),
+    (
+        167,
+        "tests/playback.rs",
+        "tones_tell_those_inside_who_comes_and_goes",
+    ),
+    (
+        168,
+        "tests/playback.rs",
+        "tones_tell_those_inside_who_comes_and_goes",
+    ),
+    (
+        182,
+        "tests/codecs.rs",
+        "a_profile_rate_of_8000_keeps_the_wide_band_out",
+    ),
+];
+
+/// What the lines ask for that other programs prove or that wait, in our words.
+const WORDS: &[(u16, &str)] = &[
+    (3, "a login with the MD5 of user name and password"),
+    (4, "a login with their SHA-1"),
+    (5, "a login by realm; wrong credentials get 401"),
+    (12, "a token does not reach an account beside its own"),
+    (13, "a token reaches the accounts below its own"),
+    (29, "a device's revision is its entity tag"),
+    (30, "a device that the client holds is answered with 304"),
+    (31, "a changed device has another entity tag"),
+    (58, "another account may have the same number"),
+    (77, "a conference that runs without a document can be read"),
+    (80, "a caller to a locked conference hears why he is refused"),
+    (82, "a dial-out gets into a locked conference"),
+    (83, "stored media are heard by everybody as they are"),
+    (84, "a WAV file is played from its URL"),
+    (85, "a tone script is heard for as long as it says"),
+    (89, "a recording has everybody's voice"),
+    (90, "a recording is started or stopped, nothing else"),
+    (92, "every wrapping of a record is understood"),
+    (94, "a SIP URI is dialled and joins when it answers"),
+    (95, "a registered device is dialled"),
+    (96, "a device with a route is dialled there"),
+    (97, "a device known by its address is dialled there"),
+    (98, "a device may be written out in the request"),
+    (99, "a user's devices ring together"),
+    (100, "an extension rings what is behind it"),
+    (101, "a telephone number goes to the trunk"),
+    (102, "there is at least one endpoint"),
+    (103, "a text that is no endpoint is told its place"),
+    (104, "an unknown id is told"),
+    (105, "a user without devices is told"),
+    (106, "one bad endpoint of two and nothing rings"),
+    (107, "a disabled device is not dialled"),
+    (108, "who is busy is told within a success"),
+    (109, "who does not answer in time is cancelled"),
+    (110, "the answer waits for the called party"),
+    (111, "endpoints ring at the same time"),
+    (112, "the caller id is shown to the called party"),
+    (113, "the conference's name is the default caller's name"),
+    (114, "the leg has the call id that was asked for"),
+    (115, "application variables come back"),
+    (116, "a timeout is at least one second"),
+    (117, "who is dialled may join muted"),
+    (118, "who is dialled may join deaf"),
+    (119, "who is dialled may be a moderator"),
+    (120, "a ghost is listed and not counted"),
+    (121, "who may only join what runs is not called otherwise"),
+    (122, "one participant's digits reach the others"),
+    (123, "hold music can be switched off for one"),
+    (124, "an unknown flag is told"),
+    (125, "flags can be joined"),
+    (126, "a dial makes a conference of its own, with its tones off"),
+    (127, "such a conference has its most participants"),
+    (128, "such a conference has its profile"),
+    (129, "nothing of it is stored"),
+    (130, "a dial starts a stored conference"),
+    (134, "mute: not heard, flag, event"),
+    (135, "unmute: heard again, flag, event"),
+    (136, "deaf and undeaf: hearing, flag, event"),
+    (138, "a play to one is heard by him alone"),
+    (146, "related by mute, the other one does not hear him"),
+    (147, "related by deaf, he does not hear the other one"),
+    (155, "a conference number and a member's PIN make a member"),
+    (156, "a conference number and a moderator's PIN make a moderator"),
+    (157, "three wrong PINs end the call"),
+    (158, "a moderator's PIN is not good at a member's number"),
+    (159, "no PIN where members have none makes a member"),
+    (160, "the welcome can be switched off"),
+    (161, "the service number asks for the conference"),
+    (162, "a PIN ends with # or with time"),
+    (163, "members wait for the moderator"),
+    (164, "the conference ends with its moderator"),
+    (165, "a full conference refuses with a sound"),
+    (166, "hold music for one alone, until the second comes"),
+    (167, "a tone tells those inside that somebody comes"),
+    (168, "a tone tells those who stay that somebody goes"),
+    (172, "*1 mutes and unmutes"),
+    (173, "*4 deafens and undeafens"),
+    (174, "# hangs up"),
+    (175, "keys of the document's own"),
+    (176, "moderators have keys of their own"),
+    (177, "keys can be switched off"),
+    (178, "names are announced"),
+    (179, "the third is told how many they are"),
+    (182, "a profile's rate bounds the bandwidth"),
+    (183, "prompts in the conference's language"),
+    (184, "bridge credentials admit a call"),
+    (185, "a device needs a name"),
+    (186, "SIP user names are unique"),
+    (187, "a SIP password has five characters"),
+    (188, "an invite format is one of those there are"),
+    (189, "a device registers by digest, a disabled one does not"),
+    (190, "registered devices are listed"),
+    (191, "a device's codecs are offered in its order"),
+    (192, "a device can insist on SRTP"),
+    (193, "a device forwards its calls"),
+    (194, "a user needs both names and a real address"),
+    (195, "a user's password is never told"),
+    (196, "a medium is made and listed"),
+    (197, "audio comes back as it was uploaded"),
+    (198, "a part of the audio can be read"),
+    (199, "an upload has a body"),
+    (200, "media are found by name"),
+    (201, "a deleted medium is gone and cannot be played"),
+    (202, "WebSocket on any path, without a subprotocol"),
+    (203, "ping is answered with the request's id"),
+    (204, "the reply to a subscription lists it"),
+    (205, "a bad token is told in the text clients know"),
+    (206, "missing keys are told"),
+    (207, "another account's events are refused"),
+    (208, "after the end of a subscription nothing comes"),
+    (209, "all subscriptions can be ended at once"),
+    (210, "several bindings in one message"),
+    (211, "a frame has the binding as it was sent and every key"),
+    (212, "the binding of monster-ui"),
+    (213, "a binding to one call"),
+    (214, "a binding to one event"),
+    (215, "talking follows speech"),
+    (216, "events of mute and deaf"),
+    (217, "events of leaving"),
+    (218, "events of lock, unlock, beginning and end"),
+    (219, "each of two subscribers gets everything once"),
+    (220, "sessions and their bindings are listed"),
+];
+
+/// Returns which issue has to build what a line asks for that has no test.
+fn owner(line: u16) -> Option<Issue> {
+    Some(match line {
+        89 | 90 | 92 => Issue::Recording,
+        77 | 82 | 94..=130 | 189..=193 => Issue::Dialling,
+        80 | 155..=166 | 172..=179 | 183 | 184 => Issue::Callers,
+        3..=5 | 12 | 13 | 29..=31 | 58 | 83 | 134..=136 | 185..=188 | 194..=220 => Issue::Api,
+        _ => return None,
+    })
+}
+
+/// The tests of this program by line: file and name.
+fn tests_here() -> BTreeMap<u16, (String, String)> {
+    let mut found = BTreeMap::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract");
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("text");
+        let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+        for (at, _) in text.match_indices("#[test]\nfn line_") {
+            let name = text[at + "#[test]\nfn ".len()..]
+                .split('(')
+                .next()
+                .expect("a name");
+            let line: u16 = name[5..8]
+                .parse()
+                .unwrap_or_else(|_| panic!("{name} has no number"));
+            let other = found.insert(line, (file.clone(), name.to_owned()));
+            assert_eq!(other, None, "line {line} has two tests");
+        }
+    }
+    found
+}
+
+fn words(line: u16) -> &'static str {
+    let found = WORDS.iter().find(|(number, _)| *number == line);
+    found.unwrap_or_else(|| panic!("no words for line {line}")).1
+}
+
+/// Returns the rows of the table, one per line.
+fn rows() -> Vec<String> {
+    let here = tests_here();
+    let row = |line: u16| {
+        if let Some((file, name)) = here.get(&line) {
+            assert!(
+                ELSEWHERE.iter().all(|(other, ..)| *other != line),
+                "line {line} is proved here and elsewhere"
+            );
+            let words = name[9..].replace('_', " ");
+            return format!("| {line} | {words} | `{file}` | passes |");
+        }
+        if let Some((_, file, test)) = ELSEWHERE.iter().find(|(other, ..)| *other == line) {
+            let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("a file");
+            assert!(
+                text.contains(&format!("#[test]\nfn {test}(")),
+                "{file} has no test {test}"
+            );
+            return format!("| {line} | {} | `{file}`: `{test}` | passes |", words(line));
+        }
+        let issue = owner(line).unwrap_or_else(|| panic!("line {line} has neither a test nor an owner"));
+        format!(
+            "| {line} | {} | | waits for issue {}: {} |",
+            words(line),
+            issue as u8,
+            issue.name()
+        )
+    };
+    (1..=LAST).map(row).collect()
+}
+
+#[test]
+fn table_every_line_has_a_test_or_an_owner_and_the_readme_says_so() {
+    let rows = rows();
+    let waiting = rows
+        .iter()
+        .filter(|row| row.contains("| waits for issue"))
+        .count();
+    let made = format!(
+        "# The contract's checklist\n\n\
+         Every line of the checklist of the KAZOO-compatible API, the test that proves it against the real server, and what became of it.\n\
+         Made by `table.rs` from the tests themselves; `CONFAB_RENEW_GOLDEN=1 cargo test --test contract table` renews it.\n\n\
+         {} of {LAST} lines pass, {waiting} wait for the issues named.\n\n\
+         | Line | What it asks for | Test | Status |\n|---|---|---|---|\n{}\n",
+        rows.len() - waiting,
+        rows.join("\n")
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/README.md");
+    if std::env::var_os("CONFAB_RENEW_GOLDEN").is_some() {
+        fs::write(&path, &made).expect("written");
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        golden == made,
+        "tests/contract/README.md is not up to date; table.rs says how to renew it"
+    );
+}

@@ -262,6 +262,7 @@ proptest! {
         crate::document::merge(&mut body, change);
         let Ok(body) = crate::prepare::prepare(crate::Kind::Conference, "", body) else { return Ok(()) };
         let settings = crate::settings(&crate::Document {
+            kind: crate::Kind::Conference,
             account_id: "a".into(),
             id: "c".into(),
             revision: crate::Revision::of("c", 1, ""),

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use sqlx::any::{Any, AnyPoolOptions};
 use sqlx::migrate::MigrateError;
-use sqlx::{AnyConnection, AnyPool, Transaction};
+use sqlx::{AnyConnection, AnyPool, Connection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::error::StoreError;
@@ -107,13 +107,20 @@ impl Store {
         };
         sqlx::any::install_default_drivers();
         let dialect = address.dialect;
+        let failed = |error| StoreError::database(&address.name, error);
+        // By itself first: a pool would try again and again, and not say what is wrong.
+        let mut first = AnyConnection::connect_with(&address.options)
+            .await
+            .map_err(failed)?;
+        dialect.set_up(&mut first).await.map_err(failed)?;
+        first.close().await.map_err(failed)?;
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| Box::pin(dialect.set_up(connection)))
-            .connect_with(address.options)
+            .connect_with(address.options.clone())
             .await
-            .map_err(|error| StoreError::database(&address.name, error))?;
+            .map_err(failed)?;
         match Store::unlock(pool.clone(), dialect, address.name, &origin).await {
             Ok(store) => Ok(store),
             Err(error) => {

@@ -17,7 +17,8 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Fixture {
         let dir = TempDir::new().unwrap();
-        let store = open(&dir).await.unwrap();
+        let url = confab_testkit::database::fresh();
+        let store = Store::open_with_key(dir.path(), &url, None).await.unwrap();
         let first = store
             .bootstrap(BootstrapConfig::default())
             .await

@@ -148,3 +148,47 @@ fn a_pure_tone_in_syllables_takes_longer() {
         assert!(packets * 20 < 6500, "{packets}");
     }
 }
+
+#[test]
+fn music_with_pauses_takes_until_its_first_or_second_pause() {
+    let tone: Vec<i16> = (0..16_000 * 20)
+        .map(|n| {
+            let seconds = f64::from(n) / 16_000.0;
+            let on = seconds % 1.5 < 0.9;
+            let sum = (TAU * 437.0 * seconds).sin() + (TAU * 650.0 * seconds).sin();
+            if on { (sum * 4000.0) as i16 } else { 0 }
+        })
+        .collect();
+    let other = speech_like(16_000, tone.len());
+    for own_frames in [20, 47, 66, 91, 110, 125, 150] {
+        let (packets, _) = lead(&tone, &other, own_frames);
+        println!("music, {own_frames}: {} ms", packets * 20);
+        assert!(packets * 20 < 2000, "{packets}");
+    }
+}
+
+#[test]
+fn in_the_pause_behind_a_tone_nothing_is_heard_of_it() {
+    // Two seconds of tone, in which nothing is achieved and ever more is allowed; then silence.
+    let tone = |n: u32| ((TAU * 437.0 * f64::from(n) / 16_000.0).sin() * 6000.0) as i16;
+    let pcm: Vec<i16> = (0..16_000 * 8)
+        .map(|n| if n < 16_000 * 7 { tone(n) } else { 0 })
+        .collect();
+    let mut group = CodecKind::G722.encoder();
+    let mut led = Listener::new();
+    for (n, pcm) in pcm.chunks_exact(FRAME).enumerate() {
+        let mut payload = [0; FRAME / 2];
+        group.encode(pcm, &mut payload);
+        if n < 50 {
+            let other = speech_like(16_000, FRAME * (n + 1));
+            led.hear(&other[FRAME * n..], None);
+        } else {
+            led.hear(pcm, Some(&payload));
+        }
+    }
+    // 40 ms after its end.
+    let pause = &led.heard[16_000 * 7 + 640..];
+    let loudest = pause.iter().map(|sample| sample.unsigned_abs()).max();
+    println!("{loudest:?}");
+    assert!(loudest < Some(60), "{loudest:?}");
+}

@@ -80,6 +80,8 @@ pub(super) struct Tolerance {
     shift: u32,
     /// What is allowed at any scale.
     least: u16,
+    /// What is allowed at most.
+    most: u16,
 }
 
 impl Tolerance {
@@ -89,14 +91,30 @@ impl Tolerance {
     pub(super) fn low(octets: u32) -> Self {
         Self {
             shift: 6 - (octets / PATIENCE).min(6),
-            least: 0,
+            least: LEAST,
+            most: u16::MAX,
         }
     }
 
-    /// The high band's is a third of its two levels' distance. Without the least, which is 72 dB below full scale, two encoders
-    /// of a band with hardly anything in it stay apart for minutes.
-    pub(super) const HIGH: Self = Self { shift: 4, least: 4 };
+    /// Never more than half of how loud it is: what a tone covers would be heard in the pause behind it.
+    pub(super) fn within(self, loudness: u16) -> Self {
+        Self {
+            most: loudness / 2,
+            ..self
+        }
+    }
+
+    /// The high band's is a third of its two levels' distance. Without the least, two encoders of a band with hardly anything in it
+    /// stay apart for minutes.
+    pub(super) const HIGH: Self = Self {
+        shift: 4,
+        least: LEAST,
+        most: u16::MAX,
+    };
 }
+
+/// What a steered code may always be off, 66 dB below full scale: so two encoders that differ agree within half a second of silence.
+const LEAST: u16 = 8;
 
 /// Octets steered in vain after which the tolerance doubles: 0.75 s.
 const PATIENCE: u32 = 6000;
@@ -190,7 +208,8 @@ impl Band {
 
     /// `other` when it is not much further from the sample than `own`.
     fn nearly(&self, own: u8, other: u8, error: impl Fn(u8) -> u32, tolerance: Tolerance) -> u8 {
-        let tolerance = (self.scale.unsigned_abs() >> tolerance.shift).max(tolerance.least);
+        let allowed = self.scale.unsigned_abs() >> tolerance.shift;
+        let tolerance = allowed.min(tolerance.most).max(tolerance.least);
         if error(other) <= error(own) + u32::from(tolerance) {
             other
         } else {

@@ -3,6 +3,7 @@
 //! up in review.
 
 mod describe;
+mod documents;
 mod live;
 mod plain;
 mod responses;
@@ -210,6 +211,7 @@ fn text(operation: Operation) -> Text {
             done(),
         )
         .acting(participant::ACTIONS.names()),
+        other => documents::text(other).expect("every operation is described"),
     }
 }
 

@@ -11,4 +11,5 @@ mod ears;
 mod examples;
 mod fixture;
 mod participants;
+mod races;
 mod table;

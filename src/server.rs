@@ -23,6 +23,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admission::Admission,
+    amqp::{self, AmqpStats},
     cdr::Cdr,
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
@@ -31,8 +32,9 @@ use crate::{
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
-    sounds::Sounds,
+    sounds::{Sounds, address},
     telemetry::LogLevel,
+    tls::ServerCertificate,
 };
 
 /// How often the media plane's guard is asked whether new calls may come.
@@ -49,6 +51,8 @@ struct Server {
     cdr: Cdr,
     cdr_writer: JoinHandle<()>,
     store: Store,
+    /// Shown by HTTPS, where it is switched on.
+    certificate: Option<ServerCertificate>,
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -57,6 +61,7 @@ struct Server {
 /// Listeners that are bound and not served yet.
 struct Listeners {
     http: TcpListener,
+    https: Option<(TcpListener, ServerCertificate)>,
     admin: Option<TcpListener>,
 }
 
@@ -86,6 +91,7 @@ pub(crate) async fn run(
 
 impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
+        config.check_files()?;
         let store = Store::open(&config.data_dir, &config.store_url.0).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
@@ -107,7 +113,13 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = Sounds::new(&config.fetch);
+        let amqp_events = bus.subscribe();
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
+        let amqp_stats = Arc::new(AmqpStats::default());
+        if let Some(broker) = &config.amqp {
+            let conferences = Arc::new(registry.clone());
+            tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
+        }
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -130,12 +142,13 @@ impl Server {
 
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
-        let page = figures::page(&call_server, &signalling);
+        let page = figures::page(&call_server, &signalling, amqp_stats);
         let probes = Probes {
             readiness: Arc::new(readiness(&admission, &media)),
             metrics: Arc::new(page),
         };
         let reached = SocketAddr::new(reached_at, sip_address.port());
+        let certificate = listeners.certificate();
         tasks.extend(listeners.serve(config, &store, &registry, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
@@ -154,6 +167,7 @@ impl Server {
             cdr,
             cdr_writer,
             store,
+            certificate,
             stop,
             tasks,
         })
@@ -186,11 +200,28 @@ fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
 impl Listeners {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
         let http = http::bind("http.bind", config.http.bind).await?;
+        let https = match &config.http.tls {
+            Some(tls) => {
+                let listener = http::bind("http.tls_bind", tls.bind).await?;
+                Some((listener, ServerCertificate::load(&tls.files)?))
+            }
+            None => None,
+        };
+        if https.is_none() && is_open(config.http.bind.ip()) {
+            tracing::warn!(
+                "http.bind is reached from other machines without TLS: passwords and tokens can be read on the way; set \
+                 http.tls_bind, or bind to 127.0.0.1 behind a proxy that speaks TLS"
+            );
+        }
         let admin = match config.http.admin_bind {
             Some(address) => Some(http::bind("http.admin_bind", address).await?),
             None => None,
         };
-        Ok(Self { http, admin })
+        Ok(Self { http, https, admin })
+    }
+
+    fn certificate(&self) -> Option<ServerCertificate> {
+        self.https.as_ref().map(|(_, certificate)| certificate.clone())
     }
 
     fn serve(
@@ -216,6 +247,14 @@ impl Listeners {
             confab_api::router(state.clone()),
             stop.subscribe(),
         )];
+        if let Some((listener, certificate)) = self.https {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "HTTPS");
+            }
+            let tls = certificate.server_config(&http::PROTOCOLS);
+            let router = confab_api::router(state.clone());
+            tasks.push(http::serve_tls(listener, tls, router, stop.subscribe()));
+        }
         if let Some(admin) = self.admin {
             tasks.push(http::serve(
                 admin,
@@ -225,6 +264,11 @@ impl Listeners {
         }
         tasks
     }
+}
+
+/// Returns whether an address is, or may be, reached from networks that are not the operator's own.
+fn is_open(bind: IpAddr) -> bool {
+    bind.is_unspecified() || address::is_public(bind)
 }
 
 /// Returns the function that says whether a new call would be taken.

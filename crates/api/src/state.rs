@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
-use crate::live::LiveConferences;
+use crate::live::{LiveConferences, NoRegistrations, Registrations};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
 
@@ -101,6 +101,7 @@ pub struct ApiState {
     pub(crate) config: Arc<ApiConfig>,
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
+    pub(crate) registrations: Arc<dyn Registrations>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
@@ -132,8 +133,16 @@ impl ApiState {
             config: Arc::new(config),
             store,
             conferences,
+            registrations: Arc::new(NoRegistrations),
             probes,
             clock,
         }
+    }
+
+    /// Returns the state with a registrar to ask which devices are registered; without one, none is.
+    #[must_use]
+    pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
+        self.registrations = registrations;
+        self
     }
 }

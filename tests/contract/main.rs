@@ -12,4 +12,5 @@ mod examples;
 mod fixture;
 mod participants;
 mod races;
+mod resources;
 mod table;

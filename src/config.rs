@@ -61,6 +61,10 @@ pub(crate) struct Config {
 pub(crate) struct Http {
     /// Where the API listens.
     pub(crate) bind: SocketAddr,
+    /// Where WebSockets are served; `None` switches them off.
+    pub(crate) websocket_bind: Option<SocketAddr>,
+    /// WebSockets of one address; 0 sets no number.
+    pub(crate) max_connections_per_ip: usize,
     /// Where `/metrics` is served without a token; `None` switches it off.
     pub(crate) admin_bind: Option<SocketAddr>,
     /// Whether requests are limited per client address and account.

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use axum::{Router, serve::ListenerExt as _};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub(crate) use self::limited::Limits;
+
 use self::limited::Limited;
 use crate::listen;
 
@@ -26,11 +28,12 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
 pub(crate) fn serve(
     listener: TcpListener,
     router: Router,
+    limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // The tap lets the service know its peer.
-    let listener = Limited::new(listener).tap_io(|_| ());
+    let listener = Limited::new(listener, limits).tap_io(|_| ());
     tokio::spawn(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;

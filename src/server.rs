@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use confab_api::event::{EventBus, EventBusConfig, Origin};
+use confab_api::websocket::{self, WebSocketConfig};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
@@ -27,7 +28,9 @@ use crate::{
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
     data_lock::DataLock,
-    first_start, http, listen,
+    first_start,
+    http::{self, Limits},
+    listen,
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
@@ -57,6 +60,7 @@ struct Server {
 /// Listeners that are bound and not served yet.
 struct Listeners {
     http: TcpListener,
+    websocket: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
 
@@ -128,6 +132,10 @@ impl Server {
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
 
+        let websocket_address = match &listeners.websocket {
+            Some(listener) => Some(listener.local_addr()?),
+            None => None,
+        };
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
         let page = figures::page(&call_server, &signalling);
@@ -143,7 +151,7 @@ impl Server {
                 first_start::notice(&first, http_address, sip_address, reached_at)
             );
         }
-        announce(http_address, sip_address)?;
+        announce(http_address, sip_address, websocket_address)?;
         Ok(Self {
             admission,
             registry,
@@ -176,9 +184,10 @@ fn event_config(config: &Config) -> EventBusConfig {
 }
 
 /// Writes the ready line, the only thing on standard output.
-fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
+fn announce(http: SocketAddr, sip: SocketAddr, websocket: Option<SocketAddr>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "confab ready http={http} sip={sip}")
+    let websocket = websocket.map_or_else(String::new, |address| format!(" websocket={address}"));
+    writeln!(out, "confab ready http={http} sip={sip}{websocket}")
         .and_then(|()| out.flush())
         .context("standard output")
 }
@@ -186,11 +195,17 @@ fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
 impl Listeners {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
         let http = http::bind("http.bind", config.http.bind).await?;
-        let admin = match config.http.admin_bind {
-            Some(address) => Some(http::bind("http.admin_bind", address).await?),
-            None => None,
+        let bind = async |key, address| match address {
+            Some(address) => http::bind(key, address).await.map(Some),
+            None => Ok(None),
         };
-        Ok(Self { http, admin })
+        let websocket = bind("http.websocket_bind", config.http.websocket_bind).await?;
+        let admin = bind("http.admin_bind", config.http.admin_bind).await?;
+        Ok(Self {
+            http,
+            websocket,
+            admin,
+        })
     }
 
     fn serve(
@@ -210,16 +225,32 @@ impl Listeners {
             rate_limit: config.http.rate_limit,
             ..ApiConfig::default()
         };
-        let state = ApiState::new(api, store.clone(), Arc::new(registry.clone()), probes);
+        let state = ApiState::new(api, store.clone(), Arc::new(registry.clone()), probes)
+            .with_events(registry.bus().clone());
         let mut tasks = vec![http::serve(
             self.http,
             confab_api::router(state.clone()),
+            Limits::HTTP,
             stop.subscribe(),
         )];
+        if let Some(websocket) = self.websocket {
+            let sessions = WebSocketConfig {
+                max_connections_per_ip: config.http.max_connections_per_ip,
+                ..WebSocketConfig::new(stop.subscribe())
+            };
+            let router = websocket::router(state.clone(), sessions);
+            tasks.push(http::serve(
+                websocket,
+                router,
+                Limits::WEBSOCKET,
+                stop.subscribe(),
+            ));
+        }
         if let Some(admin) = self.admin {
             tasks.push(http::serve(
                 admin,
                 confab_api::admin_router(state),
+                Limits::HTTP,
                 stop.subscribe(),
             ));
         }

@@ -22,7 +22,6 @@ use super::{
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("http.websocket_bind", &[""]),
     ("http.tls_bind", &[]),
     ("http.tls_cert", &[]),
     ("http.tls_key", &[]),
@@ -111,10 +110,9 @@ impl<'a> Reader<'a> {
     fn http(&mut self) -> Http {
         Http {
             bind: self.text("http.bind", address_and_port),
-            admin_bind: self.text("http.admin_bind", |text| match text {
-                "" => Ok(None),
-                text => address_and_port(text).map(Some),
-            }),
+            websocket_bind: self.text("http.websocket_bind", address_or_none),
+            max_connections_per_ip: self.number("http.max_connections_per_ip", 0..=100_000),
+            admin_bind: self.text("http.admin_bind", address_or_none),
             rate_limit: self.flag("http.rate_limit"),
             token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
         }
@@ -307,6 +305,13 @@ fn check(text: &str, fits: bool) -> Result<String, ()> {
 fn address_and_port(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("'{text}' is no IP address with a port, such as 0.0.0.0:5060 or [::]:5060"))
+}
+
+fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "" => Ok(None),
+        text => address_and_port(text).map(Some),
+    }
 }
 
 /// Addresses to listen on, none twice; port 0 may repeat, the system gives different ones.

@@ -414,7 +414,6 @@ fn values_out_of_range_say_what_is_allowed() {
 #[test]
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
-        ("http", "websocket_bind", "\"0.0.0.0:5556\""),
         ("http", "tls_bind", "\"0.0.0.0:8443\""),
         ("http", "tls_cert", "\"c.pem\""),
         ("sip", "tls", "[\"0.0.0.0:5061\"]"),

@@ -11,3 +11,4 @@ mod ears;
 mod fixture;
 mod participants;
 mod table;
+mod websocket;

@@ -16,6 +16,7 @@
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
 //! - [`event`]: events as JSON and the bus that brings them to subscribers.
+//! - [`websocket`]: live events for clients, on an address of their own.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
 //! # Serving
@@ -88,6 +89,7 @@ mod timestamp;
 mod token;
 mod tones;
 mod view;
+pub mod websocket;
 
 use axum::Router;
 use axum::routing::get;

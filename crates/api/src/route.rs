@@ -55,12 +55,18 @@ pub(crate) enum Operation {
     ControlParticipants,
     ShowParticipant,
     ControlParticipant,
+    ListBindings,
+    ListWebSockets,
+    ShowWebSocket,
 }
 
 impl Operation {
     /// Returns whether it is for anybody, without a token.
     pub(crate) fn is_public(self) -> bool {
-        matches!(self, Operation::ApiDocument | Operation::LoginWithApiKey)
+        matches!(
+            self,
+            Operation::ApiDocument | Operation::LoginWithApiKey | Operation::ListBindings
+        )
     }
 
     /// Returns whether it is a login, which costs more of a client's budget.
@@ -137,6 +143,18 @@ pub(crate) const ROUTES: &[Route] = &[
             (Verb::Get, Operation::ShowParticipant),
             (Verb::Put, Operation::ControlParticipant),
         ],
+    },
+    Route {
+        template: "/websockets",
+        operations: &[(Verb::Get, Operation::ListBindings)],
+    },
+    Route {
+        template: "/accounts/{account_id}/websockets",
+        operations: &[(Verb::Get, Operation::ListWebSockets)],
+    },
+    Route {
+        template: "/accounts/{account_id}/websockets/{websocket_id}",
+        operations: &[(Verb::Get, Operation::ShowWebSocket)],
     },
 ];
 

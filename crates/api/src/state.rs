@@ -6,9 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
+use crate::event::EventBus;
 use crate::live::LiveConferences;
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
+use crate::websocket::sessions::Sessions;
 
 /// What the configuration says about the interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub struct ApiState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Arc<RateLimit>,
+    pub(crate) events: EventBus,
+    pub(crate) sockets: Sessions,
 }
 
 impl ApiState {
@@ -134,6 +138,14 @@ impl ApiState {
             conferences,
             probes,
             clock,
+            events: EventBus::default(),
+            sockets: Sessions::default(),
         }
+    }
+
+    /// Takes the events of that bus to clients; without it there are none.
+    #[must_use]
+    pub fn with_events(self, events: EventBus) -> ApiState {
+        ApiState { events, ..self }
     }
 }

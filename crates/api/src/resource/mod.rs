@@ -3,6 +3,7 @@
 mod auth;
 pub(crate) mod conference;
 pub(crate) mod participant;
+mod websocket;
 
 use crate::answer::Answer;
 use crate::dispatch::Call;
@@ -32,5 +33,8 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ControlParticipants => participant::control_all(call).await,
         Operation::ShowParticipant => participant::show(call).await,
         Operation::ControlParticipant => participant::control_one(call).await,
+        Operation::ListBindings => Ok(websocket::bindings()),
+        Operation::ListWebSockets => websocket::list(call),
+        Operation::ShowWebSocket => websocket::show(call),
     }
 }

@@ -5,5 +5,6 @@
 //!
 //! It deliberately knows nothing of the server but its outside interface: the same SIP, HTTP, `/metrics` and `/proc` that an operator has.
 
+pub mod api_load;
 pub mod delay;
 pub mod load;

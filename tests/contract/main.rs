@@ -8,6 +8,7 @@ mod callers;
 mod conventions;
 mod documents;
 mod ears;
+mod examples;
 mod fixture;
 mod participants;
 mod table;

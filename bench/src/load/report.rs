@@ -1,7 +1,7 @@
 //! Owns the printed report: one table that can be pasted into bench/README.md.
 
-use std::fs;
 use std::process::Command;
+use std::{fmt, fs};
 
 use super::{Scenario, ServerFigures, Window};
 
@@ -43,6 +43,16 @@ impl Machine {
     }
 }
 
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cores of {}, Linux {}, commit {}",
+            self.cores, self.model, self.kernel, self.commit
+        )
+    }
+}
+
 /// One measured program under one scenario.
 pub struct Row {
     /// What was measured.
@@ -68,10 +78,7 @@ impl Row {
 
 /// Prints all rows; ratios are taken to the reflectors of the same scenario.
 pub fn print_report(machine: &Machine, rows: &[Row]) {
-    println!(
-        "\n{} cores of {}, Linux {}, commit {}",
-        machine.cores, machine.model, machine.kernel, machine.commit
-    );
+    println!("\n{machine}");
     println!(
         "\n| scenario | program | CPU ms per participant-second | ratio to it | KB per participant | generator: core share, late p99 / p99.9 µs | packets sent / back / missing |"
     );

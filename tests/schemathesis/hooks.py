@@ -1,0 +1,68 @@
+"""What the generated requests need to get anywhere: ids of what there is, and a token that is still good.
+
+CONFAB_WORLD names a JSON file with the keys url, account_id, api_key, token, conferences (a list of ids), room (the id of a
+conference with callers in it) and ids (ids by the name of the path parameter).
+"""
+
+import json
+import os
+import random
+import urllib.request
+
+import schemathesis
+
+WORLD = json.load(open(os.environ["CONFAB_WORLD"]))
+# Requests of every kind find what they ask for most of the time, and now and then they do not.
+LOST = 0.1
+
+
+def ask(method, path, token=None, body=None):
+    request = urllib.request.Request(
+        WORLD["url"] + path, method=method, data=body and json.dumps(body).encode()
+    )
+    if token:
+        request.add_header("X-Auth-Token", token)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def participants():
+    path = f"/v2/accounts/{WORLD['account_id']}/conferences/{WORLD['room']}/participants"
+    try:
+        return [item["participant_id"] for item in ask("GET", path, WORLD["token"])["data"]]
+    except OSError:
+        return []
+
+
+def reach(case):
+    """Puts ids of what there is into the path."""
+    found = case.path_parameters
+    about_callers = "/participants" in case.operation.path
+    for name in found or {}:
+        if random.random() < LOST:
+            continue
+        if name == "account_id":
+            found[name] = WORLD["account_id"]
+        elif name == "conference_id":
+            found[name] = WORLD["room"] if about_callers else random.choice(WORLD["conferences"])
+        elif name == "participant_id":
+            found[name] = random.choice(participants() or [1])
+        elif WORLD["ids"].get(name):
+            found[name] = random.choice(WORLD["ids"][name])
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    reach(case)
+    token = WORLD["token"]
+    if case.operation.path == "/v2/token_auth":
+        # A revoked token would be of no use to the others.
+        login = {"data": {"api_key": WORLD["api_key"]}}
+        token = ask("PUT", "/v2/api_auth", body=login)["auth_token"]
+    if case.operation.path == "/v2/api_auth" and random.random() < 0.5:
+        data = case.body.get("data") if isinstance(case.body, dict) else None
+        if isinstance(data, dict) and "api_key" in data:
+            data["api_key"] = WORLD["api_key"]
+    if random.random() >= 0.05:
+        case.headers = dict(case.headers or {})
+        case.headers["X-Auth-Token"] = token

@@ -1,6 +1,7 @@
 //! The confab server binary: one process that answers SIP calls, mixes conferences and serves the API.
 
 mod admission;
+mod amqp;
 mod cdr;
 mod cli;
 mod conferences;
@@ -16,6 +17,7 @@ mod server;
 mod signalling;
 mod sounds;
 mod telemetry;
+mod tls;
 mod wall_clock;
 
 use std::process::ExitCode;

@@ -24,6 +24,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admission::Admission,
+    amqp::{self, AmqpStats},
     cdr::Cdr,
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
@@ -34,8 +35,9 @@ use crate::{
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
-    sounds::Sounds,
+    sounds::{Sounds, address},
     telemetry::LogLevel,
+    tls::ServerCertificate,
 };
 
 /// How often the media plane's guard is asked whether new calls may come.
@@ -52,6 +54,8 @@ struct Server {
     cdr: Cdr,
     cdr_writer: JoinHandle<()>,
     store: Store,
+    /// Shown by HTTPS, where it is switched on.
+    certificate: Option<ServerCertificate>,
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -61,6 +65,8 @@ struct Server {
 struct Listeners {
     http: TcpListener,
     websocket: Option<TcpListener>,
+    https: Option<(TcpListener, ServerCertificate)>,
+    websocket_tls: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
 
@@ -90,6 +96,7 @@ pub(crate) async fn run(
 
 impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
+        config.check_files()?;
         let store = Store::open(&config.data_dir).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
@@ -111,7 +118,13 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = Sounds::new(&config.fetch);
+        let amqp_events = bus.subscribe();
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
+        let amqp_stats = Arc::new(AmqpStats::default());
+        if let Some(broker) = &config.amqp {
+            let conferences = Arc::new(registry.clone());
+            tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
+        }
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -138,12 +151,13 @@ impl Server {
         };
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
-        let page = figures::page(&call_server, &signalling);
+        let page = figures::page(&call_server, &signalling, amqp_stats);
         let probes = Probes {
             readiness: Arc::new(readiness(&admission, &media)),
             metrics: Arc::new(page),
         };
         let reached = SocketAddr::new(reached_at, sip_address.port());
+        let certificate = listeners.certificate();
         tasks.extend(listeners.serve(config, &store, &registry, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
@@ -162,6 +176,7 @@ impl Server {
             cdr,
             cdr_writer,
             store,
+            certificate,
             stop,
             tasks,
         })
@@ -195,17 +210,34 @@ fn announce(http: SocketAddr, sip: SocketAddr, websocket: Option<SocketAddr>) ->
 impl Listeners {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
         let http = http::bind("http.bind", config.http.bind).await?;
+        let https = match &config.http.tls {
+            Some(tls) => {
+                let listener = http::bind("http.tls_bind", tls.bind).await?;
+                Some((listener, ServerCertificate::load(&tls.files)?))
+            }
+            None => None,
+        };
+        if https.is_none() && is_open(config.http.bind.ip()) {
+            tracing::warn!(
+                "http.bind is reached from other machines without TLS: passwords and tokens can be read on the way; set \
+                 http.tls_bind, or bind to 127.0.0.1 behind a proxy that speaks TLS"
+            );
+        }
         let bind = async |key, address| match address {
             Some(address) => http::bind(key, address).await.map(Some),
             None => Ok(None),
         };
-        let websocket = bind("http.websocket_bind", config.http.websocket_bind).await?;
-        let admin = bind("http.admin_bind", config.http.admin_bind).await?;
         Ok(Self {
             http,
-            websocket,
-            admin,
+            websocket: bind("http.websocket_bind", config.http.websocket_bind).await?,
+            https,
+            websocket_tls: bind("http.websocket_tls_bind", config.http.websocket_tls_bind).await?,
+            admin: bind("http.admin_bind", config.http.admin_bind).await?,
         })
+    }
+
+    fn certificate(&self) -> Option<ServerCertificate> {
+        self.https.as_ref().map(|(_, certificate)| certificate.clone())
     }
 
     fn serve(
@@ -229,33 +261,60 @@ impl Listeners {
             .with_events(registry.bus().clone());
         let mut tasks = vec![http::serve(
             self.http,
-            confab_api::router(state.clone()),
             Limits::HTTP,
+            None,
+            confab_api::router(state.clone()),
             stop.subscribe(),
         )];
-        if let Some(websocket) = self.websocket {
-            let sessions = WebSocketConfig {
-                max_connections_per_ip: config.http.max_connections_per_ip,
-                ..WebSocketConfig::new(stop.subscribe())
-            };
-            let router = websocket::router(state.clone(), sessions);
+        let sessions = WebSocketConfig {
+            max_connections_per_ip: config.http.max_connections_per_ip,
+            ..WebSocketConfig::new(stop.subscribe())
+        };
+        let sockets = websocket::router(state.clone(), sessions);
+        if let Some(listener) = self.websocket {
+            let stop = stop.subscribe();
             tasks.push(http::serve(
-                websocket,
-                router,
+                listener,
                 Limits::WEBSOCKET,
-                stop.subscribe(),
+                None,
+                sockets.clone(),
+                stop,
             ));
+        }
+        if let Some((listener, certificate)) = self.https {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "HTTPS");
+            }
+            let tls = Some(certificate.server_config(&http::PROTOCOLS));
+            let router = confab_api::router(state.clone());
+            tasks.push(http::serve(listener, Limits::HTTP, tls, router, stop.subscribe()));
+            if let Some(listener) = self.websocket_tls {
+                let tls = Some(certificate.server_config(&http::WEBSOCKET_PROTOCOLS));
+                tasks.push(http::serve(
+                    listener,
+                    Limits::WEBSOCKET,
+                    tls,
+                    sockets,
+                    stop.subscribe(),
+                ));
+            }
         }
         if let Some(admin) = self.admin {
             tasks.push(http::serve(
                 admin,
-                confab_api::admin_router(state),
                 Limits::HTTP,
+                None,
+                confab_api::admin_router(state),
                 stop.subscribe(),
             ));
         }
         tasks
     }
+}
+
+/// Returns whether an address is, or may be, reached from networks that are not the operator's own.
+fn is_open(bind: IpAddr) -> bool {
+    bind.is_unspecified() || address::is_public(bind)
 }
 
 /// Returns the function that says whether a new call would be taken.

@@ -156,8 +156,8 @@ fn configurations_are_checked_with_file_key_and_line() {
     );
     assert_refused(&check("[sip]\nudp = [\"nowhere\"]\n"), &["c.toml", "udp"]);
     assert_refused(
-        &check("[amqp]\nurl = \"amqp://x\"\n"),
-        &["amqp.url", "not in this version"],
+        &check("[outbound]\nper_minute = 1\n"),
+        &["outbound.per_minute", "not in this version"],
     );
     let missing = confab(directory.path(), &["check-config", "--config", "none.toml"]);
     assert_refused(&missing, &["none.toml"]);

@@ -24,7 +24,7 @@ use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
 use super::registry::Shared;
-use super::seat::{HangUp, Seat};
+use super::seat::{HangUp, Move, Seat};
 
 /// Requests that a conference may leave unread before those who ask have to wait.
 pub(super) const COMMANDS: usize = 256;
@@ -47,7 +47,13 @@ pub(super) enum Request<M: MixPlane> {
         participant: ParticipantId,
         leg: Arc<M::Leg>,
         hang_up: mpsc::Sender<HangUp>,
+        moves: Option<mpsc::Sender<Move<M>>>,
         reply: Answer<()>,
+    },
+    /// Asks what is needed to move a participant to another conference. Changes nothing.
+    Moving {
+        participant: ParticipantId,
+        reply: Answer<Moving<M>>,
     },
     /// Gives a place back, or takes a participant off.
     Vacate {
@@ -72,16 +78,28 @@ impl<M: MixPlane> Request<M> {
             Request::Reserve { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Admits { reply, .. } | Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Moving { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
             Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
         }
     }
 }
 
+/// A participant who is to be moved.
+pub(super) struct Moving<M: MixPlane> {
+    /// How he enters the other conference.
+    pub(super) caller: Caller,
+    pub(super) role: Role,
+    pub(super) entry: Entry,
+    /// Where his call is told.
+    pub(super) moves: mpsc::Sender<Move<M>>,
+}
+
 /// A participant's controls.
 struct Member<M: MixPlane> {
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
+    moves: Option<mpsc::Sender<Move<M>>>,
     _attachment: Attachment,
     _counted: Counted,
 }
@@ -118,6 +136,7 @@ struct Joining<M: MixPlane> {
     participant: ParticipantId,
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
+    moves: Option<mpsc::Sender<Move<M>>>,
     reply: Answer<()>,
     options: JoinOptions,
     attachment: Attachment,
@@ -230,10 +249,12 @@ impl<M: MixPlane> Task<M> {
                 participant,
                 leg,
                 hang_up,
+                moves,
                 reply,
             } => {
-                self.join(participant, leg, hang_up, reply);
+                self.join(participant, leg, (hang_up, moves), reply);
             }
+            Request::Moving { participant, reply } => drop(reply.send(self.moving(participant))),
             Request::Vacate {
                 participant,
                 cause,
@@ -283,7 +304,7 @@ impl<M: MixPlane> Task<M> {
         &mut self,
         participant: ParticipantId,
         leg: Arc<M::Leg>,
-        hang_up: mpsc::Sender<HangUp>,
+        (hang_up, moves): (mpsc::Sender<HangUp>, Option<mpsc::Sender<Move<M>>>),
         reply: Answer<()>,
     ) {
         let flags = match self.core.join_flags(participant) {
@@ -308,6 +329,7 @@ impl<M: MixPlane> Task<M> {
                 participant,
                 leg,
                 hang_up,
+                moves,
                 reply,
                 options,
                 attachment,
@@ -322,6 +344,7 @@ impl<M: MixPlane> Task<M> {
             participant,
             leg,
             hang_up,
+            moves,
             reply,
             options,
             attachment,
@@ -353,6 +376,7 @@ impl<M: MixPlane> Task<M> {
                     Member {
                         leg: Arc::clone(&leg),
                         hang_up,
+                        moves,
                         _attachment: attachment,
                         _counted: counted,
                     },
@@ -375,6 +399,20 @@ impl<M: MixPlane> Task<M> {
                 let _ = reply.send(Err(refusal));
             }
         }
+    }
+
+    fn moving(&self, participant: ParticipantId) -> Result<Moving<M>, Refusal> {
+        let (caller, role, entry) = self.core.moving(participant)?;
+        let moves = self
+            .members
+            .get(&participant)
+            .and_then(|member| member.moves.clone());
+        Ok(Moving {
+            caller,
+            role,
+            entry,
+            moves: moves.ok_or(Refusal::UnknownParticipant(participant))?,
+        })
     }
 
     async fn vacate(&mut self, participant: ParticipantId, cause: LeaveCause) {

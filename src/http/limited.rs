@@ -69,6 +69,22 @@ impl Limited {
         }
     }
 
+    /// Waits for the next connection that finds a place.
+    pub(super) async fn accept_stream(&mut self) -> (TcpStream, Place, SocketAddr) {
+        loop {
+            // Waits and tries again by itself when there are no descriptors left.
+            let (stream, remote) = Listener::accept(&mut self.listener).await;
+            if let Some(place) = self.enter(remote.ip()) {
+                if let Some(octets) = self.limits.send_buffer {
+                    // Without it a slow peer costs more memory, nothing else.
+                    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(octets);
+                }
+                return (stream, place, remote);
+            }
+            tracing::debug!("too many HTTP connections: one more is closed");
+        }
+    }
+
     fn enter(&self, ip: IpAddr) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
@@ -80,14 +96,16 @@ impl Limited {
         open.insert(ip, from_source + 1);
         Some(Place {
             ip,
+            idle: self.limits.idle,
             open: Arc::clone(&self.open),
         })
     }
 }
 
 /// One of the connections that may be open; given back on drop.
-struct Place {
+pub(super) struct Place {
     ip: IpAddr,
+    idle: Duration,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -104,22 +122,12 @@ impl Drop for Place {
 }
 
 impl Listener for Limited {
-    type Io = Connection;
+    type Io = Connection<TcpStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // Waits and tries again by itself when there are no descriptors left.
-            let (stream, remote) = Listener::accept(&mut self.listener).await;
-            if let Some(place) = self.enter(remote.ip()) {
-                if let Some(octets) = self.limits.send_buffer {
-                    // Without it a slow peer costs more memory, nothing else.
-                    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(octets);
-                }
-                return (Connection::new(stream, place, self.limits.idle, HEAD), remote);
-            }
-            tracing::debug!("too many HTTP connections: one more is closed");
-        }
+    async fn accept(&mut self) -> (Connection<TcpStream>, SocketAddr) {
+        let (stream, place, remote) = self.accept_stream().await;
+        (Connection::with_limits(stream, place), remote)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -128,8 +136,8 @@ impl Listener for Limited {
 }
 
 /// One connection; reading fails once it was silent for too long in both directions, or is too long over the head of a request.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S> {
+    stream: S,
     idle: Duration,
     head_limit: Duration,
     head: Head,
@@ -224,8 +232,14 @@ impl Head {
     }
 }
 
-impl Connection {
-    fn new(stream: TcpStream, place: Place, idle: Duration, head_limit: Duration) -> Self {
+impl<S> Connection<S> {
+    /// Takes a stream that has a place, with the limits on time that every connection has.
+    pub(super) fn with_limits(stream: S, place: Place) -> Self {
+        let idle = place.idle;
+        Self::new(stream, place, idle, HEAD)
+    }
+
+    fn new(stream: S, place: Place, idle: Duration, head_limit: Duration) -> Self {
         Self {
             stream,
             idle,
@@ -246,7 +260,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -268,7 +282,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use confab_sip::DropReason;
 
 use crate::{
+    amqp::AmqpStats,
     metrics::{self, Counters, Snapshot},
     signalling::{CallServer, Signalling},
 };
@@ -13,6 +14,7 @@ use crate::{
 pub(super) fn page(
     calls: &Arc<CallServer>,
     signalling: &Signalling,
+    amqp: Arc<AmqpStats>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
     // Weak: the page must not keep the calls' queues open at shutdown.
     let calls = Arc::downgrade(calls);
@@ -64,6 +66,11 @@ pub(super) fn page(
                     "participants",
                     "Participants of all conferences",
                     gauge(calls.registry.participants()),
+                ),
+                (
+                    "amqp_connections",
+                    "Connections to the message broker",
+                    amqp.connections(),
                 ),
             ],
             labelled_gauges: vec![Counters {
@@ -137,6 +144,23 @@ pub(super) fn page(
                         .map(|(reason, count)| (reason.to_owned(), count))
                         .collect(),
                 },
+                Counters {
+                    name: "amqp_events",
+                    help: "Events for the message broker, by what became of them",
+                    label: "outcome",
+                    values: named(amqp.events()),
+                },
+                single(
+                    "amqp_connections_failed",
+                    "Connections to the message broker that failed or broke",
+                    amqp.failures(),
+                ),
+                Counters {
+                    name: "amqp_commands",
+                    help: "Commands of the message broker, by what became of them",
+                    label: "outcome",
+                    values: named(amqp.commands()),
+                },
                 single(
                     "media_events_dropped",
                     "Media events a call did not read",
@@ -162,6 +186,10 @@ pub(super) fn page(
             media: Some(calls.media.metrics()),
         })
     }
+}
+
+fn named<const N: usize>(values: [(&'static str, u64); N]) -> Vec<(String, u64)> {
+    values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn single(name: &'static str, help: &'static str, value: u64) -> Counters {

@@ -11,5 +11,6 @@ mod ears;
 mod examples;
 mod fixture;
 mod participants;
+mod races;
 mod table;
 mod websocket;

@@ -324,3 +324,50 @@ fn line_151_a_new_relation_takes_the_place_of_the_old_one() {
     related("clear");
     assert_hearing(&room, &all, &tones, &[&normal[0], &normal[1], &normal[2]]);
 }
+
+/// A member and a moderator with a tone each.
+fn duet() -> (Room, [Caller; 2], [f64; 2]) {
+    let room = Room::new(json!({}));
+    let tones = [700.0, 1100.0];
+    let source = |at: usize| Source::tone(Law::Mu, tones[at], -20.0);
+    let callers = [
+        room.join(&room.number, "ann", source(0)),
+        room.join(&room.moderators, "boss", source(1)),
+    ];
+    (room, callers, tones)
+}
+
+#[test]
+fn line_134_who_is_muted_is_not_heard() {
+    let (room, [ann, boss], tones) = duet();
+    let all = [&ann, &boss];
+    assert_hearing(&room, &all, &tones, &[&[false, true], &[true, false]]);
+    is_taken(&room.act_on(&ann, "mute"));
+    assert_eq!(room.flags(&all, "speak"), [false, true]);
+    assert_hearing(&room, &all, &tones, &[&[false, true], &[false, false]]);
+    is_taken(&room.act_on(&boss, "mute"));
+    assert_hearing(&room, &all, &tones, &[&[false, false], &[false, false]]);
+}
+
+#[test]
+fn line_135_who_is_unmuted_is_heard_again() {
+    let (room, [ann, boss], tones) = duet();
+    let all = [&ann, &boss];
+    is_taken(&room.act_on(&ann, "mute"));
+    assert_hearing(&room, &all, &tones, &[&[false, true], &[false, false]]);
+    is_taken(&room.act_on(&ann, "unmute"));
+    assert_eq!(room.flags(&all, "speak"), [true, true]);
+    assert_hearing(&room, &all, &tones, &[&[false, true], &[true, false]]);
+}
+
+#[test]
+fn line_136_who_is_deaf_hears_nothing_and_is_still_heard() {
+    let (room, [ann, boss], tones) = duet();
+    let all = [&ann, &boss];
+    is_taken(&room.act_on(&ann, "deaf"));
+    assert_eq!(room.flags(&all, "hear"), [false, true]);
+    assert_hearing(&room, &all, &tones, &[&[false, false], &[true, false]]);
+    is_taken(&room.act_on(&ann, "undeaf"));
+    assert_eq!(room.flags(&all, "hear"), [true, true]);
+    assert_hearing(&room, &all, &tones, &[&[false, true], &[true, false]]);
+}

@@ -217,6 +217,7 @@ fn owner(line: u16) -> Option<Issue> {
 /// The tests of this program by line: file and name.
 fn tests_here() -> BTreeMap<u16, (String, String)> {
     let mut found = BTreeMap::new();
+    let program = include_str!("main.rs");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract");
     for entry in fs::read_dir(folder).expect("readable") {
         let path = entry.expect("an entry").path();
@@ -225,6 +226,11 @@ fn tests_here() -> BTreeMap<u16, (String, String)> {
         }
         let text = fs::read_to_string(&path).expect("text");
         let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let module = file.trim_end_matches(".rs");
+        assert!(
+            module == "main" || program.contains(&format!("mod {module};")),
+            "{file} is no part of the program"
+        );
         for (at, _) in text.match_indices("#[test]\nfn line_") {
             let name = text[at + "#[test]\nfn ".len()..]
                 .split('(')

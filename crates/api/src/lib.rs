@@ -15,6 +15,7 @@
 //! # Main types
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
+//! - [`BrokerCommand`]: what a message broker may ask running conferences for.
 //! - [`event`]: events as JSON and the bus that brings them to subscribers.
 //! - [`websocket`]: live events for clients, on an address of their own.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
@@ -27,7 +28,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use confab_api::{ApiConfig, ApiState, ControlError, LiveConferences, MediaProblem, Probes, router};
-//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, Settings, Snapshot};
+//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, ParticipantId, Settings, Snapshot};
 //! use confab_documents::Store;
 //!
 //! struct NothingRuns;
@@ -38,6 +39,16 @@
 //!         None
 //!     }
 //!     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
+//!         Err(ControlError::NotRunning)
+//!     }
+//!     async fn move_participant(
+//!         &self,
+//!         _: &AccountId,
+//!         _: &ConferenceId,
+//!         _: ParticipantId,
+//!         _: &ConferenceId,
+//!         _: Settings,
+//!     ) -> Result<ParticipantId, ControlError> {
 //!         Err(ControlError::NotRunning)
 //!     }
 //!     async fn check_media(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {
@@ -72,6 +83,7 @@ mod action;
 mod answer;
 mod arguments;
 mod body;
+mod command;
 mod dispatch;
 mod docs;
 mod error;
@@ -94,6 +106,7 @@ pub mod websocket;
 use axum::Router;
 use axum::routing::get;
 
+pub use command::BrokerCommand;
 pub use health::admin_router;
 pub use live::{ControlError, LiveConferences, MediaProblem};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};

@@ -122,6 +122,17 @@ fn array(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
+/// Describes who a participant is where he was moved to.
+fn moved() -> Value {
+    json!({
+        "type": "object",
+        "description": "Who the participant is in the conference that he was moved to.",
+        "x-extension": true,
+        "required": ["conference_id", "participant_id"],
+        "properties": { "conference_id": { "type": "string" }, "participant_id": { "type": "integer" } }
+    })
+}
+
 fn text(operation: Operation) -> Text {
     let conference = || reference("StoredConference");
     let document = || reference("Conference");
@@ -207,7 +218,7 @@ fn text(operation: Operation) -> Text {
             "controlParticipant",
             "An action on one participant.",
             "202",
-            done(),
+            json!({ "anyOf": [done(), moved()] }),
         )
         .acting(participant::ACTIONS.names()),
         Operation::ListBindings => Text::new(

@@ -1,5 +1,7 @@
 //! Sessions over real sockets: who is too slow, too silent or too long-winded, and the end of the server.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +34,16 @@ impl LiveConferences for NothingRuns {
         None
     }
     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
+        Err(ControlError::NotRunning)
+    }
+    async fn move_participant(
+        &self,
+        _: &AccountId,
+        _: &ConferenceId,
+        _: ParticipantId,
+        _: &ConferenceId,
+        _: Settings,
+    ) -> Result<ParticipantId, ControlError> {
         Err(ControlError::NotRunning)
     }
     async fn check_media(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {

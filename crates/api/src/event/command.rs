@@ -74,6 +74,9 @@ fn name(control: &Control) -> &'static str {
         Control::SetAgc(..) => "participant_agc",
         Control::SetDenoise(..) => "participant_denoise",
         Control::SendDigits(..) => "participant_dtmf",
+        Control::RaiseHand(_) => "raise_hand_participant",
+        Control::LowerHand(_) => "lower_hand_participant",
+        Control::End => "end",
         Control::Relate { .. } => "relate_participants",
         Control::Play { .. } => "play",
         Control::StopPlay { .. } => "stop_play",
@@ -97,6 +100,8 @@ fn participant(control: &Control) -> Option<ParticipantId> {
         | Control::SetAgc(id, _)
         | Control::SetDenoise(id, _)
         | Control::SendDigits(id, _)
+        | Control::RaiseHand(id)
+        | Control::LowerHand(id)
         | Control::Relate { participant: id, .. } => Some(*id),
         Control::Play { audience, .. } | Control::StopPlay { audience, .. } => match audience {
             Audience::One(id) => Some(*id),
@@ -107,6 +112,7 @@ fn participant(control: &Control) -> Option<ParticipantId> {
         | Control::DeafAll
         | Control::UndeafAll
         | Control::KickAll
+        | Control::End
         | Control::Lock
         | Control::Unlock => None,
     }

@@ -33,6 +33,7 @@ const PARTICIPANT: &[&str] = &[
     "energy_level",
     "volume_in",
     "volume_out",
+    "hand_raised",
     "conference_channel_vars",
     "custom_channel_vars",
     "custom_application_vars",
@@ -135,7 +136,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Enter { moderator, entry }),
         1 => who.clone().prop_map(Step::Leave),
-        12 => (0..19u8, who.clone(), 0..5u8).prop_map(|(control, who, value)| Step::Control(control, who, value)),
+        12 => (0..21u8, who.clone(), 0..5u8).prop_map(|(control, who, value)| Step::Control(control, who, value)),
         4 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
         1 => (who.clone(), any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
         2 => proptest::option::of(who.clone()).prop_map(Step::Floor),
@@ -165,6 +166,8 @@ fn control(which: u8, id: ParticipantId, value: u8) -> Control {
         15 => Control::UndeafAll,
         16 => Control::Lock,
         17 => Control::Unlock,
+        18 => Control::RaiseHand(id),
+        19 => Control::LowerHand(id),
         _ => Control::Play {
             media: "tone_stream://%(50,0,440)".into(),
             audience: Audience::One(id),

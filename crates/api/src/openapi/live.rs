@@ -62,6 +62,10 @@ pub(super) fn participant_schema() -> Value {
     }
     let mut required: Vec<&str> = texts.to_vec();
     required.extend(numbers.iter().chain(&flags).chain(&objects));
+    properties.insert(
+        "hand_raised".into(),
+        json!({ "type": "boolean", "description": "Asks for the floor.", "x-extension": true }),
+    );
     properties.insert("codec".into(), codec_schema());
     properties.insert("quality".into(), quality_schema());
     json!({ "type": "object", "required": required, "properties": properties })

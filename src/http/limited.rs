@@ -75,6 +75,8 @@ impl Limited {
             // Waits and tries again by itself when there are no descriptors left.
             let (stream, remote) = Listener::accept(&mut self.listener).await;
             if let Some(place) = self.enter(remote.ip()) {
+                // Answers and events are written whole: they need not wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
                 if let Some(octets) = self.limits.send_buffer {
                     // Without it a slow peer costs more memory, nothing else.
                     let _ = socket2::SockRef::from(&stream).set_send_buffer_size(octets);

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client};
 
-use crate::ears::assert_hearing;
 use crate::fixture::{Caller, Room, SOON, Site, is_success, site, soon};
 
 /// A subscriber.
@@ -545,71 +544,6 @@ fn line_220_sessions_and_their_bindings_are_listed() {
     });
     let known = site().anonymous("GET", "/v2/websockets", &[], "");
     assert!(is_success(&known, 200)["conference"].is_array());
-}
-
-const TONES_HZ: [f64; 2] = [700.0, 1100.0];
-
-/// Two callers with a tone each, and a subscriber.
-fn two_talkers(names: [&str; 2]) -> (Room, [Caller; 2], Socket) {
-    let room = Room::new(json!({}));
-    let mut socket = Socket::open(room.site);
-    socket.bind(&all_of(&room));
-    let join = |at: usize| {
-        let source = Source::tone(Law::Mu, TONES_HZ[at], -20.0);
-        room.join(&room.number, names[at], source)
-    };
-    let callers = [join(0), join(1)];
-    (room, callers, socket)
-}
-
-#[test]
-fn line_134_a_muted_participant_is_not_heard_and_it_is_told() {
-    let (room, [one, other], mut socket) = two_talkers(["w134a", "w134b"]);
-    is_success(&room.act_on(&one, "mute"), 202);
-    assert_eq!(socket.event("mute-member")["data"]["speak"], false);
-    assert_eq!(room.participant(&one)["speak"], false);
-    assert_hearing(
-        &room,
-        &[&one, &other],
-        &TONES_HZ,
-        &[&[false, true], &[false, false]],
-    );
-}
-
-#[test]
-fn line_135_an_unmuted_participant_is_heard_again_and_it_is_told() {
-    let (room, [one, other], mut socket) = two_talkers(["w135a", "w135b"]);
-    is_success(&room.act_on(&one, "mute"), 202);
-    is_success(&room.act_on(&one, "unmute"), 202);
-    assert_eq!(socket.event("unmute-member")["data"]["speak"], true);
-    assert_eq!(room.participant(&one)["speak"], true);
-    assert_hearing(
-        &room,
-        &[&one, &other],
-        &TONES_HZ,
-        &[&[false, true], &[true, false]],
-    );
-}
-
-#[test]
-fn line_136_a_deaf_participant_hears_nothing_and_is_heard() {
-    let (room, [one, other], mut socket) = two_talkers(["w136a", "w136b"]);
-    is_success(&room.act_on(&one, "deaf"), 202);
-    assert_eq!(socket.event("deaf-member")["data"]["hear"], false);
-    assert_hearing(
-        &room,
-        &[&one, &other],
-        &TONES_HZ,
-        &[&[false, false], &[true, false]],
-    );
-    is_success(&room.act_on(&one, "undeaf"), 202);
-    assert_eq!(socket.event("undeaf-member")["data"]["hear"], true);
-    assert_hearing(
-        &room,
-        &[&one, &other],
-        &TONES_HZ,
-        &[&[false, true], &[true, false]],
-    );
 }
 
 #[test]

@@ -97,7 +97,7 @@ pub(crate) async fn run(
 impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         config.check_files()?;
-        let store = Store::open(&config.data_dir).await?;
+        let store = Store::open(&config.data_dir, &config.store_url.0).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
         let admission = Admission::new(config.sip.max_calls);

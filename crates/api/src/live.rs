@@ -43,6 +43,24 @@ pub trait LiveConferences: Send + Sync {
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings);
 }
 
+/// Which devices are registered. Implemented by the server's registrar.
+#[async_trait]
+pub trait Registrations: Send + Sync {
+    /// Returns the ids of the account's devices that have a registration, in a steady order.
+    async fn registered(&self, account: &AccountId) -> Vec<String>;
+}
+
+/// No device is ever registered: the server has no registrar.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRegistrations;
+
+#[async_trait]
+impl Registrations for NoRegistrations {
+    async fn registered(&self, _: &AccountId) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// Why a name of media cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MediaProblem {

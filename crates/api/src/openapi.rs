@@ -3,6 +3,7 @@
 //! up in review.
 
 mod describe;
+mod documents;
 mod live;
 mod plain;
 mod responses;
@@ -237,6 +238,7 @@ fn text(operation: Operation) -> Text {
             let summary = "One WebSocket session.";
             Text::new("showWebSocket", summary, "200", live::websocket_schema())
         }
+        other => documents::text(other).expect("every operation is described"),
     }
 }
 

@@ -7,7 +7,7 @@ use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
 use crate::event::EventBus;
-use crate::live::LiveConferences;
+use crate::live::{LiveConferences, NoRegistrations, Registrations};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
 use crate::websocket::sessions::Sessions;
@@ -103,6 +103,7 @@ pub struct ApiState {
     pub(crate) config: Arc<ApiConfig>,
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
+    pub(crate) registrations: Arc<dyn Registrations>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
@@ -136,6 +137,7 @@ impl ApiState {
             config: Arc::new(config),
             store,
             conferences,
+            registrations: Arc::new(NoRegistrations),
             probes,
             clock,
             events: EventBus::default(),
@@ -147,5 +149,12 @@ impl ApiState {
     #[must_use]
     pub fn with_events(self, events: EventBus) -> ApiState {
         ApiState { events, ..self }
+    }
+
+    /// Returns the state with a registrar to ask which devices are registered; without one, none is.
+    #[must_use]
+    pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
+        self.registrations = registrations;
+        self
     }
 }

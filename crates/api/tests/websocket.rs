@@ -70,7 +70,7 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 impl House {
     async fn open(adapt: impl FnOnce(WebSocketConfig) -> WebSocketConfig) -> House {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
+        let store = Store::open(directory.path(), "").await.unwrap();
         let bootstrap = BootstrapConfig {
             api_key: API_KEY.into(),
             ..BootstrapConfig::default()

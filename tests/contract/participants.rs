@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::ears::assert_hearing;
 use crate::fixture::{Caller, Room, SOON, breaks, is_error, is_success, soon};
+use crate::websocket::{Socket, all_of};
 
 fn is_taken(answer: &confab_testkit::server::HttpAnswer) {
     assert_eq!(is_success(answer, 202), "ok");
@@ -342,7 +343,10 @@ fn line_134_who_is_muted_is_not_heard() {
     let (room, [ann, boss], tones) = duet();
     let all = [&ann, &boss];
     assert_hearing(&room, &all, &tones, &[&[false, true], &[true, false]]);
+    let mut socket = Socket::open(room.site);
+    socket.bind(&all_of(&room));
     is_taken(&room.act_on(&ann, "mute"));
+    assert_eq!(socket.event("mute-member")["data"]["speak"], false);
     assert_eq!(room.flags(&all, "speak"), [false, true]);
     assert_hearing(&room, &all, &tones, &[&[false, true], &[false, false]]);
     is_taken(&room.act_on(&boss, "mute"));
@@ -355,7 +359,10 @@ fn line_135_who_is_unmuted_is_heard_again() {
     let all = [&ann, &boss];
     is_taken(&room.act_on(&ann, "mute"));
     assert_hearing(&room, &all, &tones, &[&[false, true], &[false, false]]);
+    let mut socket = Socket::open(room.site);
+    socket.bind(&all_of(&room));
     is_taken(&room.act_on(&ann, "unmute"));
+    assert_eq!(socket.event("unmute-member")["data"]["speak"], true);
     assert_eq!(room.flags(&all, "speak"), [true, true]);
     assert_hearing(&room, &all, &tones, &[&[false, true], &[true, false]]);
 }
@@ -364,10 +371,14 @@ fn line_135_who_is_unmuted_is_heard_again() {
 fn line_136_who_is_deaf_hears_nothing_and_is_still_heard() {
     let (room, [ann, boss], tones) = duet();
     let all = [&ann, &boss];
+    let mut socket = Socket::open(room.site);
+    socket.bind(&all_of(&room));
     is_taken(&room.act_on(&ann, "deaf"));
+    assert_eq!(socket.event("deaf-member")["data"]["hear"], false);
     assert_eq!(room.flags(&all, "hear"), [false, true]);
     assert_hearing(&room, &all, &tones, &[&[false, false], &[true, false]]);
     is_taken(&room.act_on(&ann, "undeaf"));
+    assert_eq!(socket.event("undeaf-member")["data"]["hear"], true);
     assert_eq!(room.flags(&all, "hear"), [true, true]);
     assert_hearing(&room, &all, &tones, &[&[false, true], &[true, false]]);
 }

@@ -8,6 +8,7 @@ mod device;
 mod document;
 pub(crate) mod participant;
 mod schema;
+mod websocket;
 
 use confab_documents::Kind;
 
@@ -57,5 +58,8 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ControlParticipants => participant::control_all(call).await,
         Operation::ShowParticipant => participant::show(call).await,
         Operation::ControlParticipant => participant::control_one(call).await,
+        Operation::ListBindings => Ok(websocket::bindings()),
+        Operation::ListWebSockets => websocket::list(call),
+        Operation::ShowWebSocket => websocket::show(call),
     }
 }

@@ -472,6 +472,7 @@ fn every_key_is_either_read_or_refused() {
         "4000-4001",
         "add-member",
         "lock",
+        "postgres://192.0.2.1/confab",
         &hex,
         &api_key,
     ];

@@ -10,12 +10,12 @@
 //! (`_read_only.instance_id` and `.sequence`) or from the last event that it has seen.
 //!
 //! # The parts
-//! - [`message`]: what a frame of a client says; anything at all may come in. [`binding`]: what a binding means and which events
-//!   match it. [`session`]: the state of one client, messages in and replies out. None of them waits or asks the time.
+//! - `message`: what a frame of a client says; anything at all may come in. `binding`: what a binding means and which events
+//!   match it. `session`: the state of one client, messages in and replies out. None of them waits or asks the time.
 //! - `connection`: one client's task. `sessions`: who is there, and how many of each address. [`router`]: the way in.
 //!
 //! # Slow clients
-//! A session has a queue of [`QUEUE`] events. Whose queue is full, or who takes nothing for [`WRITE_TIMEOUT`], is closed with code 1013 and a reason:
+//! A session has a queue of 1,024 events. Whose queue is full, or who takes nothing for a minute, is closed with code 1013 and a reason:
 //! he has missed something, and can connect again and go on with `after`. The others notice nothing: what publishes never waits.
 
 pub(crate) mod binding;

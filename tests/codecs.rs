@@ -164,9 +164,9 @@ fn everybody_hears_everybody_whatever_codec_packet_time_and_rate() {
             .zip(ROOM)
             .filter_map(|(member, (codec, ptime_ms))| {
                 // What would not fit into an Ethernet packet is sent in shorter ones than asked for.
-                let ptime_ms = &match codec {
+                let ptime_ms = match codec {
                     Codec::L16(44_100 | 48_000) => 10,
-                    _ => *ptime_ms,
+                    _ => ptime_ms,
                 };
                 let units = codec.rtp_clock_hz() * ptime_ms / 1000;
                 let report = member.stream.take_capture().sequence_report(units);

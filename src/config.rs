@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) amqp: Option<Amqp>,
     /// Section `[fetch]`.
     pub(crate) fetch: Fetch,
+    /// `store.url`: a PostgreSQL database, password and all; empty for SQLite in the data directory.
+    pub(crate) store_url: Secret,
     /// Section `[bootstrap]`.
     pub(crate) bootstrap: Bootstrap,
     /// Section `[log]`.

@@ -43,7 +43,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("pin_guard.source_window_s", &[]),
     ("pin_guard.source_block_s", &[]),
     ("pin_guard.conference_tries", &[]),
-    ("store.url", &[]),
 ];
 
 /// Rates of uncompressed audio in Hz, in our order of preference.
@@ -100,6 +99,13 @@ impl<'a> Reader<'a> {
             events: self.events(),
             amqp: self.amqp(),
             fetch: self.fetch(),
+            store_url: self.text("store.url", |text| {
+                let schemes = ["postgres://", "postgresql://"];
+                let fits = schemes.iter().any(|scheme| text.starts_with(scheme));
+                check(text, text.is_empty() || fits)
+                    .map(Secret)
+                    .map_err(|()| "must begin with postgres://, or be \"\" for SQLite in data_dir".to_owned())
+            }),
             bootstrap: self.bootstrap(),
             log: self.log(),
             values: self.values.clone(),

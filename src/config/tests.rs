@@ -425,7 +425,6 @@ fn keys_of_later_versions_take_their_default_only() {
         ("outbound", "concurrent", "1"),
         ("outbound", "allow", "[\"+49\"]"),
         ("pin_guard", "source_tries", "1"),
-        ("store", "url", "\"postgres://db/confab\""),
     ];
     for (section, key, value) in rows {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");

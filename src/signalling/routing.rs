@@ -39,6 +39,9 @@ pub(crate) enum RoutingError {
     /// The conference asks for a PIN, which a caller cannot enter in this version.
     #[error("the conference asks for a PIN")]
     PinNeeded,
+    /// The account is switched off.
+    #[error("the account is disabled")]
+    Disabled,
     /// The store does not answer.
     #[error("the store does not answer: {0}")]
     Store(#[from] confab_documents::StoreError),
@@ -49,7 +52,7 @@ impl RoutingError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoNumber | Self::UnknownHost | Self::UnknownNumber => StatusCode::NOT_FOUND,
-            Self::Anonymous | Self::PinNeeded => StatusCode::FORBIDDEN,
+            Self::Anonymous | Self::PinNeeded | Self::Disabled => StatusCode::FORBIDDEN,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -84,12 +87,15 @@ pub(crate) async fn route(
     }
     let found = store.route(&account.id, &user.to_str_lossy()).await?;
     let found = found.ok_or(RoutingError::UnknownNumber)?;
+    if !account.enabled {
+        return Err(RoutingError::Disabled);
+    }
     if confab_documents::has_pins(&found.document) {
         return Err(RoutingError::PinNeeded);
     }
     Ok(Destination {
         conference: ConferenceId::from(found.document.id.as_str()),
-        settings: confab_documents::settings(&found.document),
+        settings: store.settings(&found.document).await?,
         role: found.role.without_pin(),
         account: account.id,
     })

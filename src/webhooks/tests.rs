@@ -255,3 +255,9 @@ fn a_form_has_brackets_for_what_is_within() {
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(fields, expected);
 }
+
+#[test]
+fn the_schema_names_every_event() {
+    let named = [&["all", "conference"][..], EventKind::LEG_NAMES, EventKind::CONFERENCE_NAMES].concat();
+    assert_eq!(Kind::Webhook.schema_json()["properties"]["hook"]["enum"], json!(named));
+}

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use confab_conference::AccountId;
-use confab_documents::is_id;
+use confab_documents::{Account, is_id};
 
 use crate::answer::{self, Answer, Frame};
 use crate::body::{self, Envelope};
@@ -162,9 +162,12 @@ async fn run(
 
     let verb = effective_verb(&parts.method, query, envelope).ok_or(ApiError::MethodNotAllowed)?;
     let operation = matched.route.operation(verb).ok_or(ApiError::MethodNotAllowed)?;
-    check_account_id(state, &matched.account).await?;
+    let known = check_account_id(state, &matched.account).await?;
     check_ids(matched)?;
     let (account, login) = authenticate(state, parts, query, envelope, matched, operation, frame).await?;
+    if let Some((_, identity)) = &login {
+        check_enabled(state, identity, known).await?;
+    }
     let envelope = &parsed?;
     let call = Call {
         state,
@@ -196,23 +199,39 @@ fn check_ids(matched: &Match) -> Result<(), ApiError> {
     }
 }
 
-async fn check_account_id(state: &ApiState, account: &PathAccount) -> Result<(), ApiError> {
+/// Returns the account that the path names by its id.
+async fn check_account_id(state: &ApiState, account: &PathAccount) -> Result<Option<Account>, ApiError> {
     let PathAccount::Id(id) = account else {
-        return Ok(());
+        return Ok(None);
     };
     if id.len() != 32 {
         return Err(ApiError::MalformedAccountId(id.clone()));
     }
-    let known = is_id(id)
-        && state
-            .store
-            .account(&AccountId::from(id.as_str()))
-            .await?
-            .is_some();
-    if known {
-        Ok(())
+    let known = if is_id(id) {
+        state.store.account(&AccountId::from(id.as_str())).await?
     } else {
-        Err(ApiError::UnknownId(id.clone()))
+        None
+    };
+    match known {
+        Some(account) => Ok(Some(account)),
+        None => Err(ApiError::UnknownId(id.clone())),
+    }
+}
+
+/// Checks that the account of a token is still there and may still ask; `known` is the account of the path.
+async fn check_enabled(
+    state: &ApiState,
+    identity: &Identity,
+    known: Option<Account>,
+) -> Result<(), ApiError> {
+    let own = match known.filter(|known| known.id == identity.account) {
+        Some(own) => Some(own),
+        None => state.store.account(&identity.account).await?,
+    };
+    match own {
+        Some(own) if own.enabled => Ok(()),
+        Some(_) => Err(ApiError::Locked),
+        None => Err(ApiError::TokenEnded),
     }
 }
 

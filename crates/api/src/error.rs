@@ -20,6 +20,8 @@ pub(crate) enum ApiError {
     TokenEnded,
     /// The token's account stands not above the resource's.
     Forbidden,
+    /// The account may not log in.
+    Locked,
     /// No account can have this id.
     MalformedAccountId(String),
     /// No document, participant or account of this id.
@@ -75,6 +77,11 @@ impl ApiError {
             ),
             ApiError::TokenEnded => (StatusCode::UNAUTHORIZED, "invalid credentials", json!({})),
             ApiError::Forbidden => (StatusCode::FORBIDDEN, "forbidden", message("forbidden")),
+            ApiError::Locked => (
+                StatusCode::LOCKED,
+                "locked",
+                json!({ "account": { "disabled": { "message": "the account is disabled" } } }),
+            ),
             ApiError::MalformedAccountId(id) => (
                 StatusCode::NOT_FOUND,
                 "bad identifier",

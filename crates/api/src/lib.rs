@@ -65,7 +65,7 @@
 //! # runtime.block_on(async {
 //! use tower::ServiceExt;
 //!
-//! let store = Store::open(data_dir).await?;
+//! let store = Store::open(data_dir, "").await?;
 //! let state = ApiState::new(ApiConfig::default(), store, Arc::new(NothingRuns), Probes::default());
 //! let request = axum::http::Request::get("/v2/token_auth").body(axum::body::Body::empty())?;
 //! let response = router(state).oneshot(request).await?;
@@ -106,7 +106,9 @@ use axum::routing::get;
 
 pub use command::BrokerCommand;
 pub use health::admin_router;
-pub use live::{ControlError, LiveConferences, MediaProblem};
+pub use live::{
+    ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,
+};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
 /// Returns the router of the public address: `/v2`, the health routes, `/metrics` for the master account, and the

@@ -35,16 +35,22 @@ enum Filter {
 
 impl ListRequest {
     pub(crate) fn parse(query: &Query) -> Result<ListRequest, ApiError> {
+        ListRequest::parse_with(query, ListOrder::Descending)
+    }
+
+    /// Reads the request for a list that has this order when the request names none.
+    pub(crate) fn parse_with(query: &Query, default: ListOrder) -> Result<ListRequest, ApiError> {
         let ascending = query.says("ascending", true) || query.says("descending", false);
+        let descending = query.says("descending", true) || query.says("ascending", false);
         let mut filters = Vec::new();
         for (name, value) in query.iter() {
             filters.extend(filter(name, value)?);
         }
         Ok(ListRequest {
-            order: if ascending {
-                ListOrder::Ascending
-            } else {
-                ListOrder::Descending
+            order: match (ascending, descending) {
+                (true, _) => ListOrder::Ascending,
+                (_, true) => ListOrder::Descending,
+                _ => default,
             },
             start: start_key(query)?,
             page_size: if query.says("paginate", false) {
@@ -189,6 +195,7 @@ mod tests {
         });
         let document = Document {
             account_id: AccountId::from("a"),
+            kind: confab_documents::Kind::Conference,
             id: "c".into(),
             revision: Revision {
                 saves: 1,
@@ -252,6 +259,11 @@ mod tests {
         );
         assert_eq!(parse("ascending=true").unwrap().order, ListOrder::Ascending);
         assert_eq!(parse("descending=false").unwrap().order, ListOrder::Ascending);
+        let users =
+            |query| ListRequest::parse_with(&Query::parse(Some(query)), ListOrder::Ascending).unwrap();
+        assert_eq!(users("").order, ListOrder::Ascending);
+        assert_eq!(users("descending=true").order, ListOrder::Descending);
+        assert_eq!(users("ascending=false").order, ListOrder::Descending);
         assert_eq!(parse("paginate=false&page_size=0").unwrap().page_size, None);
         assert_eq!(
             parse("page_size=2&start_key=x").unwrap().start.as_deref(),

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use confab_conference::{
     AccountId, ConferenceId, Control, MediaName, ParticipantId, Refusal, Settings, Snapshot,
 };
+use serde_json::Value;
 use thiserror::Error;
 
 /// The running conferences, as the HTTP interface sees them. Implemented by the server's registry; by a fake in tests.
@@ -41,6 +42,40 @@ pub trait LiveConferences: Send + Sync {
 
     /// Tells a conference, running or not, that its document says something else from here on.
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings);
+}
+
+/// Which devices are registered. Implemented by the server's registrar.
+#[async_trait]
+pub trait Registrations: Send + Sync {
+    /// Returns the ids of the account's devices that have a registration, in a steady order.
+    async fn registered(&self, account: &AccountId) -> Vec<String>;
+}
+
+/// No device is ever registered: the server has no registrar.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRegistrations;
+
+#[async_trait]
+impl Registrations for NoRegistrations {
+    async fn registered(&self, _: &AccountId) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What became of the requests to webhooks.
+pub trait WebhookAttempts: Send + Sync {
+    /// Returns the last requests to an account's webhook as they are shown, the newest first.
+    fn attempts(&self, account: &AccountId, webhook: &str) -> Vec<Value>;
+}
+
+/// Nothing was sent to a webhook.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAttempts;
+
+impl WebhookAttempts for NoAttempts {
+    fn attempts(&self, _: &AccountId, _: &str) -> Vec<Value> {
+        Vec::new()
+    }
 }
 
 /// Why a name of media cannot be played.

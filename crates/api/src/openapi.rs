@@ -3,6 +3,7 @@
 //! up in review.
 
 mod describe;
+mod documents;
 mod live;
 mod plain;
 mod responses;
@@ -221,6 +222,7 @@ fn text(operation: Operation) -> Text {
             json!({ "anyOf": [done(), moved()] }),
         )
         .acting(participant::ACTIONS.names()),
+        other => documents::text(other).expect("every operation is described"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns which paths exist, which methods they take and which operation that is. Never runs one.
 
 use axum::http::Method;
+use confab_documents::Kind;
 use percent_encoding::percent_decode_str;
 
 /// A method that a route can take.
@@ -41,9 +42,31 @@ impl Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     ApiDocument,
+    ListSchemas,
+    ShowSchema,
     LoginWithApiKey,
+    LoginWithCredentials,
+    ShowLogin,
     ShowToken,
     RevokeToken,
+    /// Makes an account below the token's.
+    CreateAccount,
+    CreateChildAccount,
+    ListChildren,
+    ListDescendants,
+    ListParents,
+    ShowApiKey,
+    RenewApiKey,
+    /// What documents of most kinds have in common.
+    List(Kind),
+    Create(Kind),
+    Show(Kind),
+    Replace(Kind),
+    Patch(Kind),
+    Delete(Kind),
+    ListUserDevices,
+    ShowDeviceStatus,
+    ShowWebhookAttempts,
     ListConferences,
     CreateConference,
     ShowConference,
@@ -60,12 +83,15 @@ pub(crate) enum Operation {
 impl Operation {
     /// Returns whether it is for anybody, without a token.
     pub(crate) fn is_public(self) -> bool {
-        matches!(self, Operation::ApiDocument | Operation::LoginWithApiKey)
+        matches!(
+            self,
+            Operation::ApiDocument | Operation::ListSchemas | Operation::ShowSchema
+        ) || self.is_login()
     }
 
     /// Returns whether it is a login, which costs more of a client's budget.
     pub(crate) fn is_login(self) -> bool {
-        matches!(self, Operation::LoginWithApiKey)
+        matches!(self, Operation::LoginWithApiKey | Operation::LoginWithCredentials)
     }
 }
 
@@ -90,7 +116,35 @@ impl Route {
     }
 }
 
-/// Every route below `/v2`.
+/// Reads and writes one document of a kind.
+macro_rules! document {
+    ($template:literal, $kind:expr) => {
+        Route {
+            template: $template,
+            operations: &[
+                (Verb::Get, Operation::Show($kind)),
+                (Verb::Post, Operation::Replace($kind)),
+                (Verb::Patch, Operation::Patch($kind)),
+                (Verb::Delete, Operation::Delete($kind)),
+            ],
+        }
+    };
+}
+
+/// Lists and makes documents of a kind.
+macro_rules! collection {
+    ($template:literal, $kind:expr) => {
+        Route {
+            template: $template,
+            operations: &[
+                (Verb::Get, Operation::List($kind)),
+                (Verb::Put, Operation::Create($kind)),
+            ],
+        }
+    };
+}
+
+/// Every route below `/v2`. Where several fit, the first one counts.
 pub(crate) const ROUTES: &[Route] = &[
     Route {
         template: "/openapi.json",
@@ -101,11 +155,83 @@ pub(crate) const ROUTES: &[Route] = &[
         operations: &[(Verb::Put, Operation::LoginWithApiKey)],
     },
     Route {
+        template: "/user_auth",
+        operations: &[(Verb::Put, Operation::LoginWithCredentials)],
+    },
+    Route {
+        template: "/user_auth/{auth_token}",
+        operations: &[(Verb::Get, Operation::ShowLogin)],
+    },
+    Route {
+        template: "/schemas",
+        operations: &[(Verb::Get, Operation::ListSchemas)],
+    },
+    Route {
+        template: "/schemas/{schema_name}",
+        operations: &[(Verb::Get, Operation::ShowSchema)],
+    },
+    Route {
         template: "/token_auth",
         operations: &[
             (Verb::Get, Operation::ShowToken),
             (Verb::Delete, Operation::RevokeToken),
         ],
+    },
+    Route {
+        template: "/accounts",
+        operations: &[(Verb::Put, Operation::CreateAccount)],
+    },
+    Route {
+        template: "/accounts/{account_id}",
+        operations: &[
+            (Verb::Get, Operation::Show(Kind::Account)),
+            (Verb::Put, Operation::CreateChildAccount),
+            (Verb::Post, Operation::Replace(Kind::Account)),
+            (Verb::Patch, Operation::Patch(Kind::Account)),
+            (Verb::Delete, Operation::Delete(Kind::Account)),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/api_key",
+        operations: &[
+            (Verb::Get, Operation::ShowApiKey),
+            (Verb::Put, Operation::RenewApiKey),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/children",
+        operations: &[(Verb::Get, Operation::ListChildren)],
+    },
+    Route {
+        template: "/accounts/{account_id}/descendants",
+        operations: &[(Verb::Get, Operation::ListDescendants)],
+    },
+    Route {
+        template: "/accounts/{account_id}/parents",
+        operations: &[(Verb::Get, Operation::ListParents)],
+    },
+    document!("/accounts/{account_id}/configs/{config_id}", Kind::Configuration),
+    collection!("/accounts/{account_id}/devices", Kind::Device),
+    Route {
+        template: "/accounts/{account_id}/devices/status",
+        operations: &[(Verb::Get, Operation::ShowDeviceStatus)],
+    },
+    document!("/accounts/{account_id}/devices/{device_id}", Kind::Device),
+    collection!("/accounts/{account_id}/media", Kind::Media),
+    document!("/accounts/{account_id}/media/{media_id}", Kind::Media),
+    collection!("/accounts/{account_id}/resources", Kind::Resource),
+    document!("/accounts/{account_id}/resources/{resource_id}", Kind::Resource),
+    collection!("/accounts/{account_id}/users", Kind::User),
+    document!("/accounts/{account_id}/users/{user_id}", Kind::User),
+    collection!("/accounts/{account_id}/webhooks", Kind::Webhook),
+    document!("/accounts/{account_id}/webhooks/{webhook_id}", Kind::Webhook),
+    Route {
+        template: "/accounts/{account_id}/webhooks/{webhook_id}/attempts",
+        operations: &[(Verb::Get, Operation::ShowWebhookAttempts)],
+    },
+    Route {
+        template: "/accounts/{account_id}/users/{user_id}/devices",
+        operations: &[(Verb::Get, Operation::ListUserDevices)],
     },
     Route {
         template: "/accounts/{account_id}/conferences",
@@ -276,7 +402,17 @@ mod tests {
             ("/v2/accounts//conferences", None),
             ("/v2/accounts/A/conferences/C/nothing", None),
             ("/v2/accounts/A/faxes", None),
-            ("/v2/account", None),
+            ("/v2/account", Some(("/accounts/{account_id}", PathAccount::Own))),
+            ("/v2/accounts/A", Some(("/accounts/{account_id}", account()))),
+            ("/v2/accounts", Some(("/accounts", PathAccount::None))),
+            (
+                "/v2/account/devices/status",
+                Some(("/accounts/{account_id}/devices/status", PathAccount::Own)),
+            ),
+            (
+                "/v2/account/devices/D",
+                Some(("/accounts/{account_id}/devices/{device_id}", PathAccount::Own)),
+            ),
             ("/v2", None),
             ("/", None),
             ("", None),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
-use crate::live::LiveConferences;
+use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
 
@@ -101,6 +101,8 @@ pub struct ApiState {
     pub(crate) config: Arc<ApiConfig>,
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
+    pub(crate) registrations: Arc<dyn Registrations>,
+    pub(crate) webhooks: Arc<dyn WebhookAttempts>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
@@ -132,8 +134,24 @@ impl ApiState {
             config: Arc::new(config),
             store,
             conferences,
+            registrations: Arc::new(NoRegistrations),
+            webhooks: Arc::new(NoAttempts),
             probes,
             clock,
         }
+    }
+
+    /// Returns the state with what is known of requests to webhooks; without it, none was made.
+    #[must_use]
+    pub fn with_webhooks(mut self, webhooks: Arc<dyn WebhookAttempts>) -> ApiState {
+        self.webhooks = webhooks;
+        self
+    }
+
+    /// Returns the state with a registrar to ask which devices are registered; without one, none is.
+    #[must_use]
+    pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
+        self.registrations = registrations;
+        self
     }
 }

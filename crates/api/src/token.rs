@@ -13,6 +13,7 @@ const CAPACITY: usize = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoginMethod {
     ApiKey,
+    Credentials,
 }
 
 impl LoginMethod {
@@ -20,6 +21,7 @@ impl LoginMethod {
     pub(crate) fn name(self) -> &'static str {
         match self {
             LoginMethod::ApiKey => "cb_api_auth",
+            LoginMethod::Credentials => "cb_user_auth",
         }
     }
 }
@@ -28,6 +30,8 @@ impl LoginMethod {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) account: AccountId,
+    /// The user who logged in; none with an API key.
+    pub(crate) owner: Option<String>,
     pub(crate) method: LoginMethod,
     /// When the token ends.
     pub(crate) expires: Instant,
@@ -70,9 +74,21 @@ impl Tokens {
 
     /// Issues a token for an account.
     pub(crate) fn issue(&self, now: Instant, account: AccountId, method: LoginMethod) -> String {
+        self.issue_to(now, account, None, method)
+    }
+
+    /// Issues a token for an account, and a user of it.
+    pub(crate) fn issue_to(
+        &self,
+        now: Instant,
+        account: AccountId,
+        owner: Option<String>,
+        method: LoginMethod,
+    ) -> String {
         let token = random_text();
         let identity = Identity {
             account,
+            owner,
             method,
             expires: now + self.lifetime,
         };
@@ -103,6 +119,16 @@ impl Tokens {
     pub(crate) fn revoke(&self, token: &str) {
         if let Some(entry) = self.lock().by_token.get_mut(token) {
             entry.revoked = true;
+        }
+    }
+
+    /// Ends all tokens of a user.
+    pub(crate) fn revoke_user(&self, account: &AccountId, user: &str) {
+        for entry in self.lock().by_token.values_mut() {
+            let identity = &entry.identity;
+            if identity.owner.as_deref() == Some(user) && identity.account == *account {
+                entry.revoked = true;
+            }
         }
     }
 
@@ -159,6 +185,24 @@ mod tests {
         tokens.revoke(&token);
         tokens.revoke("unknown");
         assert_eq!(tokens.identify(start, &token), Err(BadToken::Ended));
+    }
+
+    #[test]
+    fn the_tokens_of_a_user_end_together_and_those_of_others_stay() {
+        let (tokens, start) = (Tokens::new(HOUR), Instant::now());
+        let issue = |account: &str, owner: Option<&str>| {
+            let owner = owner.map(str::to_owned);
+            tokens.issue_to(start, AccountId::from(account), owner, LoginMethod::Credentials)
+        };
+        let ended = [issue("a", Some("u")), issue("a", Some("u"))];
+        let others = [issue("a", Some("v")), issue("b", Some("u")), issue("a", None)];
+        tokens.revoke_user(&AccountId::from("a"), "u");
+        assert!(
+            ended
+                .iter()
+                .all(|token| tokens.identify(start, token) == Err(BadToken::Ended))
+        );
+        assert!(others.iter().all(|token| tokens.identify(start, token).is_ok()));
     }
 
     #[test]

@@ -1,10 +1,98 @@
 //! Owns how live conferences and documents look in JSON: the names of the contract. Never asks anybody for state.
 
 use confab_conference::{GregorianSeconds, ParticipantState, Quality, Role, Snapshot, Volume};
-use confab_documents::Document;
+use confab_documents::{Document, Kind};
 use serde_json::{Map, Value, json};
 
 use crate::state::ApiConfig;
+
+/// The keys of a document that its item in a list has too, where it has them.
+fn item_keys(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Account => &["name", "realm", "enabled"],
+        Kind::Conference => &[
+            "name",
+            "owner_id",
+            "member",
+            "moderator",
+            "conference_numbers",
+            "ui_flags",
+        ],
+        Kind::Configuration => &[],
+        Kind::Device => &["name", "owner_id", "enabled"],
+        Kind::Media => &["name", "language", "media_source"],
+        Kind::Resource => &["name", "enabled", "weight_cost"],
+        Kind::User => &[
+            "username",
+            "email",
+            "first_name",
+            "last_name",
+            "priv_level",
+            "presence_id",
+            "timezone",
+        ],
+        Kind::Webhook => &["name", "uri", "hook", "enabled"],
+    }
+}
+
+/// Returns a document's item in a list, without live data.
+pub(crate) fn document_item(document: &Document) -> Value {
+    let body = &document.body;
+    let mut item = Map::new();
+    item.insert("id".into(), document.id.as_str().into());
+    for key in item_keys(document.kind) {
+        if let Some(value) = body.get(*key) {
+            item.insert((*key).into(), value.clone());
+        }
+    }
+    match document.kind {
+        Kind::Device => {
+            if let Some(username) = body.get("sip").and_then(|sip| sip.get("username")) {
+                item.insert("username".into(), username.clone());
+            }
+            for (key, default) in [("mac_address", ""), ("device_type", "sip_device")] {
+                let value = body.get(key).cloned();
+                item.insert(key.into(), value.unwrap_or_else(|| default.into()));
+            }
+        }
+        Kind::User => {
+            item.insert("features".into(), features(body).into());
+        }
+        Kind::Media => {
+            item.insert("is_prompt".into(), body.contains_key("prompt_id").into());
+        }
+        _ => {}
+    }
+    let flags = body.get("flags").cloned();
+    item.insert("flags".into(), flags.unwrap_or_else(|| Value::Array(Vec::new())));
+    Value::Object(item)
+}
+
+/// Returns the names of what a user has switched on.
+fn features(user: &Map<String, Value>) -> Vec<Value> {
+    let at = |key: &str, inner: &str| user.get(key).and_then(|value| value.get(inner));
+    let features = [
+        (
+            "call_forward",
+            at("call_forward", "enabled") == Some(&true.into()),
+        ),
+        (
+            "caller_id",
+            at("caller_id", "external").is_some_and(|external| external != &json!({})),
+        ),
+        (
+            "do_not_disturb",
+            at("do_not_disturb", "enabled") == Some(&true.into()),
+        ),
+        ("music_on_hold", at("music_on_hold", "media_id").is_some()),
+        (
+            "vm_to_email",
+            user.get("vm_to_email_enabled") == Some(&true.into()),
+        ),
+    ];
+    let has = features.into_iter().filter(|(_, has)| *has);
+    has.map(|(name, _)| name.into()).collect()
+}
 
 /// Where and when a view is taken.
 #[derive(Clone, Copy)]
@@ -28,22 +116,9 @@ impl Viewpoint<'_> {
 
     /// Returns a conference's item in a list.
     pub(crate) fn list_item(&self, document: &Document, snapshot: Option<&Snapshot>) -> Value {
-        let mut item = Map::new();
-        item.insert("id".into(), document.id.as_str().into());
-        for key in [
-            "name",
-            "owner_id",
-            "member",
-            "moderator",
-            "conference_numbers",
-            "ui_flags",
-        ] {
-            if let Some(value) = document.body.get(key) {
-                item.insert(key.into(), value.clone());
-            }
-        }
-        let flags = document.body.get("flags").cloned();
-        item.insert("flags".into(), flags.unwrap_or_else(|| Value::Array(Vec::new())));
+        let Value::Object(mut item) = document_item(document) else {
+            return Value::Null;
+        };
         let mut live = self.counts(snapshot);
         for key in ["members", "admins", "duration", "is_locked"] {
             item.insert(key.into(), live[key].clone());

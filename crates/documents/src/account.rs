@@ -15,24 +15,12 @@ pub struct Account {
     pub realm: String,
     /// The language of prompts, as `en-us`.
     pub language: String,
-}
-
-/// An account to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewAccount {
-    /// The account above it.
-    pub parent: AccountId,
-    /// The display name.
-    pub name: String,
-    /// The SIP realm; generated when empty.
-    pub realm: String,
+    /// Whether it may log in and be called.
+    pub enabled: bool,
 }
 
 /// The length of an API key in characters.
 pub const API_KEY_LENGTH: usize = 64;
-
-/// The language of an account that names none.
-pub(crate) const DEFAULT_LANGUAGE: &str = "en-us";
 
 /// Returns a random API key: hex characters.
 pub(crate) fn random_api_key() -> String {

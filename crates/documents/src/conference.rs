@@ -1,71 +1,20 @@
-//! Owns what a conference document is: its schema, what a write does to it, and what it means for a running
-//! conference. Never touches the database.
-
-use std::sync::LazyLock;
+//! Owns what a conference document means: its numbers and PINs, and what it says about a running conference, the
+//! account's named profiles included. Never touches the database.
 
 use confab_conference::{MediaName, RoleSettings, Settings};
 use serde_json::Value;
 
-use crate::document::{Body, Document, MAX_DEPTH, depth_is_bounded, drop_private_keys};
-use crate::schema::{Rule, Schema, Violation, Violations};
-
-static SCHEMA_JSON: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../schemas/conferences.json")).expect("the embedded schema is JSON")
-});
-
-static SCHEMA: LazyLock<Schema> =
-    LazyLock::new(|| Schema::compile(&SCHEMA_JSON).expect("the embedded schema uses known keywords only"));
-
-/// Returns the JSON Schema of conference documents.
-pub fn schema_json() -> &'static Value {
-    &SCHEMA_JSON
-}
-
-pub(crate) fn schema() -> &'static Schema {
-    &SCHEMA
-}
-
-/// Adds the schema's defaults to a conference document where its keys are absent.
-pub fn fill_defaults(document: &mut Value) {
-    schema().fill_defaults(document);
-}
+use crate::document::{Body, Document};
+use crate::kind::Kind;
+use crate::prepare::prepare;
+use crate::schema::Violations;
 
 /// Says which rules what a client sent for a conference breaks by itself. Numbers that others have are found when it is stored.
 ///
 /// # Errors
 /// All of them together.
 pub fn check(body: Body) -> Result<(), Violations> {
-    prepare(body).map(drop)
-}
-
-/// The key whose value is sealed at rest.
-pub(crate) const SEALED_KEY: &str = "bridge_password";
-
-/// Keys that the server alone writes and that are no document content.
-const READ_ONLY_KEYS: [&str; 1] = ["focus"];
-
-/// Turns what a client sent into what is stored: private and read-only keys dropped, types repaired, defaults filled.
-/// Every broken rule is reported together.
-pub(crate) fn prepare(mut body: Body) -> Result<Body, Violations> {
-    drop_private_keys(&mut body);
-    for key in READ_ONLY_KEYS {
-        body.shift_remove(key);
-    }
-    if !depth_is_bounded(&body) {
-        let message = format!("The document must not nest deeper than {MAX_DEPTH} levels");
-        return Err(Violation::new("data", Rule::Invalid, message)
-            .with_target(MAX_DEPTH.into())
-            .into());
-    }
-    let mut value = Value::Object(body);
-    schema().repair(&mut value);
-    schema().fill_defaults(&mut value);
-    let mut violations = Violations::default();
-    schema().check(&value, &mut violations);
-    match value {
-        Value::Object(body) if violations.is_empty() => Ok(body),
-        _ => Err(violations),
-    }
+    prepare(Kind::Conference, "", body).map(drop)
 }
 
 /// One of the three number lists of a conference.
@@ -104,14 +53,22 @@ pub fn has_pins(document: &Document) -> bool {
     })
 }
 
-/// Returns what the document says about a running conference.
+/// Returns what the document says about a running conference of an account that has configured no profiles. See
+/// [`settings_with`].
+pub fn settings(document: &Document) -> Settings {
+    settings_with(document, None)
+}
+
+/// Returns what the document says about a running conference. `configuration` is the account's
+/// [`CONFERENCES_CONFIGURATION`](crate::CONFERENCES_CONFIGURATION), where its named profiles are.
 ///
 /// A key of the document wins over the inline profile, that over the named profile, that over the built-in default.
-/// An interval that is no multiple of 10 ms counts as 20 ms.
-pub fn settings(document: &Document) -> Settings {
+/// A profile name that neither the account nor this server knows stands for `default`. Where there is an inline profile,
+/// what it leaves out is the default profile's, except sounds. An interval that is no multiple of 10 ms counts as 20 ms.
+pub fn settings_with(document: &Document, configuration: Option<&Document>) -> Settings {
     let body = &document.body;
     let defaults = Settings::default();
-    let profile = Profile::of(body);
+    let profile = Profile::of(body, configuration.map(|configuration| &configuration.body));
     Settings {
         name: body
             .get("name")
@@ -176,10 +133,11 @@ fn role(role: Option<&Value>, defaults: RoleSettings) -> RoleSettings {
     }
 }
 
-/// Where profile keys are looked up: inline first, then the named profile's own values.
+/// Where profile keys are looked up: inline first, then the account's profile, then the built-in one's own values.
 struct Profile<'a> {
     inline: Option<&'a Value>,
-    named: &'static NamedProfile,
+    configured: Option<&'a Value>,
+    built_in: &'static NamedProfile,
 }
 
 /// The values of a named profile that differ from the default profile and are built.
@@ -203,33 +161,55 @@ static PAGE: NamedProfile = NamedProfile {
 };
 
 impl<'a> Profile<'a> {
-    fn of(body: &'a Body) -> Profile<'a> {
+    fn of(body: &'a Body, configuration: Option<&'a Body>) -> Profile<'a> {
         let inline = body.get("profile").filter(|profile| profile.is_object());
-        let named = match body.get("profile_name").and_then(Value::as_str) {
-            // An inline profile takes the place of the named one; the name then only labels it.
-            Some("page") if inline.is_none() => &PAGE,
-            _ => &DEFAULT,
+        let configured = |name: &str| {
+            let profiles = configuration.and_then(|configuration| configuration.get("profiles"));
+            profiles
+                .and_then(|profiles| profiles.get(name))
+                .filter(|profile| profile.is_object())
         };
-        Profile { inline, named }
+        // An inline profile takes the place of the named one; the name then only labels it.
+        let name = body
+            .get("profile_name")
+            .and_then(Value::as_str)
+            .filter(|_| inline.is_none());
+        let name = name.unwrap_or("default");
+        let own = configured(name);
+        let built_in = if name == "page" { &PAGE } else { &DEFAULT };
+        Profile {
+            inline,
+            // A name that nobody knows stands for the default.
+            configured: own.or_else(|| configured("default").filter(|_| name != "page")),
+            // The account's profile of a built-in name takes the place of the built-in one.
+            built_in: if own.is_some() { &DEFAULT } else { built_in },
+        }
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
-        self.inline?.get(key)
+        let inline = self.inline.and_then(|inline| inline.get(key));
+        inline.or_else(|| self.configured?.get(key))
     }
 
     fn flag(&self, key: &str) -> Option<bool> {
         self.get(key).and_then(Value::as_bool)
     }
 
+    /// Returns a sound. An inline profile that names none has none of the default profile's.
     fn text(&self, key: &str) -> Option<&'a str> {
-        let inline = self.get(key).and_then(Value::as_str);
-        inline.or_else(|| own(self.named.texts, key))
+        match self.inline {
+            Some(inline) => inline.get(key).and_then(Value::as_str),
+            None => self
+                .get(key)
+                .and_then(Value::as_str)
+                .or_else(|| own(self.built_in.texts, key)),
+        }
     }
 
     fn integer<T: TryFrom<i64>>(&self, key: &str) -> Option<T> {
-        let inline = self.get(key).and_then(Value::as_i64);
-        let named = || own(self.named.numbers, key);
-        inline.or_else(named).and_then(|value| T::try_from(value).ok())
+        let given = self.get(key).and_then(Value::as_i64);
+        let built_in = || own(self.built_in.numbers, key);
+        given.or_else(built_in).and_then(|value| T::try_from(value).ok())
     }
 }
 
@@ -244,7 +224,7 @@ fn own<T: Copy>(values: &[(&str, T)], key: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Revision;
+    use crate::document::{MAX_DEPTH, Revision};
     use confab_conference::{AccountId, GregorianSeconds};
     use serde_json::json;
 
@@ -255,16 +235,17 @@ mod tests {
     fn document(value: Value) -> Document {
         Document {
             account_id: AccountId::from("a"),
+            kind: Kind::Conference,
             id: "c".into(),
             revision: Revision::of("c", 1, ""),
             created: GregorianSeconds(0),
             modified: GregorianSeconds(0),
-            body: prepare(body(value)).unwrap(),
+            body: prepare(Kind::Conference, "", body(value)).unwrap(),
         }
     }
 
     fn violations(value: Value) -> Vec<(String, &'static str)> {
-        let violations = prepare(body(value)).unwrap_err();
+        let violations = prepare(Kind::Conference, "", body(value)).unwrap_err();
         violations
             .iter()
             .map(|violation| (violation.field.clone(), violation.rule.name()))
@@ -274,7 +255,7 @@ mod tests {
     #[test]
     fn c044_an_empty_document_gets_exactly_the_schema_defaults() {
         assert_eq!(
-            Value::Object(prepare(Body::new()).unwrap()),
+            Value::Object(prepare(Kind::Conference, "", Body::new()).unwrap()),
             json!({
                 "conference_numbers": [],
                 "member": {"join_deaf": false, "join_muted": true, "numbers": [], "pins": []},
@@ -373,15 +354,18 @@ mod tests {
             json!({"custom": {"a": [1, null]}, "ui_metadata": {"ui": "x"}, "pin_timeout": 1}),
             json!({"name": "ä".repeat(128), "profile": {"rate": "8000", "channels": 2}}),
         ] {
-            prepare(body(value.clone())).unwrap_or_else(|violations| panic!("{value}: {violations:?}"));
+            prepare(Kind::Conference, "", body(value.clone()))
+                .unwrap_or_else(|violations| panic!("{value}: {violations:?}"));
         }
     }
 
     #[test]
     fn c066_read_only_keys_are_ignored() {
-        let stored = prepare(body(
-            json!({"focus": 5, "_read_only": {"x": 1}, "id": 7, "name": "n"}),
-        ))
+        let stored = prepare(
+            Kind::Conference,
+            "",
+            body(json!({"focus": 5, "_read_only": {"x": 1}, "id": 7, "name": "n"})),
+        )
         .unwrap();
         assert_eq!(stored.get("name"), Some(&json!("n")));
         assert!(
@@ -464,6 +448,50 @@ mod tests {
         assert_eq!(of(json!({"profile_name": "page"})).rate_hz, Some(8000));
         assert_eq!(of(json!({"profile_name": "other"})).rate_hz, None);
         assert_eq!(of(json!({"profile_name": "page", "profile": {}})).rate_hz, None);
+    }
+
+    #[test]
+    fn a_profile_name_means_the_accounts_profile_then_the_built_in_one() {
+        let configuration = Document {
+            kind: Kind::Configuration,
+            id: crate::CONFERENCES_CONFIGURATION.into(),
+            body: body(json!({"profiles": {
+                "default": {"rate": 16000, "energy-level": 7, "enter-sound": "d"},
+                "board": {"rate": 32000, "enter-sound": "b"},
+                "broken": 5
+            }})),
+            ..document(json!({}))
+        };
+        let of = |value| {
+            let settings = settings_with(&document(value), Some(&configuration));
+            let tone = settings.entry_tone.map(|tone| tone.as_str().to_owned());
+            (settings.rate_hz, settings.energy_level, tone)
+        };
+        let built_in = Settings::default();
+        let text = |text: &str| Some(text.to_owned());
+        let default_tone = text(MediaName::ENTRY_TONE);
+        let table = [
+            (json!({}), (Some(16000), 7, text("d"))),
+            (
+                json!({"profile_name": "board"}),
+                (Some(32000), built_in.energy_level, text("b")),
+            ),
+            (json!({"profile_name": "nobody's"}), (Some(16000), 7, text("d"))),
+            (json!({"profile_name": "broken"}), (Some(16000), 7, text("d"))),
+            (
+                json!({"profile_name": "page"}),
+                (Some(8000), 20, text("silence_stream://1")),
+            ),
+            // What an inline profile leaves out is the default profile's, but for sounds.
+            (
+                json!({"profile_name": "board", "profile": {"rate": 48000}}),
+                (Some(48000), 7, default_tone),
+            ),
+            (json!({"play_entry_tone": "y"}), (Some(16000), 7, text("y"))),
+        ];
+        for (value, expected) in table {
+            assert_eq!(of(value.clone()), expected, "{value}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use confab_conference::{AccountId, GregorianSeconds};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::kind::Kind;
+
 /// The keys and values of a document.
 pub type Body = Map<String, Value>;
 
@@ -18,7 +20,10 @@ pub const MAX_DEPTH: usize = 100;
 pub struct Document {
     /// The account that owns it.
     pub account_id: AccountId,
-    /// 32 lower-case hex characters, unique within the account and kind.
+    /// What it describes.
+    pub kind: Kind,
+    /// 32 lower-case hex characters, unique within the account and kind; the name of a configuration; the language and id
+    /// of a prompt.
     pub id: String,
     /// The revision that was read or written.
     pub revision: Revision,

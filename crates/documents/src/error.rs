@@ -1,6 +1,6 @@
 //! Owns what can go wrong with the store and how it is told to an operator. Never decides an HTTP status.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -47,31 +47,33 @@ pub enum StoreError {
     },
     /// The key is well formed, but another one than the store was made with.
     #[error(
-        "{origin} is not the key that {} was made with; restore the right key, or move the data directory away to \
-         start with an empty store", .database.display()
+        "{origin} is not the key that {database} was made with; restore the right key, or move the data directory away \
+         to start with an empty store"
     )]
     ForeignKey {
         /// The key file or the environment variable.
         origin: String,
-        /// The database file.
-        database: PathBuf,
+        /// The database.
+        database: String,
     },
-    /// The file is no SQLite database, or a damaged one.
+    /// The file is no SQLite database, or the database is a damaged one.
     #[error(
-        "the database {} is damaged ({detail}); restore it from a backup, or move it away to start with an empty \
-         store", .path.display()
+        "the database {database} is damaged ({detail}); restore it from a backup, or move it away to start with an empty \
+         store"
     )]
     Corrupt {
-        /// The database file.
-        path: PathBuf,
-        /// What SQLite said.
+        /// The database.
+        database: String,
+        /// What the database said.
         detail: String,
     },
     /// The database holds migrations that this program does not know, or other ones than it was made with.
-    #[error("the database {} does not fit this version of confab ({detail}); use the version that wrote it last", .path.display())]
+    #[error(
+        "the database {database} does not fit this version of confab ({detail}); use the version that wrote it last"
+    )]
     OtherVersion {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        database: String,
         /// What does not fit.
         detail: String,
     },
@@ -97,12 +99,18 @@ pub enum StoreError {
         /// What the hash function said.
         detail: String,
     },
-    /// The database does not answer: locked for too long, disk full, file gone.
-    #[error("the database {} does not answer: {error}", .path.display())]
+    /// `store.url` is no address of a database that this program can use.
+    #[error("store.url {problem}")]
+    Url {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The database does not answer: not reached, locked for too long, disk full, file gone.
+    #[error("the database {database} does not answer: {error}")]
     Unavailable {
-        /// The database file.
-        path: PathBuf,
-        /// What SQLite or the pool said.
+        /// The database.
+        database: String,
+        /// What the database or the pool said.
         error: sqlx::Error,
     },
 }
@@ -111,27 +119,30 @@ pub enum StoreError {
 const SQLITE_CORRUPT: i32 = 11;
 /// SQLite's primary result code for a file that is no database (`SQLITE_NOTADB`).
 const SQLITE_NOTADB: i32 = 26;
+/// PostgreSQL's codes for damaged data and a damaged index.
+const POSTGRES_CORRUPT: [&str; 2] = ["XX001", "XX002"];
 
 impl StoreError {
-    /// Classifies an error of the database at `path`.
-    pub(crate) fn database(path: &Path, error: sqlx::Error) -> StoreError {
-        let primary = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .and_then(|code| code.parse::<i32>().ok())
+    /// Classifies an error of a database.
+    pub(crate) fn database(database: &str, error: sqlx::Error) -> StoreError {
+        let told = error.as_database_error();
+        let code = told.and_then(|error| error.code()).unwrap_or_default();
+        let primary = code
+            .parse::<i32>()
+            .ok()
+            .filter(|_| code.len() < 5)
             .map(|code| code & 0xff);
-        match primary {
-            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => {
-                let detail = error.as_database_error().map(|error| error.message().to_owned());
-                StoreError::Corrupt {
-                    path: path.to_owned(),
-                    detail: detail.unwrap_or_default(),
-                }
+        let database = database.to_owned();
+        match (primary, told) {
+            (Some(SQLITE_CORRUPT | SQLITE_NOTADB), Some(told)) => {
+                let detail = told.message().to_owned();
+                StoreError::Corrupt { database, detail }
             }
-            _ => StoreError::Unavailable {
-                path: path.to_owned(),
-                error,
-            },
+            (_, Some(told)) if POSTGRES_CORRUPT.contains(&&*code) => {
+                let detail = told.message().to_owned();
+                StoreError::Corrupt { database, detail }
+            }
+            _ => StoreError::Unavailable { database, error },
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Accounts and conference documents: what a valid document is, and the store that keeps them.
+//! Accounts and their documents: what a valid document is, and the store that keeps them.
 //!
-//! A document is JSON with an id of 32 hex characters and a revision `N-HASH`. What a client sends is stripped of keys
+//! A document is JSON of a [`Kind`], with an id (32 hex characters but for prompts and configurations) and a revision
+//! `N-HASH`. What a client sends is stripped of keys
 //! that only the server writes, repaired in type where that loses nothing, completed with the schema's defaults and
 //! then checked; all broken rules are reported together ([`Violations`]). Unknown keys are kept and returned.
 //!
@@ -9,16 +10,18 @@
 //! conferences; [`settings`] says what a document means for one. It never returns or logs a user's password.
 //!
 //! # Main types
-//! - [`Store`]: one SQLite file in the data directory (write-ahead log, migrations). Cheap to clone.
+//! - [`Store`]: one SQLite file in the data directory (write-ahead log, migrations), or a PostgreSQL database; the same
+//!   statements for both. Cheap to clone.
 //! - [`Document`], [`Revision`], [`Expected`]: what is stored, and what a writer expects to change.
 //! - [`Schema`], [`Violations`]: the rules and the broken ones.
 //! - [`Route`]: the conference behind a dialled number and the role that the number gives.
 //! - [`BootstrapConfig`], [`FirstStart`]: the first account of an empty store.
 //!
 //! # Secrets
-//! API keys and bridge passwords are sealed with XChaCha20-Poly1305. The key is `confab.key` in the data directory
+//! API keys and the passwords that SIP needs (of devices, trunks and bridges) are sealed with XChaCha20-Poly1305. The key is `confab.key` in the data directory
 //! (mode 0600), or the environment variable `CONFAB_KEY` (64 hex characters). An API key is looked up by its SHA-256. Of a
-//! user's password only argon2id verifiers are kept.
+//! user's password only argon2id verifiers are kept, and eight bits of a keyed hash, by which a login, which names no user,
+//! finds whose verifier to ask.
 //!
 //! # Example
 //! ```
@@ -28,7 +31,7 @@
 //! # let directory = tempfile::tempdir()?;
 //! # let data_dir = directory.path();
 //! # runtime.block_on(async {
-//! let store = Store::open(data_dir).await?;
+//! let store = Store::open(data_dir, "").await?;
 //! let config = BootstrapConfig { conference_number: "3000".into(), ..Default::default() };
 //! let first = store.bootstrap(config).await?.expect("the store was empty");
 //!
@@ -44,17 +47,19 @@ mod account;
 mod conference;
 mod document;
 mod error;
+mod kind;
+mod prepare;
 pub mod schema;
 mod secret;
 mod store;
 
-pub use account::{API_KEY_LENGTH, Account, NewAccount};
-pub use conference::{
-    check as check_conference, fill_defaults as fill_conference_defaults, has_pins,
-    schema_json as conference_schema, settings,
-};
+pub use account::{API_KEY_LENGTH, Account};
+pub use conference::{check as check_conference, has_pins, settings, settings_with};
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};
+pub use kind::{CONFERENCES_CONFIGURATION, Kind};
 pub use schema::{Rule, Schema, Violation, Violations};
 pub use secret::{Credentials, PasswordVerifier};
-pub use store::{BootstrapConfig, FirstStart, ListOrder, ListPage, Route, RouteRole, Store};
+pub use store::{
+    AccountName, BootstrapConfig, FirstStart, ListOrder, ListPage, ListScope, Login, Route, RouteRole, Store,
+};

@@ -43,6 +43,7 @@ pub mod agent;
 pub mod allocation;
 pub mod clock;
 pub mod codec;
+pub mod database;
 pub mod g711;
 pub mod in_time;
 pub mod meter;

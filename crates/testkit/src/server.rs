@@ -107,7 +107,10 @@ impl ServerBuilder {
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
-            settings: Vec::new(),
+            settings: match crate::database::fresh() {
+                url if url.is_empty() => Vec::new(),
+                url => vec![("store.url".to_owned(), format!("\"{url}\""))],
+            },
             environment: Vec::new(),
             own_data_dir: true,
             tones: false,

@@ -183,11 +183,14 @@ fn answers(template: &str, verb: Verb, operation: Operation, text: &Text) -> Val
         );
     };
     fails("400", "Invalid");
-    if !operation.is_public() {
+    if !operation.is_public() || operation.is_login() {
         fails("401", "Unauthorized");
     }
     if template.contains("{account_id}") {
         fails("403", "Forbidden");
+    }
+    if !operation.is_public() || operation.is_login() {
+        fails("423", "Locked");
     }
     if template.contains('{') || operation.is_login() {
         fails("404", "NotFound");

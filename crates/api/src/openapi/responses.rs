@@ -28,7 +28,7 @@ pub(super) fn headers() -> Value {
 /// Returns the answers to what cannot be done.
 pub(super) fn errors() -> Value {
     let message = || reference("ErrorMessage");
-    let rows: [(&str, &str, Value, &[&str]); 13] = [
+    let rows: [(&str, &str, Value, &[&str]); 14] = [
         (
             "Invalid",
             "The body is no JSON, or something in it or in the query breaks a rule.",
@@ -77,6 +77,12 @@ pub(super) fn errors() -> Value {
             "UnsupportedType",
             "The body is of a type that is not understood. JSON objects are, whatever they are called.",
             message(),
+            &[],
+        ),
+        (
+            "Locked",
+            "The token's account is disabled.",
+            json!({ "type": "object", "required": ["account"] }),
             &[],
         ),
         (

@@ -1,17 +1,13 @@
 //! Owns the schemas of what requests and answers carry. Never describes an operation.
 
+use confab_documents::Kind;
 use serde_json::{Map, Value, json};
 
 use super::{array, live, reference, responses};
 
 /// Returns all schemas by name.
 pub(super) fn all() -> Value {
-    let mut conference = confab_documents::conference_schema().clone();
-    if let Value::Object(schema) = &mut conference {
-        schema.shift_remove("$schema");
-    }
-    conference["properties"]["id"] =
-        json!({ "type": "string", "description": "32 hex characters; may be chosen." });
+    let mut conference = document(Kind::Conference);
     conference["properties"]["_read_only"] = reference("ConferenceLive");
     let stored = ["id", "conference_numbers", "member", "moderator", "play_name"];
     let mut schemas = json!({
@@ -21,17 +17,67 @@ pub(super) fn all() -> Value {
         "ConferenceLive": live(),
         "Participant": live::participant_schema(),
         "Login": login(json!({})),
+        "UserLogin": login(json!({ "owner_id": { "type": "string", "description": "The user." } })),
         "Token": login(json!({
+            "owner_id": { "type": "string", "description": "The user, after a login with his credentials." },
             "method": { "type": "string" },
             "expires": { "type": "integer", "description": "Gregorian seconds." }
         })),
         "Envelope": envelope_schema(),
         "Page": page_schema(),
     });
+    for kind in super::documents::KINDS {
+        let name = super::documents::name(kind);
+        schemas[name] = document(kind);
+        schemas[format!("Stored{name}")] =
+            json!({ "allOf": [reference(name), { "type": "object", "required": ["id"] }] });
+    }
+    let flags = json!({ "type": "array" });
+    let item = json!({ "id": { "type": "string" }, "flags": flags });
+    schemas["DocumentListItem"] =
+        json!({ "type": "object", "required": ["id", "flags"], "properties": item });
+    schemas["DeviceStatus"] = json!({
+        "type": "object",
+        "required": ["device_id", "registered"],
+        "properties": { "device_id": { "type": "string" }, "registered": { "const": true } },
+    });
+    schemas["ApiKey"] = json!({
+        "type": "object",
+        "required": ["api_key"],
+        "properties": { "api_key": { "type": "string", "minLength": 64, "maxLength": 64 } },
+    });
+    schemas["Credentials"] = json!({
+        "type": "object",
+        "required": ["credentials"],
+        "properties": {
+            "credentials": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 64,
+                "description": "Lower-case hex of the hash of username:password.",
+            },
+            "method": { "enum": ["md5", "sha"], "default": "md5" },
+            "account_name": { "type": "string", "description": "One of these four is needed." },
+            "account_realm": { "type": "string" },
+            "realm": { "type": "string" },
+            "phone_number": { "type": "string", "description": "A number of one of the account's conferences." },
+        },
+    });
     for (name, schema) in responses::schemas() {
         schemas[name] = schema;
     }
     schemas
+}
+
+/// Returns the schema of the documents of a kind as clients see them.
+fn document(kind: Kind) -> Value {
+    let mut document = kind.schema_json().clone();
+    if let Value::Object(schema) = &mut document {
+        schema.shift_remove("$schema");
+    }
+    document["properties"]["id"] =
+        json!({ "type": "string", "description": "32 hex characters; may be chosen." });
+    document
 }
 
 /// Returns properties of one type each.

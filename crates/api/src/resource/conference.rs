@@ -1,15 +1,16 @@
 //! Owns conferences as resources: documents with live data, and the actions on a conference. Never judges a document:
 //! the store does.
 
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
-use confab_documents::{Body, Document, Expected, ListPage, Revision, Rule, Violation, Violations, settings};
+use confab_documents::{Body, Document, Kind, ListScope, Rule, Violation, Violations};
 use serde_json::{Value, json};
 
+use super::document::{find, page_info, told};
 use crate::action::{self, Actions};
-use crate::answer::{Answer, PageInfo, TagBuilder};
+use crate::answer::{Answer, TagBuilder};
 use crate::arguments::{Arguments, MEDIA_ID};
-use crate::dispatch::{Call, list_header};
+use crate::dispatch::Call;
 use crate::error::{ApiError, save_error};
 use crate::list::ListRequest;
 use crate::live::{ControlError, MediaProblem};
@@ -43,9 +44,6 @@ pub(crate) fn stop_play(audience: Audience, arguments: Arguments) -> Result<Cont
     let which = arguments.stop_play()?;
     Ok(Control::StopPlay { audience, which })
 }
-
-/// Documents read at a time when a list is filtered.
-const BATCH: u32 = 128;
 
 impl Call<'_> {
     /// Returns the conference of the path.
@@ -103,29 +101,14 @@ impl Call<'_> {
         }
         Err(wrong)
     }
-
-    /// Returns which revision the request expects to change. An entity tag of ours begins with the revision.
-    fn expected(&self) -> Expected {
-        let tags = list_header(self.headers, &header::IF_MATCH);
-        if tags.is_empty() || tags.iter().any(|tag| tag == "*") {
-            return Expected::Anything;
-        }
-        Expected::OneOf(tags.iter().filter_map(|tag| revision_of(tag)).collect())
-    }
-}
-
-fn revision_of(tag: &str) -> Option<Revision> {
-    let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
-    let mut parts = tag.splitn(3, '-');
-    let (saves, hash) = (parts.next()?, parts.next()?);
-    format!("{saves}-{hash}").parse().ok()
 }
 
 /// `GET /conferences`.
 pub(super) async fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let account = call.account()?;
     let request = ListRequest::parse(call.query)?;
-    let (documents, next_start_key) = find(call, account, &request).await?;
+    let scope = ListScope::Account(account.clone());
+    let (documents, next_start_key) = find(call, &scope, Kind::Conference, &request, None).await?;
     let viewpoint = call.viewpoint();
     let mut tag = TagBuilder::default();
     let mut items = Vec::with_capacity(documents.len());
@@ -140,50 +123,11 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
         items.push(item);
     }
     tag = tag.text(next_start_key.as_deref().unwrap_or_default());
-    let page = request.page_size.map(|_| PageInfo {
-        page_size: items.len(),
-        start_key: documents.first().map(|first| first.id.clone()).or(request.start),
-        next_start_key,
-    });
     Ok(Answer {
         etag: Some(tag.finish()),
-        page,
+        page: page_info(request, &documents, next_start_key),
         ..Answer::ok(items)
     })
-}
-
-/// Returns the documents that a request wants, and the id that begins the next page.
-async fn find(
-    call: &Call<'_>,
-    account: &AccountId,
-    request: &ListRequest,
-) -> Result<(Vec<Document>, Option<String>), ApiError> {
-    let wanted = request.page_size.unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    let mut start = request.start.clone();
-    loop {
-        // One more than a batch: it begins the next one.
-        let page = ListPage {
-            order: request.order,
-            start,
-            limit: BATCH + 1,
-        };
-        let mut batch = call.state.store.conferences(account, &page).await?;
-        let next = (batch.len() > BATCH as usize)
-            .then(|| batch.pop())
-            .flatten()
-            .map(|document| document.id);
-        for document in batch.into_iter().filter(|document| request.takes(document)) {
-            if found.len() == wanted {
-                return Ok((found, Some(document.id)));
-            }
-            found.push(document);
-        }
-        match next {
-            Some(id) => start = Some(id),
-            None => return Ok((found, None)),
-        }
-    }
 }
 
 /// `PUT /conferences`.
@@ -196,14 +140,14 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         .unwrap_or_default()
         .to_owned();
     call.check_document(account, &body).await?;
-    let document = call.state.store.create_conference(account, body).await;
+    let document = call.state.store.create(account, Kind::Conference, body).await;
     let document = document.map_err(|error| save_error(&wanted, error))?;
-    announce(call, account, &document).await;
+    announce(call, account, &document).await?;
     let location = format!("/v2/accounts/{account}/conferences/{}", document.id);
     Ok(Answer {
         location: Some(location),
         status: StatusCode::CREATED,
-        ..saved(&document)
+        ..told(call, &document).await?
     })
 }
 
@@ -236,7 +180,7 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, ApiError> {
 /// Returns what stands for the document of a running conference that has none: the defaults.
 fn ad_hoc(id: &ConferenceId) -> Body {
     let mut value = json!({ "id": id.as_str() });
-    confab_documents::fill_conference_defaults(&mut value);
+    Kind::Conference.fill_defaults(&mut value);
     match value {
         Value::Object(body) => body,
         _ => Body::new(),
@@ -251,11 +195,11 @@ pub(super) async fn replace(call: &Call<'_>) -> Result<Answer, ApiError> {
     let saved_document = call
         .state
         .store
-        .replace_conference(account, &id, body, &call.expected())
+        .replace(account, Kind::Conference, id.as_str(), body, &call.expected())
         .await;
     let document = saved_document.map_err(|error| save_error(id.as_str(), error))?;
-    announce(call, account, &document).await;
-    Ok(saved(&document))
+    announce(call, account, &document).await?;
+    told(call, &document).await
 }
 
 /// `PATCH /conferences/{C}`.
@@ -266,46 +210,19 @@ pub(super) async fn patch(call: &Call<'_>) -> Result<Answer, ApiError> {
     let saved_document = call
         .state
         .store
-        .patch_conference(account, &id, change, &call.expected())
+        .patch(account, Kind::Conference, id.as_str(), change, &call.expected())
         .await;
     let document = saved_document.map_err(|error| save_error(id.as_str(), error))?;
-    announce(call, account, &document).await;
-    Ok(saved(&document))
-}
-
-/// `DELETE /conferences/{C}`. A running instance goes on.
-pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, ApiError> {
-    let (account, id) = (call.account()?, call.conference_id());
-    let deleted = call
-        .state
-        .store
-        .delete_conference(account, &id, &call.expected())
-        .await;
-    let document = deleted.map_err(|error| save_error(id.as_str(), error))?;
-    let mut data = document.public();
-    data.insert("_read_only".into(), json!({ "deleted": true }));
-    Ok(Answer {
-        revision: Some(document.revision.to_string()),
-        ..Answer::ok(data)
-    })
-}
-
-fn saved(document: &Document) -> Answer {
-    let revision = document.revision.to_string();
-    Answer {
-        etag: Some(revision.clone()),
-        revision: Some(revision),
-        ..Answer::ok(document.public())
-    }
+    announce(call, account, &document).await?;
+    told(call, &document).await
 }
 
 /// Tells a running instance what its document says from here on.
-async fn announce(call: &Call<'_>, account: &AccountId, document: &Document) {
+async fn announce(call: &Call<'_>, account: &AccountId, document: &Document) -> Result<(), ApiError> {
     let id = ConferenceId::from(document.id.as_str());
-    call.state
-        .conferences
-        .updated(account, &id, settings(document))
-        .await;
+    let settings = call.state.store.settings(document).await?;
+    call.state.conferences.updated(account, &id, settings).await;
+    Ok(())
 }
 
 /// `PUT /conferences/{C}`: an action. What is not running takes no effect and is no error.

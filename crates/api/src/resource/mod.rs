@@ -1,8 +1,16 @@
 //! Owns the operations, one module per kind of resource. Never checks who asks: that is done before.
 
+mod account;
 mod auth;
 pub(crate) mod conference;
+mod configuration;
+mod device;
+mod document;
 pub(crate) mod participant;
+mod schema;
+mod webhook;
+
+use confab_documents::Kind;
 
 use crate::answer::Answer;
 use crate::dispatch::Call;
@@ -18,6 +26,25 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
             etag: Some(openapi::tag().into()),
             ..Answer::ok(openapi::document().clone())
         }),
+        Operation::ListSchemas => Ok(schema::list()),
+        Operation::ShowSchema => schema::show(call),
+        Operation::LoginWithCredentials => auth::login_with_credentials(call).await,
+        Operation::ShowLogin => auth::show_login(call).await,
+        Operation::CreateAccount | Operation::CreateChildAccount => account::create(call).await,
+        Operation::ListChildren => account::children(call).await,
+        Operation::ListDescendants => account::descendants(call).await,
+        Operation::ListParents => account::parents(call).await,
+        Operation::ShowApiKey => account::show_api_key(call).await,
+        Operation::RenewApiKey => account::renew_api_key(call).await,
+        Operation::ListUserDevices => document::list_of_user(call).await,
+        Operation::ShowWebhookAttempts => webhook::attempts(call).await,
+        Operation::ShowDeviceStatus => device::status(call).await,
+        Operation::List(kind) => document::list(call, kind).await,
+        Operation::Create(kind) => document::create(call, kind).await,
+        Operation::Show(kind) => document::show(call, kind).await,
+        Operation::Replace(kind) => document::replace(call, kind).await,
+        Operation::Patch(kind) => document::patch(call, kind).await,
+        Operation::Delete(kind) => document::delete(call, kind).await,
         Operation::LoginWithApiKey => auth::login_with_api_key(call).await,
         Operation::ShowToken => auth::show_token(call).await,
         Operation::RevokeToken => auth::revoke_token(call),
@@ -26,7 +53,7 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ShowConference => conference::show(call).await,
         Operation::ReplaceConference => conference::replace(call).await,
         Operation::PatchConference => conference::patch(call).await,
-        Operation::DeleteConference => conference::delete(call).await,
+        Operation::DeleteConference => document::delete(call, Kind::Conference).await,
         Operation::ControlConference => conference::control(call).await,
         Operation::ListParticipants => participant::list(call).await,
         Operation::ControlParticipants => participant::control_all(call).await,

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use confab_api::{ApiConfig, ApiState, Clock, ControlError, LiveConferences, MediaProblem, Probes, router};
 use confab_conference::*;
-use confab_documents::{BootstrapConfig, NewAccount, Store, settings};
+use confab_documents::{BootstrapConfig, Store, settings};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -262,7 +262,8 @@ impl Server {
 
     pub(crate) async fn with_config(config: ApiConfig) -> Server {
         let dir = TempDir::new().unwrap();
-        let store = Store::open_with_key(dir.path(), None).await.unwrap();
+        let url = confab_testkit::database::fresh();
+        let store = Store::open_with_key(dir.path(), &url, None).await.unwrap();
         let bootstrap = BootstrapConfig {
             account_name: "Acme Inc".into(),
             ..BootstrapConfig::default()
@@ -309,14 +310,11 @@ impl Server {
 
     /// Makes an account below `parent` and returns it with a token of its own.
     pub(crate) async fn child(&self, parent: &AccountId) -> (AccountId, String) {
-        let account = NewAccount {
-            parent: parent.clone(),
-            name: "Child".into(),
-            realm: String::new(),
-        };
-        let account = self.store.create_account(account).await.unwrap();
-        let key = self.store.api_key(&account.id).await.unwrap().unwrap();
-        (account.id, self.login(&key).await)
+        let body = json!({ "name": "Child" }).as_object().unwrap().clone();
+        let account = self.store.create_account(parent, body).await.unwrap().account_id;
+        let key = self.store.api_key(&account).await.unwrap().unwrap();
+        let token = self.login(&key).await;
+        (account, token)
     }
 
     /// Sends a request as it is given.

@@ -32,12 +32,10 @@ pub(super) fn check(schema: &Schema, value: &Value, path: &mut Vec<String>, foun
                 found.push(Violation::required(dotted(path)));
                 path.pop();
             }
-            for (key, property) in &schema.properties {
-                if let Some(value) = map.get(key) {
-                    path.push(escaped(key));
-                    check(property, value, path, found);
-                    path.pop();
-                }
+            for (key, property) in schema.keys(map) {
+                path.push(escaped(key));
+                check(property, &map[key], path, found);
+                path.pop();
             }
         }
         Value::Null | Value::Bool(_) => {}
@@ -57,6 +55,20 @@ fn check_text(schema: &Schema, value: &Value, text: &str, path: &[String], found
         let violation = Violation::new(dotted(path), Rule::Pattern, message);
         found.push(violation.with_target(pattern.as_str().into()).with_value(value));
     }
+    if schema.is_email && !is_email(text) {
+        let violation = Violation::new(dotted(path), Rule::WrongFormat, "The text is no mail address");
+        found.push(violation.with_target("email".into()).with_value(value));
+    }
+}
+
+/// Returns whether a text can be a mail address: one `@` between a local part and a domain, of printable characters.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let printable = |c: char| !c.is_control() && !c.is_whitespace();
+    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
+    !local.is_empty() && local.chars().all(printable) && !local.contains('@') && domain.split('.').all(label)
 }
 
 fn check_number(schema: &Schema, value: &Value, path: &[String], found: &mut Violations) {

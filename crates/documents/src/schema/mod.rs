@@ -2,8 +2,8 @@
 //! defaults are asked for by name.
 //!
 //! The keywords are those the contract has a rule name for: `type`, `properties`, `required`, `items`, `enum`,
-//! `minLength`, `maxLength`, `minimum`, `maximum`, `minItems`, `maxItems`, `uniqueItems`, `pattern`, `default`. A
-//! schema that uses another constraint does not compile, so no rule is ever silently skipped.
+//! `minLength`, `maxLength`, `minimum`, `maximum`, `minItems`, `maxItems`, `uniqueItems`, `pattern`, `format` (`email`),
+//! `default`, and `additionalProperties` with a schema for the keys that `properties` does not name. A schema that uses another constraint does not compile, so no rule is ever silently skipped.
 
 mod check;
 mod repair;
@@ -20,6 +20,8 @@ pub use violation::{MAX_VIOLATIONS, Rule, Violation, Violations};
 pub struct Schema {
     types: Vec<JsonType>,
     properties: Vec<(String, Schema)>,
+    /// Of the keys that `properties` does not name.
+    others: Option<Box<Schema>>,
     required: Vec<String>,
     items: Option<Box<Schema>>,
     allowed: Vec<Value>,
@@ -31,6 +33,7 @@ pub struct Schema {
     max_items: Option<u64>,
     unique_items: bool,
     pattern: Option<Regex>,
+    is_email: bool,
     default: Option<Value>,
 }
 
@@ -102,7 +105,14 @@ pub struct SchemaError {
 }
 
 /// Keywords that describe and constrain nothing.
-const ANNOTATIONS: [&str; 5] = ["$schema", "description", "readOnly", "x-extension", "title"];
+const ANNOTATIONS: [&str; 6] = [
+    "$schema",
+    "description",
+    "readOnly",
+    "writeOnly",
+    "x-extension",
+    "title",
+];
 
 impl Schema {
     /// Compiles a schema.
@@ -126,6 +136,22 @@ impl Schema {
         check::check(self, value, &mut Vec::new(), violations);
     }
 
+    /// Returns the keys of an object that have a schema, with it.
+    fn keys<'a>(&'a self, map: &'a Map<String, Value>) -> impl Iterator<Item = (&'a str, &'a Schema)> {
+        let named = self
+            .properties
+            .iter()
+            .map(|(key, schema)| (key.as_str(), schema))
+            .filter(|(key, _)| map.contains_key(*key));
+        let others = self.others.iter().flat_map(move |schema| {
+            let named = |key: &str| self.properties.iter().any(|(known, _)| known == key);
+            map.keys()
+                .filter(move |key| !named(key))
+                .map(move |key| (key.as_str(), &**schema))
+        });
+        named.chain(others)
+    }
+
     fn type_names(&self) -> String {
         self.types
             .iter()
@@ -144,6 +170,7 @@ fn compile(schema: &Value, path: &str) -> Result<Schema, SchemaError> {
     let mut compiled = Schema {
         types: Vec::new(),
         properties: Vec::new(),
+        others: None,
         required: Vec::new(),
         items: None,
         allowed: Vec::new(),
@@ -155,6 +182,7 @@ fn compile(schema: &Value, path: &str) -> Result<Schema, SchemaError> {
         max_items: None,
         unique_items: false,
         pattern: None,
+        is_email: false,
         default: None,
     };
     for (keyword, value) in map {
@@ -162,6 +190,10 @@ fn compile(schema: &Value, path: &str) -> Result<Schema, SchemaError> {
         match keyword.as_str() {
             "type" => compiled.types = types(value).ok_or_else(malformed)?,
             "properties" => compiled.properties = properties(value.as_object().ok_or_else(malformed)?, path)?,
+            "additionalProperties" => {
+                compiled.others = Some(Box::new(compile(value, &format!("{path}.*"))?));
+            }
+            "format" if value == "email" => compiled.is_email = true,
             "required" => compiled.required = strings(value).ok_or_else(malformed)?,
             "items" => compiled.items = Some(Box::new(compile(value, &format!("{path}.[]"))?)),
             "enum" => compiled.allowed = value.as_array().ok_or_else(malformed)?.clone(),

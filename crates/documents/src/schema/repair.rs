@@ -29,6 +29,12 @@ pub(super) fn repair(schema: &Schema, value: &mut Value) {
                     repair(schema, value);
                 }
             }
+            if let Some(others) = &schema.others {
+                let named = |key: &str| schema.properties.iter().any(|(known, _)| known == key);
+                map.iter_mut()
+                    .filter(|(key, _)| !named(key))
+                    .for_each(|(_, value)| repair(others, value));
+            }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
@@ -73,9 +79,18 @@ fn whole(number: f64) -> Option<i64> {
 /// Adds the defaults of absent keys, recursively. A value that is no object where the schema has properties is left
 /// alone.
 pub(super) fn fill_defaults(schema: &Schema, value: &mut Value) {
-    let Value::Object(map) = value else { return };
-    for (key, property) in &schema.properties {
-        fill_default(map, key, property);
+    match value {
+        Value::Object(map) => {
+            for (key, property) in &schema.properties {
+                fill_default(map, key, property);
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = &schema.items {
+                items.iter_mut().for_each(|item| fill_defaults(schema, item));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -240,7 +240,7 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_value_makes_the_conference_schema_panic(mut value in any_json()) {
-        let schema = crate::conference::schema();
+        let schema = crate::Kind::Conference.schema("");
         schema.repair(&mut value);
         schema.fill_defaults(&mut value);
         let mut violations = Violations::default();
@@ -254,14 +254,15 @@ proptest! {
     #[test]
     fn whatever_passes_can_be_stored_patched_and_run(document in any_json(), change in any_json()) {
         let (Value::Object(document), Value::Object(change)) = (document, change) else { return Ok(()) };
-        let Ok(mut body) = crate::conference::prepare(document) else { return Ok(()) };
-        let again = crate::conference::prepare(body.clone());
+        let Ok(mut body) = crate::prepare::prepare(crate::Kind::Conference, "", document) else { return Ok(()) };
+        let again = crate::prepare::prepare(crate::Kind::Conference, "", body.clone());
         prop_assert_eq!(again.as_ref(), Ok(&body), "what passed passes again");
         let text = Value::Object(body.clone()).to_string();
         prop_assert!(serde_json::from_str::<Value>(&text).is_ok());
         crate::document::merge(&mut body, change);
-        let Ok(body) = crate::conference::prepare(body) else { return Ok(()) };
+        let Ok(body) = crate::prepare::prepare(crate::Kind::Conference, "", body) else { return Ok(()) };
         let settings = crate::settings(&crate::Document {
+            kind: crate::Kind::Conference,
             account_id: "a".into(),
             id: "c".into(),
             revision: crate::Revision::of("c", 1, ""),

@@ -20,6 +20,25 @@ pub enum Credentials {
     Sha1(String),
 }
 
+impl Credentials {
+    /// Returns the MD5 that a client makes of name and password.
+    pub fn md5_of(username: &str, password: &str) -> Credentials {
+        Credentials::Md5(hex::encode(Md5::digest(format!("{username}:{password}"))))
+    }
+
+    /// Returns the SHA-1 that a client makes of name and password.
+    pub fn sha1_of(username: &str, password: &str) -> Credentials {
+        Credentials::Sha1(hex::encode(Sha1::digest(format!("{username}:{password}"))))
+    }
+
+    /// Returns the digest.
+    pub(crate) fn digest(&self) -> &str {
+        match self {
+            Credentials::Md5(digest) | Credentials::Sha1(digest) => digest,
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(…)")
@@ -42,18 +61,17 @@ impl fmt::Debug for PasswordVerifier {
 impl PasswordVerifier {
     /// Makes a verifier. Takes tens of milliseconds of CPU: call it off the async threads.
     pub fn new(username: &str, password: &str) -> Result<PasswordVerifier, StoreError> {
-        let text = format!("{username}:{password}");
-        let hash = |digest: String| {
+        let hash = |credentials: Credentials| {
             Argon2::default()
-                .hash_password(digest.as_bytes())
+                .hash_password(credentials.digest().as_bytes())
                 .map(|hash| hash.to_string())
                 .map_err(|error| StoreError::Hashing {
                     detail: error.to_string(),
                 })
         };
         Ok(PasswordVerifier {
-            md5: hash(hex::encode(Md5::digest(&text)))?,
-            sha1: hash(hex::encode(Sha1::digest(&text)))?,
+            md5: hash(Credentials::md5_of(username, password))?,
+            sha1: hash(Credentials::sha1_of(username, password))?,
         })
     }
 

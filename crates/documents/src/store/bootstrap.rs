@@ -6,13 +6,15 @@ use std::fmt;
 use confab_conference::{AccountId, ConferenceId};
 use serde_json::{Value, json};
 
-use super::account::BOOTSTRAP_ACCOUNT;
-use super::{Store, Write, wall_clock};
-use crate::account::{API_KEY_LENGTH, Account, DEFAULT_LANGUAGE, is_realm, random_api_key, random_realm};
-use crate::conference::prepare;
-use crate::document::{Body, Revision, is_id, random_id};
+use super::account::{BOOTSTRAP_ACCOUNT, account_draft};
+use super::credentials::Hashed;
+use super::document::Draft;
+use super::{Store, Write};
+use crate::account::{API_KEY_LENGTH, is_realm, random_api_key, random_realm};
+use crate::document::{Body, is_id, random_id};
 use crate::error::{SaveError, StoreError};
-use crate::secret::PasswordVerifier;
+use crate::kind::Kind;
+use crate::prepare::prepare;
 
 /// What the configuration says about the first account. An empty text is generated, except where noted.
 #[derive(Clone, Default)]
@@ -81,107 +83,67 @@ impl Store {
             return Ok(None);
         }
         let first = plan(config)?;
-        let (username, password) = (first.username.clone(), first.password.clone());
-        let verifier = tokio::task::spawn_blocking(move || PasswordVerifier::new(&username, &password))
-            .await
-            .map_err(|error| StoreError::Hashing {
-                detail: error.to_string(),
-            })??;
+        let hashed = self
+            .hashed(first.username.clone(), first.password.clone())
+            .await?;
         let mut write = self.write().await?;
         // Another process may have been faster since the look above.
         if self.fact(&mut write, BOOTSTRAP_ACCOUNT).await?.is_some() {
             return Ok(None);
         }
-        let account = Account {
-            id: first.account_id.clone(),
-            parent: None,
-            name: first.account_name.clone(),
-            realm: first.realm.clone(),
-            language: DEFAULT_LANGUAGE.to_owned(),
-        };
-        self.insert_account(&mut write, &account, &first.api_key).await?;
-        self.set_fact(&mut write, BOOTSTRAP_ACCOUNT, account.id.as_str())
-            .await?;
-        self.insert_user(&mut write, &account.id, &first.username, &verifier)
-            .await?;
-        if let Some((id, number)) = &first.conference {
-            self.insert_ready_conference(&mut write, &account.id, id, number)
-                .await?;
-        }
+        let made = self.make_first(&mut write, &first, hashed).await;
+        made.map_err(|error| match error {
+            SaveError::Store(error) => error,
+            error => StoreError::Bootstrap {
+                key: "conference_number",
+                problem: format!("cannot be used: {error}"),
+            },
+        })?;
         self.commit(write).await?;
         Ok(Some(first))
     }
 
-    async fn insert_user(
+    async fn make_first(
         &self,
         write: &mut Write,
-        account: &AccountId,
-        username: &str,
-        verifier: &PasswordVerifier,
-    ) -> Result<(), StoreError> {
-        let id = random_id();
-        let body = json!({
-            "username": username, "first_name": "Account", "last_name": "Admin", "priv_level": "admin", "enabled": true
-        })
-        .to_string();
-        let now = wall_clock::now().0.cast_signed();
-        sqlx::query(
-            "INSERT INTO documents (account_id, kind, id, saves, hash, created, modified, body)
-             VALUES (?, 'user', ?, 1, ?, ?, ?, ?)",
-        )
-        .bind(account.as_str())
-        .bind(&id)
-        .bind(Revision::of(&id, 1, &body).hash)
-        .bind(now)
-        .bind(now)
-        .bind(&body)
-        .execute(write.connection())
-        .await
-        .map_err(|error| self.error(error))?;
-        sqlx::query(
-            "INSERT INTO user_passwords (account_id, user_id, username, md5_verifier, sha1_verifier)
-             VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(account.as_str())
-        .bind(&id)
-        .bind(username.to_lowercase())
-        .bind(&verifier.md5)
-        .bind(&verifier.sha1)
-        .execute(write.connection())
-        .await
-        .map(drop)
-        .map_err(|error| self.error(error))
-    }
-
-    async fn insert_ready_conference(
-        &self,
-        write: &mut Write,
-        account: &AccountId,
-        id: &ConferenceId,
-        number: &str,
-    ) -> Result<(), StoreError> {
-        let body: Body = [
-            ("name".to_owned(), Value::from("First conference")),
-            ("conference_numbers".to_owned(), json!([number])),
-            ("member".to_owned(), json!({ "join_muted": false })),
-        ]
-        .into_iter()
-        .collect();
-        let unusable = || StoreError::Bootstrap {
-            key: "conference_number",
-            problem: "cannot be used as a conference number".into(),
-        };
-        let body = prepare(body).map_err(|_| unusable())?;
-        let now = wall_clock::now();
-        match self
-            .save(write, account, id.to_string(), 1, now, body, false)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(SaveError::Store(error)) => Err(error),
-            Err(_) => Err(unusable()),
+        first: &FirstStart,
+        hashed: Hashed,
+    ) -> Result<(), SaveError> {
+        let account = &first.account_id;
+        self.set_fact(write, BOOTSTRAP_ACCOUNT, account.as_str()).await?;
+        self.insert_account(write, account, None, &first.api_key).await?;
+        let named = json!({ "name": first.account_name, "realm": first.realm });
+        let draft = draft_of(account, Kind::Account, account.to_string(), named)?;
+        self.save(write, draft).await?;
+        let user = json!({
+            "username": first.username, "first_name": "Account", "last_name": "Admin", "priv_level": "admin"
+        });
+        let mut draft = draft_of(account, Kind::User, random_id(), user)?;
+        draft.hashed = Some(hashed);
+        self.save(write, draft).await?;
+        if let Some((id, number)) = &first.conference {
+            let conference = json!({
+                "name": "First conference", "conference_numbers": [number], "member": { "join_muted": false }
+            });
+            let draft = draft_of(account, Kind::Conference, id.to_string(), conference)?;
+            self.save(write, draft).await?;
         }
+        Ok(())
     }
+}
+
+/// Returns the first revision of a document.
+fn draft_of(account: &AccountId, kind: Kind, id: String, body: Value) -> Result<Draft, SaveError> {
+    let body = match body {
+        Value::Object(body) => body,
+        _ => Body::new(),
+    };
+    let body = prepare(kind, &id, body).map_err(SaveError::Invalid)?;
+    Ok(Draft {
+        kind,
+        id,
+        ..account_draft(account, body)
+    })
 }
 
 /// Fills what the configuration leaves out, and refuses what cannot be used.

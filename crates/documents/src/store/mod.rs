@@ -1,43 +1,42 @@
-//! Owns the database: opening, migrating, closing, transactions, and turning rows into values. One module beside this
-//! per kind of thing stored. Never decides what a valid document is.
+//! Owns the database: opening, migrating, closing, transactions. One module beside this per kind of thing stored. Never
+//! decides what a valid document is.
 
 mod account;
 mod bootstrap;
-mod conference;
+mod credentials;
+mod dialect;
+mod document;
+mod keys;
+mod list;
 mod route;
 mod wall_clock;
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use sqlx::any::{Any, AnyPoolOptions};
+use sqlx::migrate::MigrateError;
+use sqlx::{AnyConnection, AnyPool, Connection, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::error::StoreError;
 use crate::secret::{KeyOrigin, Sealer};
+use dialect::{Address, Dialect};
 
 pub use bootstrap::{BootstrapConfig, FirstStart};
-pub use conference::{ListOrder, ListPage};
+pub use credentials::{AccountName, Login};
+pub use list::{ListOrder, ListPage, ListScope};
 pub use route::{Route, RouteRole};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// The database file's name within the data directory.
+/// The SQLite file's name within the data directory.
 const DATABASE_FILE: &str = "confab.db";
 
-/// How long a statement waits for another writer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a request waits for a connection before the store counts as not answering.
+/// How long a request waits for a connection or for its turn to write before the store counts as not answering.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections held open. Readers run beside the one writer; each costs a thread and a page cache.
+/// Connections held open. Readers run beside the one writer; of SQLite, each costs a thread and a page cache.
 const CONNECTIONS: u32 = 4;
 
 /// The fact that proves that a key is the one the store was made with, and its text in the clear.
@@ -50,23 +49,27 @@ pub struct Store {
 }
 
 struct Shared {
-    pool: SqlitePool,
-    path: PathBuf,
+    pool: AnyPool,
+    dialect: Dialect,
+    /// How an operator is told which database it is.
+    name: String,
     sealer: Sealer,
     /// Held by the one writer. Writers queue here in turn, so that those who wait hold no connection and readers, the
     /// routing of calls among them, always find one.
     turn: Arc<Mutex<()>>,
+    /// Held while a password is hashed or checked: one at a time, for each takes tens of milliseconds of CPU and 19 MB.
+    hashing: Semaphore,
 }
 
-/// A transaction that holds the write lock from its start, so that what it reads stays true until it commits and no
+/// A transaction that holds the right to write from its start, so that what it reads stays true until it commits and no
 /// upgrade can fail half way. Dropped without a commit, it changes nothing.
 struct Write {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Any>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Write {
-    fn connection(&mut self) -> &mut SqliteConnection {
+    fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
     }
 }
@@ -74,40 +77,51 @@ impl Write {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store")
-            .field("path", &self.shared.path)
+            .field("database", &self.shared.name)
             .finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// Opens the store in `data_dir`, making directory, key file and database where they are not there. The key is
-    /// taken from the environment variable `CONFAB_KEY` when that is set.
-    pub async fn open(data_dir: &Path) -> Result<Store, StoreError> {
+    /// Opens the store of `data_dir`, making directory, key file and database where they are not there. The database is a
+    /// SQLite file in the directory, or the PostgreSQL database that `url` names when it is not empty. The key is taken
+    /// from the environment variable `CONFAB_KEY` when that is set.
+    pub async fn open(data_dir: &Path, url: &str) -> Result<Store, StoreError> {
         let key = std::env::var(crate::secret::KEY_VARIABLE)
             .ok()
             .filter(|text| !text.is_empty());
-        Store::open_with_key(data_dir, key).await
+        Store::open_with_key(data_dir, url, key).await
     }
 
-    /// Opens the store in `data_dir` with the given key (64 hex characters), or with the key file when there is none
-    /// given.
-    pub async fn open_with_key(data_dir: &Path, key: Option<String>) -> Result<Store, StoreError> {
+    /// Opens the store as [`Store::open`] does, with the given key (64 hex characters), or with the key file when there is
+    /// none given.
+    pub async fn open_with_key(data_dir: &Path, url: &str, key: Option<String>) -> Result<Store, StoreError> {
         let path = data_dir.join(DATABASE_FILE);
-        make_writable(data_dir, &path).await?;
         let origin = key.map_or_else(|| KeyOrigin::in_directory(data_dir), KeyOrigin::Given);
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
+        let address = if url.is_empty() {
+            make_writable(data_dir, Some(&path)).await?;
+            Address::file(&path)?
+        } else {
+            make_writable(data_dir, None).await?;
+            Address::url(url)?
+        };
+        sqlx::any::install_default_drivers();
+        let dialect = address.dialect;
+        let failed = |error| StoreError::database(&address.name, error);
+        // By itself first: a pool would try again and again, and not say what is wrong.
+        let mut first = AnyConnection::connect_with(&address.options)
+            .await
+            .map_err(failed)?;
+        dialect.set_up(&mut first).await.map_err(failed)?;
+        first.close().await.map_err(failed)?;
+        let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
+            .after_connect(move |connection, _| Box::pin(dialect.set_up(connection)))
+            .connect_with(address.options.clone())
             .await
-            .map_err(|error| StoreError::database(&path, error))?;
-        match Store::unlock(pool.clone(), path, &origin).await {
+            .map_err(failed)?;
+        match Store::unlock(pool.clone(), dialect, address.name, &origin).await {
             Ok(store) => Ok(store),
             Err(error) => {
                 pool.close().await;
@@ -117,23 +131,31 @@ impl Store {
     }
 
     /// Brings the database up to date and finds the key that fits it.
-    async fn unlock(pool: SqlitePool, path: PathBuf, origin: &KeyOrigin) -> Result<Store, StoreError> {
-        MIGRATIONS
+    async fn unlock(
+        pool: AnyPool,
+        dialect: Dialect,
+        name: String,
+        origin: &KeyOrigin,
+    ) -> Result<Store, StoreError> {
+        dialect
+            .migrations()
             .run(&pool)
             .await
-            .map_err(|error| migration_error(&path, error))?;
-        let sealed: Option<String> = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?")
+            .map_err(|error| migration_error(&name, error))?;
+        let sealed: Option<String> = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = $1")
             .bind(KEY_CHECK.0)
             .fetch_optional(&pool)
             .await
-            .map_err(|error| StoreError::database(&path, error))?;
+            .map_err(|error| StoreError::database(&name, error))?;
         let sealer = origin.load(sealed.is_some())?;
         let store = Store {
             shared: Arc::new(Shared {
                 pool,
-                path,
+                dialect,
+                name,
                 sealer,
                 turn: Arc::default(),
+                hashing: Semaphore::new(1),
             }),
         };
         store.check_key(origin).await?;
@@ -154,7 +176,7 @@ impl Store {
             Some(sealed) if self.shared.sealer.open(name, &sealed).as_deref() == Ok(text) => Ok(()),
             Some(_) => Err(StoreError::ForeignKey {
                 origin: origin.name(),
-                database: self.shared.path.clone(),
+                database: self.shared.name.clone(),
             }),
         }
     }
@@ -162,34 +184,27 @@ impl Store {
     /// Writes everything into the database file and closes it. Calls that are under way finish first; later ones fail
     /// with [`StoreError::Unavailable`].
     pub async fn close(&self) {
-        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(&self.shared.pool)
-            .await
-        {
+        if let Err(error) = self.shared.dialect.settle(&self.shared.pool).await {
             tracing::debug!(%error, "the write-ahead log stays beside the database");
         }
         self.shared.pool.close().await;
     }
 
-    fn pool(&self) -> &SqlitePool {
+    fn pool(&self) -> &AnyPool {
         &self.shared.pool
     }
 
     fn error(&self, error: sqlx::Error) -> StoreError {
-        StoreError::database(&self.shared.path, error)
+        StoreError::database(&self.shared.name, error)
     }
 
     /// Waits for its turn and begins to write.
     async fn write(&self) -> Result<Write, StoreError> {
         let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, self.shared.turn.clone().lock_owned()).await;
         let turn = turn.map_err(|_| self.error(sqlx::Error::PoolTimedOut))?;
-        let transaction = self
-            .pool()
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|error| self.error(error))?;
+        let transaction = self.shared.dialect.begin(self.pool()).await;
         Ok(Write {
-            transaction,
+            transaction: transaction.map_err(|error| self.error(error))?,
             _turn: turn,
         })
     }
@@ -202,8 +217,30 @@ impl Store {
             .map_err(|error| self.error(error))
     }
 
+    /// Runs a statement of a transaction that returns nothing.
+    async fn execute(
+        &self,
+        write: &mut Write,
+        query: sqlx::query::Query<'_, Any, sqlx::any::AnyArguments>,
+    ) -> Result<(), StoreError> {
+        query
+            .execute(write.connection())
+            .await
+            .map(drop)
+            .map_err(|error| self.error(error))
+    }
+
+    async fn exists(
+        &self,
+        write: &mut Write,
+        query: sqlx::query::Query<'_, Any, sqlx::any::AnyArguments>,
+    ) -> Result<bool, StoreError> {
+        let row = query.fetch_optional(write.connection()).await;
+        row.map(|row| row.is_some()).map_err(|error| self.error(error))
+    }
+
     async fn fact(&self, write: &mut Write, name: &str) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?")
+        sqlx::query_scalar("SELECT value FROM server_facts WHERE name = $1")
             .bind(name)
             .fetch_optional(write.connection())
             .await
@@ -211,7 +248,7 @@ impl Store {
     }
 
     async fn set_fact(&self, write: &mut Write, name: &str, value: &str) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO server_facts (name, value) VALUES (?, ?)")
+        sqlx::query("INSERT INTO server_facts (name, value) VALUES ($1, $2)")
             .bind(name)
             .bind(value)
             .execute(write.connection())
@@ -221,12 +258,12 @@ impl Store {
     }
 }
 
-fn migration_error(path: &Path, error: MigrateError) -> StoreError {
+fn migration_error(database: &str, error: MigrateError) -> StoreError {
     match error {
-        MigrateError::Execute(error) => StoreError::database(path, error),
-        MigrateError::ExecuteMigration(error, _) => StoreError::database(path, error),
+        MigrateError::Execute(error) => StoreError::database(database, error),
+        MigrateError::ExecuteMigration(error, _) => StoreError::database(database, error),
         other => StoreError::OtherVersion {
-            path: path.to_owned(),
+            database: database.to_owned(),
             detail: other.to_string(),
         },
     }
@@ -234,7 +271,7 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
 
 /// Makes the directory and the database file where they are missing, and proves that files can be made there. The
 /// database is for its owner only: PINs are in it. SQLite gives the files beside it the same mode.
-async fn make_writable(data_dir: &Path, database: &Path) -> Result<(), StoreError> {
+async fn make_writable(data_dir: &Path, database: Option<&Path>) -> Result<(), StoreError> {
     let error = |error| StoreError::DataDir {
         path: data_dir.to_owned(),
         error,
@@ -246,16 +283,17 @@ async fn make_writable(data_dir: &Path, database: &Path) -> Result<(), StoreErro
         return Err(error(ErrorKind::NotADirectory.into()));
     }
     tokio::fs::create_dir_all(data_dir).await.map_err(error)?;
-    let mut owner_only = tokio::fs::OpenOptions::new();
-    owner_only.write(true).create_new(true).mode(0o600);
-    match owner_only.open(database).await {
-        Err(refused) if refused.kind() != ErrorKind::AlreadyExists => Err(error(refused)),
-        _ => {
-            let probe = data_dir.join(format!(".probe-{}", crate::document::random_id()));
-            tokio::fs::write(&probe, b"").await.map_err(error)?;
-            tokio::fs::remove_file(&probe).await.map_err(error)
+    if let Some(database) = database {
+        let mut owner_only = tokio::fs::OpenOptions::new();
+        owner_only.write(true).create_new(true).mode(0o600);
+        match owner_only.open(database).await {
+            Err(refused) if refused.kind() != ErrorKind::AlreadyExists => return Err(error(refused)),
+            _ => {}
         }
     }
+    let probe = data_dir.join(format!(".probe-{}", crate::document::random_id()));
+    tokio::fs::write(&probe, b"").await.map_err(error)?;
+    tokio::fs::remove_file(&probe).await.map_err(error)
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Owns finding the conference behind a dialled number. Never decides who may dial it.
 
 use confab_conference::{AccountId, Role};
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::Store;
+use super::document::COLUMNS;
 use crate::document::Document;
 use crate::error::StoreError;
+use crate::kind::Kind;
+use crate::prepare::storable;
 
 /// Which role a dialled number gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,27 +47,31 @@ impl Store {
         let Some(number) = normalised(user) else {
             return Ok(None);
         };
-        let row = sqlx::query(
-            "SELECT documents.*, for_anyone, for_members, for_moderators
+        let sql = format!(
+            "SELECT {COLUMNS}, for_anyone, for_members, for_moderators
              FROM conference_numbers AS numbers JOIN documents
                ON documents.account_id = numbers.account_id AND documents.kind = numbers.kind
                   AND documents.id = numbers.conference_id
-             WHERE numbers.account_id = ? AND numbers.number = ? AND documents.deleted = 0",
-        )
-        .bind(account.as_str())
-        .bind(number)
-        .fetch_optional(self.pool())
-        .await
-        .map_err(|error| self.error(error))?;
+             WHERE numbers.account_id = $1 AND numbers.number = $2 AND documents.deleted = 0"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(storable(account.as_str()))
+            .bind(number)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(|error| self.error(error))?;
         let Some(row) = row else { return Ok(None) };
-        let flag = |name: &str| row.try_get::<bool, _>(name).map_err(|error| self.error(error));
+        let flag = |name: &str| {
+            let flag = row.try_get::<i64, _>(name);
+            flag.map(|flag| flag != 0).map_err(|error| self.error(error))
+        };
         let role = match (flag("for_anyone")?, flag("for_members")?, flag("for_moderators")?) {
             (false, true, false) => RouteRole::Member,
             (false, false, true) => RouteRole::Moderator,
             _ => RouteRole::Undecided,
         };
         Ok(Some(Route {
-            document: self.read_document(&row)?,
+            document: self.read_document(Kind::Conference, &row)?,
             role,
         }))
     }

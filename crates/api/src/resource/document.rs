@@ -1,0 +1,283 @@
+//! Owns what documents of every kind have in common as resources: lists, making, reading, changing, deleting. Never judges
+//! a document: the store does.
+
+use axum::http::{StatusCode, header};
+use confab_documents::{
+    CONFERENCES_CONFIGURATION, Document, Expected, Kind, ListOrder, ListPage, ListScope, Revision,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::{account, configuration, webhook};
+use crate::answer::{Answer, PageInfo, TagBuilder};
+use crate::dispatch::{Call, list_header};
+use crate::error::{ApiError, save_error};
+use crate::list::ListRequest;
+use crate::view;
+
+/// Documents read at a time when a list is filtered.
+const BATCH: u32 = 128;
+
+/// What a segment of a path may hold as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+impl Call<'_> {
+    /// Returns the id of the path's document.
+    fn document_id(&self, kind: Kind) -> Result<String, ApiError> {
+        Ok(match kind {
+            Kind::Account => self.account()?.to_string(),
+            kind => self.matched.parameter(parameter(kind)).to_owned(),
+        })
+    }
+
+    /// Returns which revision the request expects to change. An entity tag of ours begins with the revision.
+    pub(super) fn expected(&self) -> Expected {
+        let tags = list_header(self.headers, &header::IF_MATCH);
+        if tags.is_empty() || tags.iter().any(|tag| tag == "*") {
+            return Expected::Anything;
+        }
+        Expected::OneOf(tags.iter().filter_map(|tag| revision_of(tag)).collect())
+    }
+}
+
+/// Returns the name of the segment that holds the id of a document.
+fn parameter(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Account => "account_id",
+        Kind::Conference => "conference_id",
+        Kind::Configuration => "config_id",
+        Kind::Device => "device_id",
+        Kind::Media => "media_id",
+        Kind::Resource => "resource_id",
+        Kind::User => "user_id",
+        Kind::Webhook => "webhook_id",
+    }
+}
+
+fn revision_of(tag: &str) -> Option<Revision> {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+    let mut parts = tag.splitn(3, '-');
+    let (saves, hash) = (parts.next()?, parts.next()?);
+    format!("{saves}-{hash}").parse().ok()
+}
+
+/// Returns the documents that a request wants, and the id that begins the next page.
+pub(super) async fn find(
+    call: &Call<'_>,
+    scope: &ListScope,
+    kind: Kind,
+    request: &ListRequest,
+    owner: Option<&str>,
+) -> Result<(Vec<Document>, Option<String>), ApiError> {
+    let wanted = request.page_size.unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    let mut start = request.start.clone();
+    loop {
+        // One more than a batch: it begins the next one.
+        let page = ListPage {
+            order: request.order,
+            start,
+            limit: BATCH + 1,
+            owner: owner.map(str::to_owned),
+        };
+        let mut batch = call.state.store.list(scope, kind, &page).await?;
+        let next = (batch.len() > BATCH as usize)
+            .then(|| batch.pop())
+            .flatten()
+            .map(|document| document.id);
+        for document in batch.into_iter().filter(|document| request.takes(document)) {
+            if found.len() == wanted {
+                return Ok((found, Some(document.id)));
+            }
+            found.push(document);
+        }
+        match next {
+            Some(id) => start = Some(id),
+            None => return Ok((found, None)),
+        }
+    }
+}
+
+/// Returns which part of a list is told.
+pub(super) fn page_info(
+    request: ListRequest,
+    documents: &[Document],
+    next_start_key: Option<String>,
+) -> Option<PageInfo> {
+    request.page_size.map(|_| PageInfo {
+        page_size: documents.len(),
+        start_key: documents.first().map(|first| first.id.clone()).or(request.start),
+        next_start_key,
+    })
+}
+
+/// `GET` on a collection of the account.
+pub(super) async fn list(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
+    list_in(call, kind, ListScope::Account(call.account()?.clone()), None).await
+}
+
+/// `GET /users/{U}/devices`.
+pub(super) async fn list_of_user(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let (account, user) = (call.account()?, call.document_id(Kind::User)?);
+    let found = call.state.store.document(account, Kind::User, &user).await?;
+    if found.is_none() {
+        return Err(ApiError::UnknownId(user));
+    }
+    list_in(
+        call,
+        Kind::Device,
+        ListScope::Account(account.clone()),
+        Some(&user),
+    )
+    .await
+}
+
+/// Lists the documents of a kind in a scope.
+pub(super) async fn list_in(
+    call: &Call<'_>,
+    kind: Kind,
+    scope: ListScope,
+    owner: Option<&str>,
+) -> Result<Answer, ApiError> {
+    let default = match kind {
+        Kind::User => ListOrder::Ascending,
+        _ => ListOrder::Descending,
+    };
+    let request = ListRequest::parse_with(call.query, default)?;
+    let (documents, next_start_key) = find(call, &scope, kind, &request, owner).await?;
+    let items: Vec<Value> = documents.iter().map(view::document_item).collect();
+    let mut tag = TagBuilder::default();
+    for document in &documents {
+        tag = tag.text(&document.id).text(&document.revision.to_string());
+    }
+    let tag = tag.text(next_start_key.as_deref().unwrap_or_default());
+    Ok(Answer {
+        etag: Some(tag.finish()),
+        page: page_info(request, &documents, next_start_key),
+        ..Answer::ok(items)
+    })
+}
+
+/// `PUT` on a collection of the account.
+pub(super) async fn create(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
+    let account = call.account()?;
+    let body = call.envelope.data_object()?;
+    let wanted = body
+        .get("id")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    let made = call.state.store.create(account, kind, body).await;
+    let document = made.map_err(|error| save_error(&wanted, error))?;
+    let id = utf8_percent_encode(&document.id, SEGMENT);
+    let location = format!("/v2/accounts/{account}/{}/{id}", collection(kind));
+    Ok(Answer {
+        location: Some(location),
+        status: StatusCode::CREATED,
+        ..told(call, &document).await?
+    })
+}
+
+/// Returns the segment under which the documents of a kind are.
+fn collection(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Configuration => "configs",
+        kind => kind.schema_name(),
+    }
+}
+
+/// `GET` on a document.
+pub(super) async fn show(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
+    let id = call.document_id(kind)?;
+    let document = call.state.store.document(call.account()?, kind, &id).await?;
+    let document = document.ok_or(ApiError::UnknownId(id))?;
+    told(call, &document).await
+}
+
+/// `POST` on a document.
+pub(super) async fn replace(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
+    change(call, kind, true).await
+}
+
+/// `PATCH` on a document.
+pub(super) async fn patch(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
+    change(call, kind, false).await
+}
+
+async fn change(call: &Call<'_>, kind: Kind, whole: bool) -> Result<Answer, ApiError> {
+    let (account, id) = (call.account()?, call.document_id(kind)?);
+    let mut body = call.envelope.data_object()?;
+    if kind == Kind::Webhook {
+        webhook::forget_why_disabled(&mut body, whole);
+    }
+    if is_of_conferences(kind, &id) {
+        configuration::check(call, account, &body).await?;
+    }
+    let new_password = kind == Kind::User && body.contains_key("password");
+    let (store, expected) = (&call.state.store, call.expected());
+    let saved = if whole {
+        store.replace(account, kind, &id, body, &expected).await
+    } else {
+        store.patch(account, kind, &id, body, &expected).await
+    };
+    let document = saved.map_err(|error| save_error(&id, error))?;
+    let may_log_in =
+        document.body.get("username").is_some() && document.body.get("enabled") != Some(&false.into());
+    if kind == Kind::User && (new_password || !may_log_in) {
+        call.state.tokens.revoke_user(account, &id);
+    }
+    if is_of_conferences(kind, &id) {
+        configuration::announce(call, account).await?;
+    }
+    told(call, &document).await
+}
+
+/// `DELETE` on a document.
+pub(super) async fn delete(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
+    let (account, id) = (call.account()?, call.document_id(kind)?);
+    let (store, expected) = (&call.state.store, call.expected());
+    let data = call.envelope.data_object()?;
+    let hard = data
+        .get("hard_delete")
+        .or_else(|| call.envelope.get("hard_delete"));
+    let deleted = if kind == Kind::Media && hard == Some(&true.into()) {
+        store.erase(account, kind, &id, &expected).await
+    } else {
+        store.delete(account, kind, &id, &expected).await
+    };
+    let document = deleted.map_err(|error| save_error(&id, error))?;
+    if kind == Kind::User {
+        call.state.tokens.revoke_user(account, &id);
+    }
+    if is_of_conferences(kind, &id) {
+        configuration::announce(call, account).await?;
+    }
+    let mut data = document.public();
+    data.insert("_read_only".into(), json!({ "deleted": true }));
+    Ok(Answer {
+        revision: Some(document.revision.to_string()),
+        ..Answer::ok(data)
+    })
+}
+
+fn is_of_conferences(kind: Kind, id: &str) -> bool {
+    kind == Kind::Configuration && id == CONFERENCES_CONFIGURATION
+}
+
+/// Answers with a document and its revision.
+pub(super) async fn told(call: &Call<'_>, document: &Document) -> Result<Answer, ApiError> {
+    let mut data = document.public();
+    if document.kind == Kind::Account {
+        data.extend(account::facts(call, document).await?);
+    }
+    let revision = document.revision.to_string();
+    Ok(Answer {
+        etag: Some(revision.clone()),
+        revision: Some(revision),
+        ..Answer::ok(data)
+    })
+}

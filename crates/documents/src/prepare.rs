@@ -1,0 +1,235 @@
+//! Owns what a write does to a document of any kind before it is stored: private keys dropped, types repaired, defaults
+//! filled, every rule checked that the document can break by itself. Never touches the database.
+
+use confab_conference::AccountId;
+use regex::RegexBuilder;
+use serde_json::{Value, json};
+
+use crate::document::{Body, MAX_DEPTH, depth_is_bounded, drop_private_keys};
+use crate::kind::Kind;
+use crate::schema::{Rule, Violation, Violations};
+
+/// The memory that a compiled rule of a trunk may take, in bytes.
+const MAX_RULE_BYTES: usize = 256 * 1024;
+
+/// Turns what a client sent for the document `id` into what is stored. The password of a user stays in: whoever stores
+/// the body takes it out.
+///
+/// # Errors
+/// All broken rules together.
+pub(crate) fn prepare(kind: Kind, id: &str, mut body: Body) -> Result<Body, Violations> {
+    drop_private_keys(&mut body);
+    for key in kind.read_only_keys() {
+        body.shift_remove(*key);
+    }
+    if !depth_is_bounded(&body) {
+        let message = format!("The document must not nest deeper than {MAX_DEPTH} levels");
+        return Err(Violation::new("data", Rule::Invalid, message)
+            .with_target(MAX_DEPTH.into())
+            .into());
+    }
+    let schema = kind.schema(id);
+    let mut value = Value::Object(body);
+    schema.repair(&mut value);
+    schema.fill_defaults(&mut value);
+    let mut violations = Violations::default();
+    schema.check(&value, &mut violations);
+    let Value::Object(body) = value else {
+        return Err(violations);
+    };
+    check(kind, id, &body, &mut violations);
+    if violations.is_empty() {
+        Ok(body)
+    } else {
+        Err(violations)
+    }
+}
+
+/// Checks what no schema says.
+fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
+    match kind {
+        Kind::User if body.contains_key("password") && !body.contains_key("username") => {
+            found.push(Violation::required("username"));
+        }
+        Kind::Resource => check_rules(body, found),
+        Kind::Media => check_prompt(id, body, found),
+        _ => {}
+    }
+}
+
+/// Refuses rules of a trunk that are no regular expressions.
+fn check_rules(body: &Body, found: &mut Violations) {
+    let rules = body.get("rules").and_then(Value::as_array);
+    for (index, rule) in rules.into_iter().flatten().enumerate() {
+        let Some(text) = rule.as_str() else { continue };
+        if let Err(error) = RegexBuilder::new(text).size_limit(MAX_RULE_BYTES).build() {
+            let last = error.to_string().lines().last().unwrap_or_default().to_owned();
+            let message = format!("The text is no regular expression: {last}");
+            found.push(Violation::new(format!("rules.{index}"), Rule::Invalid, message).with_value(rule));
+        }
+    }
+}
+
+/// Refuses to make a prompt of a file, or another prompt of a prompt: the id says which it is.
+fn check_prompt(id: &str, body: &Body, found: &mut Violations) {
+    if id.is_empty()
+        || prompt_id(body).as_deref().unwrap_or(id) == id
+            && id.contains('/') == body.contains_key("prompt_id")
+    {
+        return;
+    }
+    let message = "The id of a prompt is made of its language and prompt_id: they cannot change";
+    found.push(Violation::new("prompt_id", Rule::Invalid, message).with_cause(id.into()));
+}
+
+/// Returns the id of a media document that stands for a prompt: `en-us/conf-welcome`.
+pub(crate) fn prompt_id(body: &Body) -> Option<String> {
+    let prompt = body.get("prompt_id")?.as_str()?;
+    let language = body.get("language").and_then(Value::as_str).unwrap_or("en-us");
+    Some(format!("{}/{prompt}", language.to_lowercase()))
+}
+
+/// Takes the realm out of a device that is in its account's own realm.
+pub(crate) fn drop_own_realm(body: &mut Body, account_realm: &str) {
+    let Some(Value::Object(sip)) = body.get_mut("sip") else {
+        return;
+    };
+    let own = |realm: &Value| {
+        realm
+            .as_str()
+            .is_some_and(|realm| realm.eq_ignore_ascii_case(account_realm))
+    };
+    if sip.get("realm").is_some_and(own) {
+        sip.shift_remove("realm");
+    }
+}
+
+/// A value that one document alone may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UniqueKey {
+    /// Which value.
+    pub(crate) name: &'static str,
+    /// Among which documents.
+    pub(crate) scope: String,
+    /// The value as it is compared.
+    pub(crate) value: String,
+}
+
+/// The user of a device in a realm.
+pub(crate) const DEVICE_USERNAME: &str = "device.username";
+/// The address of a device that is known by it.
+pub(crate) const DEVICE_IP: &str = "device.ip";
+
+impl UniqueKey {
+    /// Returns what tells a client that another document has it.
+    pub(crate) fn violation(&self, body: &Body) -> Violation {
+        let sip = |key: &str| body.get("sip").and_then(|sip| sip.get(key)).cloned();
+        let (field, message, key) = match self.name {
+            DEVICE_IP => ("sip.ip", "SIP IP already in use", "ip"),
+            _ => ("sip.username", "SIP credentials already in use", "username"),
+        };
+        let cause = sip(key).unwrap_or_else(|| json!(self.value));
+        Violation::new(field, Rule::Unique, message).with_cause(cause)
+    }
+}
+
+/// Returns the values that no other document may have.
+pub(crate) fn unique_keys(kind: Kind, body: &Body, account_realm: &str) -> Vec<UniqueKey> {
+    if kind != Kind::Device {
+        return Vec::new();
+    }
+    let sip = |key: &str| {
+        body.get("sip")
+            .and_then(|sip| sip.get(key))
+            .and_then(Value::as_str)
+    };
+    let username = sip("username").map(|username| UniqueKey {
+        name: DEVICE_USERNAME,
+        scope: sip("realm").unwrap_or(account_realm).to_lowercase(),
+        value: storable(&username.to_lowercase()),
+    });
+    let known_by_ip = sip("method") == Some("ip");
+    let ip = sip("ip").filter(|_| known_by_ip).map(|ip| UniqueKey {
+        name: DEVICE_IP,
+        scope: String::new(),
+        value: ip.parse::<std::net::IpAddr>().map_or_else(
+            |_| storable(&ip.to_lowercase()),
+            |ip| ip.to_canonical().to_string(),
+        ),
+    });
+    username.into_iter().chain(ip).collect()
+}
+
+/// What lists of users are sorted by: last name and first name; of others, nothing but the id.
+pub(crate) fn sort_key(kind: Kind, body: &Body) -> String {
+    /// Characters that count.
+    const LENGTH: usize = 256;
+    if kind != Kind::User {
+        return String::new();
+    }
+    let name = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+    let sorted = format!("{} {}", name("last_name"), name("first_name")).to_lowercase();
+    storable(&sorted.chars().take(LENGTH).collect::<String>())
+}
+
+/// Returns the user who owns a document.
+pub(crate) fn owner(body: &Body) -> Option<String> {
+    body.get("owner_id").and_then(Value::as_str).map(storable)
+}
+
+/// Returns a text as a database column can hold it: PostgreSQL takes no NUL.
+pub(crate) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// Returns the letters and digits of an account's name, in lower case: what logins compare.
+pub(crate) fn name_key(name: &str) -> String {
+    name.to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .collect()
+}
+
+/// Returns where a secret of a document is sealed.
+pub(crate) fn sealing_place(account: &AccountId, id: &str, path: &str) -> String {
+    format!("{account}/{id}/{path}")
+}
+
+/// Calls `change` with every secret of a body and its dotted path.
+pub(crate) fn secrets<E>(
+    kind: Kind,
+    body: &mut Body,
+    mut change: impl FnMut(&str, &mut String) -> Result<(), E>,
+) -> Result<(), E> {
+    fn walk<E>(
+        value: &mut Value,
+        path: &[&str],
+        walked: String,
+        change: &mut dyn FnMut(&str, &mut String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match (path.split_first(), value) {
+            (None, Value::String(text)) => change(&walked, text),
+            (Some((&"*", rest)), Value::Array(items)) => items
+                .iter_mut()
+                .enumerate()
+                .try_for_each(|(index, item)| walk(item, rest, format!("{walked}.{index}"), change)),
+            (Some((key, rest)), Value::Object(map)) => match map.get_mut(*key) {
+                Some(value) => walk(value, rest, format!("{walked}.{key}"), change),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+    for path in kind.sealed_paths() {
+        let Some((first, rest)) = path.split_first() else {
+            continue;
+        };
+        if let Some(value) = body.get_mut(*first) {
+            walk(value, rest, (*first).to_owned(), &mut change)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

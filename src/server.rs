@@ -130,7 +130,12 @@ impl Server {
         }
         let hook_attempts = Arc::new(webhooks::Attempts::default());
         let allow_private = config.fetch.allow_private;
-        tasks.push(webhooks::start(store.clone(), allow_private, hook_events, &hook_attempts));
+        tasks.push(webhooks::start(
+            store.clone(),
+            allow_private,
+            hook_events,
+            &hook_attempts,
+        ));
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),

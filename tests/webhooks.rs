@@ -125,14 +125,22 @@ fn an_address_is_told_what_happens_in_the_form_that_it_wants() {
             "format": "json", "http_verb": "put", "custom_data": {"ticket": "7"}
         }),
     );
-    make(&client, &json!({"name": "form", "uri": format!("http://{}/", as_form.address), "hook": "lock"}));
+    make(
+        &client,
+        &json!({"name": "form", "uri": format!("http://{}/", as_form.address), "hook": "lock"}),
+    );
     make(
         &client,
         &json!({"name": "get", "uri": format!("http://{}/?y=2", as_query.address), "hook": "lock", "http_verb": "get"}),
     );
-    let defaults = client.account("GET", &format!("/webhooks/{hook}"), None).expect("answered");
+    let defaults = client
+        .account("GET", &format!("/webhooks/{hook}"), None)
+        .expect("answered");
     let defaults = defaults.json()["data"].take();
-    assert_eq!((&defaults["retries"], &defaults["enabled"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&defaults["retries"], &defaults["enabled"]),
+        (&json!(2), &json!(true))
+    );
 
     let phone = Phone::udp(server.sip).expect("a phone");
     let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
@@ -140,9 +148,15 @@ fn an_address_is_told_what_happens_in_the_form_that_it_wants() {
     let told = as_json.next();
     assert_eq!((told.method.as_str(), told.target.as_str()), ("PUT", "/hook?x=1"));
     assert_eq!(told.header("content-type"), "application/json");
-    assert_eq!((told.header("x-hook-id"), told.header("x-account-id")), (hook.as_str(), ACCOUNT_ID));
+    assert_eq!(
+        (told.header("x-hook-id"), told.header("x-account-id")),
+        (hook.as_str(), ACCOUNT_ID)
+    );
     let body: Value = serde_json::from_str(&told.body).expect("JSON");
-    assert_eq!((&body["event"], &body["sequence"]), (&json!("conference-create"), &json!(1)));
+    assert_eq!(
+        (&body["event"], &body["sequence"]),
+        (&json!("conference-create"), &json!(1))
+    );
     let body: Value = serde_json::from_str(&as_json.next().body).expect("JSON");
     for (key, value) in [
         ("event", json!("add-member")),
@@ -159,14 +173,24 @@ fn an_address_is_told_what_happens_in_the_form_that_it_wants() {
     assert_eq!(told.header("content-type"), "application/x-www-form-urlencoded");
     assert_eq!(told.method, "POST");
     let fields: Vec<&str> = told.body.split('&').collect();
-    assert!(fields.contains(&"event=lock") && fields.contains(&"hook_event=lock"), "{}", told.body);
+    assert!(
+        fields.contains(&"event=lock") && fields.contains(&"hook_event=lock"),
+        "{}",
+        told.body
+    );
     let told = as_query.next();
     assert_eq!((told.method.as_str(), told.body.as_str()), ("GET", ""));
-    assert!(told.target.starts_with("/?y=2&") && told.target.contains("&event=lock&"), "{}", told.target);
+    assert!(
+        told.target.starts_with("/?y=2&") && told.target.contains("&event=lock&"),
+        "{}",
+        told.target
+    );
 
     let deadline = Instant::now() + WAIT;
     let attempts = loop {
-        let answer = client.account("GET", &format!("/webhooks/{hook}/attempts"), None).expect("answered");
+        let answer = client
+            .account("GET", &format!("/webhooks/{hook}/attempts"), None)
+            .expect("answered");
         let attempts = answer.json()["data"].take();
         if attempts[0]["hook_event"] == "lock" || Instant::now() > deadline {
             break attempts;
@@ -174,11 +198,16 @@ fn an_address_is_told_what_happens_in_the_form_that_it_wants() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!(attempts.as_array().map(Vec::len), Some(3), "{attempts}");
-    assert_eq!((&attempts[0]["result"], &attempts[0]["response_code"]), (&json!("success"), &json!(200)));
+    assert_eq!(
+        (&attempts[0]["result"], &attempts[0]["response_code"]),
+        (&json!("success"), &json!(200))
+    );
 
     // Switched off, it is told nothing more: what was known of it is a second old at most.
     let off = json!({"data": {"enabled": false}});
-    let patched = client.account("PATCH", &format!("/webhooks/{hook}"), Some(&off)).expect("answered");
+    let patched = client
+        .account("PATCH", &format!("/webhooks/{hook}"), Some(&off))
+        .expect("answered");
     assert_eq!(patched.status, 200, "{}", patched.text());
     std::thread::sleep(Duration::from_millis(1500));
     while as_json.told.try_recv().is_ok() {}
@@ -200,7 +229,10 @@ fn an_address_that_fails_is_switched_off_and_may_be_switched_on_again() {
     let listener = Listener::start();
     listener.status.store(500, Ordering::SeqCst);
     let uri = format!("http://{}/", listener.address);
-    let hook = make(&client, &json!({"name": "bad", "uri": uri, "hook": "lock", "retries": 1}));
+    let hook = make(
+        &client,
+        &json!({"name": "bad", "uri": uri, "hook": "lock", "retries": 1}),
+    );
     let path = format!("/webhooks/{hook}");
     let document = || client.account("GET", &path, None).expect("answered").json()["data"].take();
     let phone = Phone::udp(server.sip).expect("a phone");
@@ -218,15 +250,25 @@ fn an_address_that_fails_is_switched_off_and_may_be_switched_on_again() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let why = document()["disable_message"].take();
-    assert!(why.as_str().is_some_and(|why| why.contains("6 requests failed")), "{why}");
+    assert!(
+        why.as_str().is_some_and(|why| why.contains("6 requests failed")),
+        "{why}"
+    );
     assert!(listener.told.try_recv().is_err(), "six, and no more");
     let metrics = server.metrics().expect("metrics");
     assert_eq!(metrics.sum("confab_webhooks_disabled_total"), Some(1.0));
 
     listener.status.store(204, Ordering::SeqCst);
     let on = json!({"data": {"enabled": true}});
-    let patched = client.account("PATCH", &path, Some(&on)).expect("answered").json()["data"].take();
-    assert_eq!((&patched["enabled"], &patched["disable_message"]), (&json!(true), &Value::Null));
+    let patched = client
+        .account("PATCH", &path, Some(&on))
+        .expect("answered")
+        .json()["data"]
+        .take();
+    assert_eq!(
+        (&patched["enabled"], &patched["disable_message"]),
+        (&json!(true), &Value::Null)
+    );
     std::thread::sleep(Duration::from_millis(1500));
     room.act("lock").expect("locked");
     assert!(listener.next().body.contains("event=lock"));
@@ -242,7 +284,10 @@ fn addresses_of_the_inner_network_are_not_asked_and_bad_documents_are_refused() 
     let room = server.first_conference().expect("the API");
     let listener = Listener::start();
     let uri = format!("http://localhost:{}/", listener.address.port());
-    let hook = make(&client, &json!({"name": "inner", "uri": uri, "hook": "all", "retries": 1}));
+    let hook = make(
+        &client,
+        &json!({"name": "inner", "uri": uri, "hook": "all", "retries": 1}),
+    );
     let phone = Phone::udp(server.sip).expect("a phone");
     let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
     let caller = Participant::join(&phone, &engine, "3000", None).expect("joined");
@@ -277,7 +322,11 @@ fn addresses_of_the_inner_network_are_not_asked_and_bad_documents_are_refused() 
         let body = json!({ "data": document });
         let answer = client.account("PUT", "/webhooks", Some(&body)).expect("answered");
         assert_eq!(answer.status, 400, "{key} {value}: {}", answer.text());
-        assert!(answer.json()["data"][key][rule].is_object(), "{key} {value}: {}", answer.text());
+        assert!(
+            answer.json()["data"][key][rule].is_object(),
+            "{key} {value}: {}",
+            answer.text()
+        );
     }
     let unknown = client.account("GET", "/webhooks/0123456789abcdef0123456789abcdef/attempts", None);
     assert_eq!(unknown.expect("answered").status, 404);

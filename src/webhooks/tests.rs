@@ -57,7 +57,9 @@ impl Source for Arc<World> {
     async fn hooks(&self, account: &AccountId) -> Result<Vec<Hook>, StoreError> {
         let hooks = self.hooks.lock().unwrap();
         let read = hooks.iter().filter_map(Hook::read);
-        Ok(read.filter(|hook| hook.account == *account || hook.include_subaccounts).collect())
+        Ok(read
+            .filter(|hook| hook.account == *account || hook.include_subaccounts)
+            .collect())
     }
 
     async fn disable(&self, hook: &Hook, message: &str) -> Result<(), SaveError> {
@@ -88,7 +90,10 @@ impl Transport for Fake {
 }
 
 /// Starts a dispatcher over hooks that answer as given.
-fn start(documents: Vec<Document>, answers: &[(&str, &[Result<u16, &str>])]) -> (Arc<World>, EventBus, Arc<Attempts>) {
+fn start(
+    documents: Vec<Document>,
+    answers: &[(&str, &[Result<u16, &str>])],
+) -> (Arc<World>, EventBus, Arc<Attempts>) {
     let answers = answers.iter().map(|(hook, answers)| {
         let answers = answers.iter().map(|answer| answer.map_err(str::to_owned));
         ((*hook).to_owned(), answers.collect())
@@ -118,7 +123,9 @@ impl World {
     fn told_to(&self, hook: &str) -> Vec<u64> {
         let told = self.told.lock().unwrap();
         let to_hook = told.iter().filter(|(_, id, _)| id == hook);
-        to_hook.map(|(_, _, body)| body["sequence"].as_u64().unwrap()).collect()
+        to_hook
+            .map(|(_, _, body)| body["sequence"].as_u64().unwrap())
+            .collect()
     }
 }
 
@@ -131,7 +138,11 @@ async fn settle() {
 async fn hooks_are_told_what_they_ask_for() {
     let hooks = vec![
         document("all", "a", json!({"hook": "all"})),
-        document("conference", "a", json!({"custom_data": {"ticket": 7, "event": "mine"}})),
+        document(
+            "conference",
+            "a",
+            json!({"custom_data": {"ticket": 7, "event": "mine"}}),
+        ),
         document("lock", "a", json!({"hook": "lock"})),
         document("other", "a", json!({"hook": "channel_create"})),
         document("off", "a", json!({"enabled": false})),
@@ -158,8 +169,14 @@ async fn hooks_are_told_what_they_ask_for() {
     let told = world.told.lock().unwrap();
     let body = &told.iter().find(|(_, hook, _)| hook == "conference").unwrap().2;
     assert_eq!((&body["ticket"], &body["event"]), (&json!(7), &json!("mine")));
-    assert_eq!((&body["hook_event"], &body["account_id"]), (&json!("conference"), &json!("a")));
-    assert_eq!(attempts.outcomes(), [("delivered", 7), ("failed", 0), ("dropped", 0)]);
+    assert_eq!(
+        (&body["hook_event"], &body["account_id"]),
+        (&json!("conference"), &json!("a"))
+    );
+    assert_eq!(
+        attempts.outcomes(),
+        [("delivered", 7), ("failed", 0), ("dropped", 0)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,14 +187,22 @@ async fn what_fails_is_tried_again_in_order_and_later_each_time() {
     bus.publish(event("a", 1, EventKind::Lock));
     bus.publish(event("a", 2, EventKind::Unlock));
     tokio::time::sleep(Duration::from_secs(8)).await;
-    assert_eq!(world.told_to("h"), [1, 1, 1, 1, 2], "the second waits for the first");
+    assert_eq!(
+        world.told_to("h"),
+        [1, 1, 1, 1, 2],
+        "the second waits for the first"
+    );
     let told = world.told.lock().unwrap();
     let seconds: Vec<u64> = told.iter().map(|(at, ..)| at.as_secs()).collect();
     assert_eq!(seconds, [0, 1, 3, 7, 7]);
     let shown = attempts.attempts(&AccountId::from("a"), "h");
     let row = |attempt: &Value| {
         let result = attempt["result"].as_str().unwrap().to_owned();
-        (result, attempt["response_code"].clone(), attempt["retries_left"].clone())
+        (
+            result,
+            attempt["response_code"].clone(),
+            attempt["retries_left"].clone(),
+        )
     };
     let shown: Vec<_> = shown.iter().map(row).collect();
     let expected = [
@@ -189,8 +214,14 @@ async fn what_fails_is_tried_again_in_order_and_later_each_time() {
     ];
     let expected = expected.map(|(result, code, left)| (result.to_owned(), code, json!(left)));
     assert_eq!(shown, expected, "the newest first");
-    assert!(attempts.attempts(&AccountId::from("b"), "h").is_empty(), "another account's");
-    assert_eq!(attempts.outcomes(), [("delivered", 2), ("failed", 0), ("dropped", 0)]);
+    assert!(
+        attempts.attempts(&AccountId::from("b"), "h").is_empty(),
+        "another account's"
+    );
+    assert_eq!(
+        attempts.outcomes(),
+        [("delivered", 2), ("failed", 0), ("dropped", 0)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,10 +232,21 @@ async fn a_hook_that_fails_too_often_is_disabled_until_it_is_changed() {
         bus.publish(event("a", sequence, EventKind::Lock));
     }
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(world.told_to("h"), [1, 1, 2, 2, 3, 3], "six requests, and then no more");
-    assert_eq!(world.told_to("good").len(), 10, "the other one is told everything");
+    assert_eq!(
+        world.told_to("h"),
+        [1, 1, 2, 2, 3, 3],
+        "six requests, and then no more"
+    );
+    assert_eq!(
+        world.told_to("good").len(),
+        10,
+        "the other one is told everything"
+    );
     assert_eq!(world.disabled.lock().unwrap().len(), 1);
-    assert_eq!((attempts.hooks_disabled(), attempts.outcomes()[1]), (1, ("failed", 3)));
+    assert_eq!(
+        (attempts.hooks_disabled(), attempts.outcomes()[1]),
+        (1, ("failed", 3))
+    );
     // Changed and enabled again: it has another revision.
     world.hooks.lock().unwrap()[0].revision = "2-0123456789abcdef0123456789abcdef".parse().unwrap();
     world.answers.lock().unwrap().clear();
@@ -228,7 +270,10 @@ async fn failures_far_apart_disable_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_hangs_loses_events_and_holds_up_nobody() {
-    let hooks = vec![document("slow", "a", json!({"retries": 4})), document("good", "a", json!({}))];
+    let hooks = vec![
+        document("slow", "a", json!({"retries": 4})),
+        document("good", "a", json!({})),
+    ];
     let (world, bus, attempts) = start(hooks, &[("slow", &[Ok(500), Ok(500), Ok(500), Ok(200)])]);
     let events = 2 * WAITING as u64;
     for sequence in 1..=events {
@@ -245,19 +290,37 @@ async fn a_hook_that_hangs_loses_events_and_holds_up_nobody() {
     let slow = world.told_to("slow");
     assert!(slow.is_sorted(), "in order");
     let last = attempts.outcomes();
-    assert_eq!(last[0].1 + last[1].1 + last[2].1, 2 * events, "every event became something");
+    assert_eq!(
+        last[0].1 + last[1].1 + last[2].1,
+        2 * events,
+        "every event became something"
+    );
 }
 
 #[test]
 fn a_form_has_brackets_for_what_is_within() {
     let fields = body::fields(&json!({"a": 1, "b": {"c": "x y", "d": {"e": true}}, "f": [1, {"g": null}]}));
-    let expected = [("a", "1"), ("b[c]", "x y"), ("b[d][e]", "true"), ("f[0]", "1"), ("f[1][g]", "")];
+    let expected = [
+        ("a", "1"),
+        ("b[c]", "x y"),
+        ("b[d][e]", "true"),
+        ("f[0]", "1"),
+        ("f[1][g]", ""),
+    ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(fields, expected);
 }
 
 #[test]
 fn the_schema_names_every_event() {
-    let named = [&["all", "conference"][..], EventKind::LEG_NAMES, EventKind::CONFERENCE_NAMES].concat();
-    assert_eq!(Kind::Webhook.schema_json()["properties"]["hook"]["enum"], json!(named));
+    let named = [
+        &["all", "conference"][..],
+        EventKind::LEG_NAMES,
+        EventKind::CONFERENCE_NAMES,
+    ]
+    .concat();
+    assert_eq!(
+        Kind::Webhook.schema_json()["properties"]["hook"]["enum"],
+        json!(named)
+    );
 }

@@ -59,7 +59,8 @@ impl Http {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.to_string()),
             (_, Format::Form) => {
-                let mut form = reqwest::Url::parse("form:").map_err(|error| FetchError::BadUrl(error.to_string()))?;
+                let mut form =
+                    reqwest::Url::parse("form:").map_err(|error| FetchError::BadUrl(error.to_string()))?;
                 form.query_pairs_mut().extend_pairs(fields(body));
                 request
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded")

@@ -97,7 +97,8 @@ impl Worker {
     fn has_failed_too_often(&mut self) -> bool {
         let now = Instant::now();
         self.failures.push_back(now);
-        self.failures.retain(|failed| now.duration_since(*failed) < WITHIN);
+        self.failures
+            .retain(|failed| now.duration_since(*failed) < WITHIN);
         self.failures.len() >= FAILURES
     }
 

@@ -10,7 +10,13 @@ use crate::error::ApiError;
 /// `GET /webhooks/{W}/attempts`.
 pub(super) async fn attempts(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.matched.parameter("webhook_id"));
-    if call.state.store.document(account, Kind::Webhook, id).await?.is_none() {
+    if call
+        .state
+        .store
+        .document(account, Kind::Webhook, id)
+        .await?
+        .is_none()
+    {
         return Err(ApiError::UnknownId(id.to_owned()));
     }
     let attempts = call.state.webhooks.attempts(account, id);

@@ -67,6 +67,12 @@ pub(crate) struct Config {
 pub(crate) struct Http {
     /// Where the API listens.
     pub(crate) bind: SocketAddr,
+    /// Where WebSockets are served; `None` switches them off.
+    pub(crate) websocket_bind: Option<SocketAddr>,
+    /// The same over TLS; only with `tls`.
+    pub(crate) websocket_tls_bind: Option<SocketAddr>,
+    /// WebSockets of one address; 0 sets no number.
+    pub(crate) max_connections_per_ip: usize,
     /// The same over TLS.
     pub(crate) tls: Option<HttpTls>,
     /// Where `/metrics` is served without a token; `None` switches it off.

@@ -12,11 +12,15 @@ use axum::{
 use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub(crate) use self::limited::Limits;
+
 use self::{limited::Limited, tls::TlsListener};
 use crate::listen;
 
 /// What HTTPS offers in its handshake (RFC 7301).
 pub(crate) const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What a WebSocket over TLS offers: the upgrade is one of HTTP/1.1.
+pub(crate) const WEBSOCKET_PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
 /// Binds one address. `key` names the configuration key for the error text.
 ///
@@ -30,19 +34,19 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
     })
 }
 
-/// Serves `router` until `stop` becomes true; requests under way are finished.
-pub(crate) fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-    serve_on(Limited::new(listener), router, stop)
-}
-
-/// As [`serve`], over TLS.
-pub(crate) fn serve_tls(
+/// Serves `router` until `stop` becomes true, over TLS where that is given; requests under way are finished.
+pub(crate) fn serve(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    limits: Limits,
+    tls: Option<Arc<ServerConfig>>,
     router: Router,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    serve_on(TlsListener::new(Limited::new(listener), tls), router, stop)
+    let listener = Limited::new(listener, limits);
+    match tls {
+        Some(tls) => serve_on(TlsListener::new(listener, tls), router, stop),
+        None => serve_on(listener, router, stop),
+    }
 }
 
 fn serve_on<L: Listener<Addr = SocketAddr>>(

@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use confab_api::event::{EventBus, EventBusConfig, Origin};
+use confab_api::websocket::{self, WebSocketConfig};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
@@ -28,7 +29,9 @@ use crate::{
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
     data_lock::DataLock,
-    first_start, http, listen,
+    first_start,
+    http::{self, Limits},
+    listen,
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
@@ -62,7 +65,9 @@ struct Server {
 /// Listeners that are bound and not served yet.
 struct Listeners {
     http: TcpListener,
+    websocket: Option<TcpListener>,
     https: Option<(TcpListener, ServerCertificate)>,
+    websocket_tls: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
 
@@ -156,6 +161,10 @@ impl Server {
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
 
+        let websocket_address = match &listeners.websocket {
+            Some(listener) => Some(listener.local_addr()?),
+            None => None,
+        };
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
         let page = figures::page(&call_server, &signalling, amqp_stats, Arc::clone(&hook_attempts));
@@ -177,7 +186,7 @@ impl Server {
                 first_start::notice(&first, http_address, sip_address, reached_at)
             );
         }
-        announce(http_address, sip_address)?;
+        announce(http_address, sip_address, websocket_address)?;
         Ok(Self {
             admission,
             registry,
@@ -211,9 +220,10 @@ fn event_config(config: &Config) -> EventBusConfig {
 }
 
 /// Writes the ready line, the only thing on standard output.
-fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
+fn announce(http: SocketAddr, sip: SocketAddr, websocket: Option<SocketAddr>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "confab ready http={http} sip={sip}")
+    let websocket = websocket.map_or_else(String::new, |address| format!(" websocket={address}"));
+    writeln!(out, "confab ready http={http} sip={sip}{websocket}")
         .and_then(|()| out.flush())
         .context("standard output")
 }
@@ -234,11 +244,17 @@ impl Listeners {
                  http.tls_bind, or bind to 127.0.0.1 behind a proxy that speaks TLS"
             );
         }
-        let admin = match config.http.admin_bind {
-            Some(address) => Some(http::bind("http.admin_bind", address).await?),
-            None => None,
+        let bind = async |key, address| match address {
+            Some(address) => http::bind(key, address).await.map(Some),
+            None => Ok(None),
         };
-        Ok(Self { http, https, admin })
+        Ok(Self {
+            http,
+            websocket: bind("http.websocket_bind", config.http.websocket_bind).await?,
+            https,
+            websocket_tls: bind("http.websocket_tls_bind", config.http.websocket_tls_bind).await?,
+            admin: bind("http.admin_bind", config.http.admin_bind).await?,
+        })
     }
 
     fn certificate(&self) -> Option<ServerCertificate> {
@@ -262,24 +278,54 @@ impl Listeners {
             ..ApiConfig::default()
         };
         let conferences = Arc::new(parts.registry.clone());
-        let state =
-            ApiState::new(api, parts.store.clone(), conferences, probes).with_webhooks(parts.hook_attempts);
+        let state = ApiState::new(api, parts.store.clone(), conferences, probes)
+            .with_events(parts.registry.bus().clone())
+            .with_webhooks(parts.hook_attempts);
         let mut tasks = vec![http::serve(
             self.http,
+            Limits::HTTP,
+            None,
             confab_api::router(state.clone()),
             stop.subscribe(),
         )];
+        let sessions = WebSocketConfig {
+            max_connections_per_ip: config.http.max_connections_per_ip,
+            ..WebSocketConfig::new(stop.subscribe())
+        };
+        let sockets = websocket::router(state.clone(), sessions);
+        if let Some(listener) = self.websocket {
+            let stop = stop.subscribe();
+            tasks.push(http::serve(
+                listener,
+                Limits::WEBSOCKET,
+                None,
+                sockets.clone(),
+                stop,
+            ));
+        }
         if let Some((listener, certificate)) = self.https {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "HTTPS");
             }
-            let tls = certificate.server_config(&http::PROTOCOLS);
+            let tls = Some(certificate.server_config(&http::PROTOCOLS));
             let router = confab_api::router(state.clone());
-            tasks.push(http::serve_tls(listener, tls, router, stop.subscribe()));
+            tasks.push(http::serve(listener, Limits::HTTP, tls, router, stop.subscribe()));
+            if let Some(listener) = self.websocket_tls {
+                let tls = Some(certificate.server_config(&http::WEBSOCKET_PROTOCOLS));
+                tasks.push(http::serve(
+                    listener,
+                    Limits::WEBSOCKET,
+                    tls,
+                    sockets,
+                    stop.subscribe(),
+                ));
+            }
         }
         if let Some(admin) = self.admin {
             tasks.push(http::serve(
                 admin,
+                Limits::HTTP,
+                None,
                 confab_api::admin_router(state),
                 stop.subscribe(),
             ));

@@ -119,7 +119,10 @@ fn without_arguments_it_serves_with_the_defaults() {
         assert!(error.contains("in use"), "{error}");
         return;
     }
-    assert_eq!(line, "confab ready http=0.0.0.0:8000 sip=0.0.0.0:5060\n");
+    assert_eq!(
+        line,
+        "confab ready http=0.0.0.0:8000 sip=0.0.0.0:5060 websocket=0.0.0.0:5555\n"
+    );
     assert!(directory.path().join("confab-data").is_dir());
     let server = "127.0.0.1:5060".parse().expect("an address");
     let phone = Phone::udp(server).expect("a phone");

@@ -203,9 +203,15 @@ impl<M: MixPlane> Task<M> {
                 }
             }
             Request::Control { control, reply } => {
-                let outcome = self.core.control(wall(), control);
+                let outcome = self.core.control(wall(), control.clone());
                 let refused = self.perform().await;
-                let _ = reply.send(outcome.and(refused.map_or(Ok(()), Err)));
+                let outcome = outcome.and(refused.map_or(Ok(()), Err));
+                if outcome.is_ok() {
+                    let identity = self.core.identity();
+                    let (account, conference) = (&identity.account_id, &identity.conference_id);
+                    self.shared.bus.publish_command(account, conference, control);
+                }
+                let _ = reply.send(outcome);
             }
             Request::Update(settings) => {
                 // Refused only at the end, when nobody is left to follow it.

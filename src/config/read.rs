@@ -24,7 +24,6 @@ use crate::tls::TlsFiles;
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("http.websocket_bind", &[""]),
     ("sip.tls", &[]),
     ("sip.tls_cert", &[]),
     ("sip.tls_key", &[]),
@@ -115,6 +114,9 @@ impl<'a> Reader<'a> {
     fn http(&mut self) -> Http {
         Http {
             bind: self.text("http.bind", address_and_port),
+            websocket_bind: self.text("http.websocket_bind", address_or_none),
+            max_connections_per_ip: self.number("http.max_connections_per_ip", 0..=100_000),
+            websocket_tls_bind: self.websocket_tls_bind(),
             tls: self.http_tls(),
             admin_bind: self.text("http.admin_bind", address_or_none),
             rate_limit: self.flag("http.rate_limit"),
@@ -139,6 +141,18 @@ impl<'a> Reader<'a> {
             key: file("http.tls_key"),
         };
         Some(HttpTls { bind, files })
+    }
+
+    fn websocket_tls_bind(&mut self) -> Option<SocketAddr> {
+        let key = "http.websocket_tls_bind";
+        let bind = self.text(key, address_or_none);
+        if bind.is_some() && self.text("http.tls_bind", address_or_none).is_none() {
+            self.refuse(
+                key,
+                "wants the certificate of http.tls_bind, which is empty".to_owned(),
+            );
+        }
+        bind
     }
 
     fn sip(&mut self) -> Sip {

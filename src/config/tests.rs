@@ -414,7 +414,6 @@ fn values_out_of_range_say_what_is_allowed() {
 #[test]
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
-        ("http", "websocket_bind", "\"0.0.0.0:5556\""),
         ("sip", "tls", "[\"0.0.0.0:5061\"]"),
         ("sip", "tls_key", "\"k.pem\""),
         ("sip", "ws", "[\"0.0.0.0:5066\"]"),
@@ -479,6 +478,7 @@ fn every_key_is_either_read_or_refused() {
     let plain = format!("{:?}", defaults());
     // These are read together, in the tests below.
     let together = [
+        "http.websocket_tls_bind",
         "http.tls_bind",
         "http.tls_cert",
         "http.tls_key",
@@ -523,6 +523,10 @@ fn commands_want_a_broker_and_its_address_stays_unsaid() {
 
 #[test]
 fn tls_wants_certificate_and_key() {
+    let alone = "[http]\nwebsocket_tls_bind = \"0.0.0.0:5556\"\n";
+    let expected =
+        "c.toml:2: http.websocket_tls_bind: wants the certificate of http.tls_bind, which is empty";
+    assert_eq!(problem(alone, &[]), expected);
     let all = "[http]\ntls_bind = \"0.0.0.0:8443\"\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
     let tls = load(all, &[]).unwrap().http.tls.unwrap();
     assert_eq!(tls.bind, "0.0.0.0:8443".parse().unwrap());

@@ -93,6 +93,7 @@ mod tests {
     use rcgen::generate_simple_self_signed;
     use tokio::{io::AsyncReadExt as _, net::TcpListener, time::Instant};
 
+    use super::super::limited::Limits;
     use super::*;
 
     #[tokio::test]
@@ -106,7 +107,7 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.into()], key)
             .unwrap();
-        let limited = Limited::new(TcpListener::bind(("127.0.0.1", 0)).await.unwrap());
+        let limited = Limited::new(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), Limits::HTTP);
         let mut listener = TlsListener::new(limited, Arc::new(config));
         listener.handshake_limit = Duration::from_millis(100);
         let address = Listener::local_addr(&listener).unwrap();

@@ -184,6 +184,16 @@ pub(super) fn page(
                     "Events that slow subscribers missed",
                     calls.registry.bus().missed(),
                 ),
+                single(
+                    "event_subscribers_dropped",
+                    "WebSocket sessions that were closed because they were too slow",
+                    calls.registry.bus().overruns(),
+                ),
+                single(
+                    "event_bodies_written",
+                    "Events and commands written as JSON, each once for all who got it",
+                    calls.registry.bus().written(),
+                ),
             ],
             quality: Some(calls.stats.quality.totals()),
             media: Some(calls.media.metrics()),

@@ -13,3 +13,4 @@ mod fixture;
 mod participants;
 mod races;
 mod table;
+mod websocket;

@@ -17,6 +17,7 @@
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
 //! - [`BrokerCommand`]: what a message broker may ask running conferences for.
 //! - [`event`]: events as JSON and the bus that brings them to subscribers.
+//! - [`websocket`]: live events for clients, on an address of their own.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
 //! # Serving
@@ -100,6 +101,7 @@ mod timestamp;
 mod token;
 mod tones;
 mod view;
+pub mod websocket;
 
 use axum::Router;
 use axum::routing::get;

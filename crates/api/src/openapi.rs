@@ -222,6 +222,22 @@ fn text(operation: Operation) -> Text {
             json!({ "anyOf": [done(), moved()] }),
         )
         .acting(participant::ACTIONS.names()),
+        Operation::ListBindings => Text::new(
+            "listBindings",
+            "What a WebSocket session can subscribe to, by kind.",
+            "200",
+            json!({ "type": "object", "additionalProperties": array(json!({ "type": "string" })) }),
+        ),
+        Operation::ListWebSockets => Text::new(
+            "listWebSockets",
+            "The WebSocket sessions that the account's tokens have opened.",
+            "200",
+            array(live::websocket_schema()),
+        ),
+        Operation::ShowWebSocket => {
+            let summary = "One WebSocket session.";
+            Text::new("showWebSocket", summary, "200", live::websocket_schema())
+        }
         other => documents::text(other).expect("every operation is described"),
     }
 }

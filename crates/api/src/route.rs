@@ -78,6 +78,9 @@ pub(crate) enum Operation {
     ControlParticipants,
     ShowParticipant,
     ControlParticipant,
+    ListBindings,
+    ListWebSockets,
+    ShowWebSocket,
 }
 
 impl Operation {
@@ -85,7 +88,7 @@ impl Operation {
     pub(crate) fn is_public(self) -> bool {
         matches!(
             self,
-            Operation::ApiDocument | Operation::ListSchemas | Operation::ShowSchema
+            Operation::ApiDocument | Operation::ListBindings | Operation::ListSchemas | Operation::ShowSchema
         ) || self.is_login()
     }
 
@@ -263,6 +266,18 @@ pub(crate) const ROUTES: &[Route] = &[
             (Verb::Get, Operation::ShowParticipant),
             (Verb::Put, Operation::ControlParticipant),
         ],
+    },
+    Route {
+        template: "/websockets",
+        operations: &[(Verb::Get, Operation::ListBindings)],
+    },
+    Route {
+        template: "/accounts/{account_id}/websockets",
+        operations: &[(Verb::Get, Operation::ListWebSockets)],
+    },
+    Route {
+        template: "/accounts/{account_id}/websockets/{websocket_id}",
+        operations: &[(Verb::Get, Operation::ShowWebSocket)],
     },
 ];
 

@@ -124,3 +124,25 @@ fn quality_schema() -> Value {
         "properties": properties,
     })
 }
+
+/// Describes a WebSocket session.
+pub(super) fn websocket_schema() -> Value {
+    let mut properties = typed(
+        &["id", "websocket_session_id", "source", "destination", "name"],
+        "string",
+    );
+    properties.extend(typed(&["timestamp"], "integer"));
+    properties.insert(
+        "bindings".into(),
+        json!({ "type": "array", "items": { "type": "string" } }),
+    );
+    properties.insert("metadata".into(), json!({}));
+    let required = [
+        "websocket_session_id",
+        "bindings",
+        "source",
+        "destination",
+        "timestamp",
+    ];
+    json!({ "type": "object", "required": required, "properties": properties })
+}

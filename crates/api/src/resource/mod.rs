@@ -9,6 +9,7 @@ mod document;
 pub(crate) mod participant;
 mod schema;
 mod webhook;
+mod websocket;
 
 use confab_documents::Kind;
 
@@ -59,5 +60,8 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ControlParticipants => participant::control_all(call).await,
         Operation::ShowParticipant => participant::show(call).await,
         Operation::ControlParticipant => participant::control_one(call).await,
+        Operation::ListBindings => Ok(websocket::bindings()),
+        Operation::ListWebSockets => websocket::list(call),
+        Operation::ShowWebSocket => websocket::show(call),
     }
 }

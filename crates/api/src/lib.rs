@@ -106,7 +106,7 @@ pub mod websocket;
 use axum::Router;
 use axum::routing::get;
 
-pub use command::BrokerCommand;
+pub use command::{BrokerCommand, fuzz_broker_command};
 pub use health::admin_router;
 pub use live::{
     ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,

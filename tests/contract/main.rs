@@ -12,5 +12,6 @@ mod examples;
 mod fixture;
 mod participants;
 mod races;
+mod resources;
 mod table;
 mod websocket;

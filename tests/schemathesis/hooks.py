@@ -1,7 +1,7 @@
 """What the generated requests need to get anywhere: ids of what there is, and a token that is still good.
 
-CONFAB_WORLD names a JSON file with the keys url, account_id, api_key, token, conferences (a list of ids), room (the id of a
-conference with callers in it) and ids (ids by the name of the path parameter).
+CONFAB_WORLD names a JSON file with the keys url, account_id, api_key, token, accounts (ids of accounts below that one), conferences
+(a list of ids), room (the id of a conference with callers in it) and ids (ids by the name of the path parameter).
 """
 
 import json
@@ -42,7 +42,9 @@ def reach(case):
         if random.random() < LOST:
             continue
         if name == "account_id":
-            found[name] = WORLD["account_id"]
+            about_accounts = case.operation.path.endswith(("{account_id}", "/api_key"))
+            # Accounts that are changed and deleted are not the one that everything belongs to.
+            found[name] = random.choice(WORLD["accounts"]) if about_accounts else WORLD["account_id"]
         elif name == "conference_id":
             found[name] = WORLD["room"] if about_callers else random.choice(WORLD["conferences"])
         elif name == "participant_id":

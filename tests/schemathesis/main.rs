@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 const ENOUGH: u64 = 2_000;
 /// Requests delete some of them.
 const CONFERENCES: usize = 200;
+/// Documents of every other kind.
+const OTHERS: usize = 40;
 /// Callers in the room that is acted on, as often as they are kicked.
 const CALLERS: usize = 2;
 
@@ -35,6 +37,18 @@ fn every_answer_is_one_that_the_document_describes() {
     };
     let conferences: Vec<String> = (0..CONFERENCES).map(make).collect();
     let room = ConferenceControl::create(api.clone(), json!({"conference_numbers": ["6000"]})).expect("made");
+    // Requests delete some of these, too.
+    let made = |path: &str, data: &Value| -> Vec<Value> {
+        let make = |_| {
+            let answer = api
+                .account("PUT", path, Some(&json!({ "data": data })))
+                .expect("answered");
+            assert_eq!(answer.status, 201, "{path}: {}", answer.text());
+            answer.json()["data"]["id"].take()
+        };
+        (0..OTHERS).map(make).collect()
+    };
+    let accounts = made("", &json!({"name": "below"}));
     let directory = TempDir::new("schemathesis").expect("a directory");
     let (world, report) = (
         directory.path().join("world.json"),
@@ -47,7 +61,16 @@ fn every_answer_is_one_that_the_document_describes() {
         "token": api.token(),
         "conferences": conferences,
         "room": room.id(),
-        "ids": {},
+        "accounts": accounts,
+        "ids": {
+            "user_id": made("/users", &json!({"first_name": "Ada", "last_name": "L"})),
+            "device_id": made("/devices", &json!({"name": "phone"})),
+            "media_id": made("/media", &json!({"name": "jingle"})),
+            "resource_id": made("/resources", &json!({"name": "trunk", "gateways": [{"server": "sip.example.com"}]})),
+            "config_id": ["conferences"],
+            "schema_name": ["conferences", "devices"],
+            "auth_token": [api.token()],
+        },
     });
     std::fs::write(&world, facts.to_string()).expect("written");
     let is_over = AtomicBool::new(false);

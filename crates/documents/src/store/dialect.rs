@@ -17,6 +17,10 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
      PRAGMA foreign_keys = ON";
 
+/// Set up on every PostgreSQL connection: a statement waits 5 s for another writer, and a server that was cut off in the
+/// middle of a write holds up the others no longer than a minute.
+const POSTGRES_SETUP: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s'";
+
 /// The advisory lock that writers of PostgreSQL hold: the letters of `confab`.
 const POSTGRES_WRITER_LOCK: &str = "SELECT pg_advisory_xact_lock(109330244723042)";
 
@@ -81,7 +85,7 @@ impl Dialect {
     pub(super) async fn set_up(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
         match self {
             Dialect::Sqlite => connection.execute(SQLITE_SETUP).await.map(drop),
-            Dialect::Postgres => Ok(()),
+            Dialect::Postgres => connection.execute(POSTGRES_SETUP).await.map(drop),
         }
     }
 

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Fixture, map};
 use crate::document::Expected;
+use crate::error::{SaveError, StoreError};
 use crate::kind::Kind;
 use crate::secret::Credentials;
-use crate::store::{AccountName, Store};
+use crate::store::{AccountName, ListPage, Store};
 
 /// Returns every text of every row of the store.
 async fn everything(store: &Store) -> String {
@@ -176,4 +177,37 @@ async fn a_database_that_cannot_be_reached_is_named_without_its_password() {
         error.contains("postgres://127.0.0.1:9/confab") && !error.contains("swordfish"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_writer_of_another_server_who_stalls_is_not_waited_for_without_end() {
+    let fixture = Fixture::new().await;
+    let other = Store::open_with_key(fixture.dir.path(), &fixture.url, None)
+        .await
+        .unwrap();
+    let stalled = fixture.store.write().await.unwrap();
+    let device = map(json!({"name": "n"}));
+    let waited = tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        other.create(&fixture.account, Kind::Device, device.clone()),
+    );
+    let refused = waited.await.expect("an answer").unwrap_err();
+    assert!(
+        matches!(refused, SaveError::Store(StoreError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    let page = ListPage {
+        limit: 9,
+        ..ListPage::default()
+    };
+    let read = other
+        .documents(&fixture.account, Kind::Device, &page)
+        .await
+        .unwrap();
+    assert_eq!(read, [], "readers go on");
+    drop(stalled);
+    other
+        .create(&fixture.account, Kind::Device, device)
+        .await
+        .unwrap();
 }

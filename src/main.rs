@@ -19,6 +19,7 @@ mod sounds;
 mod telemetry;
 mod tls;
 mod wall_clock;
+mod webhooks;
 
 use std::process::ExitCode;
 

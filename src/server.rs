@@ -38,6 +38,7 @@ use crate::{
     sounds::{Sounds, address},
     telemetry::LogLevel,
     tls::ServerCertificate,
+    webhooks,
 };
 
 /// How often the media plane's guard is asked whether new calls may come.
@@ -68,6 +69,13 @@ struct Listeners {
     https: Option<(TcpListener, ServerCertificate)>,
     websocket_tls: Option<TcpListener>,
     admin: Option<TcpListener>,
+}
+
+/// What the API shows and changes.
+struct ApiParts<'a> {
+    store: &'a Store,
+    registry: &'a Registry<MediaPlane>,
+    hook_attempts: Arc<webhooks::Attempts>,
 }
 
 /// Runs the server until it is told to end.
@@ -118,13 +126,21 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = Sounds::new(&config.fetch);
-        let amqp_events = bus.subscribe();
+        let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
         let amqp_stats = Arc::new(AmqpStats::default());
         if let Some(broker) = &config.amqp {
             let conferences = Arc::new(registry.clone());
             tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
         }
+        let hook_attempts = Arc::new(webhooks::Attempts::default());
+        let allow_private = config.fetch.allow_private;
+        tasks.push(webhooks::start(
+            store.clone(),
+            allow_private,
+            hook_events,
+            &hook_attempts,
+        ));
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -151,14 +167,19 @@ impl Server {
         };
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
-        let page = figures::page(&call_server, &signalling, amqp_stats);
+        let page = figures::page(&call_server, &signalling, amqp_stats, Arc::clone(&hook_attempts));
         let probes = Probes {
             readiness: Arc::new(readiness(&admission, &media)),
             metrics: Arc::new(page),
         };
         let reached = SocketAddr::new(reached_at, sip_address.port());
         let certificate = listeners.certificate();
-        tasks.extend(listeners.serve(config, &store, &registry, probes, reached, &stop));
+        let parts = ApiParts {
+            store: &store,
+            registry: &registry,
+            hook_attempts,
+        };
+        tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
                 "{}",
@@ -243,8 +264,7 @@ impl Listeners {
     fn serve(
         self,
         config: &Config,
-        store: &Store,
-        registry: &Registry<MediaPlane>,
+        parts: ApiParts<'_>,
         probes: Probes,
         reached_at: SocketAddr,
         stop: &watch::Sender<bool>,
@@ -257,8 +277,10 @@ impl Listeners {
             rate_limit: config.http.rate_limit,
             ..ApiConfig::default()
         };
-        let state = ApiState::new(api, store.clone(), Arc::new(registry.clone()), probes)
-            .with_events(registry.bus().clone());
+        let conferences = Arc::new(parts.registry.clone());
+        let state = ApiState::new(api, parts.store.clone(), conferences, probes)
+            .with_events(parts.registry.bus().clone())
+            .with_webhooks(parts.hook_attempts);
         let mut tasks = vec![http::serve(
             self.http,
             Limits::HTTP,

@@ -11,6 +11,7 @@
 pub(crate) mod address;
 mod cache;
 mod fetch;
+pub(crate) mod outbound;
 #[cfg(test)]
 pub(crate) mod tests;
 

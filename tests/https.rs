@@ -221,6 +221,46 @@ fn sighup_exchanges_the_certificate_and_keeps_connections() {
 }
 
 #[test]
+fn websockets_speak_tls_on_an_address_of_their_own() {
+    let certificates = Certificates::new();
+    let (https, wss) = (free_address().expect("a port"), free_address().expect("a port"));
+    let _server = certificates
+        .server(https)
+        .set("http.websocket_tls_bind", &format!("\"{wss}\""))
+        .start()
+        .expect("started");
+    let mut stream = Kept::open(wss, &certificates.certificate()).0;
+    let request = "GET /any/path HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).expect("an answer");
+        head.extend(octet);
+    }
+    let head = String::from_utf8_lossy(&head);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // RFC 6455 §1.3 has this key and this answer.
+    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    // One masked text frame, and the first octets of its answer: a text frame, not masked, of less than 126 octets.
+    let ping = br#"{"action":"ping","request_id":"r1"}"#;
+    let mut frame = vec![0x81, 0x80 | ping.len() as u8, 0, 0, 0, 0];
+    frame.extend(ping);
+    stream.write_all(&frame).expect("written");
+    let mut start = [0; 2];
+    stream.read_exact(&mut start).expect("a frame");
+    assert_eq!((start[0], start[1] & 0x80), (0x81, 0));
+    let mut reply = vec![0; start[1].into()];
+    stream.read_exact(&mut reply).expect("a frame");
+    let reply: serde_json::Value = serde_json::from_slice(&reply).expect("JSON");
+    assert_eq!(
+        (&reply["request_id"], &reply["data"]["response"]),
+        (&"r1".into(), &"pong".into())
+    );
+}
+
+#[test]
 fn peers_that_never_finish_a_handshake_hold_nobody_up() {
     let certificates = Certificates::new();
     let https = free_address().expect("a port");

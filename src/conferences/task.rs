@@ -5,6 +5,7 @@
 //! played happens beside it too (`task/playing.rs`). Everything else is done in turn.
 
 mod playing;
+mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,14 +13,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Audience, Caller, Conference, Control, DigitString, Effect, Entry, Event, GregorianSeconds, Hearing,
-    Identity, LeaveCause, Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+    Audience, Conference, DigitString, Effect, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
+    Output, ParticipantId, ParticipantState, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use self::playing::Playing;
+use self::request::Answer;
+pub(super) use self::request::{Moving, Request};
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
@@ -28,72 +31,6 @@ use super::seat::{HangUp, Move, Seat};
 
 /// Requests that a conference may leave unread before those who ask have to wait.
 pub(super) const COMMANDS: usize = 256;
-
-type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
-
-/// What a conference's task is asked for.
-pub(super) enum Request<M: MixPlane> {
-    /// Holds a place.
-    Reserve {
-        caller: Caller,
-        role: Role,
-        entry: Entry,
-        reply: Answer<Seat<M>>,
-    },
-    /// Says whether there would be a place.
-    Admits { entry: Entry, reply: Answer<()> },
-    /// Turns a place into a participant.
-    Join {
-        participant: ParticipantId,
-        leg: Arc<M::Leg>,
-        hang_up: mpsc::Sender<HangUp>,
-        moves: Option<mpsc::Sender<Move<M>>>,
-        reply: Answer<()>,
-    },
-    /// Asks what is needed to move a participant to another conference. Changes nothing.
-    Moving {
-        participant: ParticipantId,
-        reply: Answer<Moving<M>>,
-    },
-    /// Gives a place back, or takes a participant off.
-    Vacate {
-        participant: ParticipantId,
-        cause: LeaveCause,
-        reply: Option<oneshot::Sender<()>>,
-    },
-    /// Performs a control.
-    Control { control: Control, reply: Answer<()> },
-    /// Replaces the settings.
-    Update(Settings),
-    /// Reads the state.
-    Snapshot { reply: Answer<Snapshot> },
-    /// Ends the conference.
-    End { cause: LeaveCause },
-}
-
-impl<M: MixPlane> Request<M> {
-    fn refuse(self, refusal: Refusal) {
-        // Whoever asked may have gone; then nobody needs the answer.
-        match self {
-            Request::Reserve { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Admits { reply, .. } | Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Moving { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
-            Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
-        }
-    }
-}
-
-/// A participant who is to be moved.
-pub(super) struct Moving<M: MixPlane> {
-    /// How he enters the other conference.
-    pub(super) caller: Caller,
-    pub(super) role: Role,
-    pub(super) entry: Entry,
-    /// Where his call is told.
-    pub(super) moves: mpsc::Sender<Move<M>>,
-}
 
 /// A participant's controls.
 struct Member<M: MixPlane> {

@@ -8,6 +8,7 @@ use crate::{
     amqp::AmqpStats,
     metrics::{self, Counters, Snapshot},
     signalling::{CallServer, Signalling},
+    webhooks::Attempts,
 };
 
 /// Returns the function that makes the page.
@@ -15,6 +16,7 @@ pub(super) fn page(
     calls: &Arc<CallServer>,
     signalling: &Signalling,
     amqp: Arc<AmqpStats>,
+    hooks: Arc<Attempts>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
     // Weak: the page must not keep the calls' queues open at shutdown.
     let calls = Arc::downgrade(calls);
@@ -161,6 +163,17 @@ pub(super) fn page(
                     label: "outcome",
                     values: named(amqp.commands()),
                 },
+                Counters {
+                    name: "webhooks",
+                    help: "Events for webhooks, by what became of them",
+                    label: "outcome",
+                    values: named(hooks.outcomes()),
+                },
+                single(
+                    "webhooks_disabled",
+                    "Webhooks disabled because requests to them failed",
+                    hooks.hooks_disabled(),
+                ),
                 single(
                     "media_events_dropped",
                     "Media events a call did not read",

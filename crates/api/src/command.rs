@@ -149,6 +149,13 @@ fn told(error: &ApiError) -> String {
     }
 }
 
+/// Reads arbitrary bytes as a command, for fuzzing.
+pub fn fuzz_broker_command(data: &[u8]) {
+    if let Ok(Value::Object(keys)) = serde_json::from_slice(data) {
+        let _ = BrokerCommand::read(keys);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use confab_conference::{Relationship, StopPlay, Volume};

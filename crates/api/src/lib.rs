@@ -106,9 +106,11 @@ pub mod websocket;
 use axum::Router;
 use axum::routing::get;
 
-pub use command::BrokerCommand;
+pub use command::{BrokerCommand, fuzz_broker_command};
 pub use health::admin_router;
-pub use live::{ControlError, LiveConferences, MediaProblem, NoRegistrations, Registrations};
+pub use live::{
+    ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,
+};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
 /// Returns the router of the public address: `/v2`, the health routes, `/metrics` for the master account, and the

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use confab_conference::{
     AccountId, ConferenceId, Control, MediaName, ParticipantId, Refusal, Settings, Snapshot,
 };
+use serde_json::Value;
 use thiserror::Error;
 
 /// The running conferences, as the HTTP interface sees them. Implemented by the server's registry; by a fake in tests.
@@ -57,6 +58,22 @@ pub struct NoRegistrations;
 #[async_trait]
 impl Registrations for NoRegistrations {
     async fn registered(&self, _: &AccountId) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What became of the requests to webhooks.
+pub trait WebhookAttempts: Send + Sync {
+    /// Returns the last requests to an account's webhook as they are shown, the newest first.
+    fn attempts(&self, account: &AccountId, webhook: &str) -> Vec<Value>;
+}
+
+/// Nothing was sent to a webhook.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAttempts;
+
+impl WebhookAttempts for NoAttempts {
+    fn attempts(&self, _: &AccountId, _: &str) -> Vec<Value> {
         Vec::new()
     }
 }

@@ -66,6 +66,7 @@ pub(crate) enum Operation {
     Delete(Kind),
     ListUserDevices,
     ShowDeviceStatus,
+    ShowWebhookAttempts,
     ListConferences,
     CreateConference,
     ShowConference,
@@ -225,6 +226,12 @@ pub(crate) const ROUTES: &[Route] = &[
     document!("/accounts/{account_id}/resources/{resource_id}", Kind::Resource),
     collection!("/accounts/{account_id}/users", Kind::User),
     document!("/accounts/{account_id}/users/{user_id}", Kind::User),
+    collection!("/accounts/{account_id}/webhooks", Kind::Webhook),
+    document!("/accounts/{account_id}/webhooks/{webhook_id}", Kind::Webhook),
+    Route {
+        template: "/accounts/{account_id}/webhooks/{webhook_id}/attempts",
+        operations: &[(Verb::Get, Operation::ShowWebhookAttempts)],
+    },
     Route {
         template: "/accounts/{account_id}/users/{user_id}/devices",
         operations: &[(Verb::Get, Operation::ListUserDevices)],

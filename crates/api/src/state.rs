@@ -7,7 +7,7 @@ use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
 use crate::event::EventBus;
-use crate::live::{LiveConferences, NoRegistrations, Registrations};
+use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
 use crate::websocket::sessions::Sessions;
@@ -104,6 +104,7 @@ pub struct ApiState {
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
     pub(crate) registrations: Arc<dyn Registrations>,
+    pub(crate) webhooks: Arc<dyn WebhookAttempts>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
@@ -138,6 +139,7 @@ impl ApiState {
             store,
             conferences,
             registrations: Arc::new(NoRegistrations),
+            webhooks: Arc::new(NoAttempts),
             probes,
             clock,
             events: EventBus::default(),
@@ -149,6 +151,13 @@ impl ApiState {
     #[must_use]
     pub fn with_events(self, events: EventBus) -> ApiState {
         ApiState { events, ..self }
+    }
+
+    /// Returns the state with what is known of requests to webhooks; without it, none was made.
+    #[must_use]
+    pub fn with_webhooks(mut self, webhooks: Arc<dyn WebhookAttempts>) -> ApiState {
+        self.webhooks = webhooks;
+        self
     }
 
     /// Returns the state with a registrar to ask which devices are registered; without one, none is.

@@ -1,8 +1,8 @@
 //! Owns the participants of a running conference as resources, and the actions on them. Never keeps one.
 
 use axum::http::StatusCode;
-use confab_conference::{Audience, Control, ParticipantId, ParticipantState, Snapshot};
-use confab_documents::{Rule, Violation, settings};
+use confab_conference::{Audience, Control, ParticipantId, ParticipantState, Settings, Snapshot};
+use confab_documents::{Rule, Violation};
 use serde_json::json;
 
 use crate::action::{self, Actions};
@@ -147,7 +147,10 @@ async fn move_to(call: &Call<'_>, id: ParticipantId, arguments: Arguments) -> Re
     if document.is_none() && call.state.conferences.snapshot(account, &to).await.is_none() {
         return Err(ApiError::UnknownId(to.to_string()));
     }
-    let settings = document.as_ref().map(settings).unwrap_or_default();
+    let settings = match &document {
+        Some(document) => call.state.store.settings(document).await?,
+        None => Settings::default(),
+    };
     let moved = call
         .state
         .conferences

@@ -183,7 +183,7 @@ fn line_185_to_194_every_constraint_has_its_field_and_rule() {
         ),
         (
             Kind::Webhook,
-            json!({"name": "n", "hook": "x"}),
+            json!({"name": "n", "hook": "all"}),
             "uri",
             "required",
         ),

@@ -73,8 +73,9 @@ pub(crate) fn command() -> Command {
 
 /// Runs `check-config`: `ok` on standard output and exit code 0, or every mistake on standard error and 1.
 pub(crate) fn check_config(path: Option<&Path>) -> ExitCode {
-    match Config::load(path, std::env::vars_os(), &Overrides::default()) {
-        Ok(_) => {
+    let config = Config::load(path, std::env::vars_os(), &Overrides::default());
+    match config.and_then(|config| config.check_files()) {
+        Ok(()) => {
             println!("ok");
             ExitCode::SUCCESS
         }

@@ -24,6 +24,8 @@ use std::{
 use confab_api::event::EventFilter;
 use confab_media::Latch;
 
+use crate::tls::{TlsFile, TlsFiles};
+
 pub(crate) use self::{
     error::{ConfigError, Place, Problem},
     network::IpNetwork,
@@ -46,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) media: Media,
     /// Section `[events]`.
     pub(crate) events: Events,
+    /// Section `[amqp]`; `None` when it names no broker.
+    pub(crate) amqp: Option<Amqp>,
     /// Section `[fetch]`.
     pub(crate) fetch: Fetch,
     /// `store.url`: a PostgreSQL database, password and all; empty for SQLite in the data directory.
@@ -63,12 +67,29 @@ pub(crate) struct Config {
 pub(crate) struct Http {
     /// Where the API listens.
     pub(crate) bind: SocketAddr,
+    /// Where WebSockets are served; `None` switches them off.
+    pub(crate) websocket_bind: Option<SocketAddr>,
+    /// The same over TLS; only with `tls`.
+    pub(crate) websocket_tls_bind: Option<SocketAddr>,
+    /// WebSockets of one address; 0 sets no number.
+    pub(crate) max_connections_per_ip: usize,
+    /// The same over TLS.
+    pub(crate) tls: Option<HttpTls>,
     /// Where `/metrics` is served without a token; `None` switches it off.
     pub(crate) admin_bind: Option<SocketAddr>,
     /// Whether requests are limited per client address and account.
     pub(crate) rate_limit: bool,
     /// Life of an API token, seconds, at least 1.
     pub(crate) token_ttl_s: u32,
+}
+
+/// HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpTls {
+    /// Where it listens.
+    pub(crate) bind: SocketAddr,
+    /// Certificate and key; not read yet.
+    pub(crate) files: TlsFiles,
 }
 
 /// SIP transports and admission.
@@ -148,6 +169,15 @@ pub(crate) struct Events {
     pub(crate) history: usize,
 }
 
+/// A message broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Amqp {
+    /// Where it is, with user and password.
+    pub(crate) url: Secret,
+    /// Whether commands that come from it are obeyed.
+    pub(crate) commands: bool,
+}
+
 /// Media that are played from URLs.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
@@ -219,6 +249,16 @@ pub(crate) struct Overrides {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
+impl HttpTls {
+    /// Returns the key of the configuration that names a file.
+    pub(crate) fn key_of(file: TlsFile) -> &'static str {
+        match file {
+            TlsFile::Certificate => "http.tls_cert",
+            TlsFile::Key => "http.tls_key",
+        }
+    }
+}
+
 impl Config {
     /// Reads the configuration from the file at `path` if there is one to read, the variables of `environment` whose
     /// names begin with `CONFAB__`, and `overrides`; later ones win.
@@ -258,6 +298,27 @@ impl Config {
         } else {
             Err(ConfigError { problems })
         }
+    }
+
+    /// Checks what the keys name beside the configuration: certificates. Reads those files.
+    ///
+    /// # Errors
+    /// The key, its place and what is wrong with its file.
+    pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
+        let Some(tls) = &self.http.tls else {
+            return Ok(());
+        };
+        tls.files.check().map_err(|error| {
+            let key = HttpTls::key_of(error.file);
+            let problem = Problem {
+                place: self.values.setting(key).place.clone(),
+                key: Some(key.to_owned()),
+                text: error.text,
+            };
+            ConfigError {
+                problems: vec![problem],
+            }
+        })
     }
 
     /// The keys whose values differ between `self` and `other`, without those of `except`.

@@ -1,14 +1,26 @@
-//! HTTP listeners: binds addresses and serves a router until told to stop.
+//! HTTP listeners, with and without TLS: binds addresses and serves a router until told to stop.
 
 mod limited;
+mod tls;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, serve::ListenerExt as _};
+use axum::{
+    Router,
+    serve::{Listener, ListenerExt as _},
+};
+use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use self::limited::Limited;
+pub(crate) use self::limited::Limits;
+
+use self::{limited::Limited, tls::TlsListener};
 use crate::listen;
+
+/// What HTTPS offers in its handshake (RFC 7301).
+pub(crate) const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What a WebSocket over TLS offers: the upgrade is one of HTTP/1.1.
+pub(crate) const WEBSOCKET_PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
 /// Binds one address. `key` names the configuration key for the error text.
 ///
@@ -22,15 +34,29 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
     })
 }
 
-/// Serves `router` until `stop` becomes true; requests under way are finished.
+/// Serves `router` until `stop` becomes true, over TLS where that is given; requests under way are finished.
 pub(crate) fn serve(
     listener: TcpListener,
+    limits: Limits,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let listener = Limited::new(listener, limits);
+    match tls {
+        Some(tls) => serve_on(TlsListener::new(listener, tls), router, stop),
+        None => serve_on(listener, router, stop),
+    }
+}
+
+fn serve_on<L: Listener<Addr = SocketAddr>>(
+    listener: L,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // The tap lets the service know its peer.
-    let listener = Limited::new(listener).tap_io(|_| ());
+    let listener = listener.tap_io(|_| ());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;

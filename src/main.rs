@@ -1,6 +1,7 @@
 //! The confab server binary: one process that answers SIP calls, mixes conferences and serves the API.
 
 mod admission;
+mod amqp;
 mod cdr;
 mod cli;
 mod conferences;
@@ -16,7 +17,9 @@ mod server;
 mod signalling;
 mod sounds;
 mod telemetry;
+mod tls;
 mod wall_clock;
+mod webhooks;
 
 use std::process::ExitCode;
 

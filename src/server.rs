@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use confab_api::event::{EventBus, EventBusConfig, Origin};
+use confab_api::websocket::{self, WebSocketConfig};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
@@ -23,16 +24,21 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admission::Admission,
+    amqp::{self, AmqpStats},
     cdr::Cdr,
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
     data_lock::DataLock,
-    first_start, http, listen,
+    first_start,
+    http::{self, Limits},
+    listen,
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
-    sounds::Sounds,
+    sounds::{Sounds, address},
     telemetry::LogLevel,
+    tls::ServerCertificate,
+    webhooks,
 };
 
 /// How often the media plane's guard is asked whether new calls may come.
@@ -49,6 +55,8 @@ struct Server {
     cdr: Cdr,
     cdr_writer: JoinHandle<()>,
     store: Store,
+    /// Shown by HTTPS, where it is switched on.
+    certificate: Option<ServerCertificate>,
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -57,7 +65,17 @@ struct Server {
 /// Listeners that are bound and not served yet.
 struct Listeners {
     http: TcpListener,
+    websocket: Option<TcpListener>,
+    https: Option<(TcpListener, ServerCertificate)>,
+    websocket_tls: Option<TcpListener>,
     admin: Option<TcpListener>,
+}
+
+/// What the API shows and changes.
+struct ApiParts<'a> {
+    store: &'a Store,
+    registry: &'a Registry<MediaPlane>,
+    hook_attempts: Arc<webhooks::Attempts>,
 }
 
 /// Runs the server until it is told to end.
@@ -86,6 +104,7 @@ pub(crate) async fn run(
 
 impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
+        config.check_files()?;
         let store = Store::open(&config.data_dir, &config.store_url.0).await?;
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
@@ -107,7 +126,21 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = Sounds::new(&config.fetch);
+        let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
+        let amqp_stats = Arc::new(AmqpStats::default());
+        if let Some(broker) = &config.amqp {
+            let conferences = Arc::new(registry.clone());
+            tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
+        }
+        let hook_attempts = Arc::new(webhooks::Attempts::default());
+        let allow_private = config.fetch.allow_private;
+        tasks.push(webhooks::start(
+            store.clone(),
+            allow_private,
+            hook_events,
+            &hook_attempts,
+        ));
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -128,22 +161,32 @@ impl Server {
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
 
+        let websocket_address = match &listeners.websocket {
+            Some(listener) => Some(listener.local_addr()?),
+            None => None,
+        };
         let (http_address, sip_address) = (listeners.http.local_addr()?, signalling.first_address());
         let reached_at = local.towards_network(sip_address.ip());
-        let page = figures::page(&call_server, &signalling);
+        let page = figures::page(&call_server, &signalling, amqp_stats, Arc::clone(&hook_attempts));
         let probes = Probes {
             readiness: Arc::new(readiness(&admission, &media)),
             metrics: Arc::new(page),
         };
         let reached = SocketAddr::new(reached_at, sip_address.port());
-        tasks.extend(listeners.serve(config, &store, &registry, probes, reached, &stop));
+        let certificate = listeners.certificate();
+        let parts = ApiParts {
+            store: &store,
+            registry: &registry,
+            hook_attempts,
+        };
+        tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
                 "{}",
                 first_start::notice(&first, http_address, sip_address, reached_at)
             );
         }
-        announce(http_address, sip_address)?;
+        announce(http_address, sip_address, websocket_address)?;
         Ok(Self {
             admission,
             registry,
@@ -154,6 +197,7 @@ impl Server {
             cdr,
             cdr_writer,
             store,
+            certificate,
             stop,
             tasks,
         })
@@ -176,9 +220,10 @@ fn event_config(config: &Config) -> EventBusConfig {
 }
 
 /// Writes the ready line, the only thing on standard output.
-fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
+fn announce(http: SocketAddr, sip: SocketAddr, websocket: Option<SocketAddr>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "confab ready http={http} sip={sip}")
+    let websocket = websocket.map_or_else(String::new, |address| format!(" websocket={address}"));
+    writeln!(out, "confab ready http={http} sip={sip}{websocket}")
         .and_then(|()| out.flush())
         .context("standard output")
 }
@@ -186,18 +231,40 @@ fn announce(http: SocketAddr, sip: SocketAddr) -> anyhow::Result<()> {
 impl Listeners {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
         let http = http::bind("http.bind", config.http.bind).await?;
-        let admin = match config.http.admin_bind {
-            Some(address) => Some(http::bind("http.admin_bind", address).await?),
+        let https = match &config.http.tls {
+            Some(tls) => {
+                let listener = http::bind("http.tls_bind", tls.bind).await?;
+                Some((listener, ServerCertificate::load(&tls.files)?))
+            }
             None => None,
         };
-        Ok(Self { http, admin })
+        if https.is_none() && is_open(config.http.bind.ip()) {
+            tracing::warn!(
+                "http.bind is reached from other machines without TLS: passwords and tokens can be read on the way; set \
+                 http.tls_bind, or bind to 127.0.0.1 behind a proxy that speaks TLS"
+            );
+        }
+        let bind = async |key, address| match address {
+            Some(address) => http::bind(key, address).await.map(Some),
+            None => Ok(None),
+        };
+        Ok(Self {
+            http,
+            websocket: bind("http.websocket_bind", config.http.websocket_bind).await?,
+            https,
+            websocket_tls: bind("http.websocket_tls_bind", config.http.websocket_tls_bind).await?,
+            admin: bind("http.admin_bind", config.http.admin_bind).await?,
+        })
+    }
+
+    fn certificate(&self) -> Option<ServerCertificate> {
+        self.https.as_ref().map(|(_, certificate)| certificate.clone())
     }
 
     fn serve(
         self,
         config: &Config,
-        store: &Store,
-        registry: &Registry<MediaPlane>,
+        parts: ApiParts<'_>,
         probes: Probes,
         reached_at: SocketAddr,
         stop: &watch::Sender<bool>,
@@ -210,21 +277,66 @@ impl Listeners {
             rate_limit: config.http.rate_limit,
             ..ApiConfig::default()
         };
-        let state = ApiState::new(api, store.clone(), Arc::new(registry.clone()), probes);
+        let conferences = Arc::new(parts.registry.clone());
+        let state = ApiState::new(api, parts.store.clone(), conferences, probes)
+            .with_events(parts.registry.bus().clone())
+            .with_webhooks(parts.hook_attempts);
         let mut tasks = vec![http::serve(
             self.http,
+            Limits::HTTP,
+            None,
             confab_api::router(state.clone()),
             stop.subscribe(),
         )];
+        let sessions = WebSocketConfig {
+            max_connections_per_ip: config.http.max_connections_per_ip,
+            ..WebSocketConfig::new(stop.subscribe())
+        };
+        let sockets = websocket::router(state.clone(), sessions);
+        if let Some(listener) = self.websocket {
+            let stop = stop.subscribe();
+            tasks.push(http::serve(
+                listener,
+                Limits::WEBSOCKET,
+                None,
+                sockets.clone(),
+                stop,
+            ));
+        }
+        if let Some((listener, certificate)) = self.https {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "HTTPS");
+            }
+            let tls = Some(certificate.server_config(&http::PROTOCOLS));
+            let router = confab_api::router(state.clone());
+            tasks.push(http::serve(listener, Limits::HTTP, tls, router, stop.subscribe()));
+            if let Some(listener) = self.websocket_tls {
+                let tls = Some(certificate.server_config(&http::WEBSOCKET_PROTOCOLS));
+                tasks.push(http::serve(
+                    listener,
+                    Limits::WEBSOCKET,
+                    tls,
+                    sockets,
+                    stop.subscribe(),
+                ));
+            }
+        }
         if let Some(admin) = self.admin {
             tasks.push(http::serve(
                 admin,
+                Limits::HTTP,
+                None,
                 confab_api::admin_router(state),
                 stop.subscribe(),
             ));
         }
         tasks
     }
+}
+
+/// Returns whether an address is, or may be, reached from networks that are not the operator's own.
+fn is_open(bind: IpAddr) -> bool {
+    bind.is_unspecified() || address::is_public(bind)
 }
 
 /// Returns the function that says whether a new call would be taken.

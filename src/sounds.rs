@@ -8,9 +8,10 @@
 //! the redirects on the way, how many are fetched at a time ([`fetch::AT_A_TIME`]), how many are waited for ([`cache::MOST_UNDER_WAY`]), and the
 //! memory of what is kept.
 
-mod address;
+pub(crate) mod address;
 mod cache;
 mod fetch;
+pub(crate) mod outbound;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -119,7 +119,10 @@ fn without_arguments_it_serves_with_the_defaults() {
         assert!(error.contains("in use"), "{error}");
         return;
     }
-    assert_eq!(line, "confab ready http=0.0.0.0:8000 sip=0.0.0.0:5060\n");
+    assert_eq!(
+        line,
+        "confab ready http=0.0.0.0:8000 sip=0.0.0.0:5060 websocket=0.0.0.0:5555\n"
+    );
     assert!(directory.path().join("confab-data").is_dir());
     let server = "127.0.0.1:5060".parse().expect("an address");
     let phone = Phone::udp(server).expect("a phone");
@@ -153,8 +156,8 @@ fn configurations_are_checked_with_file_key_and_line() {
     );
     assert_refused(&check("[sip]\nudp = [\"nowhere\"]\n"), &["c.toml", "udp"]);
     assert_refused(
-        &check("[amqp]\nurl = \"amqp://x\"\n"),
-        &["amqp.url", "not in this version"],
+        &check("[outbound]\nper_minute = 1\n"),
+        &["outbound.per_minute", "not in this version"],
     );
     let missing = confab(directory.path(), &["check-config", "--config", "none.toml"]);
     assert_refused(&missing, &["none.toml"]);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use confab_api::{ControlError, LiveConferences, MediaProblem};
-use confab_conference::{AccountId, ConferenceId, Control, MediaName, Settings, Snapshot};
+use confab_conference::{AccountId, ConferenceId, Control, MediaName, ParticipantId, Settings, Snapshot};
 
 use super::media::MixPlane;
 use super::registry::Registry;
@@ -20,6 +20,17 @@ impl<M: MixPlane> LiveConferences for Registry<M> {
         control: Control,
     ) -> Result<(), ControlError> {
         Ok(Registry::control(self, account, conference, control).await?)
+    }
+
+    async fn move_participant(
+        &self,
+        account: &AccountId,
+        from: &ConferenceId,
+        participant: ParticipantId,
+        to: &ConferenceId,
+        settings: Settings,
+    ) -> Result<ParticipantId, ControlError> {
+        Ok(Registry::move_participant(self, account, from, participant, to, settings).await?)
     }
 
     async fn check_media(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {

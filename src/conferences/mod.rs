@@ -25,4 +25,4 @@ mod tests;
 pub(crate) use bus::log_events;
 pub(crate) use dispatch::MediaDispatch;
 pub(crate) use registry::Registry;
-pub(crate) use seat::{HangUp, Participant, Seat};
+pub(crate) use seat::{HangUp, Move, Participant, Seat};

@@ -17,8 +17,8 @@ use tracing::Instrument as _;
 
 use super::dispatch::MediaDispatch;
 use super::media::MixPlane;
-use super::seat::Seat;
-use super::task::{self, COMMANDS, Request};
+use super::seat::{Move, Seat};
+use super::task::{self, COMMANDS, Moving, Request};
 use crate::sounds::Sounds;
 
 type Key = (AccountId, ConferenceId);
@@ -230,6 +230,46 @@ impl<M: MixPlane> Registry<M> {
     ) -> Result<(), Refusal> {
         self.ask(account, conference, |reply| Request::Control { control, reply })
             .await
+    }
+
+    /// Moves a participant to another conference of the account, which is started with `settings` when it is not running. His
+    /// call goes on; he leaves the one conference, and then joins the other under the id that is returned.
+    ///
+    /// # Errors
+    /// As for [`Registry::control`], and [`Refusal::MovedToSame`]; where he is to go: as for [`Registry::reserve`]. He is still
+    /// where he was then, unless the media plane refused him there, which ends his call.
+    pub(crate) async fn move_participant(
+        &self,
+        account: &AccountId,
+        from: &ConferenceId,
+        participant: ParticipantId,
+        to: &ConferenceId,
+        settings: Settings,
+    ) -> Result<ParticipantId, Refusal> {
+        let asked = self.ask(account, from, |reply| Request::Moving { participant, reply });
+        let Moving {
+            caller,
+            role,
+            entry,
+            moves,
+        } = asked.await?;
+        if from == to {
+            return Err(Refusal::MovedToSame(participant));
+        }
+        let seat = self
+            .reserve(account.clone(), to.clone(), settings, caller, role, entry)
+            .await?;
+        let (reply, moved) = oneshot::channel();
+        let order = Move {
+            seat,
+            conference: to.clone(),
+            reply,
+        };
+        // A call that ends meanwhile does not read the order, and the place is given back with it.
+        let _ = moves.send(order).await;
+        moved
+            .await
+            .unwrap_or(Err(Refusal::UnknownParticipant(participant)))
     }
 
     /// Tells a running conference that its document has changed.

@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use confab_conference::{LeaveCause, ParticipantId, Refusal};
+use confab_conference::{ConferenceId, LeaveCause, ParticipantId, Refusal};
 use confab_media::MediaPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +19,20 @@ pub(crate) struct HangUp {
     pub(crate) cause: LeaveCause,
 }
 
+/// Tells a call to leave its conference and to go on in another one, where a place is held for it.
+pub(crate) struct Move<M: MixPlane = MediaPlane> {
+    /// The place.
+    pub(crate) seat: Seat<M>,
+    /// Where it is.
+    pub(crate) conference: ConferenceId,
+    /// Told who the caller is there; lost when the call ends meanwhile.
+    pub(crate) reply: oneshot::Sender<Result<ParticipantId, Refusal>>,
+}
+
 /// A place in a conference that is held until the caller joins. Dropping it gives the place back.
 pub(crate) struct Seat<M: MixPlane = MediaPlane> {
     hold: Hold<M>,
+    moves: Option<mpsc::Sender<Move<M>>>,
 }
 
 /// A participant of a running conference. Dropping it takes him off the roster as if his call had failed.
@@ -37,7 +48,14 @@ impl<M: MixPlane> Seat<M> {
                 requests,
                 held: true,
             },
+            moves: None,
         }
+    }
+
+    /// Makes the caller one who can be moved: his call is told through `moves`.
+    pub(crate) fn movable(mut self, moves: mpsc::Sender<Move<M>>) -> Seat<M> {
+        self.moves = Some(moves);
+        self
     }
 
     /// Puts the leg into the mix and the caller on the roster. Both have happened, and `add-member` is published, when
@@ -55,6 +73,7 @@ impl<M: MixPlane> Seat<M> {
             participant: self.hold.id,
             leg,
             hang_up,
+            moves: self.moves,
             reply,
         };
         self.hold

@@ -5,6 +5,7 @@
 //! played happens beside it too (`task/playing.rs`). Everything else is done in turn.
 
 mod playing;
+mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,76 +13,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
-    Audience, Caller, Conference, Control, DigitString, Effect, Entry, Event, GregorianSeconds, Hearing,
-    Identity, LeaveCause, Output, ParticipantId, ParticipantState, Refusal, Role, Settings, Snapshot,
+    Audience, Conference, DigitString, Effect, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
+    Output, ParticipantId, ParticipantState, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use self::playing::Playing;
+use self::request::Answer;
+pub(super) use self::request::{Moving, Request};
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
 use super::registry::Shared;
-use super::seat::{HangUp, Seat};
+use super::seat::{HangUp, Move, Seat};
 
 /// Requests that a conference may leave unread before those who ask have to wait.
 pub(super) const COMMANDS: usize = 256;
-
-type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
-
-/// What a conference's task is asked for.
-pub(super) enum Request<M: MixPlane> {
-    /// Holds a place.
-    Reserve {
-        caller: Caller,
-        role: Role,
-        entry: Entry,
-        reply: Answer<Seat<M>>,
-    },
-    /// Says whether there would be a place.
-    Admits { entry: Entry, reply: Answer<()> },
-    /// Turns a place into a participant.
-    Join {
-        participant: ParticipantId,
-        leg: Arc<M::Leg>,
-        hang_up: mpsc::Sender<HangUp>,
-        reply: Answer<()>,
-    },
-    /// Gives a place back, or takes a participant off.
-    Vacate {
-        participant: ParticipantId,
-        cause: LeaveCause,
-        reply: Option<oneshot::Sender<()>>,
-    },
-    /// Performs a control.
-    Control { control: Control, reply: Answer<()> },
-    /// Replaces the settings.
-    Update(Settings),
-    /// Reads the state.
-    Snapshot { reply: Answer<Snapshot> },
-    /// Ends the conference.
-    End { cause: LeaveCause },
-}
-
-impl<M: MixPlane> Request<M> {
-    fn refuse(self, refusal: Refusal) {
-        // Whoever asked may have gone; then nobody needs the answer.
-        match self {
-            Request::Reserve { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Admits { reply, .. } | Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
-            Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
-            Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
-        }
-    }
-}
 
 /// A participant's controls.
 struct Member<M: MixPlane> {
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
+    moves: Option<mpsc::Sender<Move<M>>>,
     _attachment: Attachment,
     _counted: Counted,
 }
@@ -118,6 +73,7 @@ struct Joining<M: MixPlane> {
     participant: ParticipantId,
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
+    moves: Option<mpsc::Sender<Move<M>>>,
     reply: Answer<()>,
     options: JoinOptions,
     attachment: Attachment,
@@ -230,10 +186,12 @@ impl<M: MixPlane> Task<M> {
                 participant,
                 leg,
                 hang_up,
+                moves,
                 reply,
             } => {
-                self.join(participant, leg, hang_up, reply);
+                self.join(participant, leg, (hang_up, moves), reply);
             }
+            Request::Moving { participant, reply } => drop(reply.send(self.moving(participant))),
             Request::Vacate {
                 participant,
                 cause,
@@ -245,9 +203,15 @@ impl<M: MixPlane> Task<M> {
                 }
             }
             Request::Control { control, reply } => {
-                let outcome = self.core.control(wall(), control);
+                let outcome = self.core.control(wall(), control.clone());
                 let refused = self.perform().await;
-                let _ = reply.send(outcome.and(refused.map_or(Ok(()), Err)));
+                let outcome = outcome.and(refused.map_or(Ok(()), Err));
+                if outcome.is_ok() {
+                    let identity = self.core.identity();
+                    let (account, conference) = (&identity.account_id, &identity.conference_id);
+                    self.shared.bus.publish_command(account, conference, control);
+                }
+                let _ = reply.send(outcome);
             }
             Request::Update(settings) => {
                 // Refused only at the end, when nobody is left to follow it.
@@ -277,7 +241,7 @@ impl<M: MixPlane> Task<M> {
         &mut self,
         participant: ParticipantId,
         leg: Arc<M::Leg>,
-        hang_up: mpsc::Sender<HangUp>,
+        (hang_up, moves): (mpsc::Sender<HangUp>, Option<mpsc::Sender<Move<M>>>),
         reply: Answer<()>,
     ) {
         let flags = match self.core.join_flags(participant) {
@@ -302,6 +266,7 @@ impl<M: MixPlane> Task<M> {
                 participant,
                 leg,
                 hang_up,
+                moves,
                 reply,
                 options,
                 attachment,
@@ -316,6 +281,7 @@ impl<M: MixPlane> Task<M> {
             participant,
             leg,
             hang_up,
+            moves,
             reply,
             options,
             attachment,
@@ -347,6 +313,7 @@ impl<M: MixPlane> Task<M> {
                     Member {
                         leg: Arc::clone(&leg),
                         hang_up,
+                        moves,
                         _attachment: attachment,
                         _counted: counted,
                     },
@@ -369,6 +336,20 @@ impl<M: MixPlane> Task<M> {
                 let _ = reply.send(Err(refusal));
             }
         }
+    }
+
+    fn moving(&self, participant: ParticipantId) -> Result<Moving<M>, Refusal> {
+        let (caller, role, entry) = self.core.moving(participant)?;
+        let moves = self
+            .members
+            .get(&participant)
+            .and_then(|member| member.moves.clone());
+        Ok(Moving {
+            caller,
+            role,
+            entry,
+            moves: moves.ok_or(Refusal::UnknownParticipant(participant))?,
+        })
     }
 
     async fn vacate(&mut self, participant: ParticipantId, cause: LeaveCause) {

@@ -15,17 +15,15 @@ use confab_conference::EventKind;
 use confab_media::Latch;
 
 use super::{
-    Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, Log, LogFormat, Media, Secret, Sip,
+    Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
+    Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
+use crate::tls::TlsFiles;
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("http.websocket_bind", &[""]),
-    ("http.tls_bind", &[]),
-    ("http.tls_cert", &[]),
-    ("http.tls_key", &[]),
     ("sip.tls", &[]),
     ("sip.tls_cert", &[]),
     ("sip.tls_key", &[]),
@@ -36,8 +34,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
     ("recording.max_gb", &[]),
-    ("amqp.url", &[]),
-    ("amqp.commands", &[]),
     ("outbound.allow", &[]),
     ("outbound.deny", &[]),
     ("outbound.per_minute", &[]),
@@ -100,6 +96,7 @@ impl<'a> Reader<'a> {
             sip: self.sip(),
             media: self.media(),
             events: self.events(),
+            amqp: self.amqp(),
             fetch: self.fetch(),
             store_url: self.text("store.url", |text| {
                 let schemes = ["postgres://", "postgresql://"];
@@ -117,13 +114,45 @@ impl<'a> Reader<'a> {
     fn http(&mut self) -> Http {
         Http {
             bind: self.text("http.bind", address_and_port),
-            admin_bind: self.text("http.admin_bind", |text| match text {
-                "" => Ok(None),
-                text => address_and_port(text).map(Some),
-            }),
+            websocket_bind: self.text("http.websocket_bind", address_or_none),
+            max_connections_per_ip: self.number("http.max_connections_per_ip", 0..=100_000),
+            websocket_tls_bind: self.websocket_tls_bind(),
+            tls: self.http_tls(),
+            admin_bind: self.text("http.admin_bind", address_or_none),
             rate_limit: self.flag("http.rate_limit"),
             token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
         }
+    }
+
+    fn http_tls(&mut self) -> Option<HttpTls> {
+        let bind = self.text("http.tls_bind", address_or_none)?;
+        let mut file = |key| {
+            let path = self.text(key, |text| Ok(PathBuf::from(text)));
+            if path.as_os_str().is_empty() {
+                self.refuse(
+                    key,
+                    "is empty, and http.tls_bind wants it: name a PEM file".to_owned(),
+                );
+            }
+            path
+        };
+        let files = TlsFiles {
+            certificate: file("http.tls_cert"),
+            key: file("http.tls_key"),
+        };
+        Some(HttpTls { bind, files })
+    }
+
+    fn websocket_tls_bind(&mut self) -> Option<SocketAddr> {
+        let key = "http.websocket_tls_bind";
+        let bind = self.text(key, address_or_none);
+        if bind.is_some() && self.text("http.tls_bind", address_or_none).is_none() {
+            self.refuse(
+                key,
+                "wants the certificate of http.tls_bind, which is empty".to_owned(),
+            );
+        }
+        bind
     }
 
     fn sip(&mut self) -> Sip {
@@ -189,6 +218,23 @@ impl<'a> Reader<'a> {
             publish: EventFilter::new(&legs, &conferences).unwrap_or_default(),
             history: self.number("events.history", 0..=100_000),
         }
+    }
+
+    fn amqp(&mut self) -> Option<Amqp> {
+        let commands = self.flag("amqp.commands");
+        let url = self.text("amqp.url", |text| {
+            let fits = text.is_empty() || text.parse::<lapin::uri::AMQPUri>().is_ok();
+            // It may have a password in it: not repeated.
+            check(text, fits).map(Secret).map_err(|()| {
+                "is no address of a broker, such as amqp://user:password@host:5672/%2f (or amqps://)"
+                    .to_owned()
+            })
+        });
+        let is_off = matches!(&self.values.setting("amqp.url").value, Value::Text(text) if text.is_empty());
+        if is_off && commands {
+            self.refuse("amqp.commands", "wants a broker: set amqp.url".to_owned());
+        }
+        (!url.0.is_empty()).then_some(Amqp { url, commands })
     }
 
     fn fetch(&mut self) -> Fetch {
@@ -313,6 +359,13 @@ fn check(text: &str, fits: bool) -> Result<String, ()> {
 fn address_and_port(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("'{text}' is no IP address with a port, such as 0.0.0.0:5060 or [::]:5060"))
+}
+
+fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "" => Ok(None),
+        text => address_and_port(text).map(Some),
+    }
 }
 
 /// Addresses to listen on, none twice; port 0 may repeat, the system gives different ones.

@@ -414,9 +414,6 @@ fn values_out_of_range_say_what_is_allowed() {
 #[test]
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
-        ("http", "websocket_bind", "\"0.0.0.0:5556\""),
-        ("http", "tls_bind", "\"0.0.0.0:8443\""),
-        ("http", "tls_cert", "\"c.pem\""),
         ("sip", "tls", "[\"0.0.0.0:5061\"]"),
         ("sip", "tls_key", "\"k.pem\""),
         ("sip", "ws", "[\"0.0.0.0:5066\"]"),
@@ -424,7 +421,6 @@ fn keys_of_later_versions_take_their_default_only() {
         ("sip", "service_numbers", "[\"100\"]"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
-        ("amqp", "commands", "true"),
         ("outbound", "concurrent", "1"),
         ("outbound", "allow", "[\"+49\"]"),
         ("pin_guard", "source_tries", "1"),
@@ -480,7 +476,19 @@ fn every_key_is_either_read_or_refused() {
         &api_key,
     ];
     let plain = format!("{:?}", defaults());
-    for key in Values::defaults(DEFAULT_TOML).keys() {
+    // These are read together, in the tests below.
+    let together = [
+        "http.websocket_tls_bind",
+        "http.tls_bind",
+        "http.tls_cert",
+        "http.tls_key",
+        "amqp.commands",
+        "amqp.url",
+    ];
+    for key in Values::defaults(DEFAULT_TOML)
+        .keys()
+        .filter(|key| !together.contains(key))
+    {
         let variable = format!("CONFAB__{}", key.to_ascii_uppercase().replace('.', "__"));
         let outcome = |value: &&str| match load("", &[(&variable, value)]) {
             Ok(config) if config.changed_sections(&defaults(), &[]) == [key] => Some(Ok(config)),
@@ -493,6 +501,47 @@ fn every_key_is_either_read_or_refused() {
             None => panic!("{key} takes no other value"),
         }
     }
+}
+
+#[test]
+fn commands_want_a_broker_and_its_address_stays_unsaid() {
+    let url = "amqps://confab:secret-word@mq.example.com/%2f";
+    let all = format!("[amqp]\nurl = \"{url}\"\ncommands = true\n");
+    let config = load(&all, &[]).unwrap();
+    let amqp = config.amqp.as_ref().unwrap();
+    assert_eq!((amqp.url.0.as_str(), amqp.commands), (url, true));
+    assert!(!format!("{config:?}").contains("secret-word"));
+    assert!(defaults().amqp.is_none());
+    let wants = "c.toml:3: amqp.commands: wants a broker: set amqp.url";
+    assert_eq!(problem(&all.replace(url, ""), &[]), wants);
+    let bad = problem(&all.replace("amqps://", "http//"), &[]);
+    assert!(
+        bad.starts_with("c.toml:2: amqp.url: is no address") && !bad.contains("secret-word"),
+        "{bad}"
+    );
+}
+
+#[test]
+fn tls_wants_certificate_and_key() {
+    let alone = "[http]\nwebsocket_tls_bind = \"0.0.0.0:5556\"\n";
+    let expected =
+        "c.toml:2: http.websocket_tls_bind: wants the certificate of http.tls_bind, which is empty";
+    assert_eq!(problem(alone, &[]), expected);
+    let all = "[http]\ntls_bind = \"0.0.0.0:8443\"\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
+    let tls = load(all, &[]).unwrap().http.tls.unwrap();
+    assert_eq!(tls.bind, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(tls.files.certificate, Path::new("c.pem"));
+    assert_eq!(tls.files.key, Path::new("k.pem"));
+    let without_key = all.replace("k.pem", "");
+    let expected = "c.toml:4: http.tls_key: is empty, and http.tls_bind wants it: name a PEM file";
+    assert_eq!(problem(&without_key, &[]), expected);
+    let off = all.replace("0.0.0.0:8443", "");
+    assert_eq!(load(&off, &[]).unwrap().http.tls, None);
+    let files = load(all, &[]).unwrap().check_files().unwrap_err().to_string();
+    assert!(
+        files.contains("c.toml:3: http.tls_cert: c.pem cannot be read"),
+        "{files}"
+    );
 }
 
 #[test]

@@ -20,12 +20,35 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Open connections in all.
-const MAX_CONNECTIONS: usize = 2048;
-/// Open connections from one address; a proxy on this machine is not limited.
-const MAX_CONNECTIONS_PER_SOURCE: usize = 256;
-/// A connection over which nothing went for this long is closed: more than any answer takes.
-const IDLE: Duration = Duration::from_secs(75);
+/// What a listener allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Open connections in all.
+    connections: usize,
+    /// Open connections from one address; a proxy on this machine is not limited.
+    per_source: usize,
+    /// A connection over which nothing went for this long is closed.
+    idle: Duration,
+    /// Octets that the system keeps for a peer that does not read; `None`: as it sees fit.
+    send_buffer: Option<usize>,
+}
+
+impl Limits {
+    /// For requests: they are short, and no answer takes long.
+    pub(crate) const HTTP: Limits = Limits {
+        connections: 2048,
+        per_source: 256,
+        idle: Duration::from_secs(75),
+        send_buffer: None,
+    };
+    /// For WebSockets, which stay; their sessions have limits of their own.
+    pub(crate) const WEBSOCKET: Limits = Limits {
+        connections: 8192,
+        per_source: 2048,
+        idle: Duration::from_secs(3660),
+        send_buffer: Some(262_144),
+    };
+}
 
 /// A request's head has to be whole within this time of its first octet, however its octets are spread.
 const HEAD: Duration = Duration::from_secs(30);
@@ -33,14 +56,32 @@ const HEAD: Duration = Duration::from_secs(30);
 /// A TCP listener that closes connections beyond the limits at once.
 pub(super) struct Limited {
     listener: TcpListener,
+    limits: Limits,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Limited {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    pub(super) fn new(listener: TcpListener, limits: Limits) -> Self {
         Self {
             listener,
+            limits,
             open: Arc::default(),
+        }
+    }
+
+    /// Waits for the next connection that finds a place.
+    pub(super) async fn accept_stream(&mut self) -> (TcpStream, Place, SocketAddr) {
+        loop {
+            // Waits and tries again by itself when there are no descriptors left.
+            let (stream, remote) = Listener::accept(&mut self.listener).await;
+            if let Some(place) = self.enter(remote.ip()) {
+                if let Some(octets) = self.limits.send_buffer {
+                    // Without it a slow peer costs more memory, nothing else.
+                    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(octets);
+                }
+                return (stream, place, remote);
+            }
+            tracing::debug!("too many HTTP connections: one more is closed");
         }
     }
 
@@ -49,20 +90,22 @@ impl Limited {
         let all: usize = open.values().sum();
         let from_source = open.get(&ip).copied().unwrap_or(0);
         let is_proxy = ip.to_canonical().is_loopback();
-        if all >= MAX_CONNECTIONS || (from_source >= MAX_CONNECTIONS_PER_SOURCE && !is_proxy) {
+        if all >= self.limits.connections || (from_source >= self.limits.per_source && !is_proxy) {
             return None;
         }
         open.insert(ip, from_source + 1);
         Some(Place {
             ip,
+            idle: self.limits.idle,
             open: Arc::clone(&self.open),
         })
     }
 }
 
 /// One of the connections that may be open; given back on drop.
-struct Place {
+pub(super) struct Place {
     ip: IpAddr,
+    idle: Duration,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -79,18 +122,12 @@ impl Drop for Place {
 }
 
 impl Listener for Limited {
-    type Io = Connection;
+    type Io = Connection<TcpStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // Waits and tries again by itself when there are no descriptors left.
-            let (stream, remote) = Listener::accept(&mut self.listener).await;
-            if let Some(place) = self.enter(remote.ip()) {
-                return (Connection::new(stream, place, IDLE, HEAD), remote);
-            }
-            tracing::debug!("too many HTTP connections: one more is closed");
-        }
+    async fn accept(&mut self) -> (Connection<TcpStream>, SocketAddr) {
+        let (stream, place, remote) = self.accept_stream().await;
+        (Connection::with_limits(stream, place), remote)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -99,8 +136,8 @@ impl Listener for Limited {
 }
 
 /// One connection; reading fails once it was silent for too long in both directions, or is too long over the head of a request.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S> {
+    stream: S,
     idle: Duration,
     head_limit: Duration,
     head: Head,
@@ -195,8 +232,14 @@ impl Head {
     }
 }
 
-impl Connection {
-    fn new(stream: TcpStream, place: Place, idle: Duration, head_limit: Duration) -> Self {
+impl<S> Connection<S> {
+    /// Takes a stream that has a place, with the limits on time that every connection has.
+    pub(super) fn with_limits(stream: S, place: Place) -> Self {
+        let idle = place.idle;
+        Self::new(stream, place, idle, HEAD)
+    }
+
+    fn new(stream: S, place: Place, idle: Duration, head_limit: Duration) -> Self {
         Self {
             stream,
             idle,
@@ -217,7 +260,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -239,7 +282,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -269,7 +312,7 @@ mod tests {
     use super::*;
 
     async fn limited() -> Limited {
-        Limited::new(TcpListener::bind(("127.0.0.1", 0)).await.unwrap())
+        Limited::new(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), Limits::HTTP)
     }
 
     #[tokio::test]
@@ -278,9 +321,9 @@ mod tests {
         let source = |n: u8| IpAddr::from([192, 0, 2, n]);
         let fill = |ip| -> Vec<Place> { std::iter::from_fn(|| limited.enter(ip)).collect() };
         let one = fill(source(1));
-        assert_eq!(one.len(), MAX_CONNECTIONS_PER_SOURCE);
+        assert_eq!(one.len(), Limits::HTTP.per_source);
         let proxy = fill([127, 0, 0, 1].into());
-        assert_eq!(proxy.len(), MAX_CONNECTIONS - MAX_CONNECTIONS_PER_SOURCE);
+        assert_eq!(proxy.len(), Limits::HTTP.connections - Limits::HTTP.per_source);
         assert!(limited.enter(source(2)).is_none());
         drop(one);
         assert!(limited.enter(source(2)).is_some());

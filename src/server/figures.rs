@@ -5,14 +5,18 @@ use std::sync::{Arc, atomic::Ordering};
 use confab_sip::DropReason;
 
 use crate::{
+    amqp::AmqpStats,
     metrics::{self, Counters, Snapshot},
     signalling::{CallServer, Signalling},
+    webhooks::Attempts,
 };
 
 /// Returns the function that makes the page.
 pub(super) fn page(
     calls: &Arc<CallServer>,
     signalling: &Signalling,
+    amqp: Arc<AmqpStats>,
+    hooks: Arc<Attempts>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
     // Weak: the page must not keep the calls' queues open at shutdown.
     let calls = Arc::downgrade(calls);
@@ -64,6 +68,11 @@ pub(super) fn page(
                     "participants",
                     "Participants of all conferences",
                     gauge(calls.registry.participants()),
+                ),
+                (
+                    "amqp_connections",
+                    "Connections to the message broker",
+                    amqp.connections(),
                 ),
             ],
             labelled_gauges: vec![Counters {
@@ -137,6 +146,34 @@ pub(super) fn page(
                         .map(|(reason, count)| (reason.to_owned(), count))
                         .collect(),
                 },
+                Counters {
+                    name: "amqp_events",
+                    help: "Events for the message broker, by what became of them",
+                    label: "outcome",
+                    values: named(amqp.events()),
+                },
+                single(
+                    "amqp_connections_failed",
+                    "Connections to the message broker that failed or broke",
+                    amqp.failures(),
+                ),
+                Counters {
+                    name: "amqp_commands",
+                    help: "Commands of the message broker, by what became of them",
+                    label: "outcome",
+                    values: named(amqp.commands()),
+                },
+                Counters {
+                    name: "webhooks",
+                    help: "Events for webhooks, by what became of them",
+                    label: "outcome",
+                    values: named(hooks.outcomes()),
+                },
+                single(
+                    "webhooks_disabled",
+                    "Webhooks disabled because requests to them failed",
+                    hooks.hooks_disabled(),
+                ),
                 single(
                     "media_events_dropped",
                     "Media events a call did not read",
@@ -147,11 +184,25 @@ pub(super) fn page(
                     "Events that slow subscribers missed",
                     calls.registry.bus().missed(),
                 ),
+                single(
+                    "event_subscribers_dropped",
+                    "WebSocket sessions that were closed because they were too slow",
+                    calls.registry.bus().overruns(),
+                ),
+                single(
+                    "event_bodies_written",
+                    "Events and commands written as JSON, each once for all who got it",
+                    calls.registry.bus().written(),
+                ),
             ],
             quality: Some(calls.stats.quality.totals()),
             media: Some(calls.media.metrics()),
         })
     }
+}
+
+fn named<const N: usize>(values: [(&'static str, u64); N]) -> Vec<(String, u64)> {
+    values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn single(name: &'static str, help: &'static str, value: u64) -> Counters {

@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::Server;
-use crate::{config::Config, telemetry::LogLevel};
+use crate::{
+    config::{Config, HttpTls},
+    telemetry::LogLevel,
+};
 
 /// The whole end takes no longer than this; who has not finished by then is cut off.
 const END_TIME: Duration = Duration::from_millis(4500);
@@ -97,7 +100,11 @@ async fn apply(old: &Config, fresh: &Config, log: &LogLevel, server: &Server) {
         server.admission.set_max_calls(fresh.sip.max_calls);
         tracing::info!(max_calls = fresh.sip.max_calls, "sip.max_calls changed");
     }
-    let waiting = old.changed_sections(fresh, &["log.level", "sip.max_calls"]);
+    let mut applied = vec!["log.level", "sip.max_calls"];
+    if server.reload_certificate(fresh).await {
+        applied.extend(["http.tls_cert", "http.tls_key"]);
+    }
+    let waiting = old.changed_sections(fresh, &applied);
     if waiting.is_empty() {
         tracing::info!("configuration read again");
     } else {
@@ -106,6 +113,25 @@ async fn apply(old: &Config, fresh: &Config, log: &LogLevel, server: &Server) {
 }
 
 impl Server {
+    /// Reads certificate and key again, whether or not their names have changed. A bad one leaves the one in use. Returns whether there
+    /// is one to be read; whether TLS is switched on at all is decided at the start.
+    async fn reload_certificate(&self, fresh: &Config) -> bool {
+        let (Some(certificate), Some(tls)) = (&self.certificate, &fresh.http.tls) else {
+            return false;
+        };
+        let (certificate, files) = (certificate.clone(), tls.files.clone());
+        match tokio::task::spawn_blocking(move || certificate.reload(&files)).await {
+            Ok(Ok(true)) => tracing::info!("new certificate: new HTTPS connections are shown it"),
+            Ok(Ok(false)) => tracing::info!("certificate read again: it is the same"),
+            Ok(Err(error)) => tracing::error!(
+                key = HttpTls::key_of(error.file),
+                "certificate not reloaded, going on with the one in use: {error}"
+            ),
+            Err(error) => tracing::error!(%error, "certificate not reloaded, going on with the one in use"),
+        }
+        true
+    }
+
     /// Ends calls, conferences, listeners and store, in this order.
     pub(super) async fn end(self) {
         let deadline = Instant::now() + END_TIME;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Returns whether an address belongs to the public network: neither private, loopback, link-local, shared, documentation,
 /// benchmarking, multicast nor reserved (RFC 6890), also when it is wrapped in an IPv6 address (RFC 4291 §2.5.5, RFC 6052 §2.1,
 /// RFC 3056 §2).
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

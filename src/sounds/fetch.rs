@@ -1,23 +1,19 @@
-//! Fetches one URL and makes a clip of it. Owns the HTTP client and the rules of what may be asked; keeps nothing.
+//! Fetches one URL and makes a clip of it. Owns what may be fetched; keeps nothing.
 
-use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use confab_conference::PlayFailure;
 use confab_media::Clip;
 use confab_recording::{ImportError, ImportLimits, import};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, LOCATION,
 };
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::address::is_public;
+use super::outbound::{check_address, client, transport};
 use crate::config;
 
 /// Fetches that run at a time; the others wait for their turn. Each may hold a file and what it is decoded to.
@@ -184,21 +180,7 @@ impl Fetcher {
         if !self.enabled {
             return Err(FetchError::Disabled);
         }
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(FetchError::BadUrl("neither http nor https".to_owned()));
-        }
-        let host = url.host_str().unwrap_or_default();
-        // Names are looked at when they are resolved.
-        let literal = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse::<IpAddr>();
-        if let Ok(address) = literal
-            && !self.allow_private
-            && !is_public(address)
-        {
-            return Err(FetchError::Private(host.to_owned()));
-        }
+        check_address(&url, self.allow_private)?;
         Ok(Link(url))
     }
 
@@ -233,7 +215,7 @@ impl Fetcher {
     }
 
     async fn transfer(&self, link: &Link, known: Option<&Validators>) -> Result<Transferred, FetchError> {
-        let client = self.client.get_or_try_init(|| self.client()).await?;
+        let client = self.client.get_or_try_init(|| client(self.allow_private)).await?;
         let mut link = link.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = client.get(link.0.clone());
@@ -285,28 +267,6 @@ impl Fetcher {
             validators,
             freshness,
         })
-    }
-
-    /// Makes the client. Reading the machine's certificates may block.
-    async fn client(&self) -> Result<Client, FetchError> {
-        let tls = tokio::task::spawn_blocking(tls)
-            .await
-            .map_err(|_| FetchError::Transport("TLS could not be set up".to_owned()))?;
-        Client::builder()
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(Arc::new(Guarded {
-                allow_private: self.allow_private,
-            }))
-            .redirect(redirect::Policy::none())
-            // A proxy would resolve names for us, past the check of addresses.
-            .no_proxy()
-            .referer(false)
-            .http1_only()
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent(concat!("confab/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(transport)
     }
 }
 
@@ -364,58 +324,4 @@ fn freshness(headers: &HeaderMap) -> Freshness {
         }
     }
     Freshness::For(fresh)
-}
-
-/// The machine's own list of authorities decides whom to trust.
-fn tls() -> rustls::ClientConfig {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    let (_, unusable) = roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        tracing::warn!(
-            unusable,
-            "this machine has no certificates of authorities: no https URL can be played"
-        );
-    }
-    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the protocol versions that are compiled in")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
-
-/// The system's resolver, with what may not be asked left out.
-struct Guarded {
-    allow_private: bool,
-}
-
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let usable: Vec<SocketAddr> = found
-                .filter(|address| allow_private || is_public(address.ip()))
-                .collect();
-            if usable.is_empty() {
-                return Err(FetchError::Private(name.as_str().to_owned()).into());
-            }
-            Ok(Box::new(usable.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Tells what went wrong, down to the first cause, without the URL.
-fn transport(error: reqwest::Error) -> FetchError {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        if let Some(known) = next.downcast_ref::<FetchError>() {
-            return known.clone();
-        }
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    FetchError::Transport(text)
 }

@@ -8,13 +8,17 @@ use confab_testkit::rtp::{CaptureMode, Source};
 use serde_json::{Value, json};
 
 use crate::fixture::{Caller, Room, SOON, breaks, is_error, is_success};
+use crate::websocket::{Socket, all_of};
 
 #[test]
 fn line_079_a_conference_can_be_locked() {
     let room = Room::new(json!({}));
     let _one = room.member("one");
+    let mut socket = Socket::open(room.site);
+    socket.bind(&all_of(&room));
     let answer = room.put("", &json!({"action": "lock", "data": {}}));
     assert_eq!(is_success(&answer, 202), "ok");
+    assert_eq!(socket.event("lock")["name"], "event");
     assert_eq!(room.live()["is_locked"], true);
     assert_eq!(is_success(&room.act("lock"), 202), "ok", "once more does no harm");
 }
@@ -31,7 +35,10 @@ fn line_081_an_unlocked_conference_takes_callers_again() {
         .expect("sent")
         .wait_answer(SOON);
     assert!(refused.is_err(), "nobody comes in while it is locked");
+    let mut socket = Socket::open(room.site);
+    socket.bind(&all_of(&room));
     assert_eq!(is_success(&room.act("unlock"), 202), "ok");
+    assert_eq!(socket.event("unlock")["name"], "event");
     assert_eq!(room.live()["is_locked"], false);
     room.member("two");
 }

@@ -14,3 +14,4 @@ mod participants;
 mod races;
 mod resources;
 mod table;
+mod websocket;

@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use confab_conference::{DigitString, MediaName, ParticipantId, Relationship, StopPlay, Volume};
+use confab_conference::{
+    ConferenceId, DigitString, MediaName, ParticipantId, Relationship, StopPlay, Volume,
+};
 use confab_documents::{Rule, Schema, Violation, Violations};
 use serde_json::{Map, Value};
 
@@ -17,6 +19,7 @@ struct Schemas {
     play: Takes,
     stop_play: Takes,
     digits: Takes,
+    moves: Takes,
 }
 
 /// What an action takes.
@@ -41,6 +44,7 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
         play: takes("play"),
         stop_play: takes("stop_play"),
         digits: takes("digits"),
+        moves: takes("move"),
     }
 });
 
@@ -54,6 +58,7 @@ pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
         "play" => &SCHEMAS.play,
         "stop_play" => &SCHEMAS.stop_play,
         "dtmf" => &SCHEMAS.digits,
+        "move" => &SCHEMAS.moves,
         _ => return None,
     };
     Some(&takes.json)
@@ -178,6 +183,13 @@ impl Arguments {
             .and_then(Value::as_str)
             .and_then(|digits| digits.parse().ok())
             .ok_or(ApiError::Internal) // the schema has the same rules
+    }
+
+    /// Returns the conference that `conference_id` names.
+    pub(crate) fn conference(self) -> Result<ConferenceId, ApiError> {
+        let values = self.checked(&SCHEMAS.moves)?;
+        let id = values.get("conference_id").and_then(Value::as_str);
+        id.map(ConferenceId::from).ok_or(ApiError::Internal)
     }
 
     /// Returns who is to be related to whom and how.
@@ -382,6 +394,25 @@ mod tests {
             );
         }
         assert_eq!(broken(arguments(&json!(null)).digits()).0, "data");
+    }
+
+    #[test]
+    fn a_move_names_a_conference() {
+        for text in ["0123456789abcdef0123456789abcdef", "team-call"] {
+            let named = arguments(&json!({"conference_id": text, "ui_metadata": {}})).conference();
+            assert_eq!(named.unwrap().as_str(), text);
+        }
+        for (values, rule) in [
+            (json!({}), "required"),
+            (json!({"conference_id": ""}), "minLength"),
+            (json!({"conference_id": "x".repeat(129)}), "maxLength"),
+            (json!({"conference_id": "a\u{0}b"}), "pattern"),
+            (json!({"conference_id": 5}), "type"),
+        ] {
+            let refused = broken(arguments(&values).conference());
+            assert_eq!(refused, ("conference_id".to_owned(), rule), "{values}");
+        }
+        assert_eq!(broken(arguments(&json!(null)).conference()).0, "data");
     }
 
     #[test]

@@ -227,7 +227,11 @@ impl From<ControlError> for ApiError {
                 let message = "The participant's phone takes no digits: it has agreed to no telephone-events";
                 Violation::new("digits", Rule::Invalid, message).into()
             }
-            ControlError::NotRunning | ControlError::Unavailable => ApiError::ConferenceUnavailable,
+            ControlError::NotRunning
+            | ControlError::Unavailable
+            | ControlError::Locked
+            | ControlError::Full
+            | ControlError::MovedToSame(_) => ApiError::ConferenceUnavailable,
         }
     }
 }

@@ -15,7 +15,9 @@
 //! # Main types
 //! - [`ApiState`]: what the handlers are given. [`ApiConfig`]: what the configuration says about the interface.
 //! - [`LiveConferences`], [`ControlError`], [`MediaProblem`]: the way to running conferences.
+//! - [`BrokerCommand`]: what a message broker may ask running conferences for.
 //! - [`event`]: events as JSON and the bus that brings them to subscribers.
+//! - [`websocket`]: live events for clients, on an address of their own.
 //! - [`Probes`], [`Readiness`]: where health and metrics come from.
 //!
 //! # Serving
@@ -26,7 +28,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use confab_api::{ApiConfig, ApiState, ControlError, LiveConferences, MediaProblem, Probes, router};
-//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, Settings, Snapshot};
+//! use confab_conference::{AccountId, ConferenceId, Control, MediaName, ParticipantId, Settings, Snapshot};
 //! use confab_documents::Store;
 //!
 //! struct NothingRuns;
@@ -37,6 +39,16 @@
 //!         None
 //!     }
 //!     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
+//!         Err(ControlError::NotRunning)
+//!     }
+//!     async fn move_participant(
+//!         &self,
+//!         _: &AccountId,
+//!         _: &ConferenceId,
+//!         _: ParticipantId,
+//!         _: &ConferenceId,
+//!         _: Settings,
+//!     ) -> Result<ParticipantId, ControlError> {
 //!         Err(ControlError::NotRunning)
 //!     }
 //!     async fn check_media(&self, _: &AccountId, _: &MediaName) -> Result<(), MediaProblem> {
@@ -71,6 +83,7 @@ mod action;
 mod answer;
 mod arguments;
 mod body;
+mod command;
 mod dispatch;
 mod docs;
 mod error;
@@ -88,12 +101,16 @@ mod timestamp;
 mod token;
 mod tones;
 mod view;
+pub mod websocket;
 
 use axum::Router;
 use axum::routing::get;
 
+pub use command::{BrokerCommand, fuzz_broker_command};
 pub use health::admin_router;
-pub use live::{ControlError, LiveConferences, MediaProblem, NoRegistrations, Registrations};
+pub use live::{
+    ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,
+};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
 /// Returns the router of the public address: `/v2`, the health routes, `/metrics` for the master account, and the

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use confab_conference::{
     AccountId, ConferenceId, Control, MediaName, ParticipantId, Refusal, Settings, Snapshot,
 };
+use serde_json::Value;
 use thiserror::Error;
 
 /// The running conferences, as the HTTP interface sees them. Implemented by the server's registry; by a fake in tests.
@@ -19,6 +20,17 @@ pub trait LiveConferences: Send + Sync {
         conference: &ConferenceId,
         control: Control,
     ) -> Result<(), ControlError>;
+
+    /// Moves a participant to another conference of the account, which is started with `settings` when it is not running. Returns
+    /// who he is there, once he is in. Refused, he is still where he was.
+    async fn move_participant(
+        &self,
+        account: &AccountId,
+        from: &ConferenceId,
+        participant: ParticipantId,
+        to: &ConferenceId,
+        settings: Settings,
+    ) -> Result<ParticipantId, ControlError>;
 
     /// Says whether a name of media means something that the account can have played. Waits for no fetch: what a URL leads to
     /// turns out when it is played.
@@ -50,6 +62,22 @@ impl Registrations for NoRegistrations {
     }
 }
 
+/// What became of the requests to webhooks.
+pub trait WebhookAttempts: Send + Sync {
+    /// Returns the last requests to an account's webhook as they are shown, the newest first.
+    fn attempts(&self, account: &AccountId, webhook: &str) -> Vec<Value>;
+}
+
+/// Nothing was sent to a webhook.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAttempts;
+
+impl WebhookAttempts for NoAttempts {
+    fn attempts(&self, _: &AccountId, _: &str) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
 /// Why a name of media cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MediaProblem {
@@ -71,6 +99,15 @@ pub enum ControlError {
     /// No such participant is in the conference.
     #[error("no participant {0}")]
     UnknownParticipant(ParticipantId),
+    /// The conference that the participant is to be moved to is locked.
+    #[error("the conference is locked")]
+    Locked,
+    /// The conference that the participant is to be moved to is full.
+    #[error("the conference is full")]
+    Full,
+    /// The participant is in the conference that he is to be moved to.
+    #[error("participant {0} is in this conference already")]
+    MovedToSame(ParticipantId),
     /// As many plays wait as may.
     #[error("too many plays are waiting")]
     TooManyPlays,
@@ -89,6 +126,9 @@ impl From<Refusal> for ControlError {
     fn from(refusal: Refusal) -> ControlError {
         match refusal {
             Refusal::UnknownParticipant(id) => ControlError::UnknownParticipant(id),
+            Refusal::Locked => ControlError::Locked,
+            Refusal::Full => ControlError::Full,
+            Refusal::MovedToSame(id) => ControlError::MovedToSame(id),
             Refusal::TooManyPlays => ControlError::TooManyPlays,
             Refusal::NoTelephoneEvents(id) => ControlError::NoTelephoneEvents(id),
             Refusal::TooManyDigits(id) => ControlError::TooManyDigits(id),

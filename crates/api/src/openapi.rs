@@ -123,6 +123,17 @@ fn array(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
+/// Describes who a participant is where he was moved to.
+fn moved() -> Value {
+    json!({
+        "type": "object",
+        "description": "Who the participant is in the conference that he was moved to.",
+        "x-extension": true,
+        "required": ["conference_id", "participant_id"],
+        "properties": { "conference_id": { "type": "string" }, "participant_id": { "type": "integer" } }
+    })
+}
+
 fn text(operation: Operation) -> Text {
     let conference = || reference("StoredConference");
     let document = || reference("Conference");
@@ -208,9 +219,25 @@ fn text(operation: Operation) -> Text {
             "controlParticipant",
             "An action on one participant.",
             "202",
-            done(),
+            json!({ "anyOf": [done(), moved()] }),
         )
         .acting(participant::ACTIONS.names()),
+        Operation::ListBindings => Text::new(
+            "listBindings",
+            "What a WebSocket session can subscribe to, by kind.",
+            "200",
+            json!({ "type": "object", "additionalProperties": array(json!({ "type": "string" })) }),
+        ),
+        Operation::ListWebSockets => Text::new(
+            "listWebSockets",
+            "The WebSocket sessions that the account's tokens have opened.",
+            "200",
+            array(live::websocket_schema()),
+        ),
+        Operation::ShowWebSocket => {
+            let summary = "One WebSocket session.";
+            Text::new("showWebSocket", summary, "200", live::websocket_schema())
+        }
         other => documents::text(other).expect("every operation is described"),
     }
 }

@@ -66,6 +66,7 @@ pub(crate) enum Operation {
     Delete(Kind),
     ListUserDevices,
     ShowDeviceStatus,
+    ShowWebhookAttempts,
     ListConferences,
     CreateConference,
     ShowConference,
@@ -77,6 +78,9 @@ pub(crate) enum Operation {
     ControlParticipants,
     ShowParticipant,
     ControlParticipant,
+    ListBindings,
+    ListWebSockets,
+    ShowWebSocket,
 }
 
 impl Operation {
@@ -84,7 +88,7 @@ impl Operation {
     pub(crate) fn is_public(self) -> bool {
         matches!(
             self,
-            Operation::ApiDocument | Operation::ListSchemas | Operation::ShowSchema
+            Operation::ApiDocument | Operation::ListBindings | Operation::ListSchemas | Operation::ShowSchema
         ) || self.is_login()
     }
 
@@ -222,6 +226,12 @@ pub(crate) const ROUTES: &[Route] = &[
     document!("/accounts/{account_id}/resources/{resource_id}", Kind::Resource),
     collection!("/accounts/{account_id}/users", Kind::User),
     document!("/accounts/{account_id}/users/{user_id}", Kind::User),
+    collection!("/accounts/{account_id}/webhooks", Kind::Webhook),
+    document!("/accounts/{account_id}/webhooks/{webhook_id}", Kind::Webhook),
+    Route {
+        template: "/accounts/{account_id}/webhooks/{webhook_id}/attempts",
+        operations: &[(Verb::Get, Operation::ShowWebhookAttempts)],
+    },
     Route {
         template: "/accounts/{account_id}/users/{user_id}/devices",
         operations: &[(Verb::Get, Operation::ListUserDevices)],
@@ -256,6 +266,18 @@ pub(crate) const ROUTES: &[Route] = &[
             (Verb::Get, Operation::ShowParticipant),
             (Verb::Put, Operation::ControlParticipant),
         ],
+    },
+    Route {
+        template: "/websockets",
+        operations: &[(Verb::Get, Operation::ListBindings)],
+    },
+    Route {
+        template: "/accounts/{account_id}/websockets",
+        operations: &[(Verb::Get, Operation::ListWebSockets)],
+    },
+    Route {
+        template: "/accounts/{account_id}/websockets/{websocket_id}",
+        operations: &[(Verb::Get, Operation::ShowWebSocket)],
     },
 ];
 

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
-use crate::live::{LiveConferences, NoRegistrations, Registrations};
+use crate::event::EventBus;
+use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
+use crate::websocket::sessions::Sessions;
 
 /// What the configuration says about the interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +104,13 @@ pub struct ApiState {
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
     pub(crate) registrations: Arc<dyn Registrations>,
+    pub(crate) webhooks: Arc<dyn WebhookAttempts>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Arc<RateLimit>,
+    pub(crate) events: EventBus,
+    pub(crate) sockets: Sessions,
 }
 
 impl ApiState {
@@ -134,9 +139,25 @@ impl ApiState {
             store,
             conferences,
             registrations: Arc::new(NoRegistrations),
+            webhooks: Arc::new(NoAttempts),
             probes,
             clock,
+            events: EventBus::default(),
+            sockets: Sessions::default(),
         }
+    }
+
+    /// Takes the events of that bus to clients; without it there are none.
+    #[must_use]
+    pub fn with_events(self, events: EventBus) -> ApiState {
+        ApiState { events, ..self }
+    }
+
+    /// Returns the state with what is known of requests to webhooks; without it, none was made.
+    #[must_use]
+    pub fn with_webhooks(mut self, webhooks: Arc<dyn WebhookAttempts>) -> ApiState {
+        self.webhooks = webhooks;
+        self
     }
 
     /// Returns the state with a registrar to ask which devices are registered; without one, none is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::AccountId;
+use crate::{AccountId, Volume};
 
 /// The part a participant plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,12 +29,44 @@ pub enum Entry {
         /// Listed and mixed, but neither counted nor limited.
         ghost: bool,
     },
+    /// An operator moved the participant here from another conference: the lock applies, the join settings do not.
+    Moved(Carried),
+}
+
+/// What a participant takes along from one conference into another. What else an operator did to him ends with the move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// He cannot speak.
+    pub muted: bool,
+    /// He cannot hear.
+    pub deaf: bool,
+    /// He is listed and mixed, but neither counted nor limited.
+    pub ghost: bool,
+    /// Gain of what comes from him.
+    pub volume_in: Volume,
+    /// Gain of what goes to him.
+    pub volume_out: Volume,
+    /// Automatic gain of what comes from him.
+    pub agc: bool,
+    /// Noise suppression of what comes from him.
+    pub denoise: bool,
 }
 
 impl Entry {
     /// Returns whether a participant that enters so is a ghost.
     pub fn is_ghost(self) -> bool {
-        matches!(self, Entry::DialOut { ghost: true, .. })
+        match self {
+            Entry::DialIn => false,
+            Entry::DialOut { ghost, .. } | Entry::Moved(Carried { ghost, .. }) => ghost,
+        }
+    }
+
+    /// Returns whether a locked conference refuses who enters so.
+    pub fn heeds_lock(self) -> bool {
+        match self {
+            Entry::DialIn | Entry::Moved(_) => true,
+            Entry::DialOut { .. } => false,
+        }
     }
 }
 

@@ -126,6 +126,10 @@ pub enum Control {
     SetDenoise(ParticipantId, bool),
     /// Sends digits to the participant's far end. Each time an event of its own, which does not tell them.
     SendDigits(ParticipantId, DigitString),
+    /// Shows that the participant asks for the floor. Repeating it repeats the event.
+    RaiseHand(ParticipantId),
+    /// Shows that he no longer does. Repeating it repeats the event.
+    LowerHand(ParticipantId),
     /// Replaces the participant's record about another one. No event tells it; both records end when either leaves.
     Relate {
         /// Whose record.
@@ -159,6 +163,8 @@ pub enum Control {
     UndeafAll,
     /// Kicks everybody, moderators and ghosts included.
     KickAll,
+    /// Ends the conference: everybody is hung up, and who is on his way in finds it gone.
+    End,
     /// Refuses callers from here on. Repeating it repeats the event.
     Lock,
     /// Admits callers again. Repeating it repeats the event.
@@ -172,6 +178,8 @@ pub enum LeaveCause {
     HungUp,
     /// An operator kicked the participant.
     Kicked,
+    /// An operator moved the participant to another conference. His call goes on there.
+    Moved,
     /// The conference was ended by an operator.
     ConferenceEnded,
     /// Nothing was heard of the far end any more: no media, no answer to the probes.
@@ -188,6 +196,7 @@ impl LeaveCause {
         match self {
             LeaveCause::HungUp => "hung_up",
             LeaveCause::Kicked => "kicked",
+            LeaveCause::Moved => "moved",
             LeaveCause::ConferenceEnded => "conference_ended",
             LeaveCause::MediaTimeout => "media_timeout",
             LeaveCause::CallFailed => "call_failed",
@@ -237,6 +246,9 @@ pub enum Refusal {
     /// The participant's phone takes no keys: it has agreed to no telephone-events.
     #[error("participant {0} takes no digits: his phone has agreed to no telephone-events")]
     NoTelephoneEvents(ParticipantId),
+    /// A participant was to be moved to the conference that he is in.
+    #[error("participant {0} is in this conference already")]
+    MovedToSame(ParticipantId),
     /// Keys sent before are still waiting.
     #[error("too many digits are waiting for participant {0}")]
     TooManyDigits(ParticipantId),

@@ -55,6 +55,10 @@ pub enum EventKind {
     AgcMember,
     /// A participant's noise suppression was switched.
     DenoiseMember,
+    /// A participant raised his hand.
+    RaiseHandMember,
+    /// A participant's hand is down again.
+    LowerHandMember,
     /// What an operator asked for begins to play to everybody.
     PlayFile,
     /// It is over.
@@ -97,6 +101,8 @@ impl EventKind {
         "energy-level-member",
         "agc-member",
         "denoise-member",
+        "raise-hand-member",
+        "lower-hand-member",
         "dtmf-member",
         "play-file-member",
         "play-file-member-done",
@@ -142,6 +148,8 @@ impl EventKind {
             EventKind::EnergyLevelMember => "energy-level-member",
             EventKind::AgcMember => "agc-member",
             EventKind::DenoiseMember => "denoise-member",
+            EventKind::RaiseHandMember => "raise-hand-member",
+            EventKind::LowerHandMember => "lower-hand-member",
             EventKind::PlayFile => "play-file",
             EventKind::PlayFileDone => "play-file-done",
             EventKind::PlayFileMember => "play-file-member",
@@ -184,6 +192,8 @@ impl EventKind {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
+            | EventKind::RaiseHandMember
+            | EventKind::LowerHandMember
             | EventKind::DtmfMember
             | EventKind::KeyMember(_)
             | EventKind::PlayFileMember

@@ -77,7 +77,7 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, Entry, Role};
+pub use caller::{Caller, Carried, Entry, Role};
 pub use command::{Command, Control, LeaveCause, Refusal, Reply};
 pub use conference::{Conference, JoinFlags};
 pub use digits::{DigitString, NoDigits};

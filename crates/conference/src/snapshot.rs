@@ -46,6 +46,8 @@ pub struct ParticipantState {
     pub agc: bool,
     /// Steady noise is taken out of what comes from him.
     pub denoise: bool,
+    /// He asks for the floor.
+    pub hand_raised: bool,
 }
 
 impl ParticipantState {
@@ -176,6 +178,8 @@ impl Snapshot {
             | EventKind::EnergyLevelMember
             | EventKind::AgcMember
             | EventKind::DenoiseMember
+            | EventKind::RaiseHandMember
+            | EventKind::LowerHandMember
             | EventKind::DtmfMember
             | EventKind::KeyMember(_)
             | EventKind::PlayFileMember

@@ -476,6 +476,8 @@ fn every_event_name_is_listed_once_and_on_its_side() {
         EventKind::EnergyLevelMember,
         EventKind::AgcMember,
         EventKind::DenoiseMember,
+        EventKind::RaiseHandMember,
+        EventKind::LowerHandMember,
         EventKind::PlayFile,
         EventKind::PlayFileDone,
         EventKind::PlayFileMember,

@@ -167,6 +167,7 @@ impl ServerBuilder {
         let mut settings = vec![
             ("http.bind".to_owned(), "\"127.0.0.1:0\"".to_owned()),
             ("http.admin_bind".to_owned(), format!("\"{admin}\"")),
+            ("http.websocket_bind".to_owned(), "\"127.0.0.1:0\"".to_owned()),
             ("http.rate_limit".to_owned(), "false".to_owned()),
             ("sip.udp".to_owned(), format!("[\"{sip}\"]")),
             ("sip.tcp".to_owned(), format!("[\"{sip}\"]")),
@@ -201,7 +202,7 @@ impl ServerBuilder {
             .ok_or_else(|| io::Error::other("no output pipe"))?;
         let lines = read_lines(output);
         match wait_ready(&mut child, &lines, &log_path) {
-            Ok((http, sip)) => {
+            Ok(Ready { http, sip, websocket }) => {
                 let start_time = started.elapsed();
                 if !self.tones {
                     silence_tones(http);
@@ -210,6 +211,7 @@ impl ServerBuilder {
                     child,
                     http,
                     sip,
+                    websocket,
                     admin,
                     start_time,
                     lines: Mutex::new(lines),
@@ -250,6 +252,8 @@ pub struct Server {
     pub http: SocketAddr,
     /// Address of SIP over UDP and TCP.
     pub sip: SocketAddr,
+    /// Address of WebSockets.
+    pub websocket: Option<SocketAddr>,
     /// Address of `/metrics`.
     pub admin: SocketAddr,
     /// Time from starting the process to its ready line.
@@ -416,7 +420,7 @@ fn wait_ready(
     child: &mut Child,
     lines: &mpsc::Receiver<String>,
     log_path: &Path,
-) -> Result<(SocketAddr, SocketAddr), StartError> {
+) -> Result<Ready, StartError> {
     let deadline = Instant::now() + START_TIMEOUT;
     let log = || fs::read_to_string(log_path).unwrap_or_default();
     while Instant::now() < deadline {
@@ -431,8 +435,16 @@ fn wait_ready(
     Err(StartError::NotReady(log()))
 }
 
-/// Reads `confab ready http=ADDR sip=ADDR`.
-fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// The addresses of a server that is ready.
+#[derive(Debug, PartialEq, Eq)]
+struct Ready {
+    http: SocketAddr,
+    sip: SocketAddr,
+    websocket: Option<SocketAddr>,
+}
+
+/// Reads `confab ready http=ADDR sip=ADDR`, and `websocket=ADDR` where it is told.
+fn parse_ready(line: &str) -> Option<Ready> {
     let words = line.strip_prefix("confab ready ")?;
     let address = |name: &str| {
         words.split(' ').find_map(|word| {
@@ -442,7 +454,11 @@ fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
                 .ok()
         })
     };
-    Some((address("http")?, address("sip")?))
+    Some(Ready {
+        http: address("http")?,
+        sip: address("sip")?,
+        websocket: address("websocket"),
+    })
 }
 
 #[cfg(test)]
@@ -451,14 +467,16 @@ mod tests {
 
     #[test]
     fn the_ready_line_is_read_and_nothing_else_passes_for_it() {
-        let both = (
-            "127.0.0.1:8000".parse().expect("address"),
-            "127.0.0.1:5060".parse().expect("address"),
-        );
-        assert_eq!(
-            parse_ready("confab ready http=127.0.0.1:8000 sip=127.0.0.1:5060"),
-            Some(both)
-        );
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let ready = |websocket| Ready {
+            http: address(8000),
+            sip: address(5060),
+            websocket,
+        };
+        let line = "confab ready http=127.0.0.1:8000 sip=127.0.0.1:5060";
+        assert_eq!(parse_ready(line), Some(ready(None)));
+        let line = format!("{line} websocket=127.0.0.1:5555");
+        assert_eq!(parse_ready(&line), Some(ready(Some(address(5555)))));
         for line in [
             "",
             "confab ready",

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use confab_conference::LeaveCause;
+use confab_conference::{LeaveCause, Refusal};
 use confab_media::{MediaDirection, MediaEvent};
 use confab_sdp::SessionDescription;
 use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, Reason, Request, StatusCode};
@@ -14,7 +14,10 @@ use super::{
     CallServer, Established, Refused, Seated, Trail,
     set_up::{refused_by_conference, refused_description},
 };
-use crate::{conferences::HangUp, signalling::endpoint::Command};
+use crate::{
+    conferences::{HangUp, Move},
+    signalling::endpoint::Command,
+};
 
 /// No call is longer (ARCHITECTURE.md, "Limits").
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
@@ -89,6 +92,7 @@ async fn serve(
                 None => Err(End { cause: LeaveCause::CallFailed, label: "gone", hang_up: None }),
             },
             hang_up = established.hang_ups.recv() => Err(told_to_end(hang_up)),
+            Some(order) = established.moves.recv() => established.go_on_elsewhere(order, trail).await,
             // A caller who has not joined is not the conference's to hang up.
             () = server.admission.draining(), if !is_joined => {
                 let cause = LeaveCause::ServerShutdown;
@@ -125,6 +129,7 @@ impl Established {
                 return Ok(());
             }
         };
+        let seat = seat.movable(self.mover.clone());
         match seat.join(Arc::clone(&self.leg), self.hang_up.clone()).await {
             Ok(participant) => {
                 trail.participant_id = Some(participant.id().get());
@@ -144,6 +149,35 @@ impl Established {
                 ))
             }
         }
+    }
+
+    /// Leaves the conference for the place that is held in another one. The place was granted before, so only the media plane, or
+    /// the end of that conference in this moment, can still keep the caller out; his call ends then.
+    async fn go_on_elsewhere(&mut self, order: Move, trail: &mut Trail) -> Result<(), End> {
+        let Move {
+            seat,
+            conference,
+            reply,
+        } = order;
+        match std::mem::replace(&mut self.seat, Seated::Gone) {
+            Seated::Joined(participant) => participant.leave(LeaveCause::Moved).await,
+            seated => {
+                self.seat = seated;
+                return Ok(());
+            }
+        }
+        if let Some(destination) = &mut trail.destination {
+            destination.conference = conference;
+        }
+        self.seat = Seated::Reserved(seat);
+        let joined = self.join(trail).await;
+        let outcome = match &self.seat {
+            Seated::Joined(participant) => Ok(participant.id()),
+            _ => Err(Refusal::Media),
+        };
+        // Who ordered it may have stopped waiting.
+        let _ = reply.send(outcome);
+        joined
     }
 
     async fn signalled(

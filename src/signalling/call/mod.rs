@@ -36,7 +36,7 @@ use super::{
 use crate::{
     admission::{Admission, Place},
     cdr::{self, Cdr},
-    conferences::{HangUp, MediaDispatch, Participant, Registry, Seat},
+    conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     wall_clock,
 };
 
@@ -178,6 +178,8 @@ struct Established {
     seat: Seated,
     hang_ups: mpsc::Receiver<HangUp>,
     hang_up: mpsc::Sender<HangUp>,
+    moves: mpsc::Receiver<Move>,
+    mover: mpsc::Sender<Move>,
     /// Neither RTP nor RTCP has come for a while.
     is_silent: bool,
     /// The peer has been sent audio in this call, as opposed to one that only ever speaks.

@@ -30,6 +30,8 @@ use crate::{
 
 /// Hang-ups that may wait for a call: there is one reason to end, once.
 const HANG_UPS: usize = 2;
+/// Moves to other conferences that may wait for a call; who orders more waits.
+const MOVES: usize = 2;
 
 /// Why there is no call.
 pub(super) enum Failure {
@@ -106,6 +108,7 @@ pub(super) async fn run(
     trail.answered = Some(Instant::now());
     trail.status = StatusCode::OK.code();
     let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
+    let (mover, moves) = mpsc::channel(MOVES);
     let seat = Seated::Reserved(seat);
     let was_two_way = negotiation.audio().is_some_and(|audio| !audio.hold);
     Ok(Established {
@@ -115,6 +118,8 @@ pub(super) async fn run(
         seat,
         hang_ups,
         hang_up,
+        moves,
+        mover,
         is_silent: false,
         was_two_way,
         is_held: false,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use confab_conference::Event;
+use confab_conference::{AccountId, ConferenceId, Control, Event};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::filter::EventFilter;
-use super::message::{EventMessage, Origin, Writer};
+use super::message::{CommandMessage, EventMessage, Origin, Writer};
+use super::topics::{After, Gone, Joined, Mailbox, Topic, Topics};
 
 /// Events kept for a [`Subscription`] that is slow.
 pub const EVENTS: usize = 4096;
@@ -43,6 +44,7 @@ struct Shared {
     filter: EventFilter,
     writer: Arc<Writer>,
     everything: broadcast::Sender<Arc<EventMessage>>,
+    topics: Topics,
     missed: AtomicU64,
 }
 
@@ -59,6 +61,7 @@ impl EventBus {
             filter: config.filter,
             writer: Arc::new(Writer::new(config.origin)),
             everything: broadcast::Sender::new(EVENTS),
+            topics: Topics::new(config.history),
             missed: AtomicU64::new(0),
         }))
     }
@@ -67,9 +70,35 @@ impl EventBus {
     /// their order, from one task.
     pub fn publish(&self, event: Arc<Event>) {
         let is_published = self.0.filter.publishes(event.kind);
-        let message = EventMessage::new(event, Arc::clone(&self.0.writer), is_published);
+        let message = Arc::new(EventMessage::new(event, Arc::clone(&self.0.writer), is_published));
+        self.0.topics.event(&message);
         // Refused when nobody has subscribed.
-        let _ = self.0.everything.send(Arc::new(message));
+        let _ = self.0.everything.send(message);
+    }
+
+    /// Tells those who listen for the commands of a conference that one was carried out. Never waits.
+    pub fn publish_command(&self, account: &AccountId, conference: &ConferenceId, control: Control) {
+        let writer = Arc::clone(&self.0.writer);
+        let message = CommandMessage::new(account.clone(), conference.clone(), control, writer);
+        self.0.topics.command(message);
+    }
+
+    pub(crate) fn join(
+        &self,
+        topic: &Topic,
+        mailbox: &Arc<Mailbox>,
+        after: Option<&After>,
+    ) -> Result<Joined, Gone> {
+        self.0.topics.join(topic, mailbox, after)
+    }
+
+    pub(crate) fn leave(&self, topic: &Topic, mailbox: &Arc<Mailbox>) {
+        self.0.topics.leave(topic, mailbox);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> (usize, usize, usize) {
+        self.0.topics.size()
     }
 
     /// Returns an end that receives what is published from here on.
@@ -92,6 +121,11 @@ impl EventBus {
     /// Returns how many events slow subscribers have missed, summed over all of them.
     pub fn missed(&self) -> u64 {
         self.0.missed.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often a subscriber's queue was full, which ends his subscription.
+    pub fn overruns(&self) -> u64 {
+        self.0.topics.overruns()
     }
 
     /// Returns how many messages have been written as text.

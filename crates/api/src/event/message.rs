@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use confab_conference::Event;
+use confab_conference::{AccountId, ConferenceId, Control, Event};
 use serde_json::Value;
 
-use super::{body, key};
+use super::{body, command, key};
 
 /// Who tells of the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,6 @@ impl Written {
         }
     }
 
-    #[cfg(test)]
     /// Returns what a frame ends with, from `"name"` to the closing brace.
     pub(crate) fn ending(&self) -> &str {
         // Made of a string.
@@ -147,5 +146,56 @@ impl EventMessage {
     pub(crate) fn written(&self) -> &Written {
         self.written
             .get_or_init(|| Written::new(&self.writer, self.name(), &self.routing_key(), &self.value()))
+    }
+}
+
+/// One command that was carried out on a conference, for all who want to know.
+#[derive(Debug)]
+pub(crate) struct CommandMessage {
+    account: AccountId,
+    conference: ConferenceId,
+    control: Control,
+    writer: Arc<Writer>,
+    written: OnceLock<Written>,
+}
+
+impl CommandMessage {
+    pub(crate) fn new(
+        account: AccountId,
+        conference: ConferenceId,
+        control: Control,
+        writer: Arc<Writer>,
+    ) -> CommandMessage {
+        CommandMessage {
+            account,
+            conference,
+            control,
+            writer,
+            written: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    pub(crate) fn conference(&self) -> &ConferenceId {
+        &self.conference
+    }
+
+    pub(crate) fn written(&self) -> &Written {
+        self.written.get_or_init(|| {
+            let data = command::of_command(
+                &self.writer.origin,
+                &self.account,
+                &self.conference,
+                &self.control,
+            );
+            let key = format!(
+                "conference.command.{}",
+                key::encode_segment(self.conference.as_str())
+            );
+            Written::new(&self.writer, "command", &key, &data)
+        })
     }
 }

@@ -11,6 +11,9 @@
 //! counted, and goes on with what is left; gaps show in `sequence`. [`EventBus::subscribe_all`] gives also what [`EventFilter`] keeps
 //! from being published: for the log.
 //!
+//! WebSocket sessions have mailboxes instead, by conference or account (`topics`): a full one loses its places, and so neither delays nor
+//! costs the others anything. The last events of each instance are kept for those who resume.
+//!
 //! # The form
 //! - [`EventMessage::data`] is the event itself, a JSON object with lower-case names; the same bytes for everybody.
 //!   [`EventMessage::value`] is the same as a value, for those who need other names.
@@ -24,13 +27,19 @@
 
 mod body;
 mod bus;
+mod command;
 mod filter;
+#[cfg(test)]
+mod following;
 mod key;
 mod message;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use bus::{EVENTS, EventBus, EventBusConfig, Subscription};
 pub use filter::EventFilter;
 pub use key::encode_segment;
+pub(crate) use key::subject;
 pub use message::{EventMessage, Origin};
+pub(crate) use topics::{After, Mailbox, Notice, Reach, Topic};

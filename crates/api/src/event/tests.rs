@@ -42,6 +42,7 @@ pub(super) fn participant() -> ParticipantState {
         volume_out: Volume::from_level(0).unwrap(),
         agc: false,
         denoise: false,
+        hand_raised: false,
     }
 }
 
@@ -102,6 +103,7 @@ fn an_event_of_a_leg_has_every_key_of_the_contract() {
         "current_energy": 7,
         "volume_in": 0.0,
         "volume_out": 0.0,
+        "hand_raised": false,
         "conference_channel_vars": channel,
         "custom_channel_vars": {"realm": "example.org", "username": "sip1", "account_id": "a1"},
         "custom_application_vars": {"ticket": "7"},

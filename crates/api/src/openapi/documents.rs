@@ -7,13 +7,14 @@ use super::{Text, array, reference};
 use crate::route::Operation;
 
 /// The kinds that are described here.
-pub(super) const KINDS: [Kind; 6] = [
+pub(super) const KINDS: [Kind; 7] = [
     Kind::Account,
     Kind::Configuration,
     Kind::Device,
     Kind::Media,
     Kind::Resource,
     Kind::User,
+    Kind::Webhook,
 ];
 
 /// Returns the name of the schema of a kind.
@@ -115,6 +116,12 @@ pub(super) fn text(operation: Operation) -> Option<Text> {
             reference("ApiKey"),
         ),
         Operation::ListUserDevices => list("listUserDevices", "The devices that the user owns."),
+        Operation::ShowWebhookAttempts => Text::new(
+            "showWebhookAttempts",
+            "What became of the last requests to the webhook's address, the newest first.",
+            "200",
+            array(anything()),
+        ),
         Operation::ShowDeviceStatus => Text::new(
             "showDeviceStatus",
             "The registered devices, and no others.",

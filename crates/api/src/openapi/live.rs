@@ -62,6 +62,10 @@ pub(super) fn participant_schema() -> Value {
     }
     let mut required: Vec<&str> = texts.to_vec();
     required.extend(numbers.iter().chain(&flags).chain(&objects));
+    properties.insert(
+        "hand_raised".into(),
+        json!({ "type": "boolean", "description": "Asks for the floor.", "x-extension": true }),
+    );
     properties.insert("codec".into(), codec_schema());
     properties.insert("quality".into(), quality_schema());
     json!({ "type": "object", "required": required, "properties": properties })
@@ -119,4 +123,26 @@ fn quality_schema() -> Value {
         "x-extension": true,
         "properties": properties,
     })
+}
+
+/// Describes a WebSocket session.
+pub(super) fn websocket_schema() -> Value {
+    let mut properties = typed(
+        &["id", "websocket_session_id", "source", "destination", "name"],
+        "string",
+    );
+    properties.extend(typed(&["timestamp"], "integer"));
+    properties.insert(
+        "bindings".into(),
+        json!({ "type": "array", "items": { "type": "string" } }),
+    );
+    properties.insert("metadata".into(), json!({}));
+    let required = [
+        "websocket_session_id",
+        "bindings",
+        "source",
+        "destination",
+        "timestamp",
+    ];
+    json!({ "type": "object", "required": required, "properties": properties })
 }

@@ -27,19 +27,20 @@ pub(crate) const ACTIONS: Actions<OnConference> = Actions {
         ("unlock", |_| Ok(Control::Unlock)),
         ("play", |arguments| play(Audience::Everybody, arguments)),
         ("stop_play", |arguments| stop_play(Audience::Everybody, arguments)),
+        ("end", |_| Ok(Control::End)),
     ],
     prepared: &[],
-    refused: &["dial", "record", "vars", "end"],
+    refused: &["dial", "record", "vars"],
 };
 
 /// Returns the control that plays what the arguments name.
-pub(super) fn play(audience: Audience, arguments: Arguments) -> Result<Control, ApiError> {
+pub(crate) fn play(audience: Audience, arguments: Arguments) -> Result<Control, ApiError> {
     let media = arguments.media()?;
     Ok(Control::Play { media, audience })
 }
 
 /// Returns the control that stops what the arguments name.
-pub(super) fn stop_play(audience: Audience, arguments: Arguments) -> Result<Control, ApiError> {
+pub(crate) fn stop_play(audience: Audience, arguments: Arguments) -> Result<Control, ApiError> {
     let which = arguments.stop_play()?;
     Ok(Control::StopPlay { audience, which })
 }

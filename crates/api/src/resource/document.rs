@@ -8,7 +8,7 @@ use confab_documents::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{account, configuration};
+use super::{account, configuration, webhook};
 use crate::answer::{Answer, PageInfo, TagBuilder};
 use crate::dispatch::{Call, list_header};
 use crate::error::{ApiError, save_error};
@@ -210,7 +210,10 @@ pub(super) async fn patch(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiErro
 
 async fn change(call: &Call<'_>, kind: Kind, whole: bool) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.document_id(kind)?);
-    let body = call.envelope.data_object()?;
+    let mut body = call.envelope.data_object()?;
+    if kind == Kind::Webhook {
+        webhook::forget_why_disabled(&mut body, whole);
+    }
     if is_of_conferences(kind, &id) {
         configuration::check(call, account, &body).await?;
     }

@@ -8,6 +8,8 @@ mod device;
 mod document;
 pub(crate) mod participant;
 mod schema;
+mod webhook;
+mod websocket;
 
 use confab_documents::Kind;
 
@@ -36,6 +38,7 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ShowApiKey => account::show_api_key(call).await,
         Operation::RenewApiKey => account::renew_api_key(call).await,
         Operation::ListUserDevices => document::list_of_user(call).await,
+        Operation::ShowWebhookAttempts => webhook::attempts(call).await,
         Operation::ShowDeviceStatus => device::status(call).await,
         Operation::List(kind) => document::list(call, kind).await,
         Operation::Create(kind) => document::create(call, kind).await,
@@ -57,5 +60,8 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ControlParticipants => participant::control_all(call).await,
         Operation::ShowParticipant => participant::show(call).await,
         Operation::ControlParticipant => participant::control_one(call).await,
+        Operation::ListBindings => Ok(websocket::bindings()),
+        Operation::ListWebSockets => websocket::list(call),
+        Operation::ShowWebSocket => websocket::show(call),
     }
 }

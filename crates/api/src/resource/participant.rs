@@ -1,7 +1,9 @@
 //! Owns the participants of a running conference as resources, and the actions on them. Never keeps one.
 
 use axum::http::StatusCode;
-use confab_conference::{Audience, Control, ParticipantId, ParticipantState, Snapshot};
+use confab_conference::{Audience, Control, ParticipantId, ParticipantState, Settings, Snapshot};
+use confab_documents::{Rule, Violation};
+use serde_json::json;
 
 use crate::action::{self, Actions};
 use crate::answer::{Answer, PageInfo, TagBuilder};
@@ -11,44 +13,62 @@ use crate::error::ApiError;
 use crate::live::ControlError;
 use crate::resource::conference::{play, stop_play};
 
-/// What an action makes of the participant's id and its arguments.
-type OnOne = fn(ParticipantId, Arguments) -> Result<Control, ApiError>;
+/// What an action does to one participant.
+#[derive(Clone, Copy)]
+pub(crate) enum OnOne {
+    /// A control, made of his id and the arguments.
+    Control(fn(ParticipantId, Arguments) -> Result<Control, ApiError>),
+    /// He goes on in another conference.
+    Move,
+}
+
+use OnOne::Control as Does;
 
 /// What can be done to one participant.
 pub(crate) const ACTIONS: Actions<OnOne> = Actions {
     built: &[
-        ("mute", |id, _| Ok(Control::Mute(id))),
-        ("unmute", |id, _| Ok(Control::Unmute(id))),
-        ("deaf", |id, _| Ok(Control::Deaf(id))),
-        ("undeaf", |id, _| Ok(Control::Undeaf(id))),
-        ("kick", |id, _| Ok(Control::Kick(id))),
-        ("volume_in", |id, arguments| {
-            Ok(Control::SetVolumeIn(id, arguments.volume()?))
-        }),
-        ("volume_out", |id, arguments| {
-            Ok(Control::SetVolumeOut(id, arguments.volume()?))
-        }),
-        ("energy", |id, arguments| {
-            Ok(Control::SetEnergy(id, arguments.energy_level()?))
-        }),
-        ("agc", |id, arguments| {
-            Ok(Control::SetAgc(id, arguments.enabled()?))
-        }),
-        ("denoise", |id, arguments| {
-            Ok(Control::SetDenoise(id, arguments.enabled()?))
-        }),
-        ("dtmf", |id, arguments| {
-            Ok(Control::SendDigits(id, arguments.digits()?))
-        }),
-        ("hold", |id, _| Ok(Control::Hold(id))),
-        ("unhold", |id, _| Ok(Control::Unhold(id))),
-        ("play", |id, arguments| play(Audience::One(id), arguments)),
-        ("stop_play", |id, arguments| {
-            stop_play(Audience::One(id), arguments)
-        }),
+        ("mute", Does(|id, _| Ok(Control::Mute(id)))),
+        ("unmute", Does(|id, _| Ok(Control::Unmute(id)))),
+        ("deaf", Does(|id, _| Ok(Control::Deaf(id)))),
+        ("undeaf", Does(|id, _| Ok(Control::Undeaf(id)))),
+        ("kick", Does(|id, _| Ok(Control::Kick(id)))),
+        (
+            "volume_in",
+            Does(|id, arguments| Ok(Control::SetVolumeIn(id, arguments.volume()?))),
+        ),
+        (
+            "volume_out",
+            Does(|id, arguments| Ok(Control::SetVolumeOut(id, arguments.volume()?))),
+        ),
+        (
+            "energy",
+            Does(|id, arguments| Ok(Control::SetEnergy(id, arguments.energy_level()?))),
+        ),
+        (
+            "agc",
+            Does(|id, arguments| Ok(Control::SetAgc(id, arguments.enabled()?))),
+        ),
+        (
+            "denoise",
+            Does(|id, arguments| Ok(Control::SetDenoise(id, arguments.enabled()?))),
+        ),
+        (
+            "dtmf",
+            Does(|id, arguments| Ok(Control::SendDigits(id, arguments.digits()?))),
+        ),
+        ("hold", Does(|id, _| Ok(Control::Hold(id)))),
+        ("unhold", Does(|id, _| Ok(Control::Unhold(id)))),
+        ("raise_hand", Does(|id, _| Ok(Control::RaiseHand(id)))),
+        ("lower_hand", Does(|id, _| Ok(Control::LowerHand(id)))),
+        ("move", OnOne::Move),
+        ("play", Does(|id, arguments| play(Audience::One(id), arguments))),
+        (
+            "stop_play",
+            Does(|id, arguments| stop_play(Audience::One(id), arguments)),
+        ),
     ],
     prepared: &[],
-    refused: &["move", "raise_hand", "lower_hand"],
+    refused: &[],
 };
 
 /// What an action makes of its arguments and of who is there.
@@ -106,11 +126,54 @@ pub(super) async fn control_one(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (_, snapshot) = call.conference().await?;
     let id = participant(call, snapshot.as_ref())?.1.id;
     let requested = action::resolve(call.envelope, call.query, &ACTIONS)?;
-    let control = (requested.action)(id, Arguments::new(requested.name, requested.arguments))?;
+    let arguments = Arguments::new(requested.name, requested.arguments);
+    let control = match requested.action {
+        OnOne::Control(control) => control(id, arguments)?,
+        OnOne::Move => return move_to(call, id, arguments).await,
+    };
     match call.carry_out(control).await? {
         Ok(()) => Ok(Answer::accepted()),
         // The conference ended since the look above, and its participants with it.
         Err(ControlError::NotRunning) => Err(gone(id)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Moves a participant to the conference that the arguments name; the answer tells who he is there.
+async fn move_to(call: &Call<'_>, id: ParticipantId, arguments: Arguments) -> Result<Answer, ApiError> {
+    let to = arguments.conference()?;
+    let (account, from) = (call.account()?, call.conference_id());
+    let document = call.state.store.conference(account, &to).await?;
+    if document.is_none() && call.state.conferences.snapshot(account, &to).await.is_none() {
+        return Err(ApiError::UnknownId(to.to_string()));
+    }
+    let settings = match &document {
+        Some(document) => call.state.store.settings(document).await?,
+        None => Settings::default(),
+    };
+    let moved = call
+        .state
+        .conferences
+        .move_participant(account, &from, id, &to, settings)
+        .await;
+    let not_there = |message: &str, cause: &str| {
+        let violation = Violation::new("conference_id", Rule::Invalid, message);
+        Err(violation
+            .with_value(&to.as_str().into())
+            .with_cause(cause.into())
+            .into())
+    };
+    match moved {
+        Ok(participant) => Ok(Answer::new(
+            StatusCode::ACCEPTED,
+            json!({ "conference_id": to.as_str(), "participant_id": participant.get() }),
+        )),
+        Err(ControlError::Locked) => not_there("The conference is locked", "locked"),
+        Err(ControlError::Full) => not_there("The conference is full", "full"),
+        Err(ControlError::MovedToSame(_)) => {
+            not_there("The participant is in this conference already", "same")
+        }
+        Err(ControlError::NotRunning | ControlError::UnknownParticipant(_)) => Err(gone(id)),
         Err(error) => Err(error.into()),
     }
 }
@@ -184,7 +247,7 @@ fn participant<'a>(
 #[cfg(test)]
 mod tests {
     use confab_conference::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -197,7 +260,10 @@ mod tests {
             .find(|(name, _)| *name == action)
             .copied()
             .unwrap();
-        meaning(id, Arguments::new(name, arguments.as_object().cloned()))
+        match meaning {
+            OnOne::Control(control) => control(id, Arguments::new(name, arguments.as_object().cloned())),
+            OnOne::Move => panic!("{action} is no control"),
+        }
     }
 
     #[test]
@@ -209,6 +275,8 @@ mod tests {
             ("kick", json!({"level": 99}), Control::Kick(id)),
             ("hold", json!(null), Control::Hold(id)),
             ("unhold", json!({}), Control::Unhold(id)),
+            ("raise_hand", json!(null), Control::RaiseHand(id)),
+            ("lower_hand", json!({}), Control::LowerHand(id)),
             (
                 "volume_in",
                 json!({"level": -2}),

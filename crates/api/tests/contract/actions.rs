@@ -62,11 +62,31 @@ async fn an_action_on_a_conference_that_is_not_running_has_no_effect_and_is_no_e
 }
 
 #[tokio::test]
+async fn end_sends_everybody_home() {
+    let server = Server::start().await;
+    let id = server.conference(json!({})).await;
+    let path = format!("/conferences/{id}");
+    let end = || server.ask("PUT", &path, json!({"action": "end"}));
+    assert_eq!(end().await.status, 202, "what is not running is no error");
+    for call in ["1", "2"] {
+        server.join(&id, call, Role::Moderator).await;
+    }
+    let ended = end().await;
+    assert_eq!((ended.status.as_u16(), ended.data()), (202, &json!("ok")));
+    let after = server.get(&path).await;
+    assert_eq!(after.data()["_read_only"]["participant_count"], 0);
+    assert_eq!(
+        server.get(&format!("{path}/participants")).await.data(),
+        &json!([])
+    );
+}
+
+#[tokio::test]
 async fn c093_an_unknown_action_is_told_what_there_is() {
     let server = Server::start().await;
     let id = server.conference(json!({})).await;
     let path = format!("/conferences/{id}");
-    let built = json!(["lock", "unlock", "play", "stop_play"]);
+    let built = json!(["lock", "unlock", "play", "stop_play", "end"]);
     let reply = server.ask("PUT", &path, json!({"action": "dance"})).await;
     reply.breaks("action", "enum");
     assert_eq!(

@@ -87,6 +87,7 @@ async fn c131_c132_a_participant_has_every_key_of_the_contract() {
         ("custom_application_vars", json!({"foo": "bar"})),
         ("volume_in", json!(0.0)),
         ("volume_out", json!(0.0)),
+        ("hand_raised", json!(false)),
     ] {
         expected[key] = value;
     }
@@ -210,12 +211,15 @@ async fn an_unknown_or_later_action_on_a_participant_is_told_what_there_is() {
         "dtmf",
         "hold",
         "unhold",
+        "raise_hand",
+        "lower_hand",
+        "move",
         "play",
         "stop_play"
     ]);
     let all = json!(["mute", "unmute", "deaf", "undeaf", "kick", "relate", "play"]);
     for (whom, action, built) in [
-        (format!("/{id}"), "move", &one),
+        (format!("/{id}"), "record", &one),
         (format!("/{id}"), "dance", &one),
         (format!("/{id}"), "relate", &one),
         (String::new(), "stop_play", &all),
@@ -254,6 +258,84 @@ async fn c142_to_c145_bulk_actions_spare_moderators_except_kick() {
         202,
         "an empty conference is no error"
     );
+}
+
+#[tokio::test]
+async fn hands_are_raised_and_lowered() {
+    let room = Room::new().await;
+    for call in ["1", "2"] {
+        room.join(call, Role::Member).await;
+    }
+    let id = room.join("3", Role::Member).await;
+    assert_eq!(room.flags("hand_raised").await, [false, false, false]);
+    for (action, raised) in [("raise_hand", true), ("raise_hand", true), ("lower_hand", false)] {
+        let reply = room.act(&format!("/{id}"), action).await;
+        assert_eq!((reply.status.as_u16(), reply.data()), (202, &json!("ok")));
+        assert_eq!(
+            room.flags("hand_raised").await,
+            [false, false, raised],
+            "{action}"
+        );
+    }
+    room.act("/99", "raise_hand")
+        .await
+        .is_error(404, "bad_identifier");
+}
+
+#[tokio::test]
+async fn a_participant_is_moved_or_stays_where_he_is() {
+    let room = Room::new().await;
+    let id = room.join("1", Role::Member).await;
+    room.join("2", Role::Member).await;
+    let path = format!("{}/{id}", room.path);
+    let other = room.server.conference(json!({"max_participants": 2})).await;
+    let other_path = format!("/conferences/{other}");
+    let order = |to: &str| json!({"action": "move", "data": {"conference_id": to}});
+    let stays = async || room.server.get(&path).await.status == 200;
+
+    let unknown = room.server.ask("PUT", &path, order("nowhere")).await;
+    unknown.is_error(404, "bad_identifier");
+    assert_eq!(unknown.data()["cause"], "nowhere");
+    let here = room.path.split('/').nth(2).expect("an id");
+    let same = room.server.ask("PUT", &path, order(here)).await;
+    same.breaks("conference_id", "invalid");
+    assert_eq!(same.data()["conference_id"]["invalid"]["cause"], "same");
+    room.server
+        .ask("PUT", &path, json!({"data": {"action": "move"}}))
+        .await
+        .breaks("data", "required");
+    assert!(stays().await);
+
+    // The first starts the conference, is its only participant, and locks it.
+    room.act(&format!("/{id}"), "unmute").await;
+    let moved = room.server.ask("PUT", &path, order(&other)).await;
+    assert_eq!(moved.status, 202, "{}", moved.text);
+    assert_eq!(moved.data()["conference_id"], other.as_str());
+    assert!(!stays().await);
+    let there = room.server.get(&format!("{other_path}/participants")).await;
+    assert_eq!(there.data()[0]["participant_id"], moved.data()["participant_id"]);
+    assert_eq!(there.data()[0]["call_id"], "1");
+    assert_eq!(there.data()[0]["speak"], true, "taken along");
+
+    let path = format!("{}/2", room.path);
+    room.server
+        .ask("PUT", &other_path, json!({"action": "lock"}))
+        .await;
+    let locked = room.server.ask("PUT", &path, order(&other)).await;
+    locked.breaks("conference_id", "invalid");
+    assert_eq!(locked.data()["conference_id"]["invalid"]["cause"], "locked");
+    room.server
+        .ask("PUT", &other_path, json!({"action": "unlock"}))
+        .await;
+    let second = room.server.ask("PUT", &path, order(&other)).await;
+    assert_eq!(second.status, 202, "{}", second.text);
+    let third = room.join("3", Role::Member).await;
+    let full = room
+        .server
+        .ask("PUT", &format!("{}/{third}", room.path), order(&other))
+        .await;
+    full.breaks("conference_id", "invalid");
+    assert_eq!(full.data()["conference_id"]["invalid"]["cause"], "full");
 }
 
 #[tokio::test]

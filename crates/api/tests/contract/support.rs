@@ -117,6 +117,37 @@ impl LiveConferences for InMemory {
         Ok(result.ok_or(ControlError::NotRunning)??)
     }
 
+    async fn move_participant(
+        &self,
+        account: &AccountId,
+        from: &ConferenceId,
+        participant: ParticipantId,
+        to: &ConferenceId,
+        settings: Settings,
+    ) -> Result<ParticipantId, ControlError> {
+        let wall = self.clock.gregorian();
+        let moving = self.with(account, from, |conference| conference.moving(participant));
+        let (caller, role, entry) = moving.ok_or(ControlError::NotRunning)??;
+        if from == to {
+            return Err(ControlError::MovedToSame(participant));
+        }
+        let identity = Identity {
+            account_id: account.clone(),
+            conference_id: to.clone(),
+            instance_id: InstanceId::from("instance-2"),
+        };
+        let make = || Conference::new(identity, settings, Box::new(SequentialIds::default()));
+        let key = (account.clone(), to.clone());
+        self.running.lock().unwrap().entry(key).or_insert_with(make);
+        let there = self.act(account, to, |conference| conference.reserve(caller, role, entry))?;
+        let left = LeaveCause::Moved;
+        self.act(account, from, |conference| {
+            conference.leave(wall, participant, left)
+        })?;
+        self.act(account, to, |conference| conference.join(wall, there))?;
+        Ok(there)
+    }
+
     async fn check_media(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
         match media.as_str() {
             "broken" => Err(MediaProblem::Invalid("it is broken".into())),

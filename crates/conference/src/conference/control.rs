@@ -19,6 +19,9 @@ impl Conference {
             self.locked = control == Control::Lock;
             return Ok(());
         }
+        if control == Control::End {
+            return self.end(wall, LeaveCause::ConferenceEnded);
+        }
         self.running()?;
         match control {
             Control::Mute(id) => self.set_muted(wall, id, true)?,
@@ -36,6 +39,8 @@ impl Conference {
             Control::SetEnergy(id, level) => self.set_energy(wall, id, level)?,
             Control::SetAgc(id, on) => self.set_agc(wall, id, on)?,
             Control::SetDenoise(id, on) => self.set_denoise(wall, id, on)?,
+            Control::RaiseHand(id) => self.set_hand(wall, id, true)?,
+            Control::LowerHand(id) => self.set_hand(wall, id, false)?,
             Control::Relate {
                 participant,
                 other,
@@ -55,6 +60,7 @@ impl Conference {
             | Control::DeafAll
             | Control::UndeafAll
             | Control::KickAll
+            | Control::End
             | Control::Lock
             | Control::Unlock => self.control_all(wall, &control)?,
         }
@@ -204,6 +210,20 @@ impl Conference {
         self.change(wall, id, EventKind::DenoiseMember, effect, |state| {
             std::mem::replace(&mut state.denoise, on) != on
         })
+    }
+
+    /// A raised hand changes nothing of what is heard.
+    fn set_hand(&mut self, wall: GregorianSeconds, id: ParticipantId, raised: bool) -> Result<(), Refusal> {
+        let participant = self.find(id)?;
+        participant.hand_raised = raised;
+        let state = participant.clone();
+        let kind = if raised {
+            EventKind::RaiseHandMember
+        } else {
+            EventKind::LowerHandMember
+        };
+        self.publish(wall, kind, Some(state));
+        Ok(())
     }
 
     /// Takes note that digits were sent to a participant's far end, which takes them.

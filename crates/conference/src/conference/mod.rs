@@ -11,9 +11,9 @@ use std::sync::Arc;
 use crate::play::{Occasion, Plays};
 use crate::relation::Relations;
 use crate::{
-    Caller, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause, MediaName,
-    Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings, Snapshot,
-    Volume,
+    Caller, Carried, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
+    MediaName, Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings,
+    Snapshot, Volume,
 };
 
 /// Where an instance stands in its life.
@@ -103,6 +103,22 @@ impl Conference {
         self.roster.keys().copied()
     }
 
+    /// Returns how a participant would enter another conference that he is moved to.
+    pub fn moving(&self, id: ParticipantId) -> Result<(Caller, Role, Entry), Refusal> {
+        self.running()?;
+        let state = self.roster.get(&id).ok_or(Refusal::UnknownParticipant(id))?;
+        let carried = Carried {
+            muted: state.muted,
+            deaf: state.deaf,
+            ghost: state.ghost,
+            volume_in: state.volume_in,
+            volume_out: state.volume_out,
+            agc: state.agc,
+            denoise: state.denoise,
+        };
+        Ok((state.caller.clone(), state.role, Entry::Moved(carried)))
+    }
+
     /// Returns whether the listener's relations and the talker's let him hear the talker. Mute, deaf and hold are not
     /// asked.
     pub fn hears(&self, listener: ParticipantId, talker: ParticipantId) -> bool {
@@ -186,7 +202,7 @@ impl Conference {
     /// Says whether [`Conference::reserve`] would hold a place, without holding one.
     pub fn admits(&self, entry: Entry) -> Result<(), Refusal> {
         self.alive()?;
-        if self.locked && entry == Entry::DialIn {
+        if self.locked && entry.heeds_lock() {
             return Err(Refusal::Locked);
         }
         if !entry.is_ghost()
@@ -216,18 +232,7 @@ impl Conference {
         }
         let state = self.entering(id, reservation, wall);
         self.roster.insert(id, state.clone());
-        if state.agc {
-            self.ask(Effect::SetAgc {
-                participant: id,
-                on: true,
-            });
-        }
-        if state.denoise {
-            self.ask(Effect::SetDenoise {
-                participant: id,
-                on: true,
-            });
-        }
+        self.ask_for_what_joins_differently(&state);
         self.publish(wall, EventKind::AddMember, Some(state.clone()));
         if !state.ghost && self.counted() > 1 {
             self.sound(Occasion::Entry);
@@ -388,7 +393,10 @@ impl Conference {
                     ghost: false,
                 }
             }
-            Entry::DialOut { muted, deaf, ghost } => JoinFlags { muted, deaf, ghost },
+            Entry::DialOut { muted, deaf, ghost }
+            | Entry::Moved(Carried {
+                muted, deaf, ghost, ..
+            }) => JoinFlags { muted, deaf, ghost },
         }
     }
 
@@ -399,7 +407,15 @@ impl Conference {
         wall: GregorianSeconds,
     ) -> ParticipantState {
         let JoinFlags { muted, deaf, ghost } = self.flags(&reservation);
-        let Reservation { caller, role, .. } = reservation;
+        let Reservation { caller, role, entry } = reservation;
+        let brought = match entry {
+            Entry::DialIn | Entry::DialOut { .. } => Carried {
+                agc: self.settings.auto_gain,
+                denoise: self.settings.denoise,
+                ..Carried::default()
+            },
+            Entry::Moved(carried) => carried,
+        };
         ParticipantState {
             id,
             caller,
@@ -414,10 +430,37 @@ impl Conference {
             ghost,
             waiting: false,
             held: false,
-            volume_in: Volume::default(),
-            volume_out: Volume::default(),
-            agc: self.settings.auto_gain,
-            denoise: self.settings.denoise,
+            volume_in: brought.volume_in,
+            volume_out: brought.volume_out,
+            agc: brought.agc,
+            denoise: brought.denoise,
+            hand_raised: false,
+        }
+    }
+
+    /// A leg enters the mix without gains, automatic gain and noise suppression.
+    fn ask_for_what_joins_differently(&mut self, state: &ParticipantState) {
+        let participant = state.id;
+        let unchanged = Volume::default();
+        if state.volume_in != unchanged {
+            let volume = state.volume_in;
+            self.ask(Effect::SetVolumeIn { participant, volume });
+        }
+        if state.volume_out != unchanged {
+            let volume = state.volume_out;
+            self.ask(Effect::SetVolumeOut { participant, volume });
+        }
+        if state.agc {
+            self.ask(Effect::SetAgc {
+                participant,
+                on: true,
+            });
+        }
+        if state.denoise {
+            self.ask(Effect::SetDenoise {
+                participant,
+                on: true,
+            });
         }
     }
 

@@ -152,6 +152,8 @@ impl Trial {
                     Control::Kick(id),
                     Control::Hold(id),
                     Control::Unhold(id),
+                    Control::RaiseHand(id),
+                    Control::LowerHand(id),
                 ][usize::from(which)]
                 .clone();
                 self.control(control)
@@ -178,6 +180,7 @@ impl Trial {
                     Control::Unlock,
                     Control::Unlock,
                     Control::KickAll,
+                    Control::End,
                 ][usize::from(which)]
                 .clone();
                 self.control(control)
@@ -500,6 +503,7 @@ impl Trial {
                     talking: state.talking,
                     floor: state.floor,
                     energy: state.current_energy,
+                    hand_raised: state.hand_raised,
                     controls: Controls::shown(state),
                 };
                 (state.id, flags)

@@ -14,6 +14,7 @@ pub(crate) struct Flags {
     pub(crate) talking: bool,
     pub(crate) floor: bool,
     pub(crate) energy: u16,
+    pub(crate) hand_raised: bool,
     pub(crate) controls: Controls,
 }
 
@@ -111,7 +112,7 @@ impl Model {
             + self.held.values().filter(|(_, entry)| !entry.is_ghost()).count();
         if self.ended {
             Err(Refusal::Ended)
-        } else if self.locked && entry == Entry::DialIn {
+        } else if self.locked && !matches!(entry, Entry::DialOut { .. }) {
             Err(Refusal::Locked)
         } else if !entry.is_ghost() && limit.is_some_and(|limit| count >= limit as usize) {
             Err(Refusal::Full)
@@ -133,9 +134,16 @@ impl Model {
         let (muted, deaf) = match entry {
             Entry::DialIn => (role.join_muted, role.join_deaf),
             Entry::DialOut { muted, deaf, .. } => (muted, deaf),
+            Entry::Moved(carried) => (carried.muted, carried.deaf),
         };
         let ghost = entry.is_ghost();
-        let controls = Controls::of(&self.settings);
+        let mut controls = Controls::of(&self.settings);
+        if let Entry::Moved(carried) = entry {
+            controls.volume_in = carried.volume_in;
+            controls.volume_out = carried.volume_out;
+            controls.agc = carried.agc;
+            controls.denoise = carried.denoise;
+        }
         self.present.insert(
             id,
             Flags {
@@ -146,6 +154,7 @@ impl Model {
                 talking: false,
                 floor: false,
                 energy: 0,
+                hand_raised: false,
                 controls,
             },
         );
@@ -251,6 +260,9 @@ impl Model {
         if self.ended {
             return Err(Refusal::Ended);
         }
+        if control == Control::End {
+            return self.end();
+        }
         let may_precede = matches!(control, Control::Lock | Control::Unlock) && !self.held.is_empty();
         if !self.started && !may_precede {
             return Err(Refusal::NotRunning);
@@ -280,6 +292,9 @@ impl Model {
             Control::SetAgc(id, on) => self.with(id, |flags| flags.controls.agc = on),
             Control::SetDenoise(id, on) => self.with(id, |flags| flags.controls.denoise = on),
             Control::SendDigits(id, _) => self.with(id, |_| ()),
+            Control::RaiseHand(id) => self.with(id, |flags| flags.hand_raised = true),
+            Control::LowerHand(id) => self.with(id, |flags| flags.hand_raised = false),
+            Control::End => unreachable!("ended above"),
             Control::Relate {
                 participant,
                 other,

@@ -42,6 +42,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let who = 0..12usize;
     let entry = prop_oneof![
         4 => Just(Entry::DialIn),
+        1 => carried().prop_map(Entry::Moved),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
     ];
@@ -55,10 +56,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => who.clone().prop_map(Step::Join),
         1 => who.clone().prop_map(Step::Release),
         3 => who.clone().prop_map(Step::Leave),
-        6 => (0..7u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
+        6 => (0..9u8, who.clone()).prop_map(|(control, who)| Step::Single(control, who)),
         4 => (0..6u8, who.clone(), 0..4u8).prop_map(|(control, who, value)| Step::Set(control, who, value)),
         8 => (who.clone(), who.clone(), relationship).prop_map(|(one, other, r)| Step::Relate(one, other, r)),
-        2 => (0..8u8).prop_map(Step::Bulk),
+        2 => prop_oneof![40 => 0..8u8, 1 => Just(8)].prop_map(Step::Bulk),
         6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
         1 => who.clone().prop_map(Step::DigitsSent),
         1 => who.clone().prop_map(Step::Pressed),
@@ -74,6 +75,19 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..20usize).prop_map(Step::Failed),
         1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
     ]
+}
+
+fn carried() -> impl Strategy<Value = Carried> {
+    let flags = any::<(bool, bool, bool, bool, bool)>();
+    (flags, 0..4i64).prop_map(|((muted, deaf, ghost, agc, denoise), level)| Carried {
+        muted,
+        deaf,
+        ghost,
+        volume_in: Volume::from_level(level).expect("a level"),
+        volume_out: Volume::from_level(-level).expect("a level"),
+        agc,
+        denoise,
+    })
 }
 
 /// A control that sets a value, as a step names it.

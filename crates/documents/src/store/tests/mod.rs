@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::document::{Body, Document, Expected, Revision, is_id};
+use crate::document::{Body, Document, Expected, Revision};
 use crate::error::SaveError;
 use crate::kind::Kind;
-use crate::settings;
 
 struct Fixture {
     store: Store,

@@ -1,0 +1,79 @@
+//! What a conference's task is asked for. Never answers by itself.
+
+use std::sync::Arc;
+
+use confab_conference::{
+    Caller, Control, Entry, LeaveCause, ParticipantId, Refusal, Role, Settings, Snapshot,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::conferences::media::MixPlane;
+use crate::conferences::seat::{HangUp, Move, Seat};
+
+/// Where an answer goes.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What a conference's task is asked for.
+pub(in crate::conferences) enum Request<M: MixPlane> {
+    /// Holds a place.
+    Reserve {
+        caller: Caller,
+        role: Role,
+        entry: Entry,
+        reply: Answer<Seat<M>>,
+    },
+    /// Says whether there would be a place.
+    Admits { entry: Entry, reply: Answer<()> },
+    /// Turns a place into a participant.
+    Join {
+        participant: ParticipantId,
+        leg: Arc<M::Leg>,
+        hang_up: mpsc::Sender<HangUp>,
+        moves: Option<mpsc::Sender<Move<M>>>,
+        reply: Answer<()>,
+    },
+    /// Asks what is needed to move a participant to another conference. Changes nothing.
+    Moving {
+        participant: ParticipantId,
+        reply: Answer<Moving<M>>,
+    },
+    /// Gives a place back, or takes a participant off.
+    Vacate {
+        participant: ParticipantId,
+        cause: LeaveCause,
+        reply: Option<oneshot::Sender<()>>,
+    },
+    /// Performs a control.
+    Control { control: Control, reply: Answer<()> },
+    /// Replaces the settings.
+    Update(Settings),
+    /// Reads the state.
+    Snapshot { reply: Answer<Snapshot> },
+    /// Ends the conference.
+    End { cause: LeaveCause },
+}
+
+impl<M: MixPlane> Request<M> {
+    /// Answers with a refusal, where an answer is waited for.
+    pub(super) fn refuse(self, refusal: Refusal) {
+        // Whoever asked may have gone; then nobody needs the answer.
+        match self {
+            Request::Reserve { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Admits { reply, .. } | Request::Join { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Moving { reply, .. } => drop(reply.send(Err(refusal))),
+            Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
+            Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
+        }
+    }
+}
+
+/// A participant who is to be moved.
+pub(in crate::conferences) struct Moving<M: MixPlane> {
+    /// How he enters the other conference.
+    pub(in crate::conferences) caller: Caller,
+    pub(in crate::conferences) role: Role,
+    pub(in crate::conferences) entry: Entry,
+    /// Where his call is told.
+    pub(in crate::conferences) moves: mpsc::Sender<Move<M>>,
+}

@@ -1,0 +1,148 @@
+//! Events told to addresses that accounts have registered (KAZOO's webhooks).
+//!
+//! One task takes the events from the bus and finds the hooks of their account, and of those above it that ask for it; what it knows
+//! of hooks is at most [`KNOWN_FOR`] old. Each hook that is told something has a [`worker`] with a bounded queue of its own: its
+//! events come one after the other, in order, and a slow address holds up nobody else. A hook that fails too often is disabled in its
+//! document, with the reason beside it.
+//!
+//! | queue | bound | when full |
+//! |---|---|---|
+//! | events for one hook | [`WAITING`] | the event is left out, `confab_webhooks_total{outcome="dropped"}` |
+//! | requests under way | [`AT_A_TIME`] | the others wait |
+
+mod attempts;
+mod body;
+mod hook;
+mod source;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_api::event::Subscription;
+use confab_conference::AccountId;
+use confab_documents::Store;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub(crate) use self::attempts::Attempts;
+use self::hook::Hook;
+use self::source::Source;
+use self::transport::{Http, Transport};
+use self::worker::Job;
+
+/// For how long what is known of an account's hooks is taken as it is.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// Accounts whose hooks are known at a time; beyond, all are forgotten.
+const ACCOUNTS: usize = 4096;
+
+/// Events that may wait for one hook.
+const WAITING: usize = 256;
+
+/// Requests under way.
+const AT_A_TIME: usize = 32;
+
+/// What all parts share.
+struct Shared {
+    source: Box<dyn Source>,
+    transport: Box<dyn Transport>,
+    turns: Semaphore,
+    attempts: Arc<Attempts>,
+}
+
+/// Starts telling hooks what `events` brings.
+pub(crate) fn start(
+    store: Store,
+    allow_private: bool,
+    events: Subscription,
+    attempts: &Arc<Attempts>,
+) -> JoinHandle<()> {
+    let shared = Shared {
+        source: Box::new(store),
+        transport: Box::new(Http::new(allow_private)),
+        turns: Semaphore::new(AT_A_TIME),
+        attempts: Arc::clone(attempts),
+    };
+    tokio::spawn(Dispatcher::new(shared).run(events))
+}
+
+/// Brings events to the workers of the hooks that want them.
+struct Dispatcher {
+    shared: Arc<Shared>,
+    known: HashMap<AccountId, (Instant, Arc<[Arc<Hook>]>)>,
+    workers: HashMap<String, mpsc::Sender<Job>>,
+}
+
+impl Dispatcher {
+    fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            known: HashMap::new(),
+            workers: HashMap::new(),
+        }
+    }
+
+    async fn run(mut self, mut events: Subscription) {
+        while let Some(event) = events.recv().await {
+            let hooks = self.hooks(&event.event().account).await;
+            for hook in hooks.iter().filter(|hook| hook.wants(event.event())) {
+                let job = Job {
+                    hook: Arc::clone(hook),
+                    event: Arc::clone(&event),
+                };
+                self.hand_over(job);
+            }
+        }
+    }
+
+    /// Returns the hooks that an account's events may concern.
+    async fn hooks(&mut self, account: &AccountId) -> Arc<[Arc<Hook>]> {
+        let now = Instant::now();
+        if let Some((read, hooks)) = self.known.get(account)
+            && now.duration_since(*read) < KNOWN_FOR
+        {
+            return Arc::clone(hooks);
+        }
+        let hooks: Arc<[Arc<Hook>]> = match self.shared.source.hooks(account).await {
+            Ok(hooks) => hooks.into_iter().map(Arc::new).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "webhooks could not be read: going on with those known before");
+                self.known
+                    .get(account)
+                    .map_or_else(|| Arc::from([]), |(_, hooks)| Arc::clone(hooks))
+            }
+        };
+        if self.known.len() >= ACCOUNTS {
+            self.known.clear();
+        }
+        self.known.insert(account.clone(), (now, Arc::clone(&hooks)));
+        hooks
+    }
+
+    fn hand_over(&mut self, job: Job) {
+        let id = job.hook.id.clone();
+        let refused = match self.workers.get(&id) {
+            Some(worker) => worker.try_send(job),
+            None => Err(mpsc::error::TrySendError::Closed(job)),
+        };
+        match refused {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => self.shared.attempts.dropped(),
+            // Workers that had nothing to do have gone.
+            Err(mpsc::error::TrySendError::Closed(job)) => {
+                self.workers.retain(|_, worker| !worker.is_closed());
+                let (sender, jobs) = mpsc::channel(WAITING);
+                // There is room for the first.
+                let _ = sender.try_send(job);
+                tokio::spawn(worker::run(Arc::clone(&self.shared), jobs));
+                self.workers.insert(id, sender);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Events and commands by a real message broker (RabbitMQ), which is away at first, and goes and comes.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use confab_testkit::agent::{Participant, Phone};
+use confab_testkit::rtp::{EngineConfig, RtpEngine};
+use confab_testkit::server::{ACCOUNT_ID, ServerBuilder, TempDir, free_address, signal};
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use serde_json::{Value, json};
+
+/// Erlang takes its time on a machine that is busy.
+const WAIT: Duration = Duration::from_secs(120);
+
+/// A RabbitMQ of its own. Stopped when dropped.
+struct Broker {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Broker {
+    fn start(address: SocketAddr, folder: &Path) -> Broker {
+        let free = || free_address().expect("a port").port().to_string();
+        let child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rabbitmq"))
+            .args([&address.port().to_string(), &free(), &free()])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        let mut broker = Broker { child, address };
+        let deadline = Instant::now() + WAIT;
+        while TcpStream::connect(address).is_err() {
+            let ended = broker.child.try_wait().expect("known");
+            assert!(
+                ended.is_none(),
+                "RabbitMQ did not start: {ended:?} (tests/run installs it)"
+            );
+            assert!(Instant::now() < deadline, "RabbitMQ does not listen");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        broker
+    }
+
+    fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/%2f", self.address)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // The script ends the broker and waits for it.
+        let _ = signal(self.child.id(), libc::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Connects as a client.
+async fn connect(url: &str) -> (Connection, Channel) {
+    let deadline = Instant::now() + WAIT;
+    // The port is open before the broker answers on it.
+    let connection = loop {
+        match Connection::connect(url, ConnectionProperties::default()).await {
+            Ok(connection) => break connection,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let channel = connection.create_channel().await.expect("a channel");
+    (connection, channel)
+}
+
+/// Makes a queue for all events, whether or not the exchange is there yet, and returns its name.
+async fn queue_for_events(channel: &Channel) -> ShortString {
+    let none = FieldTable::default;
+    let declared = channel.exchange_declare(
+        "conference".into(),
+        ExchangeKind::Topic,
+        ExchangeDeclareOptions::default(),
+        none(),
+    );
+    declared.await.expect("an exchange");
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel
+        .queue_declare("".into(), options, none())
+        .await
+        .expect("a queue");
+    let name = queue.name().clone();
+    let (exchange, key) = ("conference".into(), "conference.event.#".into());
+    let bound = channel.queue_bind(name.clone(), exchange, key, QueueBindOptions::default(), none());
+    bound.await.expect("bound");
+    name
+}
+
+async fn consume(channel: &Channel, queue: ShortString) -> Consumer {
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default());
+    consumer.await.expect("a consumer")
+}
+
+async fn next(consumer: &mut Consumer) -> (String, Value) {
+    let delivery = tokio::time::timeout(WAIT, consumer.next())
+        .await
+        .expect("in time");
+    let delivery = delivery.expect("a message").expect("a message");
+    let body = serde_json::from_slice(&delivery.data).expect("JSON");
+    (delivery.routing_key.to_string(), body)
+}
+
+/// Waits for an event of that name under the long key, and for its twin.
+async fn event(consumer: &mut Consumer, name: &str) -> (String, String, Value) {
+    let mut long: Option<(String, Value)> = None;
+    loop {
+        let (key, body) = next(consumer).await;
+        if body["Event"] != name {
+            continue;
+        }
+        match long.take() {
+            None => long = Some((key, body)),
+            Some((first, known)) => {
+                assert_eq!(known, body, "the same under both keys");
+                return (first, key, body);
+            }
+        }
+    }
+}
+
+#[test]
+fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = TempDir::new("rabbitmq").expect("a directory");
+    let address = free_address().expect("a port");
+    let url = format!("amqp://guest:guest@{address}/%2f");
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("amqp.url", &format!("\"{url}\""))
+        .set("amqp.commands", "true")
+        .start()
+        .expect("started, although there is no broker");
+    let room = server.first_conference().expect("the API");
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+
+    // What happens before the broker is there waits for it.
+    let first = Participant::join_as(&phone, &engine, "3000", None, "ann", "ann").expect("joined");
+    let broker = Broker::start(address, folder.path());
+    assert_eq!(broker.url(), url);
+    let _context = runtime.enter();
+    let (_connection, channel, mut events) = runtime.block_on(async {
+        let (connection, channel) = connect(&url).await;
+        let queue = queue_for_events(&channel).await;
+        let events = consume(&channel, queue).await;
+        (connection, channel, events)
+    });
+    let connected = server.wait_metrics(WAIT, |metrics| {
+        metrics.sum("confab_amqp_connections") == Some(1.0)
+    });
+    let metrics = connected.expect("connected");
+    let early = metrics.labelled("confab_amqp_events_total", "outcome", "dropped");
+    assert_eq!(early, 0.0, "nothing is lost so far");
+
+    let id = room.id().to_owned();
+    let second = Participant::join_as(&phone, &engine, "3000", None, "bob", "bob").expect("joined");
+    let call_id = second.call.call_id().to_owned();
+    let bob = |body: &Value| body["Call-ID"] == call_id.as_str();
+    let (long, short, body) = runtime.block_on(async {
+        loop {
+            let found = event(&mut events, "add-member").await;
+            if bob(&found.2) {
+                return found;
+            }
+        }
+    });
+    let encoded = call_id.replace('@', "%40").replace('.', "%2E");
+    assert_eq!(
+        long,
+        format!("conference.event.add-member.{ACCOUNT_ID}.{id}.{encoded}")
+    );
+    assert_eq!(short, format!("conference.event.{id}.{encoded}"));
+    let participant = room.participant("bob").expect("listed");
+    for (key, value) in [
+        ("Event-Category", json!("conference")),
+        ("Event-Name", json!("participant_event")),
+        ("Conference-ID", json!(id)),
+        ("Account-ID", json!(ACCOUNT_ID)),
+        ("Participant-ID", json!(participant)),
+        ("Caller-ID-Number", json!("bob")),
+        ("Hear", json!(true)),
+    ] {
+        assert_eq!(body[key], value, "{key}: {body}");
+    }
+    assert_eq!(body["Conference-Channel-Vars"]["Member-ID"], json!(participant));
+
+    // Commands.
+    let command = |keys: Value| {
+        let mut message = json!({"Account-ID": ACCOUNT_ID, "Conference-ID": id});
+        for (key, value) in keys.as_object().expect("keys") {
+            message[key] = value.clone();
+        }
+        let text = message.to_string();
+        let publishing = channel.basic_publish(
+            "conference".into(),
+            format!("conference.command.{id}").into(),
+            BasicPublishOptions::default(),
+            text.as_bytes(),
+            BasicProperties::default(),
+        );
+        runtime.block_on(publishing).expect("published");
+    };
+    command(json!({"Application-Name": "nonsense"}));
+    command(json!({"Application-Name": "mute_participant", "Participant-ID": participant}));
+    let muted = runtime.block_on(event(&mut events, "mute-member"));
+    assert_eq!(
+        (muted.2["Participant-ID"].as_u64(), &muted.2["Speak"]),
+        (Some(participant), &json!(false))
+    );
+    command(json!({"Application-Name": "lock"}));
+    let locked = runtime.block_on(event(&mut events, "lock")).0;
+    assert_eq!(locked, format!("conference.event.lock.{ACCOUNT_ID}.{id}.{id}"));
+    command(json!({"Application-Name": "unlock"}));
+    runtime.block_on(event(&mut events, "unlock"));
+
+    // The broker goes and comes: conferences do not notice, and what happened meanwhile is told.
+    drop(broker);
+    let gone = server.wait_metrics(WAIT, |metrics| {
+        metrics.sum("confab_amqp_connections") == Some(0.0)
+    });
+    gone.expect("noticed");
+    room.act_on(participant, "raise_hand")
+        .expect("answered without a broker");
+    // This time there is a queue before anybody can connect.
+    let definitions = json!({
+        "exchanges": [{"name": "conference", "vhost": "/", "type": "topic", "durable": true, "auto_delete": false, "arguments": {}}],
+        "queues": [{"name": "seen", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}}],
+        "bindings": [{
+            "source": "conference", "vhost": "/", "destination": "seen", "destination_type": "queue",
+            "routing_key": "conference.event.raise-hand-member.#", "arguments": {}
+        }],
+    });
+    fs::write(folder.path().join("definitions.json"), definitions.to_string()).expect("written");
+    let broker = Broker::start(address, folder.path());
+    let (key, body) = runtime.block_on(async {
+        let (_connection, channel) = connect(&url).await;
+        let mut again = consume(&channel, "seen".into()).await;
+        next(&mut again).await
+    });
+    assert!(key.starts_with("conference.event.raise-hand-member."), "{key}");
+    assert_eq!(
+        (body["Hand-Raised"].as_bool(), body["Participant-ID"].as_u64()),
+        (Some(true), Some(participant))
+    );
+    let metrics = server.metrics().expect("metrics");
+    let counted = |name: &str, outcome: &str| metrics.labelled(name, "outcome", outcome);
+    assert_eq!(counted("confab_amqp_events_total", "dropped"), 0.0);
+    assert!(counted("confab_amqp_events_total", "published") >= 7.0);
+    assert_eq!(counted("confab_amqp_commands_total", "taken"), 3.0);
+    assert_eq!(counted("confab_amqp_commands_total", "refused"), 1.0);
+    assert!(metrics.sum("confab_amqp_connections_failed_total") >= Some(2.0));
+    first.leave().expect("left");
+    second.leave().expect("left");
+    drop(broker);
+}

@@ -53,9 +53,17 @@ def reach(case):
             found[name] = random.choice(WORLD["ids"][name])
 
 
+def stay_here(case):
+    """Keeps the server from asking machines elsewhere: webhooks that were made up would be called."""
+    data = case.body.get("data") if isinstance(case.body, dict) else None
+    if "/webhooks" in case.operation.path and isinstance(data, dict) and isinstance(data.get("uri"), str):
+        data["uri"] = "http://127.0.0.1:9/"
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     reach(case)
+    stay_here(case)
     token = WORLD["token"]
     if case.operation.path == "/v2/token_auth":
         # A revoked token would be of no use to the others.

@@ -25,6 +25,7 @@ const CALLERS: usize = 2;
 #[ignore = "needs Python and PyPI; tests/run runs it"]
 fn every_answer_is_one_that_the_document_describes() {
     let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("fetch.enabled", "false")
         .start()
         .expect("started");
     let api = server.api().expect("a login");
@@ -67,6 +68,7 @@ fn every_answer_is_one_that_the_document_describes() {
             "device_id": made("/devices", &json!({"name": "phone"})),
             "media_id": made("/media", &json!({"name": "jingle"})),
             "resource_id": made("/resources", &json!({"name": "trunk", "gateways": [{"server": "sip.example.com"}]})),
+            "webhook_id": made("/webhooks", &json!({"name": "hook", "uri": "http://127.0.0.1:9/", "hook": "all"})),
             "config_id": ["conferences"],
             "schema_name": ["conferences", "devices"],
             "auth_token": [api.token()],

@@ -239,7 +239,7 @@ fn an_address_that_fails_is_switched_off_and_may_be_switched_on_again() {
     let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
     let caller = Participant::join(&phone, &engine, "3000", None).expect("joined");
     // A lock of a conference that forms still is told when it runs.
-    room.wait_participants(|all| all.len() == 1, WAIT).expect("in it");
+    room.wait_participants(WAIT, |all| all.len() == 1).expect("in it");
     for _ in 0..8 {
         room.act("lock").expect("locked");
     }
@@ -294,7 +294,7 @@ fn addresses_of_the_inner_network_are_not_asked_and_bad_documents_are_refused() 
     let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
     let caller = Participant::join(&phone, &engine, "3000", None).expect("joined");
     // A lock of a conference that forms still is told when it runs.
-    room.wait_participants(|all| all.len() == 1, WAIT).expect("in it");
+    room.wait_participants(WAIT, |all| all.len() == 1).expect("in it");
     room.act("lock").expect("locked");
     let path = format!("/webhooks/{hook}/attempts");
     let deadline = Instant::now() + WAIT;

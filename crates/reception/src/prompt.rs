@@ -1,0 +1,55 @@
+//! Owns the names of what a caller may hear before he is in the conference.
+
+/// A spoken prompt (ids of KAZOO's call flow).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Prompt {
+    /// Greets.
+    Welcome,
+    /// Asks for the number of a conference.
+    EnterNumber,
+    /// No conference has that number.
+    BadNumber,
+    /// Asks for the PIN.
+    EnterPin,
+    /// The PIN is wrong.
+    BadPin,
+    /// There are no tries left.
+    TooManyAttempts,
+    /// The caller is about to be heard.
+    Joining,
+}
+
+impl Prompt {
+    /// All of them.
+    pub const ALL: [Prompt; 7] = [
+        Prompt::Welcome,
+        Prompt::EnterNumber,
+        Prompt::BadNumber,
+        Prompt::EnterPin,
+        Prompt::BadPin,
+        Prompt::TooManyAttempts,
+        Prompt::Joining,
+    ];
+
+    /// Returns the id under which accounts override the prompt.
+    pub fn id(self) -> &'static str {
+        match self {
+            Prompt::Welcome => "conf-welcome",
+            Prompt::EnterNumber => "conf-enter_conf_number",
+            Prompt::BadNumber => "conf-bad_conf",
+            Prompt::EnterPin => "conf-enter_conf_pin",
+            Prompt::BadPin => "conf-bad_pin",
+            Prompt::TooManyAttempts => "conf-too_many_attempts",
+            Prompt::Joining => "conf-joining_conference",
+        }
+    }
+}
+
+/// One thing that a caller is to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saying {
+    /// A prompt, in the language of the output.
+    Prompt(Prompt),
+    /// What the conference's document names: media, a prompt id, a tone or a URL.
+    Media(String),
+}

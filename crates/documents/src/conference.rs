@@ -37,20 +37,11 @@ pub(crate) fn numbers(body: &Body, list: NumberList) -> impl Iterator<Item = &st
     texts(list)
 }
 
-fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
+pub(crate) fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
     list.and_then(Value::as_array)
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
-}
-
-/// Returns whether the conference asks any caller for a PIN.
-pub fn has_pins(document: &Document) -> bool {
-    ["member", "moderator"].iter().any(|role| {
-        texts(document.body.get(*role).and_then(|role| role.get("pins")))
-            .next()
-            .is_some()
-    })
 }
 
 /// Returns what the document says about a running conference of an account that has configured no profiles. See
@@ -134,7 +125,7 @@ fn role(role: Option<&Value>, defaults: RoleSettings) -> RoleSettings {
 }
 
 /// Where profile keys are looked up: inline first, then the account's profile, then the built-in one's own values.
-struct Profile<'a> {
+pub(crate) struct Profile<'a> {
     inline: Option<&'a Value>,
     configured: Option<&'a Value>,
     built_in: &'static NamedProfile,
@@ -161,7 +152,7 @@ static PAGE: NamedProfile = NamedProfile {
 };
 
 impl<'a> Profile<'a> {
-    fn of(body: &'a Body, configuration: Option<&'a Body>) -> Profile<'a> {
+    pub(crate) fn of(body: &'a Body, configuration: Option<&'a Body>) -> Profile<'a> {
         let inline = body.get("profile").filter(|profile| profile.is_object());
         let configured = |name: &str| {
             let profiles = configuration.and_then(|configuration| configuration.get("profiles"));
@@ -186,9 +177,14 @@ impl<'a> Profile<'a> {
         }
     }
 
-    fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         let inline = self.inline.and_then(|inline| inline.get(key));
         inline.or_else(|| self.configured?.get(key))
+    }
+
+    /// Returns whether the profile is the document's own.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.inline.is_some()
     }
 
     fn flag(&self, key: &str) -> Option<bool> {
@@ -196,7 +192,7 @@ impl<'a> Profile<'a> {
     }
 
     /// Returns a sound. An inline profile that names none has none of the default profile's.
-    fn text(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
         match self.inline {
             Some(inline) => inline.get(key).and_then(Value::as_str),
             None => self
@@ -539,12 +535,5 @@ mod tests {
             };
             assert_eq!(exit.as_ref().map(MediaName::as_str), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_pin_of_either_role_counts() {
-        assert!(!has_pins(&document(json!({}))));
-        assert!(has_pins(&document(json!({"member": {"pins": ["1"]}}))));
-        assert!(has_pins(&document(json!({"moderator": {"pins": ["1"]}}))));
     }
 }

@@ -49,15 +49,17 @@ mod document;
 mod error;
 mod kind;
 mod prepare;
+mod reception;
 pub mod schema;
 mod secret;
 mod store;
 
 pub use account::{API_KEY_LENGTH, Account};
-pub use conference::{check as check_conference, has_pins, settings, settings_with};
+pub use conference::{check as check_conference, settings, settings_with};
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};
 pub use kind::{CONFERENCES_CONFIGURATION, Kind};
+pub use reception::{DialPlan, call_flow};
 pub use schema::{Rule, Schema, Violation, Violations};
 pub use secret::{Credentials, PasswordVerifier};
 pub use store::{

@@ -16,8 +16,14 @@ pub struct Pins(Vec<Box<[u8]>>);
 impl Pins {
     /// Returns these PINs; empty texts are left out.
     pub fn new<T: AsRef<str>>(pins: impl IntoIterator<Item = T>) -> Pins {
-        let pins = pins.into_iter().map(|pin| pin.as_ref().as_bytes().into());
-        Pins(pins.filter(|pin: &Box<[u8]>| !pin.is_empty()).collect())
+        let mut kept = Vec::new();
+        for pin in pins {
+            let digits = pin.as_ref().as_bytes();
+            if !digits.is_empty() {
+                kept.push(digits.into());
+            }
+        }
+        Pins(kept)
     }
 
     /// Returns whether there is none.

@@ -120,15 +120,18 @@ impl Store {
         self.document(account, Kind::Conference, id.as_str()).await
     }
 
+    /// Returns the account's configuration of conferences.
+    pub async fn conferences_configuration(
+        &self,
+        account: &AccountId,
+    ) -> Result<Option<Document>, StoreError> {
+        self.document(account, Kind::Configuration, CONFERENCES_CONFIGURATION)
+            .await
+    }
+
     /// Returns what a conference document says about a running conference, the account's named profiles included.
     pub async fn settings(&self, conference: &Document) -> Result<Settings, StoreError> {
-        let configuration = self
-            .document(
-                &conference.account_id,
-                Kind::Configuration,
-                CONFERENCES_CONFIGURATION,
-            )
-            .await?;
+        let configuration = self.conferences_configuration(&conference.account_id).await?;
         Ok(settings_with(conference, configuration.as_ref()))
     }
 

@@ -1,6 +1,7 @@
 //! Owns finding the conference behind a dialled number. Never decides who may dial it.
 
-use confab_conference::{AccountId, Role};
+use confab_conference::AccountId;
+use confab_reception::RoleSoFar;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::Store;
@@ -9,6 +10,7 @@ use crate::document::Document;
 use crate::error::StoreError;
 use crate::kind::Kind;
 use crate::prepare::storable;
+use crate::reception::normalised;
 
 /// Which role a dialled number gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +24,12 @@ pub enum RouteRole {
 }
 
 impl RouteRole {
-    /// Returns the role of a caller who need not enter a PIN.
-    pub fn without_pin(self) -> Role {
+    /// Returns what is known about the role of a caller before he has entered a PIN.
+    pub fn so_far(self) -> RoleSoFar {
         match self {
-            RouteRole::Undecided | RouteRole::Member => Role::Member,
-            RouteRole::Moderator => Role::Moderator,
+            RouteRole::Undecided => RoleSoFar::Undecided,
+            RouteRole::Member => RoleSoFar::Member,
+            RouteRole::Moderator => RoleSoFar::Moderator,
         }
     }
 }
@@ -44,9 +47,27 @@ impl Store {
     /// Returns the conference of the account that `user`, the user part of a request URI, reaches. A leading `+`,
     /// separators and parameters are ignored; a text that is no number then reaches nothing.
     pub async fn route(&self, account: &AccountId, user: &str) -> Result<Option<Route>, StoreError> {
-        let Some(number) = normalised(user) else {
-            return Ok(None);
-        };
+        match normalised(user) {
+            Some(number) => self.route_number(account, &number).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the conference of the account that has the first of these numbers that any has.
+    pub async fn route_first(
+        &self,
+        account: &AccountId,
+        numbers: &[String],
+    ) -> Result<Option<Route>, StoreError> {
+        for number in numbers {
+            if let Some(route) = self.route_number(account, number).await? {
+                return Ok(Some(route));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn route_number(&self, account: &AccountId, number: &str) -> Result<Option<Route>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, for_anyone, for_members, for_moderators
              FROM conference_numbers AS numbers JOIN documents
@@ -74,45 +95,5 @@ impl Store {
             document: self.read_document(Kind::Conference, &row)?,
             role,
         }))
-    }
-}
-
-/// Returns the digits of a dialled user part, `None` when something else is left once `+`, visual separators
-/// (RFC 3966 §5.1.1) and parameters are off.
-fn normalised(user: &str) -> Option<String> {
-    let user = user.split(';').next().unwrap_or_default();
-    let user = user.strip_prefix('+').unwrap_or(user);
-    let digits: String = user
-        .chars()
-        .filter(|c| !matches!(c, '-' | '.' | '(' | ')' | ' '))
-        .collect();
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_is_compared_without_its_dressing() {
-        let table = [
-            ("3000", Some("3000")),
-            ("+3000", Some("3000")),
-            ("3000;phone-context=x", Some("3000")),
-            ("+1 (555) 12-34.5", Some("155512345")),
-            ("0", Some("0")),
-            ("", None),
-            ("+", None),
-            ("-.()", None),
-            ("++1", None),
-            ("alice", None),
-            ("3000a", None),
-            ("3000#", None),
-            ("３０００", None),
-            (";3000", None),
-        ];
-        for (user, number) in table {
-            assert_eq!(normalised(user).as_deref(), number, "{user:?}");
-        }
     }
 }

@@ -31,7 +31,6 @@ async fn the_first_start_makes_a_ready_conference_and_later_starts_change_nothin
         first.conference.as_ref().map(|(id, _)| id.as_str())
     );
     assert!(!settings(&route.document).member.join_muted);
-    assert!(!crate::has_pins(&route.document));
     assert_eq!(store.bootstrap(config.clone()).await.unwrap(), None);
     store.close().await;
 

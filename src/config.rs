@@ -23,6 +23,7 @@ use std::{
 
 use confab_api::event::EventFilter;
 use confab_media::Latch;
+use confab_reception::GuardLimits;
 
 use crate::tls::{TlsFile, TlsFiles};
 
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) amqp: Option<Amqp>,
     /// Section `[fetch]`.
     pub(crate) fetch: Fetch,
+    /// Section `[pin_guard]`.
+    pub(crate) pin_guard: GuardLimits,
     /// `store.url`: a PostgreSQL database, password and all; empty for SQLite in the data directory.
     pub(crate) store_url: Secret,
     /// Section `[bootstrap]`.
@@ -105,6 +108,8 @@ pub(crate) struct Sip {
     pub(crate) local_nets: Vec<IpNetwork>,
     /// Whether callers without credentials may reach conference numbers.
     pub(crate) anonymous_dial_in: bool,
+    /// Numbers that ask for the number of the conference, digits each.
+    pub(crate) service_numbers: Vec<String>,
     /// Most calls at a time; 0 sets no number.
     pub(crate) max_calls: usize,
 }

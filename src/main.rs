@@ -13,6 +13,7 @@ mod http;
 mod listen;
 mod metrics;
 mod open_files;
+mod reception;
 mod server;
 mod signalling;
 mod sounds;

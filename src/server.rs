@@ -32,6 +32,7 @@ use crate::{
     first_start,
     http::{self, Limits},
     listen,
+    reception::Desk,
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
@@ -127,7 +128,7 @@ impl Server {
         ];
         let sounds = Sounds::new(&config.fetch);
         let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
-        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
+        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds.clone());
         let amqp_stats = Arc::new(AmqpStats::default());
         if let Some(broker) = &config.amqp {
             let conferences = Arc::new(registry.clone());
@@ -141,6 +142,13 @@ impl Server {
             hook_events,
             &hook_attempts,
         ));
+        let desk = Desk::new(
+            store.clone(),
+            registry.clone(),
+            Arc::clone(&media),
+            sounds,
+            config.pin_guard,
+        );
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -152,6 +160,8 @@ impl Server {
             local: Arc::clone(&local),
             local_nets: Networks::new(config.local_nets()),
             anonymous_dial_in: config.sip.anonymous_dial_in,
+            service_numbers: config.sip.service_numbers.clone(),
+            desk: Arc::new(desk),
             capabilities: Arc::new(config.capabilities()),
             admission: admission.clone(),
             cdr: cdr.clone(),

@@ -59,7 +59,7 @@ fn options_says_what_an_invite_would_come_to() {
     );
     assert_eq!(options(&phone, "sip:3000@elsewhere.example".into()), Some(404));
     assert_eq!(options(&phone, "sip:elsewhere.example".into()), Some(404));
-    assert_eq!(options(&phone, number("7001")), Some(403), "it has a PIN");
+    assert_eq!(options(&phone, number("7001")), Some(200), "it asks for its PIN");
     assert_eq!(options(&phone, number("7002")), Some(200), "not running yet");
     assert_eq!(ready(), 200);
 
@@ -73,7 +73,11 @@ fn options_says_what_an_invite_would_come_to() {
         .wait_participants(WAIT, |inside| inside.len() == 1)
         .expect("inside");
     locked.act("lock").expect("done");
-    assert_eq!(options(&phone, number("7002")), Some(480), "locked");
+    assert_eq!(
+        options(&phone, number("7002")),
+        Some(200),
+        "locked: who calls is told so"
+    );
     let second = call("3000");
     // Both pairs of ports are taken now.
     assert_eq!(options(&phone, number("3000")), Some(503));

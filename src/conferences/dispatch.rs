@@ -118,8 +118,17 @@ impl MediaDispatch {
             MediaEvent::PlayStarted { conference, play, .. } => {
                 self.to_mix(conference, |inbox| inbox.play(PlayReport::Started(play)));
             }
-            MediaEvent::PlayEnded { conference, play, .. } => {
-                self.to_mix(conference, |inbox| inbox.play(PlayReport::Ended(play)));
+            MediaEvent::PlayEnded {
+                conference,
+                play,
+                leg,
+                ..
+            } => {
+                let is_known = self.to_mix(conference, |inbox| inbox.play(PlayReport::Ended(play)));
+                // A leg that is in no conference yet hears what its call plays.
+                if let Some(leg) = leg.filter(|_| !is_known) {
+                    self.to_call(leg, event);
+                }
             }
             MediaEvent::Dtmf { leg, digit, .. } => {
                 self.to_conference(leg, |participant, inbox| inbox.key(participant, digit));
@@ -138,10 +147,14 @@ impl MediaDispatch {
         }
     }
 
-    fn to_mix(&self, mix: ConferenceAudioId, write: impl FnOnce(&Inbox)) {
-        if let Some(inbox) = self.0.mixes.get(&mix) {
+    /// Returns whether a conference listens to the mix.
+    fn to_mix(&self, mix: ConferenceAudioId, write: impl FnOnce(&Inbox)) -> bool {
+        let inbox = self.0.mixes.get(&mix);
+        let is_known = inbox.is_some();
+        if let Some(inbox) = inbox {
             write(&inbox);
         }
+        is_known
     }
 
     fn to_call(&self, leg: LegId, event: MediaEvent) {

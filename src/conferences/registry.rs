@@ -118,6 +118,11 @@ impl<M: MixPlane> Registry<M> {
             .zip(counts)
     }
 
+    /// Counts a play that is not heard, of somebody who is not in a conference yet.
+    pub(crate) fn play_failed(&self, failure: PlayFailure) {
+        self.shared.play_failed(failure);
+    }
+
     /// Returns where the conferences have from what they play.
     pub(super) fn sounds(&self) -> &Sounds {
         &self.shared.sounds

@@ -13,6 +13,7 @@ use std::{
 use confab_api::event::EventFilter;
 use confab_conference::EventKind;
 use confab_media::Latch;
+use confab_reception::GuardLimits;
 
 use super::{
     Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
@@ -29,7 +30,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("sip.tls_key", &[]),
     ("sip.ws", &[]),
     ("sip.wss", &[]),
-    ("sip.service_numbers", &[]),
     ("recording.rate", &[]),
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
@@ -38,10 +38,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("outbound.deny", &[]),
     ("outbound.per_minute", &[]),
     ("outbound.concurrent", &[]),
-    ("pin_guard.source_tries", &[]),
-    ("pin_guard.source_window_s", &[]),
-    ("pin_guard.source_block_s", &[]),
-    ("pin_guard.conference_tries", &[]),
 ];
 
 /// Rates of uncompressed audio in Hz, in our order of preference.
@@ -98,6 +94,7 @@ impl<'a> Reader<'a> {
             events: self.events(),
             amqp: self.amqp(),
             fetch: self.fetch(),
+            pin_guard: self.pin_guard(),
             store_url: self.text("store.url", |text| {
                 let schemes = ["postgres://", "postgresql://"];
                 let fits = schemes.iter().any(|scheme| text.starts_with(scheme));
@@ -164,6 +161,7 @@ impl<'a> Reader<'a> {
                 items.iter().map(|item| item.parse()).collect()
             }),
             anonymous_dial_in: self.flag("sip.anonymous_dial_in"),
+            service_numbers: self.list("sip.service_numbers", numbers),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
         if sip.udp.is_empty() && sip.tcp.is_empty() {
@@ -173,6 +171,16 @@ impl<'a> Reader<'a> {
             );
         }
         sip
+    }
+
+    fn pin_guard(&mut self) -> GuardLimits {
+        let seconds = |seconds: u64| seconds * 1000;
+        GuardLimits {
+            source_tries: self.number("pin_guard.source_tries", 1..=10_000),
+            window_ms: seconds(self.number("pin_guard.source_window_s", 1..=86_400)),
+            block_ms: seconds(self.number("pin_guard.source_block_s", 1..=604_800)),
+            conference_tries: self.number("pin_guard.conference_tries", 1..=10_000),
+        }
     }
 
     fn media(&mut self) -> Media {
@@ -390,6 +398,16 @@ fn local_addresses(items: &[String]) -> Result<Vec<IpAddr>, String> {
     } else {
         Ok(addresses)
     }
+}
+
+fn numbers(items: &[String]) -> Result<Vec<String>, String> {
+    for item in items {
+        if item.is_empty() || !item.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("'{item}' is no number: write digits only"));
+        }
+    }
+    none_twice(items.iter())?;
+    Ok(items.to_vec())
 }
 
 fn none_twice<T: Ord + std::fmt::Display>(mut items: impl Iterator<Item = T>) -> Result<(), String> {

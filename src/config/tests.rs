@@ -418,12 +418,10 @@ fn keys_of_later_versions_take_their_default_only() {
         ("sip", "tls_key", "\"k.pem\""),
         ("sip", "ws", "[\"0.0.0.0:5066\"]"),
         ("sip", "wss", "[\"0.0.0.0:5067\"]"),
-        ("sip", "service_numbers", "[\"100\"]"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
         ("outbound", "concurrent", "1"),
         ("outbound", "allow", "[\"+49\"]"),
-        ("pin_guard", "source_tries", "1"),
     ];
     for (section, key, value) in rows {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");

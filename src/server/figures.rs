@@ -49,8 +49,14 @@ pub(super) fn page(
             .iter()
             .map(|entry| (entry.key().to_string(), *entry.value()))
             .collect();
+        let (pins, pin_sources_blocked) = calls.desk.guard_figures();
         metrics::page(Snapshot {
             gauges: vec![
+                (
+                    "pin_sources_blocked",
+                    "Sources of calls that may try no PINs at this time",
+                    gauge(pin_sources_blocked),
+                ),
                 ("calls", "Calls being served", gauge(calls.admission.calls())),
                 (
                     "sip_calls",
@@ -135,6 +141,19 @@ pub(super) fn page(
                         ("tcp_refused".to_owned(), transports.tcp_refused.get()),
                         ("tcp_closed".to_owned(), transports.tcp_closed.get()),
                     ],
+                },
+                Counters {
+                    name: "pin_guard",
+                    help: "Wrong PINs, sources that came to be refused, tries and calls refused, answers delayed, and what was \
+                           forgotten for want of room",
+                    label: "what",
+                    values: named([
+                        ("wrong", pins.wrong),
+                        ("blocked", pins.blocks),
+                        ("refused", pins.refused),
+                        ("delayed", pins.delayed),
+                        ("forgotten", pins.forgotten),
+                    ]),
                 },
                 Counters {
                     name: "plays_failed",

@@ -8,7 +8,7 @@ mod endpoint;
 mod local;
 mod network;
 mod quality;
-mod routing;
+pub(crate) mod routing;
 mod stats;
 mod tcp;
 mod udp;

@@ -2,13 +2,14 @@
 //!
 //! Owns the rules of "account of a call" (ARCHITECTURE.md) and what a number means; asks the store, changes nothing.
 
-use confab_conference::{AccountId, ConferenceId, Role, Settings};
-use confab_documents::{Account, Store};
+use confab_conference::{AccountId, ConferenceId, Settings};
+use confab_documents::{Account, DialPlan, Document, Route, Store, StoreError, call_flow, settings_with};
+use confab_reception::{CallFlow, RoleSoFar};
 use confab_sip::{Request, SipUri, StatusCode};
 
 use super::local::LocalAddresses;
 
-/// Where a call goes.
+/// The conference that a call goes to.
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
     /// The account.
@@ -17,8 +18,21 @@ pub(crate) struct Destination {
     pub(crate) conference: ConferenceId,
     /// What the conference's document says, for a conference that is not running yet.
     pub(crate) settings: Settings,
-    /// The caller's role.
-    pub(crate) role: Role,
+    /// How callers come in.
+    pub(crate) flow: CallFlow,
+    /// What the number says about the caller's role.
+    pub(crate) role: RoleSoFar,
+}
+
+/// What a call has reached.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// The account.
+    pub(crate) account: Account,
+    /// What its numbers look like.
+    pub(crate) plan: DialPlan,
+    /// The conference; `None` where the caller is asked for its number.
+    pub(crate) destination: Option<Destination>,
 }
 
 /// Why a call goes nowhere.
@@ -36,15 +50,12 @@ pub(crate) enum RoutingError {
     /// Callers without credentials are not let in.
     #[error("callers without credentials are not let in")]
     Anonymous,
-    /// The conference asks for a PIN, which a caller cannot enter in this version.
-    #[error("the conference asks for a PIN")]
-    PinNeeded,
     /// The account is switched off.
     #[error("the account is disabled")]
     Disabled,
     /// The store does not answer.
     #[error("the store does not answer: {0}")]
-    Store(#[from] confab_documents::StoreError),
+    Store(#[from] StoreError),
 }
 
 impl RoutingError {
@@ -52,7 +63,7 @@ impl RoutingError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoNumber | Self::UnknownHost | Self::UnknownNumber => StatusCode::NOT_FOUND,
-            Self::Anonymous | Self::PinNeeded | Self::Disabled => StatusCode::FORBIDDEN,
+            Self::Anonymous | Self::Disabled => StatusCode::FORBIDDEN,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -66,7 +77,8 @@ impl RoutingError {
     }
 }
 
-/// Finds the destination of an INVITE.
+/// Finds what an INVITE has reached: a conference by its number, or one of `service_numbers` (or of the account's own) that
+/// ask for it.
 ///
 /// # Errors
 /// See [`RoutingError`].
@@ -74,8 +86,9 @@ pub(crate) async fn route(
     store: &Store,
     local: &LocalAddresses,
     anonymous_dial_in: bool,
+    service_numbers: &[String],
     request: &Request,
-) -> Result<Destination, RoutingError> {
+) -> Result<Reached, RoutingError> {
     let uri = request.uri.as_sip().ok_or(RoutingError::NoNumber)?;
     let user = uri
         .user_decoded()
@@ -85,20 +98,52 @@ pub(crate) async fn route(
     if !anonymous_dial_in {
         return Err(RoutingError::Anonymous);
     }
-    let found = store.route(&account.id, &user.to_str_lossy()).await?;
-    let found = found.ok_or(RoutingError::UnknownNumber)?;
+    let user = user.to_str_lossy();
+    let configuration = store.conferences_configuration(&account.id).await?;
+    let mut plan = DialPlan::of(configuration.as_ref(), &account.language);
+    plan.service_numbers.extend_from_slice(service_numbers);
+    let numbers = plan.forms(&user);
+    let found = store.route_first(&account.id, &numbers).await?;
+    let destination = found.map(|found| destination(&found, configuration.as_ref(), &account.language));
+    if destination.is_none() && !plan.is_service(&user) {
+        return Err(RoutingError::UnknownNumber);
+    }
     if !account.enabled {
         return Err(RoutingError::Disabled);
     }
-    if confab_documents::has_pins(&found.document) {
-        return Err(RoutingError::PinNeeded);
-    }
-    Ok(Destination {
-        conference: ConferenceId::from(found.document.id.as_str()),
-        settings: store.settings(&found.document).await?,
-        role: found.role.without_pin(),
-        account: account.id,
+    Ok(Reached {
+        account,
+        plan,
+        destination,
     })
+}
+
+/// Finds the conference of an account that has the first of these numbers that any has. `language` is the account's.
+///
+/// # Errors
+/// The store does not answer.
+pub(crate) async fn conference(
+    store: &Store,
+    account: &AccountId,
+    language: &str,
+    numbers: &[String],
+) -> Result<Option<Destination>, StoreError> {
+    let Some(found) = store.route_first(account, numbers).await? else {
+        return Ok(None);
+    };
+    let configuration = store.conferences_configuration(account).await?;
+    Ok(Some(destination(&found, configuration.as_ref(), language)))
+}
+
+fn destination(found: &Route, configuration: Option<&Document>, language: &str) -> Destination {
+    let document = &found.document;
+    Destination {
+        account: document.account_id.clone(),
+        conference: ConferenceId::from(document.id.as_str()),
+        settings: settings_with(document, configuration),
+        flow: call_flow(document, configuration, language),
+        role: found.role.so_far(),
+    }
 }
 
 /// Says whether the host of a request URI is an account's realm or this server.

@@ -12,6 +12,7 @@ mod examples;
 mod fixture;
 mod participants;
 mod races;
+mod reception;
 mod resources;
 mod table;
 mod websocket;

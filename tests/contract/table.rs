@@ -80,7 +80,6 @@ const ELSEWHERE: &[(u16, &str, &str)] = &[
 /// What the lines ask for that other programs prove or that wait, in our words.
 const WORDS: &[(u16, &str)] = &[
     (77, "a conference that runs without a document can be read"),
-    (80, "a caller to a locked conference hears why he is refused"),
     (82, "a dial-out gets into a locked conference"),
     (83, "stored media are heard by everybody as they are"),
     (84, "a WAV file is played from its URL"),
@@ -128,17 +127,9 @@ const WORDS: &[(u16, &str)] = &[
     (138, "a play to one is heard by him alone"),
     (146, "related by mute, the other one does not hear him"),
     (147, "related by deaf, he does not hear the other one"),
-    (155, "a conference number and a member's PIN make a member"),
-    (156, "a conference number and a moderator's PIN make a moderator"),
-    (157, "three wrong PINs end the call"),
-    (158, "a moderator's PIN is not good at a member's number"),
-    (159, "no PIN where members have none makes a member"),
     (160, "the welcome can be switched off"),
-    (161, "the service number asks for the conference"),
-    (162, "a PIN ends with # or with time"),
     (163, "members wait for the moderator"),
     (164, "the conference ends with its moderator"),
-    (165, "a full conference refuses with a sound"),
     (166, "hold music for one alone, until the second comes"),
     (167, "a tone tells those inside that somebody comes"),
     (168, "a tone tells those who stay that somebody goes"),
@@ -168,7 +159,7 @@ fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         89 | 90 | 92 => Issue::Recording,
         77 | 82 | 94..=130 | 189..=193 => Issue::Dialling,
-        80 | 155..=166 | 172..=179 | 183 | 184 => Issue::Callers,
+        160 | 163 | 164 | 166 | 172..=179 | 183 | 184 => Issue::Callers,
         83 | 197..=199 => Issue::Api,
         _ => return None,
     })

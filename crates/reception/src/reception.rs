@@ -330,7 +330,7 @@ impl Reception {
         }
         self.number_tries -= 1;
         let left = self.number_tries;
-        self.failed(
+        self.missed(
             now_ms,
             left,
             Asked::Number,
@@ -374,6 +374,13 @@ impl Reception {
                 self.refuse(now_ms, &flow, why);
             }
             Reservation::Unavailable => self.hang_up(Cause::Unavailable),
+        }
+    }
+
+    /// Takes that something which was asked for cannot be done.
+    pub fn failed(&mut self) {
+        if !matches!(self.state, State::Waiting | State::Over) {
+            self.hang_up(Cause::Unavailable);
         }
     }
 
@@ -477,11 +484,11 @@ impl Reception {
         }
         self.pin_tries -= 1;
         let left = self.pin_tries;
-        self.failed(now_ms, left, Asked::Pin, [Prompt::BadPin, Prompt::EnterPin]);
+        self.missed(now_ms, left, Asked::Pin, [Prompt::BadPin, Prompt::EnterPin]);
     }
 
     /// Tells that an entry was wrong, and lets the caller try again when he may.
-    fn failed(&mut self, now_ms: u64, left: u8, asked: Asked, prompts: [Prompt; 2]) {
+    fn missed(&mut self, now_ms: u64, left: u8, asked: Asked, prompts: [Prompt; 2]) {
         self.ahead.clear();
         if left == 0 {
             return self.give_up(now_ms, &[prompts[0], Prompt::TooManyAttempts]);

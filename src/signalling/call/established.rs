@@ -1,4 +1,4 @@
-//! From 200 to the end: joining, re-INVITEs, media timeouts, hang-ups from either side.
+//! From 200 to the end: reception, joining, re-INVITEs, media timeouts, hang-ups from either side.
 //!
 //! Every way out takes the caller off the roster, closes the leg and leaves the figures in the trail.
 
@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use confab_conference::{LeaveCause, Refusal};
 use confab_media::{MediaDirection, MediaEvent};
+use confab_reception::Cause;
 use confab_sdp::SessionDescription;
 use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, Reason, Request, StatusCode};
 use tokio::{sync::mpsc, time::Instant};
@@ -15,7 +16,8 @@ use super::{
     set_up::{refused_by_conference, refused_description},
 };
 use crate::{
-    conferences::{HangUp, Move},
+    conferences::{HangUp, Move, Seat},
+    reception::{Progress, Woken},
     signalling::endpoint::Command,
 };
 
@@ -98,7 +100,8 @@ async fn serve(
                 let cause = LeaveCause::ServerShutdown;
                 Err(told_to_end(Some(HangUp { cause })))
             }
-            Some(event) = media_events.recv() => established.media_event(server, call, event).await,
+            Some(event) = media_events.recv() => established.media_event(server, call, event, trail).await,
+            woken = woken(&mut established.seat) => established.go_on(woken, trail).await,
             () = tokio::time::sleep_until(latest_end) => {
                 Err(End::by_us(LeaveCause::HungUp, "max_duration", 200, "maximum call duration"))
             }
@@ -107,6 +110,26 @@ async fn serve(
             return end;
         }
     }
+}
+
+/// Waits until the visit of a caller who is received goes on. Cancel-safe.
+async fn woken(seat: &mut Seated) -> Woken {
+    match seat {
+        Seated::Received(visit) => visit.wait().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// How a call ends that its reception ends.
+fn turned_away(cause: Cause) -> End {
+    let (label, status, text) = match cause {
+        Cause::TooManyAttempts => ("too_many_attempts", 403, "too many attempts"),
+        Cause::Locked => ("locked", 480, "the conference is locked"),
+        Cause::Full => ("full", 480, "the conference is full"),
+        Cause::Unavailable => ("unavailable", 503, "no place in the conference"),
+        Cause::TimedOut => ("reception_timeout", 408, "nothing was entered"),
+    };
+    End::by_us(LeaveCause::HungUp, label, status, text)
 }
 
 fn told_to_end(hang_up: Option<HangUp>) -> End {
@@ -120,20 +143,60 @@ fn told_to_end(hang_up: Option<HangUp>) -> End {
 }
 
 impl Established {
-    /// Takes the reserved seat; who has joined already stays where he is.
+    /// Takes the reserved seat, or begins the reception; who has joined already stays where he is.
     async fn join(&mut self, trail: &mut Trail) -> Result<(), End> {
-        let seat = match std::mem::replace(&mut self.seat, Seated::Gone) {
-            Seated::Reserved(seat) => seat,
+        match std::mem::replace(&mut self.seat, Seated::Gone) {
+            Seated::Reserved(seat) => self.take(seat, trail).await,
+            Seated::Received(mut visit) => {
+                let begun = visit.start(&self.leg).await;
+                self.seat = Seated::Received(visit);
+                match begun {
+                    Ok(progress) => self.follow(progress, trail).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "the media plane has no place for a caller");
+                        Err(turned_away(Cause::Unavailable))
+                    }
+                }
+            }
             seated => {
                 self.seat = seated;
-                return Ok(());
+                Ok(())
             }
+        }
+    }
+
+    async fn go_on(&mut self, woken: Woken, trail: &mut Trail) -> Result<(), End> {
+        let Seated::Received(visit) = &mut self.seat else {
+            return Ok(());
         };
+        let progress = visit.go_on(woken).await;
+        self.follow(progress, trail).await
+    }
+
+    /// Does what a visit has come to.
+    async fn follow(&mut self, progress: Progress, trail: &mut Trail) -> Result<(), End> {
+        if let Seated::Received(visit) = &self.seat
+            && let Some(destination) = visit.destination()
+        {
+            trail.conference = Some(destination.conference.clone());
+        }
+        match progress {
+            Progress::Stays => Ok(()),
+            Progress::HangsUp(cause) => Err(turned_away(cause)),
+            Progress::Enters(seat) => {
+                // The mix that the leg was alone in lasts until it has come into the other.
+                let _visit = std::mem::replace(&mut self.seat, Seated::Gone);
+                self.take(seat, trail).await
+            }
+        }
+    }
+
+    async fn take(&mut self, seat: Seat, trail: &mut Trail) -> Result<(), End> {
         let seat = seat.movable(self.mover.clone());
         match seat.join(Arc::clone(&self.leg), self.hang_up.clone()).await {
             Ok(participant) => {
                 trail.participant_id = Some(participant.id().get());
-                let conference = trail.destination.as_ref().map(|to| to.conference.to_string());
+                let conference = trail.conference.as_ref().map(ToString::to_string);
                 tracing::info!(participant = %participant.id(), conference, "joined");
                 self.seat = Seated::Joined(participant);
                 Ok(())
@@ -166,11 +229,8 @@ impl Established {
                 return Ok(());
             }
         }
-        if let Some(destination) = &mut trail.destination {
-            destination.conference = conference;
-        }
-        self.seat = Seated::Reserved(seat);
-        let joined = self.join(trail).await;
+        trail.conference = Some(conference);
+        let joined = self.take(seat, trail).await;
         let outcome = match &self.seat {
             Seated::Joined(participant) => Ok(participant.id()),
             _ => Err(Refusal::Media),
@@ -309,8 +369,23 @@ impl Established {
         server: &CallServer,
         call: CallKey,
         event: MediaEvent,
+        trail: &mut Trail,
     ) -> Result<(), End> {
         match event {
+            MediaEvent::Dtmf { digit, .. } => match &mut self.seat {
+                Seated::Received(visit) => {
+                    let progress = visit.key(digit).await;
+                    self.follow(progress, trail).await
+                }
+                _ => Ok(()),
+            },
+            MediaEvent::PlayEnded { play, .. } => match &mut self.seat {
+                Seated::Received(visit) => {
+                    let progress = visit.play_ended(play).await;
+                    self.follow(progress, trail).await
+                }
+                _ => Ok(()),
+            },
             MediaEvent::MediaTimeout { silent, .. }
                 if self.peer_may_send() && silent >= server.media_timeout * SILENCE_LIMIT =>
             {

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use confab_conference::{AccountId, ConferenceId};
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
 use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode, Uri};
@@ -31,12 +32,12 @@ use super::{
     endpoint::{Command, EndpointHandle, Incoming},
     local::LocalAddresses,
     network::Networks,
-    routing::Destination,
 };
 use crate::{
     admission::{Admission, Place},
     cdr::{self, Cdr},
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
+    reception::{Desk, Visit},
     wall_clock,
 };
 
@@ -62,6 +63,10 @@ pub(crate) struct CallServer {
     pub(crate) local_nets: Networks,
     /// Whether callers without credentials may reach conference numbers.
     pub(crate) anonymous_dial_in: bool,
+    /// Numbers that ask for the number of the conference, in every account.
+    pub(crate) service_numbers: Vec<String>,
+    /// Where callers are received before they are in a conference.
+    pub(crate) desk: Arc<Desk>,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.
@@ -95,7 +100,7 @@ impl CallStats {
     /// Whether a call that ended at `now` gets its record. Every answered one does; of the others so many a second that
     /// nobody fills the disk by calling.
     fn keeps_record(&self, trail: &Trail, now: Instant) -> bool {
-        let entry = match (trail.answered, &trail.destination) {
+        let entry = match (trail.answered, &trail.account) {
             (Some(_), _) => return true,
             (None, Some(_)) => self.refused_records.enter(now),
             (None, None) => self.lost_records.enter(now),
@@ -192,6 +197,8 @@ struct Established {
 
 /// Where the caller is: with a late offer the place is reserved until the ACK brings the answer.
 enum Seated {
+    /// On his way: he is told or asked something first, once media flows.
+    Received(Box<Visit>),
     Reserved(Seat<MediaPlane>),
     Joined(Participant<MediaPlane>),
     Gone,
@@ -205,7 +212,8 @@ struct Trail {
     started: Instant,
     started_at: String,
     answered: Option<Instant>,
-    destination: Option<Destination>,
+    account: Option<AccountId>,
+    conference: Option<ConferenceId>,
     participant_id: Option<u64>,
     codec: Option<String>,
     status: u16,
@@ -360,7 +368,8 @@ impl Trail {
             started: Instant::now(),
             started_at: wall_clock::rfc3339(std::time::SystemTime::now()),
             answered: None,
-            destination: None,
+            account: None,
+            conference: None,
             participant_id: None,
             codec: None,
             status: 0,
@@ -374,8 +383,8 @@ impl Trail {
             call: self.call.to_string(),
             call_id: self.outline.call_id.clone(),
             direction: "inbound",
-            account_id: self.destination.as_ref().map(|to| to.account.to_string()),
-            conference_id: self.destination.as_ref().map(|to| to.conference.to_string()),
+            account_id: self.account.as_ref().map(AccountId::to_string),
+            conference_id: self.conference.as_ref().map(ConferenceId::to_string),
             participant_id: self.participant_id,
             from: self.outline.from.clone(),
             to: self.outline.to.clone(),

@@ -8,6 +8,7 @@ use confab_sip::{Flow, HeaderName, Request, StatusCode};
 use super::{CallServer, Refused, set_up};
 use crate::{
     admission::RETRY_AFTER_S,
+    reception,
     signalling::{
         endpoint::{Command, Query},
         routing,
@@ -29,9 +30,10 @@ async fn judge(server: &CallServer, request: &Request, flow: Flow) -> Result<(),
         return Err(set_up::overloaded(overload));
     }
     let (store, local) = (&server.store, &server.local);
-    let routed = routing::route(store, local, server.anonymous_dial_in, request).await;
+    let service_numbers = &server.service_numbers;
+    let routed = routing::route(store, local, server.anonymous_dial_in, service_numbers, request).await;
     let destination = match routed {
-        Ok(destination) => Some(destination),
+        Ok(reached) => reached.destination,
         // Without a number the question is whether this server serves at all: what load balancers ask.
         Err(routing::RoutingError::NoNumber) => {
             let known = routing::serves_host(store, local, request).await;
@@ -49,7 +51,11 @@ async fn judge(server: &CallServer, request: &Request, flow: Flow) -> Result<(),
     }
     if let Some(to) = destination {
         let admitted = server.registry.admits(&to.account, &to.conference, Entry::DialIn);
-        admitted.await.map_err(set_up::refused_by_conference)?;
+        match admitted.await {
+            // Who calls a locked or full conference is answered, and told.
+            Err(refusal) if reception::refused(refusal).is_some() => {}
+            outcome => outcome.map_err(set_up::refused_by_conference)?,
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! From INVITE to 200: admission, routing, media, negotiation, a seat in the conference.
+//! From INVITE to 200: admission, routing, media, negotiation, and a seat in the conference for who is asked nothing before.
 //!
 //! Nothing is held when it fails: the place, the leg and the seat are given back on the way out.
 
@@ -8,8 +8,9 @@ use std::{
     time::Instant,
 };
 
-use confab_conference::{Caller, Entry, Refusal};
-use confab_media::{LegHandle, MediaPlane, OpenLegError};
+use confab_conference::{AccountId, Caller, Entry, Refusal};
+use confab_media::{LegHandle, OpenLegError};
+use confab_reception::Source;
 use confab_sdp::{LocalMedia, Negotiation, SdpError, SessionDescription};
 use confab_sip::{Body, CallKey, Event, Flow, HeaderName, Headers, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
@@ -21,10 +22,10 @@ use super::{
 };
 use crate::{
     admission::{Overload, RETRY_AFTER_S},
-    conferences::Seat,
+    reception::{self, Visit, Visitor},
     signalling::{
         endpoint::Command,
-        routing::{self, Destination},
+        routing::{self, Reached},
     },
 };
 
@@ -57,9 +58,10 @@ pub(super) async fn run(
     trail: &mut Trail,
 ) -> Result<Established, Failure> {
     let place = server.admission.enter().map_err(overloaded)?;
-    let routed = routing::route(&server.store, &server.local, server.anonymous_dial_in, request).await;
-    let destination = routed.map_err(|error| refused_route(&error))?;
-    trail.destination = Some(destination.clone());
+    let reached = route(server, request).await?;
+    trail.account = Some(reached.account.id.clone());
+    let conference = reached.destination.as_ref().map(|to| &to.conference);
+    trail.conference = conference.cloned();
 
     let offer = read_offer(request)?;
     let peer = Peer::of(flow.remote.ip(), &request.headers);
@@ -73,7 +75,9 @@ pub(super) async fn run(
         Err(refused) => return close(leg, refused).await,
     };
 
-    let seat = match reserve(server, &destination, request).await {
+    let caller = caller(&request.headers, &reached.account.id);
+    let source = Source::of(flow.remote.ip());
+    let seat = match receive(server, reached, caller, source).await {
         Ok(seat) => seat,
         Err(refusal) => return close(leg, refused_by_conference(refusal)).await,
     };
@@ -109,7 +113,6 @@ pub(super) async fn run(
     trail.status = StatusCode::OK.code();
     let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
     let (mover, moves) = mpsc::channel(MOVES);
-    let seat = Seated::Reserved(seat);
     let was_two_way = negotiation.audio().is_some_and(|audio| !audio.hold);
     Ok(Established {
         leg: Arc::new(leg),
@@ -265,32 +268,69 @@ fn negotiate(
     Ok((Body::sdp(agreed.description.to_string()), media))
 }
 
-async fn reserve(
-    server: &CallServer,
-    destination: &Destination,
-    request: &Request,
-) -> Result<Seat<MediaPlane>, Refusal> {
-    let caller = caller(&request.headers, destination);
-    let Destination {
-        account,
-        conference,
-        settings,
-        role,
-    } = destination.clone();
-    server
-        .registry
-        .reserve(account, conference, settings, caller, role, Entry::DialIn)
-        .await
+/// Finds what the request has reached.
+pub(super) async fn route(server: &CallServer, request: &Request) -> Result<Reached, Refused> {
+    let (store, local) = (&server.store, &server.local);
+    let service_numbers = &server.service_numbers;
+    let routed = routing::route(store, local, server.anonymous_dial_in, service_numbers, request).await;
+    routed.map_err(|error| refused_route(&error))
 }
 
-fn caller(headers: &Headers, destination: &Destination) -> Caller {
+/// Reserves a place for a caller who is neither asked nor told anything before he joins. The others are received first, and so is who
+/// is refused: he is told.
+async fn receive(
+    server: &CallServer,
+    reached: Reached,
+    caller: Caller,
+    source: Source,
+) -> Result<Seated, Refusal> {
+    let desk = &server.desk;
+    let Reached {
+        account,
+        plan,
+        destination,
+    } = reached;
+    let visitor = Visitor {
+        account: account.id,
+        language: account.language,
+        plan,
+        caller,
+        source,
+    };
+    let received = |visit| Ok(Seated::Received(Box::new(visit)));
+    let Some(destination) = destination else {
+        return received(Visit::to_service(desk, visitor));
+    };
+    let candidate = desk.candidate(&destination, &visitor.source);
+    let Some(role) = candidate.role_at_once() else {
+        return received(Visit::to_conference(desk, visitor, destination, candidate));
+    };
+    let to = destination.clone();
+    let reserved = server.registry.reserve(
+        to.account,
+        to.conference,
+        to.settings,
+        visitor.caller.clone(),
+        role,
+        Entry::DialIn,
+    );
+    match reserved.await {
+        Ok(seat) => Ok(Seated::Reserved(seat)),
+        Err(refusal) => match reception::refused(refusal) {
+            Some(why) => received(Visit::refused(desk, visitor, destination, why)),
+            None => Err(refusal),
+        },
+    }
+}
+
+fn caller(headers: &Headers, account: &AccountId) -> Caller {
     let call_id = headers.call_id().ok().flatten();
     let mut caller = Caller::new(
         call_id
             .map(|id| id.to_str_lossy().into_owned())
             .unwrap_or_default(),
     );
-    caller.account_id = Some(destination.account.clone());
+    caller.account_id = Some(account.clone());
     if let Ok(Some(from)) = headers.from() {
         caller.caller_id_number = number_of(&from.uri);
         let display = from

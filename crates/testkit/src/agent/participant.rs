@@ -60,6 +60,23 @@ impl Participant {
         joining.join(phone, engine, number)
     }
 
+    /// Types keys, `0`–`9`, `*` and `#`, one after the other, as telephone-events of payload type 101.
+    ///
+    /// # Errors
+    /// As for [`Stream::press`].
+    pub fn types(&self, keys: &str) -> std::io::Result<()> {
+        for key in keys.chars() {
+            let event = match key {
+                '*' => 10,
+                '#' => 11,
+                digit => digit.to_digit(10).map_or(0, |digit| digit as u8),
+            };
+            self.stream.press(101, event)?;
+            std::thread::sleep(std::time::Duration::from_millis(60));
+        }
+        Ok(())
+    }
+
     /// Ends the call, waits for the answer to the BYE and closes the stream.
     pub fn leave(&self) -> Result<(), AgentError> {
         self.call.bye(ANSWER_TIMEOUT)?;
@@ -77,6 +94,8 @@ pub struct Joining {
     pub ptime_ms: u32,
     /// What is sent from the answer on; a source of another codec than the agreed one is sent all the same.
     pub source: Option<Source>,
+    /// Telephone-events are offered.
+    pub telephone_events: bool,
     /// Parameters that Opus is offered with.
     pub opus_parameters: String,
     /// Number and name of the caller.
@@ -90,6 +109,7 @@ impl Default for Joining {
             codecs: vec![Codec::Pcmu],
             ptime_ms: 20,
             source: None,
+            telephone_events: true,
             opus_parameters: "useinbandfec=1".to_owned(),
             caller: ("agent".to_owned(), "agent".to_owned()),
         }
@@ -119,6 +139,13 @@ impl Joining {
         self
     }
 
+    /// Offers no telephone-events: keys can be told in the audio, or by INFO.
+    #[must_use]
+    pub fn without_telephone_events(mut self) -> Self {
+        self.telephone_events = false;
+        self
+    }
+
     /// Calls under this number, which is the name as well.
     #[must_use]
     pub fn caller(mut self, number: &str) -> Self {
@@ -132,6 +159,7 @@ impl Joining {
         let mut offer = AudioOffer::new(stream.local_addr())
             .codecs(&self.codecs)
             .ptime(self.ptime_ms);
+        offer.telephone_events = self.telephone_events;
         offer.opus_parameters = self.opus_parameters;
         let (caller_number, caller_name) = self.caller;
         let mut refused = 0;

@@ -49,6 +49,8 @@ pub struct AudioOffer {
     pub address: SocketAddr,
     /// Payload types and their codecs, best first.
     pub formats: Vec<(u8, Codec)>,
+    /// Telephone-events are offered beside the codecs.
+    pub telephone_events: bool,
     /// Parameters that Opus is offered with; empty for none.
     pub opus_parameters: String,
     /// Direction.
@@ -67,6 +69,7 @@ impl AudioOffer {
         Self {
             address,
             formats: formats_of(&[Codec::Pcmu, Codec::Pcma]),
+            telephone_events: true,
             opus_parameters: "useinbandfec=1".to_owned(),
             direction: Direction::SendRecv,
             ptime_ms: Some(20),
@@ -131,6 +134,9 @@ impl fmt::Display for AudioOffer {
             .collect();
         clocks.sort_unstable();
         clocks.dedup();
+        if !self.telephone_events {
+            clocks.clear();
+        }
         let events: Vec<(u8, u32)> = (FIRST_EVENT_TYPE..).zip(clocks).collect();
         for (payload_type, _) in &self.formats {
             write!(f, " {payload_type}")?;

@@ -68,6 +68,31 @@ impl Source {
         Self::samples(codec, &samples, true)
     }
 
+    /// Sends keys as tones, once: each of 100 ms at `level_dbfs` per frequency with 100 ms behind it, after half a second of
+    /// silence. What is no key is silence too.
+    pub fn keys(codec: impl Into<Codec>, keys: &str, level_dbfs: f64) -> Self {
+        const ROWS: [(&str, f64); 4] = [("123A", 697.0), ("456B", 770.0), ("789C", 852.0), ("*0#D", 941.0)];
+        const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+        let codec = codec.into();
+        let rate_hz = codec.rate_hz();
+        let length = codec.samples_in(100);
+        let mut samples = vec![0; codec.samples_in(500)];
+        for key in keys.chars() {
+            let row = ROWS.iter().find_map(|(row, hz)| Some((row.find(key)?, *hz)));
+            let tone = |hz| meter::sine(hz, level_dbfs, rate_hz, 0, length);
+            match row {
+                Some((column, hz)) => {
+                    let sum = tone(hz).into_iter().zip(tone(COLUMNS[column]));
+                    samples.extend(sum.map(|(low, high)| low.saturating_add(high)));
+                }
+                None => samples.resize(samples.len() + length, 0),
+            }
+            samples.resize(samples.len() + length, 0);
+        }
+        samples.resize(samples.len() + codec.samples_in(1000), 0);
+        Self::samples(codec, &samples, false)
+    }
+
     /// Sends digital silence without end.
     pub fn silence(codec: impl Into<Codec>) -> Self {
         let codec = codec.into();

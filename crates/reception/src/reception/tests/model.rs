@@ -15,6 +15,7 @@ enum Step {
     NotFound,
     Judged { delay_ms: u32, blocked: bool },
     Reserved(u8),
+    Failed,
     Start,
 }
 
@@ -38,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_u32..12_000, prop::bool::weighted(0.1))
             .prop_map(|(delay_ms, blocked)| Step::Judged { delay_ms, blocked }),
         2 => (0_u8..5).prop_map(Step::Reserved),
-        1 => Just(Step::Start),
+        1 => prop_oneof![9 => Just(Step::Start), 1 => Just(Step::Failed)],
     ]
 }
 
@@ -233,6 +234,7 @@ proptest! {
                     model.granted |= asked && reservation == Reservation::Granted;
                     reception.reserved(now, reservation);
                 }
+                Step::Failed => reception.failed(),
                 Step::Start => reception.start(now),
             }
             model.drain(&mut reception, &entry);

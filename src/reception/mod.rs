@@ -1,0 +1,423 @@
+//! Callers between their answer and the conference: they hear prompts, type numbers and PINs, and nobody hears them.
+//!
+//! [`Visit`] is the shell around the [`Reception`] core of one caller: it performs what the core asks for, each thing that takes a while beside the
+//! call's task, and tells the core what came of it. The caller's leg is alone in a mix of its own meanwhile ([`lobby`]); from there
+//! it goes on into the conference as a leg does that is moved. [`Desk`] is what all visits share, the guard against
+//! guessed PINs among it. Never touches SIP; whatever is dropped gives back its place, its mix and its work.
+
+mod lobby;
+mod speech;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use confab_conference::{AccountId, Caller, Entry, Refusal};
+use confab_documents::{DialPlan, Store, StoreError};
+use confab_media::{ControlError, LegHandle, MediaPlane, PlayId};
+use confab_reception::{
+    Candidate, Cause, GuardCounts, GuardLimits, Output, PinGuard, Reception, Refused, Reservation, Saying,
+    Source, Start, Verdict,
+};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use self::lobby::Lobby;
+use crate::conferences::{Registry, Seat};
+use crate::signalling::routing::{self, Destination};
+use crate::sounds::Sounds;
+
+/// Ends of plays that are kept until it is known whose they are.
+const MOST_EARLY_ENDS: usize = 4;
+
+/// What all visits share.
+pub(crate) struct Desk {
+    /// Accounts and conferences.
+    pub(crate) store: Store,
+    /// Running conferences.
+    pub(crate) registry: Registry<MediaPlane>,
+    /// The media plane.
+    pub(crate) media: Arc<MediaPlane>,
+    /// Prompts and other sounds.
+    pub(crate) sounds: Sounds,
+    guard: Mutex<PinGuard>,
+    began: Instant,
+}
+
+impl Desk {
+    /// Returns a desk whose guard knows nobody.
+    pub(crate) fn new(
+        store: Store,
+        registry: Registry<MediaPlane>,
+        media: Arc<MediaPlane>,
+        sounds: Sounds,
+        limits: GuardLimits,
+    ) -> Desk {
+        Desk {
+            store,
+            registry,
+            media,
+            sounds,
+            guard: Mutex::new(PinGuard::new(limits)),
+            began: Instant::now(),
+        }
+    }
+
+    /// Returns what the guard has counted, and how many sources it refuses at this time.
+    pub(crate) fn guard_figures(&self) -> (GuardCounts, usize) {
+        let guard = self.guard();
+        (guard.counts(), guard.blocked(self.now_ms()))
+    }
+
+    /// Returns the conference as it is for callers from `source`.
+    pub(crate) fn candidate(&self, destination: &Destination, source: &Source) -> Candidate {
+        let mut candidate = Candidate::new(destination.role, destination.flow.clone());
+        if candidate.role_without_pin().is_none() {
+            let mut guard = self.guard();
+            candidate.is_blocked = guard.is_blocked(self.now_ms(), source);
+            if candidate.is_blocked {
+                guard.turned_away();
+            }
+        }
+        candidate
+    }
+
+    fn judge(&self, source: &Source, destination: &Destination, right: bool) -> Verdict {
+        let room = (destination.account.as_str(), destination.conference.as_str());
+        let (verdict, blocks) = {
+            let mut guard = self.guard();
+            let before = guard.counts().blocks;
+            let verdict = guard.tried(self.now_ms(), source, room, right);
+            (verdict, guard.counts().blocks > before)
+        };
+        if blocks {
+            tracing::warn!(
+                conference = room.1,
+                "too many wrong PINs: a source of calls is refused for a while"
+            );
+            tracing::debug!(?source, "refused");
+        }
+        verdict
+    }
+
+    fn guard(&self) -> MutexGuard<'_, PinGuard> {
+        // Held for single operations; what a panic leaves behind counts too little at worst.
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Who is received.
+pub(crate) struct Visitor {
+    /// The account that was called.
+    pub(crate) account: AccountId,
+    /// Its language.
+    pub(crate) language: String,
+    /// What its numbers look like.
+    pub(crate) plan: DialPlan,
+    /// The caller as the conference will know him.
+    pub(crate) caller: Caller,
+    /// Where his PINs come from.
+    pub(crate) source: Source,
+}
+
+/// One caller on his way to a conference.
+pub(crate) struct Visit {
+    desk: Arc<Desk>,
+    visitor: Visitor,
+    core: Reception,
+    /// The conference, once it is known.
+    destination: Option<Destination>,
+    seat: Option<Seat<MediaPlane>>,
+    lobby: Option<Arc<Lobby>>,
+    play: Option<Playing>,
+    early_ends: VecDeque<PlayId>,
+    work: JoinSet<Done>,
+}
+
+struct Playing {
+    number: u32,
+    /// Known as soon as the media plane has it.
+    id: Option<PlayId>,
+    task: AbortHandle,
+}
+
+/// Something that took its time.
+enum Done {
+    /// A play is with the media plane, or cannot be.
+    Handed(u32, Option<PlayId>),
+    LookedUp(Result<Option<Destination>, StoreError>),
+    Reserved(Box<Result<Seat<MediaPlane>, Refusal>>),
+}
+
+/// Why a visit goes on.
+pub(crate) struct Woken(Option<Result<Done, JoinError>>);
+
+/// How far a visit has come.
+pub(crate) enum Progress {
+    /// It goes on.
+    Stays,
+    /// The caller has a place in the conference.
+    Enters(Seat<MediaPlane>),
+    /// He is to be hung up.
+    HangsUp(Cause),
+}
+
+impl Visit {
+    /// Returns the visit of somebody who has reached a conference.
+    pub(crate) fn to_conference(
+        desk: &Arc<Desk>,
+        visitor: Visitor,
+        destination: Destination,
+        candidate: Candidate,
+    ) -> Visit {
+        Visit::new(desk, visitor, Start::Conference(candidate), Some(destination))
+    }
+
+    /// Returns the visit of somebody whom the conference refuses.
+    pub(crate) fn refused(
+        desk: &Arc<Desk>,
+        visitor: Visitor,
+        destination: Destination,
+        why: Refused,
+    ) -> Visit {
+        let start = Start::Refused(destination.flow.clone(), why);
+        Visit::new(desk, visitor, start, Some(destination))
+    }
+
+    /// Returns the visit of somebody who has reached a service number.
+    pub(crate) fn to_service(desk: &Arc<Desk>, visitor: Visitor) -> Visit {
+        let start = Start::Service(visitor.plan.service.clone());
+        Visit::new(desk, visitor, start, None)
+    }
+
+    fn new(desk: &Arc<Desk>, visitor: Visitor, start: Start, destination: Option<Destination>) -> Visit {
+        Visit {
+            desk: Arc::clone(desk),
+            visitor,
+            core: Reception::new(start),
+            destination,
+            seat: None,
+            lobby: None,
+            play: None,
+            early_ends: VecDeque::new(),
+            work: JoinSet::new(),
+        }
+    }
+
+    /// Returns the conference, once it is known.
+    pub(crate) fn destination(&self) -> Option<&Destination> {
+        self.destination.as_ref()
+    }
+
+    /// Begins, once media flows: takes the leg into a mix of its own. Without effect when it has begun.
+    ///
+    /// # Errors
+    /// The media plane has no room.
+    pub(crate) async fn start(&mut self, leg: &Arc<LegHandle>) -> Result<Progress, ControlError> {
+        if self.lobby.is_none() {
+            self.lobby = Some(Arc::new(Lobby::enter(&self.desk.media, leg).await?));
+            self.core.start(self.desk.now_ms());
+        }
+        Ok(self.perform().await)
+    }
+
+    /// Waits until something is to be done. Cancel-safe.
+    pub(crate) async fn wait(&mut self) -> Woken {
+        let due = self.core.poll_timeout();
+        let due = due.map(|due| self.desk.began + Duration::from_millis(due.saturating_add(1)));
+        let time = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = self.work.join_next() => Woken(Some(done)),
+            () = time => Woken(None),
+        }
+    }
+
+    /// Does what there is to be done.
+    pub(crate) async fn go_on(&mut self, woken: Woken) -> Progress {
+        let now = self.desk.now_ms();
+        match woken.0 {
+            None => self.core.handle_timeout(now),
+            Some(Ok(done)) => self.done(now, done),
+            Some(Err(error)) if error.is_cancelled() => {}
+            Some(Err(error)) => {
+                tracing::error!(%error, "work for a caller broke down");
+                self.core.failed();
+            }
+        }
+        self.perform().await
+    }
+
+    /// Takes a key of the telephone.
+    pub(crate) async fn key(&mut self, key: char) -> Progress {
+        self.core.key(self.desk.now_ms(), key);
+        self.perform().await
+    }
+
+    /// Takes the end of a play.
+    pub(crate) async fn play_ended(&mut self, id: PlayId) -> Progress {
+        match &self.play {
+            Some(playing) if playing.id == Some(id) => self.play_over(),
+            Some(Playing { id: None, .. }) => {
+                if self.early_ends.len() == MOST_EARLY_ENDS {
+                    self.early_ends.pop_front();
+                }
+                self.early_ends.push_back(id);
+            }
+            _ => {}
+        }
+        self.perform().await
+    }
+
+    fn play_over(&mut self) {
+        if let Some(playing) = self.play.take() {
+            self.core.play_ended(self.desk.now_ms(), playing.number);
+        }
+    }
+
+    fn done(&mut self, now: u64, done: Done) {
+        match done {
+            Done::Handed(number, id) => {
+                let Some(playing) = self.play.as_mut().filter(|playing| playing.number == number) else {
+                    return;
+                };
+                playing.id = id;
+                if id.is_none_or(|id| self.early_ends.contains(&id)) {
+                    self.play_over();
+                }
+            }
+            Done::LookedUp(Ok(found)) => {
+                let candidate = found
+                    .as_ref()
+                    .map(|found| self.desk.candidate(found, &self.visitor.source));
+                self.destination = found;
+                self.core.looked_up(now, candidate);
+            }
+            Done::LookedUp(Err(error)) => {
+                tracing::warn!(%error, "the store does not answer a caller");
+                self.core.failed();
+            }
+            Done::Reserved(outcome) => {
+                let reservation = match *outcome {
+                    Ok(seat) => {
+                        self.seat = Some(seat);
+                        Reservation::Granted
+                    }
+                    Err(refusal) => refused(refusal).map_or(Reservation::Unavailable, Reservation::Refused),
+                };
+                self.core.reserved(now, reservation);
+            }
+        }
+    }
+
+    /// Performs what the core asks for.
+    async fn perform(&mut self) -> Progress {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Play {
+                    number,
+                    sayings,
+                    language,
+                } => self.play(number, sayings, language),
+                Output::StopPlaying => self.stop_playing().await,
+                Output::LookUp(number) => self.look_up(number),
+                Output::Judge { right } => {
+                    let Some(destination) = &self.destination else {
+                        continue;
+                    };
+                    let verdict = self.desk.judge(&self.visitor.source, destination, right);
+                    self.core.judged(self.desk.now_ms(), verdict);
+                }
+                Output::Reserve(role) => self.reserve(role),
+                Output::Enter(_) => {
+                    return match self.seat.take() {
+                        Some(seat) => Progress::Enters(seat),
+                        None => Progress::HangsUp(Cause::Unavailable),
+                    };
+                }
+                Output::HangUp(cause) => return Progress::HangsUp(cause),
+            }
+        }
+        Progress::Stays
+    }
+
+    fn play(&mut self, number: u32, sayings: Vec<Saying>, language: String) {
+        let Some(lobby) = self.lobby.clone() else { return };
+        let desk = Arc::clone(&self.desk);
+        let task = self.work.spawn(async move {
+            let sounds = speech::sounds(&desk, &sayings, &language).await;
+            if sounds.is_empty() {
+                return Done::Handed(number, None);
+            }
+            match lobby.play(sounds).await {
+                Ok(id) => Done::Handed(number, Some(id)),
+                Err(error) => {
+                    tracing::debug!(%error, "the media plane did not take a prompt");
+                    Done::Handed(number, None)
+                }
+            }
+        });
+        self.early_ends.clear();
+        self.play = Some(Playing {
+            number,
+            id: None,
+            task,
+        });
+    }
+
+    async fn stop_playing(&mut self) {
+        if let Some(playing) = self.play.take() {
+            playing.task.abort();
+        }
+        if let Some(lobby) = &self.lobby {
+            lobby.stop().await;
+        }
+    }
+
+    fn look_up(&mut self, number: String) {
+        let desk = Arc::clone(&self.desk);
+        let visitor = &self.visitor;
+        let (account, language) = (visitor.account.clone(), visitor.language.clone());
+        let plan = visitor.plan.clone();
+        self.work.spawn(async move {
+            let found = routing::conference(&desk.store, &account, &language, &plan.forms(&number)).await;
+            Done::LookedUp(found)
+        });
+    }
+
+    fn reserve(&mut self, role: confab_conference::Role) {
+        let Some(destination) = self.destination.clone() else {
+            return;
+        };
+        let (desk, caller) = (Arc::clone(&self.desk), self.visitor.caller.clone());
+        self.work.spawn(async move {
+            let Destination {
+                account,
+                conference,
+                settings,
+                ..
+            } = destination;
+            let reserved = desk
+                .registry
+                .reserve(account, conference, settings, caller, role, Entry::DialIn);
+            Done::Reserved(Box::new(reserved.await))
+        });
+    }
+}
+
+/// Returns what a caller is told who is refused so, `None` where it is not his affair.
+pub(crate) fn refused(refusal: Refusal) -> Option<Refused> {
+    match refusal {
+        Refusal::Locked => Some(Refused::Locked),
+        Refusal::Full => Some(Refused::Full),
+        _ => None,
+    }
+}

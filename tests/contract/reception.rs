@@ -1,0 +1,205 @@
+//! Lines 80 and 155 to 165 as far as they are about callers before they are in the conference.
+
+use std::time::{Duration, Instant};
+
+use confab_testkit::agent::{Joining, Participant};
+use confab_testkit::codec::Codec;
+use confab_testkit::g711::Law;
+use confab_testkit::rtp::{CaptureMode, Source};
+use serde_json::{Value, json};
+
+use crate::ears::lasts_ms;
+use crate::fixture::{Room, SERVICE_NUMBER, SOON, is_success, number, soon};
+
+/// How long a caller may take to be turned away: three tries with their prompts.
+const TURNED_AWAY: Duration = Duration::from_secs(40);
+
+/// A room with one number for everybody, PINs for both roles, and 600 ms to think.
+fn room(more: Value) -> (Room, String) {
+    let number = number();
+    let mut document = json!({
+        "conference_numbers": [number], "pin_timeout": 600,
+        "member": {"pins": ["1234", "77"]}, "moderator": {"pins": ["9876"]},
+    });
+    if let Value::Object(more) = more {
+        for (key, value) in more {
+            document[key] = value;
+        }
+    }
+    (Room::new(document), number)
+}
+
+fn dial(room: &Room, number: &str, caller: &str) -> Participant {
+    let joining = Joining::default().sends(Source::silence(Law::Mu)).caller(caller);
+    joining.join(&room.phone, &room.engine, number).expect("answered")
+}
+
+/// Waits until the caller is in and returns him as the API shows him.
+fn inside(room: &Room, caller: &str) -> Value {
+    soon(caller, || {
+        let participants = room.participants();
+        participants
+            .into_iter()
+            .find(|participant| participant["caller_id_number"] == caller)
+    })
+}
+
+fn is_outside(room: &Room, caller: &str) -> bool {
+    room.participants()
+        .iter()
+        .all(|participant| participant["caller_id_number"] != caller)
+}
+
+/// Waits for the BYE and returns its reason.
+fn turned_away(caller: &Participant) -> String {
+    let (_, bye) = caller.call.wait_request("BYE", TURNED_AWAY).expect("turned away");
+    bye.header("Reason").unwrap_or_default().to_owned()
+}
+
+#[test]
+fn line_080_a_caller_to_a_locked_conference_hears_why_he_is_refused() {
+    let room = Room::new(json!({"profile": {"locked-sound": "tone_stream://%(400,0,620)"}}));
+    let _first = room.member("first");
+    is_success(&room.act("lock"), 202);
+    let late = dial(&room, &room.number, "late");
+    late.stream.set_capture(CaptureMode::Full);
+    let reason = turned_away(&late);
+    assert!(reason.contains("cause=480"), "{reason}");
+    let heard = lasts_ms(&late.stream.take_capture().samples(), 620.0);
+    assert!(heard >= 300, "620 Hz for {heard} ms");
+    assert!(is_outside(&room, "late"));
+}
+
+#[test]
+fn line_155_a_conference_number_and_a_members_pin_make_a_member() {
+    let (room, number) = room(json!({}));
+    let caller = dial(&room, &number, "by-rtp");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(is_outside(&room, "by-rtp"), "he is asked first");
+    caller.types("1234#").expect("sent");
+    assert_eq!(inside(&room, "by-rtp")["is_moderator"], false);
+}
+
+#[test]
+fn line_155_digits_may_come_by_info_and_in_the_audio() {
+    let (room, number) = room(json!({}));
+    let caller = dial(&room, &number, "by-info");
+    for key in ["7", "7", "#"] {
+        let body = format!("Signal={key}\r\nDuration=120\r\n");
+        let answer = caller
+            .call
+            .request_with_body("INFO", "application/dtmf-relay", &body, SOON);
+        assert_eq!(answer.expect("answered").status(), Some(200));
+        // The same key twice within a moment is one press that was told in two ways.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(inside(&room, "by-info")["is_moderator"], false);
+
+    let in_the_audio = Joining::with(Codec::Pcmu)
+        .without_telephone_events()
+        .caller("in-band");
+    let in_the_audio = in_the_audio.sends(Source::keys(Law::Mu, "9876#", -10.0));
+    let _caller = in_the_audio
+        .join(&room.phone, &room.engine, &number)
+        .expect("answered");
+    assert_eq!(inside(&room, "in-band")["is_moderator"], true);
+}
+
+#[test]
+fn line_156_a_conference_number_and_a_moderators_pin_make_a_moderator() {
+    let (room, number) = room(json!({}));
+    let caller = dial(&room, &number, "boss");
+    // A wrong one first: he is asked again.
+    caller.types("1111#").expect("sent");
+    caller.types("9876#").expect("sent");
+    assert_eq!(inside(&room, "boss")["is_moderator"], true);
+}
+
+#[test]
+fn line_157_three_wrong_pins_end_the_call() {
+    let (room, number) = room(json!({}));
+    let caller = dial(&room, &number, "guesser");
+    for pin in ["1#", "12345#", "987#"] {
+        assert!(!caller.call.ended_by_server(), "{pin}");
+        caller.types(pin).expect("sent");
+    }
+    let reason = turned_away(&caller);
+    assert!(reason.contains("cause=403"), "{reason}");
+    assert!(is_outside(&room, "guesser"));
+}
+
+#[test]
+fn line_158_a_moderators_pin_is_not_good_at_a_members_number() {
+    let number = number();
+    let (room, _) = room(json!({
+        "conference_numbers": [],
+        "member": {"numbers": [number], "pins": ["1234"]},
+    }));
+    let caller = dial(&room, &number, "crafty");
+    for _ in 0..3 {
+        caller.types("9876#").expect("sent");
+    }
+    turned_away(&caller);
+    assert!(is_outside(&room, "crafty"));
+}
+
+#[test]
+fn line_159_no_entry_makes_a_member_where_members_have_no_pin() {
+    let (open, number) = room(json!({"member": {"pins": []}}));
+    let caller = dial(&open, &number, "silent");
+    caller.types("#").expect("sent");
+    assert_eq!(inside(&open, "silent")["is_moderator"], false);
+
+    let (closed, number) = room(json!({}));
+    let caller = dial(&closed, &number, "silent");
+    caller.types("#").expect("sent");
+    turned_away(&caller);
+    assert!(is_outside(&closed, "silent"));
+}
+
+#[test]
+fn line_161_the_service_number_asks_for_the_conference() {
+    let (room, number) = room(json!({"member": {"pins": ["1234"]}}));
+    let caller = dial(&room, SERVICE_NUMBER, "lost");
+    caller.types("123456789#").expect("sent");
+    caller.types(&format!("{number}#")).expect("sent");
+    caller.types("1234#").expect("sent");
+    inside(&room, "lost");
+
+    let caller = dial(&room, SERVICE_NUMBER, "hopeless");
+    for unknown in ["1#", "2#", "#"] {
+        caller.types(unknown).expect("sent");
+    }
+    let reason = turned_away(&caller);
+    assert!(reason.contains("cause=403"), "{reason}");
+}
+
+#[test]
+fn line_162_a_pin_ends_with_its_key_or_with_time() {
+    // The default of five seconds, which begins anew with each digit.
+    let number = number();
+    let room = Room::new(json!({"member": {"pins": ["12"], "numbers": [number]}}));
+    let caller = dial(&room, &number, "slow");
+    caller.types("1").expect("sent");
+    std::thread::sleep(Duration::from_secs(3));
+    let typed = Instant::now();
+    caller.types("2").expect("sent");
+    std::thread::sleep(Duration::from_millis(4500).saturating_sub(typed.elapsed()));
+    assert!(is_outside(&room, "slow"), "after {:?}", typed.elapsed());
+    inside(&room, "slow");
+}
+
+#[test]
+fn line_165_a_full_conference_refuses_with_a_sound() {
+    let room = Room::new(json!({
+        "max_participants": 2, "max_members_media": "tone_stream://%(400,0,820)",
+    }));
+    let _inside = [room.member("first"), room.member("second")];
+    let third = dial(&room, &room.number, "third");
+    third.stream.set_capture(CaptureMode::Full);
+    let reason = turned_away(&third);
+    assert!(reason.contains("cause=480"), "{reason}");
+    let heard = lasts_ms(&third.stream.take_capture().samples(), 820.0);
+    assert!(heard >= 300, "820 Hz for {heard} ms");
+    assert!(is_outside(&room, "third"));
+}

@@ -1,0 +1,204 @@
+//! Callers before they are in the conference, on servers of their own: the guard against guessed PINs, and that nothing of a
+//! caller stays behind wherever he goes.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use confab_testkit::agent::{Joining, Participant, Phone};
+use confab_testkit::codec::Codec;
+use confab_testkit::g711::Law;
+use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source};
+use confab_testkit::server::{ConferenceControl, Server, ServerBuilder};
+use serde_json::json;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+fn start() -> ServerBuilder {
+    ServerBuilder::new(env!("CARGO_BIN_EXE_confab")).set("sip.service_numbers", "[\"9000\"]")
+}
+
+fn room(server: &Server, document: serde_json::Value) -> ConferenceControl {
+    ConferenceControl::create(server.api().expect("a login"), document).expect("created")
+}
+
+fn engine() -> RtpEngine {
+    RtpEngine::start(EngineConfig::default()).expect("an engine")
+}
+
+fn phone_at(server: &Server, last: u8) -> Phone {
+    Phone::udp_from(server.sip, IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))).expect("a phone")
+}
+
+fn dial(phone: &Phone, engine: &RtpEngine, number: &str) -> Participant {
+    let joining = Joining::default().sends(Source::silence(Law::Mu));
+    joining.join(phone, engine, number).expect("answered")
+}
+
+fn turned_away(caller: &Participant) -> String {
+    let (_, bye) = caller.call.wait_request("BYE", WAIT).expect("turned away");
+    bye.header("Reason").unwrap_or_default().to_owned()
+}
+
+/// Waits until nothing is left of any call.
+fn is_empty(server: &Server) {
+    for gauge in [
+        "confab_calls",
+        "confab_legs",
+        "confab_mixers",
+        "confab_conferences",
+        "confab_participants",
+        "confab_ports_in_use",
+        "confab_dialogs",
+    ] {
+        let left = server.wait_metrics(Duration::from_secs(45), |metrics| metrics.sum(gauge) == Some(0.0));
+        left.unwrap_or_else(|metrics| panic!("{gauge}: {:?}", metrics.sum(gauge)));
+    }
+}
+
+#[test]
+fn guessing_pins_blocks_its_source_and_nobody_else() {
+    let server = start()
+        .set("pin_guard.source_tries", "5")
+        .start()
+        .expect("started");
+    let document = json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}, "pin_timeout": 1000});
+    let conference = room(&server, document);
+    let engine = engine();
+    let guesser = phone_at(&server, 2);
+    let mut wrong = 0;
+    // Two calls of three tries: the fifth is one too many.
+    for _ in 0..2 {
+        let caller = dial(&guesser, &engine, "7001");
+        while wrong < 5 && !caller.call.ended_by_server() {
+            caller.types("1#").expect("sent");
+            wrong += 1;
+            if wrong == 3 {
+                break;
+            }
+        }
+        assert!(turned_away(&caller).contains("cause=403"));
+    }
+    let metrics = server.metrics().expect("metrics");
+    assert_eq!(metrics.sum("confab_pin_sources_blocked"), Some(1.0));
+    // He is not asked any more, and his right PIN would not help.
+    let caller = dial(&guesser, &engine, "7001");
+    caller.types("4711#").expect("sent");
+    assert!(turned_away(&caller).contains("cause=403"));
+    assert!(conference.participants().expect("listed").is_empty());
+    // Conferences without a PIN are open to him.
+    dial(&guesser, &engine, "3000").leave().expect("left");
+    // Somebody else gets in.
+    let rightful = phone_at(&server, 3);
+    let caller = dial(&rightful, &engine, "7001");
+    caller.types("4711#").expect("sent");
+    conference
+        .wait_participants(WAIT, |list| list.len() == 1)
+        .expect("inside");
+    caller.leave().expect("left");
+    is_empty(&server);
+    let log = server.log();
+    assert!(log.contains("too many wrong PINs"), "{log}");
+    assert!(!log.contains("4711") && !log.contains("127.0.0.2"), "{log}");
+}
+
+#[test]
+fn callers_who_leave_on_their_way_leave_nothing_behind() {
+    let server = start().start().expect("started");
+    // A prompt that never ends keeps callers where they are.
+    let endless = "tone_stream://%(1000,0,500);loops=-1";
+    room(
+        &server,
+        json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}}),
+    );
+    room(
+        &server,
+        json!({"conference_numbers": ["7002"], "member": {"play_entry_prompt": true}, "profile": {"member-enter-sound": endless}}),
+    );
+    room(
+        &server,
+        json!({"conference_numbers": ["7003"], "max_participants": 2, "max_members_media": endless, "member": {"join_muted": false}}),
+    );
+    let engine = engine();
+    let phone = phone_at(&server, 1);
+    // In the middle of a PIN; while the number is asked for; while he is told that he joins, with his place reserved.
+    let caller = dial(&phone, &engine, "7001");
+    caller.types("47").expect("sent");
+    caller.leave().expect("left");
+    dial(&phone, &engine, "9000").leave().expect("left");
+    let caller = dial(&phone, &engine, "7002");
+    caller.stream.set_capture(CaptureMode::Full);
+    std::thread::sleep(Duration::from_millis(500));
+    let heard = confab_testkit::meter::tone_dbfs(&caller.stream.take_capture().samples(), 8000, 500.0);
+    assert!(heard > -30.0, "he hears it at {heard:.0} dBFS");
+    caller.leave().expect("left");
+    // While he is told that there is no room for him.
+    let inside = [dial(&phone, &engine, "7003"), dial(&phone, &engine, "7003")];
+    let full = dial(&phone, &engine, "7003");
+    std::thread::sleep(Duration::from_millis(300));
+    full.leave().expect("left");
+    for caller in inside {
+        caller.leave().expect("left");
+    }
+    is_empty(&server);
+    let records = std::fs::read_to_string(server.directory().join("data/cdr.jsonl")).expect("records");
+    assert_eq!(records.lines().count(), 6, "{records}");
+    assert!(!records.contains("4711"));
+}
+
+#[test]
+fn a_server_that_ends_lets_nobody_wait_for_his_prompt() {
+    let mut server = start().start().expect("started");
+    room(
+        &server,
+        json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}}),
+    );
+    let engine = engine();
+    let phone = phone_at(&server, 1);
+    let callers = [dial(&phone, &engine, "7001"), dial(&phone, &engine, "9000")];
+    let began = Instant::now();
+    let (status, took) = server.stop(WAIT).expect("stopped");
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    for caller in callers {
+        let (_, bye) = caller.call.wait_request("BYE", WAIT).expect("told");
+        assert!(
+            bye.header("Reason")
+                .is_some_and(|reason| reason.contains("shutting down"))
+        );
+    }
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_wideband_caller_types_his_pin_and_is_heard_from_then_on_only() {
+    let server = start().start().expect("started");
+    let document =
+        json!({"conference_numbers": ["7001"], "moderator": {"numbers": ["7002"], "pins": ["4711"]}});
+    let conference = room(&server, document);
+    let engine = engine();
+    let phone = phone_at(&server, 1);
+    let listener = dial(&phone, &engine, "7001");
+    listener.types("#").expect("sent");
+    conference
+        .wait_participants(WAIT, |list| list.len() == 1)
+        .expect("inside");
+    let talking = Joining::with(Codec::G722).sends(Source::tone(Codec::G722, 1000.0, -20.0));
+    let talker = talking.join(&phone, &engine, "7002").expect("answered");
+    let level = || {
+        listener.stream.set_capture(CaptureMode::Full);
+        std::thread::sleep(Duration::from_millis(500));
+        confab_testkit::meter::tone_dbfs(&listener.stream.take_capture().samples(), 8000, 1000.0)
+    };
+    let before = level();
+    assert!(
+        before < -60.0,
+        "he is heard at {before:.0} dBFS while he is asked"
+    );
+    talker.types("4711#").expect("sent");
+    conference
+        .wait_participants(WAIT, |list| list.len() == 2)
+        .expect("inside");
+    std::thread::sleep(Duration::from_millis(200));
+    let after = level();
+    assert!(after > -25.0, "he is heard at {after:.0} dBFS");
+}

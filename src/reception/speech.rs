@@ -2,6 +2,7 @@
 
 use confab_conference::{MediaName, PlayFailure};
 use confab_media::Sound;
+use confab_prompts::Phrase;
 use confab_reception::Saying;
 
 use super::Desk;
@@ -21,11 +22,14 @@ pub(super) async fn sounds(desk: &Desk, sayings: &[Saying], language: &str) -> V
 
 async fn of_name(desk: &Desk, name: &MediaName) -> Result<Vec<Sound>, PlayFailure> {
     match desk.sounds.resolve(name) {
-        Ok(Media::Here(sounds)) => Ok(sounds),
-        Ok(Media::Remote(link)) => desk.sounds.fetch(&link).await.map_err(|error| {
-            tracing::debug!(%link, %error, "a caller does not hear what he should");
-            error.failure()
-        }),
+        Ok(Media::Here(audible)) => Ok(audible.sounds),
+        Ok(Media::Later(source)) => match desk.sounds.fetch(&source).await {
+            Ok(audible) => Ok(audible.sounds),
+            Err(error) => {
+                tracing::debug!(%source, %error, "a caller does not hear what he should");
+                Err(error.failure())
+            }
+        },
         Err(problem) => {
             tracing::debug!(name = name.as_str(), %problem, "a caller does not hear what he should");
             Err(PlayFailure::Unknown)
@@ -33,22 +37,16 @@ async fn of_name(desk: &Desk, name: &MediaName) -> Result<Vec<Sound>, PlayFailur
     }
 }
 
+/// Returns the name of a saying, in this language where it leaves that open.
 fn name(saying: &Saying, language: &str) -> MediaName {
-    match saying {
-        Saying::Prompt(prompt) => MediaName::from(format!("prompt:{language}/{}", prompt.id()).as_str()),
-        Saying::Media(name) if is_prompt_id(name) => {
-            MediaName::from(format!("prompt:{language}/{name}").as_str())
-        }
-        Saying::Media(name) => MediaName::from(name.as_str()),
+    let name = match saying {
+        Saying::Prompt(prompt) => prompt.id(),
+        Saying::Media(name) => name,
+    };
+    match Phrase::parse(name) {
+        Some(Ok(phrase)) => MediaName::from(phrase.in_language(language).to_string().as_str()),
+        _ => MediaName::from(name),
     }
-}
-
-/// Whether a name is that of a prompt, as `conf-max_participants`, and not a tone, a URL or a document.
-fn is_prompt_id(name: &str) -> bool {
-    name.starts_with("conf-")
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -66,10 +64,7 @@ mod tests {
                 "tone_stream://%(1,0,440)",
             ),
             (Saying::Media("https://a/conf-x".into()), "https://a/conf-x"),
-            (
-                Saying::Media("00112233445566778899aabbccddeeff".into()),
-                "00112233445566778899aabbccddeeff",
-            ),
+            (Saying::Media("prompt:de-de/conf-x".into()), "prompt:de-de/conf-x"),
         ] {
             assert_eq!(name(&saying, "fr").as_str(), expected);
         }

@@ -4,9 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use confab_dsp::{Resampler, ResamplerTable};
+use confab_prompts::built_in;
+use confab_recording::{ImportLimits, import};
 use confab_testkit::agent::{Joining, Participant, Phone};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
+use confab_testkit::in_time::in_time;
+use confab_testkit::meter::{find, tone_dbfs};
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source};
 use confab_testkit::server::{ConferenceControl, Server, ServerBuilder};
 use serde_json::json;
@@ -128,7 +133,7 @@ fn callers_who_leave_on_their_way_leave_nothing_behind() {
     let caller = dial(&phone, &engine, "7002");
     caller.stream.set_capture(CaptureMode::Full);
     std::thread::sleep(Duration::from_millis(500));
-    let heard = confab_testkit::meter::tone_dbfs(&caller.stream.take_capture().samples(), 8000, 500.0);
+    let heard = tone_dbfs(&caller.stream.take_capture().samples(), 8000, 500.0);
     assert!(heard > -30.0, "he hears it at {heard:.0} dBFS");
     caller.leave().expect("left");
     // While he is told that there is no room for him.
@@ -187,7 +192,7 @@ fn a_wideband_caller_types_his_pin_and_is_heard_from_then_on_only() {
     let level = || {
         listener.stream.set_capture(CaptureMode::Full);
         std::thread::sleep(Duration::from_millis(500));
-        confab_testkit::meter::tone_dbfs(&listener.stream.take_capture().samples(), 8000, 1000.0)
+        tone_dbfs(&listener.stream.take_capture().samples(), 8000, 1000.0)
     };
     let before = level();
     assert!(
@@ -201,4 +206,83 @@ fn a_wideband_caller_types_his_pin_and_is_heard_from_then_on_only() {
     std::thread::sleep(Duration::from_millis(200));
     let after = level();
     assert!(after > -25.0, "he is heard at {after:.0} dBFS");
+}
+
+/// What a built-in prompt sounds like on a telephone, without its beginning, which may be over before the phone listens.
+fn prompt(language: &str, id: &str) -> Vec<i16> {
+    let file = built_in(language, id).expect("built in").audio;
+    let audio = import(file, ImportLimits::default()).expect("decodes");
+    let mut resampler = Resampler::new();
+    resampler.set(ResamplerTable::get(audio.rate_hz, 8000).expect("a rate of prompts"));
+    let mut samples = vec![0; audio.samples.len()];
+    let mut written = 0;
+    for block in audio.samples.chunks(160) {
+        written += resampler.process(block, &mut samples[written..]);
+    }
+    samples[2400..written].to_vec()
+}
+
+/// Returns when each prompt begins to be heard, in ms, or says which is not.
+fn begins(prompts: &[(&str, &str)], heard: &[i16]) -> Result<Vec<usize>, Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut begins = Vec::new();
+    for (language, id) in prompts {
+        match find(&prompt(language, id), heard) {
+            Some(found) if found.correlation > 0.95 && found.gain_db.abs() < 0.5 => {
+                begins.push(found.offset / 8);
+            }
+            other => wrong.push(format!("{language} {id}: {other:?}")),
+        }
+    }
+    if wrong.is_empty() { Ok(begins) } else { Err(wrong) }
+}
+
+#[test]
+fn prompts_are_heard_one_behind_another_in_the_conferences_language_or_the_next_best() {
+    let _alone = confab_testkit::server::exclusive();
+    let server = start().start().expect("started");
+    let speaking = |number: &str, language: &str| {
+        let document = json!({
+            "conference_numbers": [number], "language": language, "play_welcome": true,
+            "moderator": {"pins": ["4711"], "play_entry_prompt": true}, "pin_timeout": 800,
+        });
+        room(&server, document)
+    };
+    let rooms = [speaking("7001", "de-AT"), speaking("7002", "fr")];
+    let engine = engine();
+    let phone = phone_at(&server, 1);
+    for (conference, number, language) in [(&rooms[0], "7001", "de-de"), (&rooms[1], "7002", "en-us")] {
+        in_time(&server, &engine, || {
+            let caller = dial(&phone, &engine, number);
+            caller.stream.set_capture(CaptureMode::Full);
+            let length = |id| prompt(language, id).len() / 8 + 300;
+            let asked = length("conf-welcome") + length("conf-enter_conf_pin");
+            std::thread::sleep(Duration::from_millis(asked as u64 + 100));
+            // One wrong, and the right one after he was asked again.
+            caller.types("0#").expect("sent");
+            let again = length("conf-bad_pin") + length("conf-enter_conf_pin");
+            std::thread::sleep(Duration::from_millis(again as u64 + 100));
+            caller.types("4711#").expect("sent");
+            conference
+                .wait_participants(WAIT, |list| list.len() == 1)
+                .expect("inside");
+            std::thread::sleep(Duration::from_millis(100));
+            let heard = caller.stream.take_capture().samples();
+            caller.leave().expect("left");
+            conference.wait_participants(WAIT, <[_]>::is_empty).expect("over");
+            let order = [
+                "conf-welcome",
+                "conf-enter_conf_pin",
+                "conf-bad_pin",
+                "conf-joining_conference",
+            ];
+            let at = begins(&order.map(|id| (language, id)), &heard)?;
+            // The second prompt is heard twice; which of the two is found does not matter.
+            if at[0] < at[2] && at[2] < at[3] && at[0] < at[1] {
+                Ok(())
+            } else {
+                Err(vec![format!("{language}: {at:?}")])
+            }
+        });
+    }
 }

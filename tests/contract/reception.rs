@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use confab_testkit::agent::{Joining, Participant};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
+use confab_testkit::meter::rms_dbfs;
 use confab_testkit::rtp::{CaptureMode, Source};
 use serde_json::{Value, json};
 
@@ -155,6 +156,24 @@ fn line_159_no_entry_makes_a_member_where_members_have_no_pin() {
     caller.types("#").expect("sent");
     turned_away(&caller);
     assert!(is_outside(&closed, "silent"));
+}
+
+#[test]
+fn line_160_the_welcome_can_be_switched_off() {
+    for welcome in [true, false] {
+        let room = Room::new(json!({"play_welcome": welcome}));
+        let caller = dial(&room, &room.number, "guest");
+        caller.stream.set_capture(CaptureMode::Full);
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(
+            is_outside(&room, "guest"),
+            welcome,
+            "he is in at once when nothing is said"
+        );
+        let loudness = rms_dbfs(&caller.stream.take_capture().samples());
+        assert_eq!(loudness > -45.0, welcome, "{loudness:.0} dBFS");
+        inside(&room, "guest");
+    }
 }
 
 #[test]

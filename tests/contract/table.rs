@@ -127,7 +127,6 @@ const WORDS: &[(u16, &str)] = &[
     (138, "a play to one is heard by him alone"),
     (146, "related by mute, the other one does not hear him"),
     (147, "related by deaf, he does not hear the other one"),
-    (160, "the welcome can be switched off"),
     (163, "members wait for the moderator"),
     (164, "the conference ends with its moderator"),
     (166, "hold music for one alone, until the second comes"),
@@ -159,7 +158,7 @@ fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         89 | 90 | 92 => Issue::Recording,
         77 | 82 | 94..=130 | 189..=193 => Issue::Dialling,
-        160 | 163 | 164 | 166 | 172..=179 | 183 | 184 => Issue::Callers,
+        163 | 164 | 166 | 172..=179 | 183 | 184 => Issue::Callers,
         83 | 197..=199 => Issue::Api,
         _ => return None,
     })

@@ -34,7 +34,8 @@ use crate::{
     listen,
     reception::Desk,
     signalling::{
-        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
+        Advertised, CallServer, CallStats, Calls, Challenger, LocalAddresses, Networks, Signalling,
+        SignallingConfig,
     },
     sounds::{Sounds, address},
     telemetry::LogLevel,
@@ -162,6 +163,7 @@ impl Server {
             anonymous_dial_in: config.sip.anonymous_dial_in,
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),
+            challenger: Challenger::new(),
             capabilities: Arc::new(config.capabilities()),
             admission: admission.clone(),
             cdr: cdr.clone(),

@@ -8,7 +8,9 @@ use confab_testkit::g711::Law;
 use confab_testkit::meter;
 use confab_testkit::peers::{Baresip, BaresipConfig, require};
 use confab_testkit::rtp::{Capture, CaptureMode, EngineConfig, RtpEngine, Source, monotonic_ns};
-use confab_testkit::server::{ACCOUNT_ID, API_KEY, ConferenceControl, Server, ServerBuilder, exclusive};
+use confab_testkit::server::{
+    ACCOUNT_ID, API_KEY, ConferenceControl, Server, ServerBuilder, exclusive, quiet,
+};
 use serde_json::{Value, json};
 
 const TONE_HZ: f64 = 1000.0;
@@ -68,8 +70,10 @@ fn the_operator_creates_lists_mutes_kicks_and_locks() {
     assert_eq!(status, 201, "{login}");
     let token = login["auth_token"].as_str().expect("a token").to_owned();
     let account = format!("/accounts/{ACCOUNT_ID}");
-    let document =
-        json!({"data": {"name": "by hand", "conference_numbers": ["4000"], "member": {"join_muted": false}}});
+    let mut document =
+        json!({"name": "by hand", "conference_numbers": ["4000"], "member": {"join_muted": false}});
+    quiet(&mut document);
+    let document = json!({ "data": document });
     let (status, created) = curl(
         &server,
         "PUT",

@@ -73,17 +73,23 @@ impl Desk {
     pub(crate) fn candidate(&self, destination: &Destination, source: &Source) -> Candidate {
         let mut candidate = Candidate::new(destination.role, destination.flow.clone());
         if candidate.role_without_pin().is_none() {
-            let mut guard = self.guard();
-            candidate.is_blocked = guard.is_blocked(self.now_ms(), source);
-            if candidate.is_blocked {
-                guard.turned_away();
-            }
+            candidate.is_blocked = self.is_blocked(source);
         }
         candidate
     }
 
-    fn judge(&self, source: &Source, destination: &Destination, right: bool) -> Verdict {
-        let room = (destination.account.as_str(), destination.conference.as_str());
+    /// Returns whether callers from `source` may try nothing at this time, and counts the one who is turned away.
+    pub(crate) fn is_blocked(&self, source: &Source) -> bool {
+        let mut guard = self.guard();
+        let is_blocked = guard.is_blocked(self.now_ms(), source);
+        if is_blocked {
+            guard.turned_away();
+        }
+        is_blocked
+    }
+
+    /// Judges what a source has tried for a conference, named by account and id.
+    pub(crate) fn judge(&self, source: &Source, room: (&str, &str), right: bool) -> Verdict {
         let (verdict, blocks) = {
             let mut guard = self.guard();
             let before = guard.counts().blocks;
@@ -149,7 +155,7 @@ struct Playing {
 enum Done {
     /// A play is with the media plane, or cannot be.
     Handed(u32, Option<PlayId>),
-    LookedUp(Result<Option<Destination>, StoreError>),
+    LookedUp(Box<Result<Option<Destination>, StoreError>>),
     Reserved(Box<Result<Seat<MediaPlane>, Refusal>>),
 }
 
@@ -294,17 +300,19 @@ impl Visit {
                     self.play_over();
                 }
             }
-            Done::LookedUp(Ok(found)) => {
-                let candidate = found
-                    .as_ref()
-                    .map(|found| self.desk.candidate(found, &self.visitor.source));
-                self.destination = found;
-                self.core.looked_up(now, candidate);
-            }
-            Done::LookedUp(Err(error)) => {
-                tracing::warn!(%error, "the store does not answer a caller");
-                self.core.failed();
-            }
+            Done::LookedUp(outcome) => match *outcome {
+                Ok(found) => {
+                    let candidate = found
+                        .as_ref()
+                        .map(|found| self.desk.candidate(found, &self.visitor.source));
+                    self.destination = found;
+                    self.core.looked_up(now, candidate);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the store does not answer a caller");
+                    self.core.failed();
+                }
+            },
             Done::Reserved(outcome) => {
                 let reservation = match *outcome {
                     Ok(seat) => {
@@ -333,7 +341,8 @@ impl Visit {
                     let Some(destination) = &self.destination else {
                         continue;
                     };
-                    let verdict = self.desk.judge(&self.visitor.source, destination, right);
+                    let room = (destination.account.as_str(), destination.conference.as_str());
+                    let verdict = self.desk.judge(&self.visitor.source, room, right);
                     self.core.judged(self.desk.now_ms(), verdict);
                 }
                 Output::Reserve(role) => self.reserve(role),
@@ -389,7 +398,7 @@ impl Visit {
         let plan = visitor.plan.clone();
         self.work.spawn(async move {
             let found = routing::conference(&desk.store, &account, &language, &plan.forms(&number)).await;
-            Done::LookedUp(found)
+            Done::LookedUp(Box::new(found))
         });
     }
 

@@ -24,7 +24,7 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats},
+    call::{CallServer, CallStats, Challenger},
     endpoint::EndpointHandle,
     local::{Advertised, LocalAddresses},
     network::Networks,

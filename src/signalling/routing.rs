@@ -159,7 +159,15 @@ pub(crate) async fn serves_host(
     account(store, local, uri).await.map(drop)
 }
 
-async fn account(store: &Store, local: &LocalAddresses, uri: &SipUri) -> Result<Account, RoutingError> {
+/// Finds the account that a request URI belongs to.
+///
+/// # Errors
+/// [`RoutingError::UnknownHost`] or [`RoutingError::Store`].
+pub(crate) async fn account(
+    store: &Store,
+    local: &LocalAddresses,
+    uri: &SipUri,
+) -> Result<Account, RoutingError> {
     let host = uri.host.to_string();
     if let Some(account) = store.account_by_realm(&host).await? {
         return Ok(account);

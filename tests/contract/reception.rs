@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{Joining, Participant};
+use confab_testkit::agent::{AudioOffer, Call, Invite, Joining, Participant, digest};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
 use confab_testkit::meter::rms_dbfs;
@@ -221,4 +221,61 @@ fn line_165_a_full_conference_refuses_with_a_sound() {
     let heard = lasts_ms(&third.stream.take_capture().samples(), 820.0);
     assert!(heard >= 300, "820 Hz for {heard} ms");
     assert!(is_outside(&room, "third"));
+}
+
+/// Calls the id of a room, the second time with what was asked for; returns the answer to that.
+fn bridge(room: &Room, user: &str, password: &str, headers: &[(&str, &str)], caller: &str) -> (Call, u16) {
+    let id = room.path.rsplit('/').next().expect("an id");
+    let offer = AudioOffer::new("127.0.0.1:40000".parse().expect("an address"));
+    let invite = Invite::to(id, &offer).caller(caller, caller);
+    let challenge = room
+        .phone
+        .invite(invite.clone())
+        .expect("sent")
+        .wait_final(SOON)
+        .expect("answered");
+    assert_eq!(challenge.status(), Some(401), "{}", challenge.start_line);
+    let uri = format!("sip:{id}@{}", room.site.server.sip);
+    let answer = digest::answer(&challenge, "INVITE", &uri, user, password).expect("a challenge");
+    let invite = headers.iter().fold(
+        invite.header("Authorization", &answer),
+        |invite, (name, value)| invite.header(name, value),
+    );
+    let call = room.phone.invite(invite).expect("sent");
+    let status = call
+        .wait_final(SOON)
+        .expect("answered")
+        .status()
+        .expect("a status");
+    (call, status)
+}
+
+#[test]
+fn line_184_bridge_credentials_admit_a_call() {
+    let room = Room::new(json!({
+        "bridge_username": "peer", "bridge_password": "open sesame",
+        "member": {"pins": ["1234"]}, "moderator": {"pins": ["9876"]},
+    }));
+    let (_member, status) = bridge(&room, "peer", "open sesame", &[], "bridged");
+    assert_eq!(status, 200);
+    assert_eq!(
+        inside(&room, "bridged")["is_moderator"],
+        false,
+        "and no PIN is asked for"
+    );
+    let flags = [("X-Conf-Flags-Moderator", "true")];
+    let (_boss, status) = bridge(&room, "peer", "open sesame", &flags, "boss");
+    assert_eq!(status, 200);
+    assert_eq!(inside(&room, "boss")["is_moderator"], true);
+    for (user, password) in [("peer", "guess"), ("other", "open sesame")] {
+        assert_eq!(bridge(&room, user, password, &[], "guesser").1, 403, "{user}");
+    }
+    // A conference without credentials, or none at all, admits nobody and does not tell which it is.
+    let bare = Room::new(json!({}));
+    assert_eq!(bridge(&bare, "", "", &[], "nobody").1, 403);
+    let nowhere = Room {
+        path: "/conferences/0123456789abcdef0123456789abcdef".to_owned(),
+        ..bare
+    };
+    assert_eq!(bridge(&nowhere, "peer", "open sesame", &[], "nobody").1, 403);
 }

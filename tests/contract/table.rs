@@ -142,7 +142,6 @@ const WORDS: &[(u16, &str)] = &[
     (179, "the third is told how many they are"),
     (182, "a profile's rate bounds the bandwidth"),
     (183, "prompts in the conference's language"),
-    (184, "bridge credentials admit a call"),
     (189, "a device registers by digest, a disabled one does not"),
     (190, "registered devices are listed"),
     (191, "a device's codecs are offered in its order"),
@@ -158,7 +157,7 @@ fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         89 | 90 | 92 => Issue::Recording,
         77 | 82 | 94..=130 | 189..=193 => Issue::Dialling,
-        163 | 164 | 166 | 172..=179 | 183 | 184 => Issue::Callers,
+        163 | 164 | 166 | 172..=179 | 183 => Issue::Callers,
         83 | 197..=199 => Issue::Api,
         _ => return None,
     })

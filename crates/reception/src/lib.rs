@@ -39,6 +39,8 @@
 //! ```
 
 mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod pin;
 mod prompt;

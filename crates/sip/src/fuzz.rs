@@ -1,14 +1,29 @@
 //! What fuzzing and property tests hold the message layer to, for any bytes. Part of the normal build, so that a change
 //! of the interface cannot silently break a fuzz target.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
+use crate::digest::{DigestCredentials, DigestServer, DigestVerdict};
 use crate::endpoint::{InfoDigit, MAX_INFO_DIGIT_MS};
 use crate::framing::StreamFramer;
 use crate::message::{
     Essentials, HeaderName, Headers, Message, NameAddr, ParseErrorKind, Request, Response, StatusCode, Tag,
 };
 use crate::uri::Uri;
+
+/// Reads `data` as the value of an Authorization header, and verifies what comes out at a time of the caller's choice.
+///
+/// # Panics
+/// When somebody is believed who was never challenged.
+pub fn fuzz_credentials(now: Instant, data: &[u8]) {
+    if let Some(credentials) = DigestCredentials::parse(data) {
+        let mut server = DigestServer::new([0; 32], now, Duration::from_secs(60));
+        let verdict = server.verify(now, "INVITE", &credentials, "password");
+        assert_ne!(verdict, DigestVerdict::Right, "he was never challenged");
+    }
+}
 
 /// Reads `data` as a datagram and as a stream, and does with the outcome all that the server does with a message.
 ///

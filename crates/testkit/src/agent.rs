@@ -2,9 +2,10 @@
 //!
 //! Shares nothing with the server's SIP stack: it prints and reads SIP as plain text. It places calls, acknowledges, cancels, changes and
 //! ends them, answers BYE and OPTIONS from the server, and keeps every message for the test to look at. It never answers calls, never
-//! authenticates and never talks to anything but the one server it was made for.
+//! authenticates by itself and never talks to anything but the one server it was made for.
 
 mod call;
+pub mod digest;
 mod message;
 mod participant;
 mod phone;

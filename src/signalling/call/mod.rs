@@ -4,6 +4,7 @@
 //! their owners. [`set_up`] takes it from INVITE to 200, [`established`] from there to the end.
 
 mod allowance;
+mod bridge;
 mod established;
 mod media;
 mod options;
@@ -26,6 +27,7 @@ use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCod
 use tokio::sync::mpsc;
 
 use self::allowance::{Allowance, Entry, WINDOW};
+pub(crate) use self::bridge::Challenger;
 pub(super) use self::options::answer as answer_options;
 use super::quality::CallQuality;
 use super::{
@@ -67,6 +69,8 @@ pub(crate) struct CallServer {
     pub(crate) service_numbers: Vec<String>,
     /// Where callers are received before they are in a conference.
     pub(crate) desk: Arc<Desk>,
+    /// Asks media servers that bridge calls for the credentials of conferences.
+    pub(crate) challenger: Challenger,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.
@@ -100,6 +104,10 @@ impl CallStats {
     /// Whether a call that ended at `now` gets its record. Every answered one does; of the others so many a second that
     /// nobody fills the disk by calling.
     fn keeps_record(&self, trail: &Trail, now: Instant) -> bool {
+        if trail.status == StatusCode::UNAUTHORIZED.code() {
+            // A question: the call itself is yet to come.
+            return false;
+        }
         let entry = match (trail.answered, &trail.account) {
             (Some(_), _) => return true,
             (None, Some(_)) => self.refused_records.enter(now),
@@ -243,7 +251,9 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         }
         Err(set_up::Failure::Refused(refused)) => {
             let status = refused.status.code();
-            log_refusal(&server, &refused);
+            if refused.status != StatusCode::UNAUTHORIZED {
+                log_refusal(&server, &refused);
+            }
             trail.status = status;
             trail.end_cause.clone_from(&refused.text);
             *server.stats.refused.entry(status).or_default() += 1;

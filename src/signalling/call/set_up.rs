@@ -16,7 +16,7 @@ use confab_sip::{Body, CallKey, Event, Flow, HeaderName, Headers, Request, Statu
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    CallServer, Established, Refused, Seated, Trail,
+    CallServer, Established, Refused, Seated, Trail, bridge,
     media::{self, Peer},
     number_of, over,
 };
@@ -58,7 +58,7 @@ pub(super) async fn run(
     trail: &mut Trail,
 ) -> Result<Established, Failure> {
     let place = server.admission.enter().map_err(overloaded)?;
-    let reached = route(server, request).await?;
+    let reached = route(server, request, flow).await?;
     trail.account = Some(reached.account.id.clone());
     let conference = reached.destination.as_ref().map(|to| &to.conference);
     trail.conference = conference.cloned();
@@ -269,7 +269,10 @@ fn negotiate(
 }
 
 /// Finds what the request has reached.
-pub(super) async fn route(server: &CallServer, request: &Request) -> Result<Reached, Refused> {
+async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Reached, Refused> {
+    if let Some(id) = bridge::id_called(request) {
+        return bridge::admit(server, request, flow, &id).await;
+    }
     let (store, local) = (&server.store, &server.local);
     let service_numbers = &server.service_numbers;
     let routed = routing::route(store, local, server.anonymous_dial_in, service_numbers, request).await;

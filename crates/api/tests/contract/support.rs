@@ -79,11 +79,7 @@ impl InMemory {
         self.running.lock().unwrap().entry(key).or_insert_with(make);
         self.act(account, id, |conference| {
             let entry = match who.call_id.as_str() {
-                "ghost" => Entry::DialOut {
-                    muted: false,
-                    deaf: false,
-                    ghost: true,
-                },
+                "ghost" => Entry::CALLED_GHOST,
                 _ => Entry::DialIn,
             };
             let participant = conference.reserve(who, role, entry).unwrap();

@@ -131,10 +131,7 @@ impl KeyAction {
 
     /// Returns whether it can let a muted participant speak again.
     fn unmutes(&self) -> bool {
-        matches!(
-            self,
-            KeyAction::Mute | KeyAction::MuteOff | KeyAction::DeafMute
-        )
+        matches!(self, KeyAction::Mute | KeyAction::MuteOff | KeyAction::DeafMute)
     }
 }
 
@@ -313,7 +310,10 @@ mod tests {
             (&[(0, '7'), (100, '8')], &[]),
         ];
         for (presses, expected) in table {
-            let expected: Vec<_> = expected.iter().map(|(at, data)| (*at, (*data).to_owned())).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(at, data)| (*at, (*data).to_owned()))
+                .collect();
             assert_eq!(play(&map, presses), expected, "{presses:?}");
         }
     }

@@ -100,7 +100,10 @@ mod tests {
         for (name, text) in [
             (speech.prompt("conf-alone"), "prompt:en-us/conf-alone"),
             (speech.count(1), "prompt:en-us/conf-one_caller"),
-            (speech.count(12), "prompt:en-us/conf-there_are+say:number:12+conf-callers"),
+            (
+                speech.count(12),
+                "prompt:en-us/conf-there_are+say:number:12+conf-callers",
+            ),
             (
                 speech.sentence(None, 5, "conf-people_have_left"),
                 "prompt:en-us/say:number:5+conf-people_have_left",

@@ -170,7 +170,12 @@ impl Conference {
 }
 
 /// Returns what says who came, or went.
-fn names(speech: &Speech, occasion: Occasion, people: usize, names: Vec<Option<MediaName>>) -> Vec<MediaName> {
+fn names(
+    speech: &Speech,
+    occasion: Occasion,
+    people: usize,
+    names: Vec<Option<MediaName>>,
+) -> Vec<MediaName> {
     let (somebody, he, they) = match occasion {
         Occasion::Exit => ("conf-someone_left", "conf-has_left", "conf-people_have_left"),
         _ => (

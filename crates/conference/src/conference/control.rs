@@ -113,7 +113,12 @@ impl Conference {
             .collect()
     }
 
-    pub(super) fn set_muted(&mut self, wall: GregorianSeconds, id: ParticipantId, muted: bool) -> Result<(), Refusal> {
+    pub(super) fn set_muted(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        muted: bool,
+    ) -> Result<(), Refusal> {
         let kind = if muted {
             EventKind::MuteMember
         } else {
@@ -150,7 +155,12 @@ impl Conference {
         .map(drop)
     }
 
-    pub(super) fn set_deaf(&mut self, wall: GregorianSeconds, id: ParticipantId, deaf: bool) -> Result<(), Refusal> {
+    pub(super) fn set_deaf(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        deaf: bool,
+    ) -> Result<(), Refusal> {
         let kind = if deaf {
             EventKind::DeafMember
         } else {

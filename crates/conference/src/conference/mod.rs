@@ -21,8 +21,8 @@ use crate::play::Plays;
 use crate::relation::Relations;
 use crate::{
     Caller, Carried, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
-    MediaName, Moment, Output, ParticipantId, ParticipantIds, ParticipantState, PlayNumber, Refusal, Reply, Role,
-    Settings, Snapshot,
+    MediaName, Moment, Output, ParticipantId, ParticipantIds, ParticipantState, PlayNumber, Refusal, Reply,
+    Role, Settings, Snapshot,
 };
 
 pub use self::entering::JoinFlags;
@@ -367,7 +367,12 @@ impl Conference {
         self.ask(Effect::HangUp {
             participant: id,
             cause,
-            farewell: self.settings.sounds.kicked.clone().filter(|_| cause == LeaveCause::Kicked),
+            farewell: self
+                .settings
+                .sounds
+                .kicked
+                .clone()
+                .filter(|_| cause == LeaveCause::Kicked),
         });
         let kind = match cause {
             LeaveCause::Kicked => EventKind::KickMember,

@@ -3,8 +3,8 @@
 use super::Conference;
 use crate::play::Occasion;
 use crate::{
-    Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, PlayFailure, PlayNumber, Refusal,
-    StopPlay,
+    Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, PlayFailure, PlayNumber,
+    Refusal, StopPlay,
 };
 
 impl Conference {

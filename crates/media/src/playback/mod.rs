@@ -84,6 +84,9 @@ pub struct Play {
     pub duck_db: Option<f32>,
     /// It ends when the one who hears it alone presses a key. Without effect on a play to several.
     pub barge_in: bool,
+    /// It gives way to what the queue of everybody plays: in the queue of one it does not begin meanwhile, in his background it
+    /// pauses, faded. Without effect on a play to several.
+    pub gives_way: bool,
 }
 
 impl Default for Play {
@@ -95,6 +98,7 @@ impl Default for Play {
             gain_db: 0.0,
             duck_db: None,
             barge_in: false,
+            gives_way: false,
         }
     }
 }

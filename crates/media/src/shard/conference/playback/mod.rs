@@ -112,7 +112,13 @@ impl Playback {
             }
             true
         });
-        let mut tick = PlayTick { mixer, block, raises };
+        let all_hear = self.stages.iter().any(Stage::plays_to_all);
+        let mut tick = PlayTick {
+            mixer,
+            block,
+            raises,
+            all_hear,
+        };
         for stage in &mut self.stages {
             if let Some(leg) = stage.leg.and_then(|place| legs.at(place)) {
                 stage.note_presses(leg.input.digits.count);

@@ -14,6 +14,8 @@ pub(super) struct PlayTick<'a> {
     pub(super) block: &'a mut [i16],
     /// The rate is about to be raised: what has to wait for that may.
     pub(super) raises: bool,
+    /// The queue of everybody plays.
+    pub(super) all_hear: bool,
 }
 
 /// The plays of one audience.
@@ -38,6 +40,11 @@ impl Stage {
             queue: Chain::default(),
             background: Chain::default(),
         }
+    }
+
+    /// Returns whether the queue of everybody has anything to play.
+    pub(super) fn plays_to_all(&self) -> bool {
+        self.audience == Audience::All && !self.queue.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -101,8 +108,9 @@ impl Stage {
         let queue_plays = self.play_queue(tick, ended);
         let audience = self.audience;
         self.background.move_to(ended, |_, play| {
-            play.pause(queue_plays);
-            let waits = !play.has_begun() && (queue_plays || !tick.begin(audience, play));
+            let pauses = queue_plays || tick.gives_way(audience, play);
+            play.pause(pauses);
+            let waits = !play.has_begun() && (pauses || !tick.begin(audience, play));
             if waits {
                 return false;
             }
@@ -126,6 +134,7 @@ impl Stage {
         let mut from = 0;
         while from < tick.block.len()
             && let Some(first) = self.queue.first_mut()
+            && (first.has_begun() || !tick.gives_way(self.audience, first))
             && tick.begin(self.audience, first)
         {
             from += tick.give(first, from);
@@ -165,6 +174,11 @@ fn dismiss(playing: &mut Playing, how: PlayEnd) -> bool {
 }
 
 impl PlayTick<'_> {
+    /// Returns whether a play to one has to leave it to what plays to everybody.
+    fn gives_way(&self, audience: Audience, playing: &Playing) -> bool {
+        self.all_hear && playing.asked().gives_way && matches!(audience, Audience::One(_))
+    }
+
     /// Lets a play begin unless it has. Returns whether it is heard in this tick: not while it needs a rate that the mix is
     /// about to have, or an input that the mixer has not.
     fn begin(&mut self, audience: Audience, playing: &mut Playing) -> bool {

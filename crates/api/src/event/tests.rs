@@ -57,6 +57,7 @@ pub(super) fn event(sequence: u64, kind: EventKind) -> Event {
         kind,
         participant: has_participant.then(participant),
         file: None,
+        data: None,
     }
 }
 

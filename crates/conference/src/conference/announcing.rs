@@ -119,10 +119,10 @@ impl Conference {
 
     /// Tells one participant that he is muted, or may speak.
     pub(super) fn tell_muted(&mut self, id: ParticipantId, muted: bool) {
-        if muted && self.is_stuck(id) {
+        let sounds = &self.settings.sounds;
+        if muted && sounds.muted.is_some() && self.is_stuck(id) {
             return self.tell_prompt(id, "conf-cannot_unmute");
         }
-        let sounds = &self.settings.sounds;
         let sound = if muted { &sounds.muted } else { &sounds.unmuted };
         let media = sound.iter().cloned().collect();
         self.tell_at_once(id, media);
@@ -157,7 +157,8 @@ impl Conference {
             let media = speech.count(count);
             self.tell(id, vec![media]);
         }
-        if joined.muted && !joined.ghost && self.is_stuck(id) {
+        let told = self.settings.sounds.muted.is_some();
+        if told && joined.muted && !joined.ghost && self.is_stuck(id) {
             self.tell_prompt(id, "conf-cannot_unmute");
         }
     }

@@ -308,7 +308,7 @@ fn tones_follow_the_order_of_precedence() {
         (json!({"profile": {"enter-sound": ""}}), None),
         (
             json!({"play_entry_tone": true, "profile": {"enter-sound": "x"}}),
-            Some("x"),
+            Some("prompt:en-us/x"),
         ),
         (
             json!({"play_entry_tone": false, "profile": {"enter-sound": "x"}}),
@@ -316,7 +316,7 @@ fn tones_follow_the_order_of_precedence() {
         ),
         (
             json!({"play_entry_tone": "y", "profile": {"enter-sound": "x"}}),
-            Some("y"),
+            Some("prompt:en-us/y"),
         ),
         (json!({"profile_name": "page"}), Some("silence_stream://1")),
         (

@@ -151,7 +151,7 @@ pub enum Hearers<'a> {
 }
 
 /// How a play stands to the others that the same hearers have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// One after another without a gap, at most [`PLAY_QUEUE`] waiting.
     Queue,

@@ -78,7 +78,7 @@ fn line_173_star_4_deafens_and_undeafens() {
     socket.bind(&all_of(&room));
     for (hears, event) in [(false, "deaf-member"), (true, "undeaf-member")] {
         press(&ann, "*4");
-        assert_eq!(socket.event(event)["participant_id"], ann.id);
+        assert_eq!(socket.event(event)["data"]["participant_id"], ann.id);
         becomes(&room, &ann, "hear", hears);
         // The prompt comes before.
         no_more();
@@ -94,7 +94,7 @@ fn line_174_the_pound_key_hangs_up() {
     socket.bind(&all_of(&room));
     press(&ann, "#");
     ann.participant.call.wait_request("BYE", SOON).expect("a BYE");
-    assert_eq!(socket.event("del-member")["participant_id"], ann.id);
+    assert_eq!(socket.event("del-member")["data"]["participant_id"], ann.id);
     soon("his end", || (room.participants().len() == 1).then_some(()));
 }
 

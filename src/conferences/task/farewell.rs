@@ -34,11 +34,11 @@ impl<M: MixPlane> Task<M> {
                 note(M::stop_play(&mix, To::One(&leg), what).await);
             }
             let found = tokio::time::timeout(MOST_SEEKING, find(&shared.sounds, &media)).await;
-            if let Ok(Ok(sounds)) = found {
-                let lasts: Option<Duration> = sounds.iter().map(Sound::duration).sum();
+            if let Ok(Ok(audible)) = found {
+                let lasts: Option<Duration> = audible.sounds.iter().map(Sound::duration).sum();
                 let mut left = lasts.map_or(MOST_HEARD, |lasts| (lasts + ON_ITS_WAY).min(MOST_HEARD));
                 let play = Play {
-                    sounds,
+                    sounds: audible.sounds,
                     ..Play::default()
                 };
                 if M::play(&mix, To::One(&leg), Lane::Queue, play).await.is_ok() {

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use confab_conference::{Audience, Manner, MediaName, PlayFailure, PlayNumber, StopPlay};
-use confab_media::{ControlError, Lane, Play, PlayId, Repeat, Sound};
+use confab_media::{ControlError, Lane, Play, PlayId, Repeat};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{Task, wall};
 use crate::conferences::inbox::PlayReport;
 use crate::conferences::media::{MixPlane, To};
-use crate::sounds::{FetchError, Media, Sounds};
+use crate::sounds::{Audible, FetchError, Media, Sounds};
 
 /// Names of which the log says that they cannot be played; of others only at DEBUG.
 const MOST_COMPLAINTS: usize = 16;
@@ -35,7 +35,7 @@ type Line = (Audience, Lane);
 pub(super) struct Fetched {
     number: PlayNumber,
     line: Line,
-    sounds: Result<Vec<Sound>, FetchError>,
+    sounds: Result<Audible, FetchError>,
 }
 
 /// The plays that are not over.
@@ -58,7 +58,7 @@ struct Waiting {
 }
 
 enum Content {
-    Here(Vec<Sound>),
+    Here(Audible),
     Fetching(AbortHandle),
 }
 
@@ -171,12 +171,12 @@ impl<M: MixPlane> Task<M> {
             return;
         };
         match fetched.sounds {
-            Ok(sounds) => queue[at].content = Content::Here(sounds),
+            Ok(audible) => queue[at].content = Content::Here(audible),
             Err(error) => {
                 let failure = error.failure();
                 if let Some(name) = queue.remove(at).and_then(|waiting| waiting.media.last().cloned()) {
                     let what = match self.shared.sounds.resolve(&name) {
-                        Ok(Media::Remote(link)) => link.to_string(),
+                        Ok(Media::Later(source)) => source.to_string(),
                         _ => String::new(),
                     };
                     self.playing.complain(&name, &what, &error);
@@ -196,14 +196,14 @@ impl<M: MixPlane> Task<M> {
                 self.playing.waiting.remove(&line);
             }
             let Some(mut next) = next else { return };
-            let Content::Here(sounds) = &mut next.content else {
+            let Content::Here(audible) = &mut next.content else {
                 return;
             };
             let is_one = matches!(audience, Audience::One(_));
             let play = Play {
-                sounds: std::mem::take(sounds),
+                sounds: std::mem::take(&mut audible.sounds),
                 repeat: match lane {
-                    Lane::Queue => Repeat::Once,
+                    Lane::Queue => audible.repeat,
                     Lane::Background => Repeat::Forever,
                 },
                 duck_db: (next.duck_db > 0).then(|| f32::from(next.duck_db)),
@@ -324,39 +324,39 @@ fn to<L>(audience: Audience, leg: Option<&L>) -> To<'_, L> {
 }
 
 /// Returns what is to be heard if all of it is there.
-fn here(found: &[Media]) -> Option<Vec<Sound>> {
-    let mut sounds = Vec::new();
+fn here(found: &[Media]) -> Option<Audible> {
+    let mut whole = Audible::default();
     for part in found {
         match part {
-            Media::Here(part) => sounds.extend(part.iter().cloned()),
-            Media::Remote(_) => return None,
+            Media::Here(part) => whole.append(part.clone()),
+            Media::Later(_) => return None,
         }
     }
-    Some(sounds)
+    Some(whole)
 }
 
 /// Obtains what is not there. Of several parts those that cannot be had are left out.
 ///
 /// # Errors
 /// Nothing of it can be had: why the last part cannot.
-async fn obtain(sounds: &Sounds, found: Vec<Media>) -> Result<Vec<Sound>, FetchError> {
-    let mut obtained = Vec::new();
+async fn obtain(sounds: &Sounds, found: Vec<Media>) -> Result<Audible, FetchError> {
+    let mut whole = Audible::default();
     let mut missing = None;
     for part in found {
         match part {
-            Media::Here(part) => obtained.extend(part),
-            Media::Remote(link) => match sounds.fetch(&link).await {
-                Ok(part) => obtained.extend(part),
+            Media::Here(part) => whole.append(part),
+            Media::Later(source) => match sounds.fetch(&source).await {
+                Ok(part) => whole.append(part),
                 Err(error) => {
-                    tracing::debug!(%link, %error, "a fetch failed");
+                    tracing::debug!(%source, %error, "a fetch failed");
                     missing = Some(error);
                 }
             },
         }
     }
     match missing {
-        Some(error) if obtained.is_empty() => Err(error),
-        _ => Ok(obtained),
+        Some(error) if whole.sounds.is_empty() => Err(error),
+        _ => Ok(whole),
     }
 }
 
@@ -364,7 +364,7 @@ async fn obtain(sounds: &Sounds, found: Vec<Media>) -> Result<Vec<Sound>, FetchE
 ///
 /// # Errors
 /// Why there is nothing to hear.
-pub(super) async fn find(sounds: &Sounds, name: &MediaName) -> Result<Vec<Sound>, PlayFailure> {
+pub(super) async fn find(sounds: &Sounds, name: &MediaName) -> Result<Audible, PlayFailure> {
     let found = sounds.resolve(name).map_err(|_| PlayFailure::Unknown)?;
     obtain(sounds, vec![found]).await.map_err(|error| error.failure())
 }

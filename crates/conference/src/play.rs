@@ -55,7 +55,9 @@ pub enum Audience {
 pub enum Manner {
     /// Behind what plays to the same audience.
     Queue,
-    /// The same, for a prompt to one: it does not begin while anything plays to everybody.
+    /// The same, for something short to everybody that prompts wait for.
+    Announcement,
+    /// The same, for a prompt to one: it does not begin during an announcement.
     Prompt,
     /// Again and again, while nothing else plays to the same audience; where that is one alone, nor to everybody.
     Background,
@@ -157,7 +159,8 @@ pub(crate) enum Occasion {
 impl Occasion {
     pub(crate) fn manner(self) -> Manner {
         match self {
-            Occasion::Asked | Occasion::Entry | Occasion::Exit | Occasion::Ending => Manner::Queue,
+            Occasion::Asked => Manner::Queue,
+            Occasion::Entry | Occasion::Exit | Occasion::Ending => Manner::Announcement,
             Occasion::Prompt => Manner::Prompt,
             Occasion::Background => Manner::Background,
         }

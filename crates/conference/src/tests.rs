@@ -1,8 +1,10 @@
 //! What one conference does, told as examples. The random sequences are in `tests/model.rs`.
 
 mod admission;
+mod announcing;
 mod controls;
 mod playing;
+mod pressing;
 mod talking;
 
 use crate::*;

@@ -109,7 +109,7 @@ impl<M: MixPlane> Task<M> {
             duck_db,
         } = order;
         let lane = match manner {
-            Manner::Queue | Manner::Prompt => Lane::Queue,
+            Manner::Queue | Manner::Announcement | Manner::Prompt => Lane::Queue,
             Manner::Background => Lane::Background,
         };
         let line = (audience, lane);
@@ -207,7 +207,8 @@ impl<M: MixPlane> Task<M> {
                     Lane::Background => Repeat::Forever,
                 },
                 duck_db: (next.duck_db > 0).then(|| f32::from(next.duck_db)),
-                gives_way: is_one && next.manner != Manner::Queue,
+                gives_way: is_one && matches!(next.manner, Manner::Prompt | Manner::Background),
+                announces: next.manner == Manner::Announcement,
                 ..Play::default()
             };
             let number = next.number;

@@ -9,6 +9,13 @@ use Told::{Began, Ended};
 
 const EVERYBODY: Audience = Audience::Everybody;
 
+fn announcing(play: Play) -> Play {
+    Play {
+        announces: true,
+        ..play
+    }
+}
+
 fn giving_way(play: Play) -> Play {
     Play {
         gives_way: true,
@@ -17,11 +24,11 @@ fn giving_way(play: Play) -> Play {
 }
 
 #[test]
-fn a_prompt_to_one_waits_until_nothing_plays_to_everybody() {
+fn a_prompt_to_one_waits_until_nothing_is_announced_to_everybody() {
     let mut house = House::new(&[l16(8000), l16(8000)], 8000);
     let to = house.one(0);
-    let tone = house.queue(EVERYBODY, steady(1000, 100));
-    let second = house.queue(EVERYBODY, steady(2000, 60));
+    let tone = house.queue(EVERYBODY, announcing(steady(1000, 100)));
+    let second = house.queue(EVERYBODY, announcing(steady(2000, 60)));
     let prompt = house.queue(to, giving_way(steady(500, 40)));
     let behind = house.queue(to, steady(250, 40));
     house.run(140);
@@ -56,13 +63,23 @@ fn a_prompt_that_has_begun_goes_on_and_one_that_does_not_give_way_begins() {
     let to = house.one(0);
     house.queue(to, giving_way(steady(500, 100)));
     house.run(40);
-    house.queue(EVERYBODY, steady(1000, 200));
+    house.queue(EVERYBODY, announcing(steady(1000, 200)));
     house.run(40);
     assert_eq!(house.ears[0].peak(20), 1500);
     house.run(100);
     house.queue(to, steady(50, 20));
     house.run(30);
     assert_eq!(house.ears[0].peak(25), 1050);
+}
+
+#[test]
+fn a_prompt_does_not_wait_for_what_may_be_long() {
+    let mut house = House::new(&[l16(8000)], 8000);
+    let to = house.one(0);
+    house.queue(EVERYBODY, steady(1000, 500));
+    house.queue(to, giving_way(steady(500, 100)));
+    house.run(60);
+    assert_eq!(house.ears[0].peak(20), 1500);
 }
 
 #[test]

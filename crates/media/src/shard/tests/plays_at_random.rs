@@ -80,6 +80,7 @@ fn play() -> impl Strategy<Value = Play> {
             duck_db,
             barge_in,
             gives_way: false,
+            announces: false,
         })
 }
 

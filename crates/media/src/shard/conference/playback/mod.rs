@@ -112,12 +112,14 @@ impl Playback {
             }
             true
         });
-        let all_hear = self.stages.iter().any(Stage::plays_to_all);
+        let to_all = self.stages.iter().find(|stage| stage.audience == Audience::All);
+        let (all_hear, announces) = to_all.map_or((false, false), Stage::queue_plays);
         let mut tick = PlayTick {
             mixer,
             block,
             raises,
             all_hear,
+            announces,
         };
         for stage in &mut self.stages {
             if let Some(leg) = stage.leg.and_then(|place| legs.at(place)) {

@@ -16,6 +16,8 @@ pub(super) struct PlayTick<'a> {
     pub(super) raises: bool,
     /// The queue of everybody plays.
     pub(super) all_hear: bool,
+    /// It plays an announcement.
+    pub(super) announces: bool,
 }
 
 /// The plays of one audience.
@@ -42,9 +44,10 @@ impl Stage {
         }
     }
 
-    /// Returns whether the queue of everybody has anything to play.
-    pub(super) fn plays_to_all(&self) -> bool {
-        self.audience == Audience::All && !self.queue.is_empty()
+    /// Returns whether the queue has anything to play, and whether that is an announcement.
+    pub(super) fn queue_plays(&self) -> (bool, bool) {
+        let first = self.queue.first();
+        (first.is_some(), first.is_some_and(|play| play.asked().announces))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -108,7 +111,7 @@ impl Stage {
         let queue_plays = self.play_queue(tick, ended);
         let audience = self.audience;
         self.background.move_to(ended, |_, play| {
-            let pauses = queue_plays || tick.gives_way(audience, play);
+            let pauses = queue_plays || (tick.all_hear && gives_way(audience, play));
             play.pause(pauses);
             let waits = !play.has_begun() && (pauses || !tick.begin(audience, play));
             if waits {
@@ -134,7 +137,7 @@ impl Stage {
         let mut from = 0;
         while from < tick.block.len()
             && let Some(first) = self.queue.first_mut()
-            && (first.has_begun() || !tick.gives_way(self.audience, first))
+            && (first.has_begun() || !(tick.announces && gives_way(self.audience, first)))
             && tick.begin(self.audience, first)
         {
             from += tick.give(first, from);
@@ -173,12 +176,12 @@ fn dismiss(playing: &mut Playing, how: PlayEnd) -> bool {
     true
 }
 
-impl PlayTick<'_> {
-    /// Returns whether a play to one has to leave it to what plays to everybody.
-    fn gives_way(&self, audience: Audience, playing: &Playing) -> bool {
-        self.all_hear && playing.asked().gives_way && matches!(audience, Audience::One(_))
-    }
+/// Returns whether a play to one leaves it to what plays to everybody.
+fn gives_way(audience: Audience, playing: &Playing) -> bool {
+    playing.asked().gives_way && matches!(audience, Audience::One(_))
+}
 
+impl PlayTick<'_> {
     /// Lets a play begin unless it has. Returns whether it is heard in this tick: not while it needs a rate that the mix is
     /// about to have, or an input that the mixer has not.
     fn begin(&mut self, audience: Audience, playing: &mut Playing) -> bool {

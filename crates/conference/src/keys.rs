@@ -296,7 +296,9 @@ mod tests {
     #[test]
     fn the_longest_match_counts_and_a_pause_ends_it() {
         let map = map(&[("1", "one"), ("12", "twelve"), ("*1", "star"), ("#", "hash")]);
-        let table: &[(&[(u64, char)], &[(u64, &str)])] = &[
+        /// Presses, and what they decide, with their times.
+        type Row<'a> = (&'a [(u64, char)], &'a [(u64, &'a str)]);
+        let table: &[Row<'_>] = &[
             (&[(0, '#')], &[(0, "hash")]),
             (&[(0, '1')], &[(500, "one")]),
             (&[(0, '1'), (499, '2')], &[(499, "twelve")]),

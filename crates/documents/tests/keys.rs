@@ -71,9 +71,9 @@ impl Room {
         };
         if let Some(name) = name {
             let name = name.into();
-            self.apply(Command::Name { participant, name }).unwrap();
+            self.apply(Command::Name { participant, name }).expect("done");
         }
-        self.apply(Command::Join { participant }).unwrap();
+        self.apply(Command::Join { participant }).expect("done");
         participant
     }
 
@@ -87,21 +87,22 @@ impl Room {
 
     fn leave(&mut self, participant: ParticipantId) {
         let cause = LeaveCause::HungUp;
-        self.apply(Command::Leave { participant, cause }).unwrap();
+        self.apply(Command::Leave { participant, cause }).expect("done");
     }
 
     fn press(&mut self, participant: ParticipantId, keys: &str) {
         for key in keys.chars() {
-            self.apply(Command::KeyPressed { participant, key }).unwrap();
+            self.apply(Command::KeyPressed { participant, key })
+                .expect("done");
         }
     }
 
     fn control(&mut self, control: Control) {
-        self.apply(Command::Control(control)).unwrap();
+        self.apply(Command::Control(control)).expect("done");
     }
 
     fn state(&self, id: ParticipantId) -> ParticipantState {
-        let snapshot = self.conference.snapshot().unwrap();
+        let snapshot = self.conference.snapshot().expect("done");
         snapshot.participant(id).expect("he is in").clone()
     }
 
@@ -193,7 +194,7 @@ fn key_require_moderator() {
     let due = room.conference.deadline().expect("an end");
     assert!(due.0 <= 2000);
     let now = due;
-    room.apply(Command::Advance { now }).unwrap();
+    room.apply(Command::Advance { now }).expect("done");
     assert!(room.conference.is_ended());
 }
 

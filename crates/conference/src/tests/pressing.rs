@@ -31,7 +31,8 @@ fn press(room: &mut Room, participant: ParticipantId, name: &str) {
 
 #[test]
 fn a_key_and_the_control_of_the_same_meaning_come_to_the_same() {
-    let table: &[(&str, fn(ParticipantId) -> Control)] = &[
+    type Row = (&'static str, fn(ParticipantId) -> Control);
+    let table: &[Row] = &[
         ("mute", Control::Mute),
         ("mute on", Control::Mute),
         ("mute off", Control::Unmute),

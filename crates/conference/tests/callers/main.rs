@@ -130,7 +130,7 @@ impl Trial {
             match output {
                 Output::Event(event) => match &mut self.reading {
                     None => self.reading = Snapshot::begin(&event),
-                    Some(reading) => reading.follow(&event).unwrap(),
+                    Some(reading) => reading.follow(&event).expect("done"),
                 },
                 Output::Effect(effect) => self.perform(effect),
             }
@@ -203,7 +203,7 @@ impl Trial {
         present
             .get(index)
             .copied()
-            .unwrap_or(ParticipantId::new(900).unwrap())
+            .unwrap_or(ParticipantId::new(900).expect("done"))
     }
 
     fn take(&mut self, step: &Step) {
@@ -311,7 +311,7 @@ impl Trial {
         let Ok(Reply::Reserved(participant)) = reply else {
             return;
         };
-        let flags = self.conference.join_flags(participant).unwrap();
+        let flags = self.conference.join_flags(participant).expect("done");
         if flags.waiting {
             self.out.insert(participant);
         }

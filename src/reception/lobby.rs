@@ -29,6 +29,7 @@ impl Lobby {
             muted: true,
             deaf: true,
             ghost: false,
+            held: false,
         };
         leg.join(&mix, options).await?;
         Ok(Lobby {

@@ -3,7 +3,9 @@
 //! Owns the rules of "account of a call" (ARCHITECTURE.md) and what a number means; asks the store, changes nothing.
 
 use confab_conference::{AccountId, ConferenceId, Settings};
-use confab_documents::{Account, DialPlan, Document, Route, Store, StoreError, call_flow, settings_with};
+use confab_documents::{
+    Account, AccountDefaults, DialPlan, Document, Route, Store, StoreError, call_flow, settings_with,
+};
 use confab_reception::{CallFlow, RoleSoFar};
 use confab_sip::{Request, SipUri, StatusCode};
 
@@ -135,12 +137,23 @@ pub(crate) async fn conference(
     Ok(Some(destination(&found, configuration.as_ref(), language)))
 }
 
+/// Puts together what an account says about all of its conferences.
+pub(crate) fn account_defaults<'a>(
+    configuration: Option<&'a Document>,
+    language: &'a str,
+) -> AccountDefaults<'a> {
+    AccountDefaults {
+        configuration,
+        language: Some(language),
+    }
+}
+
 fn destination(found: &Route, configuration: Option<&Document>, language: &str) -> Destination {
     let document = &found.document;
     Destination {
         account: document.account_id.clone(),
         conference: ConferenceId::from(document.id.as_str()),
-        settings: settings_with(document, configuration),
+        settings: settings_with(document, account_defaults(configuration, language)),
         flow: call_flow(document, configuration, language),
         role: found.role.so_far(),
     }

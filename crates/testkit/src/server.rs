@@ -246,6 +246,7 @@ impl ServerBuilder {
         }
         if !self.prompts {
             quiet.extend(control::no_prompts());
+            quiet.extend(control::no_sounds());
         }
         let quiet = json!({ "data": quiet });
         let _ = HttpClient::log_in(http, ACCOUNT_ID, API_KEY).and_then(|client| {

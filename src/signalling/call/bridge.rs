@@ -121,7 +121,10 @@ pub(super) async fn admit(
                 destination: Some(Destination {
                     account: account.id.clone(),
                     conference,
-                    settings: settings_with(&document, configuration),
+                    settings: settings_with(
+                        &document,
+                        routing::account_defaults(configuration, &account.language),
+                    ),
                     flow: call_flow(&document, configuration, &account.language),
                     role: RoleSoFar::Admitted(role),
                 }),

@@ -28,6 +28,17 @@ pub(super) fn no_prompts() -> Map<String, Value> {
     .collect()
 }
 
+/// Keys of a document whose participants hear nothing that nobody sends, and whose keys do nothing.
+pub(super) fn no_sounds() -> Map<String, Value> {
+    let mut keys = Map::new();
+    // An inline profile has the sounds that it names.
+    keys.insert("profile".to_owned(), json!({}));
+    for role in ["caller_controls", "moderator_controls"] {
+        keys.insert(role.to_owned(), "none".into());
+    }
+    keys
+}
+
 /// Switches tones and prompts of a conference's document off, except those that it says something about itself.
 pub fn quiet(document: &mut Value) {
     fn merge(keys: &mut Map<String, Value>, quiet: Map<String, Value>) {
@@ -42,6 +53,11 @@ pub fn quiet(document: &mut Value) {
     if let Value::Object(keys) = document {
         merge(keys, no_tones());
         merge(keys, no_prompts());
+        let mut sounds = no_sounds();
+        if keys.contains_key("profile_name") {
+            sounds.remove("profile");
+        }
+        merge(keys, sounds);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use confab_conference::GregorianSeconds;
+use confab_conference::{AccountId, GregorianSeconds};
 use futures_util::SinkExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -129,8 +129,10 @@ impl Connection {
             Message::Text(text) if text.len() <= MESSAGE => text,
             Message::Text(_) => return Err(End::TooLarge),
             Message::Binary(_) => return Err(End::NoText),
-            // Answered below this; after a close nothing more comes.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
+            // Answered below this. Nothing more is read before the answer is taken, or answers would pile up without bound.
+            Message::Ping(_) => return self.write(socket, std::iter::empty()).await,
+            // After a close nothing more comes.
+            Message::Pong(_) | Message::Close(_) => return Ok(()),
         };
         let (reply, before) = self.answer(&text).await;
         self.show();
@@ -156,10 +158,12 @@ impl Connection {
             return (reply, Vec::new());
         }
         let mut refused = None;
-        if let Some(token) = self.session.new_token(&message) {
+        if let Some(token) = self.session.token_to_check(&message) {
             match self.state.tokens.identify(now, token) {
-                Ok(identity) => self.session.logged_in(token, identity.account),
-                Err(_) => refused = Some(token.to_owned()),
+                Ok(identity) if self.is_enabled(&identity.account).await => {
+                    self.session.logged_in(token, identity.account);
+                }
+                _ => refused = Some(token.to_owned()),
             }
         }
         let facts = Facts {
@@ -173,6 +177,16 @@ impl Connection {
                 (reply, Vec::new())
             }
         }
+    }
+
+    /// Returns whether the account is there and not switched off.
+    async fn is_enabled(&self, account: &AccountId) -> bool {
+        let account = self.state.store.account(account).await;
+        let account = account.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an account could not be looked up");
+            None
+        });
+        account.is_some_and(|account| account.enabled)
     }
 
     async fn may_act(&self, message: &ClientMessage) -> bool {
@@ -197,6 +211,7 @@ impl Connection {
     fn bind(&mut self, plan: Plan) -> (String, Vec<(usize, Arc<EventMessage>)>) {
         let mut covered = Vec::with_capacity(plan.bindings.len());
         let mut before = Vec::new();
+        let first = self.session.count_without(&plan);
         for binding in &plan.bindings {
             let topic = binding.topic();
             let joined = self.state.events.join(&topic, &self.mailbox, plan.after.as_ref());
@@ -207,7 +222,7 @@ impl Connection {
             self.topics.insert(topic);
             covered.push(joined.covered);
             // Each binding has the events up to where its own joining found the topic.
-            let number = self.session.count() + covered.len() - 1;
+            let number = first + covered.len() - 1;
             before.extend(joined.backlog.into_iter().map(|message| (number, message)));
         }
         (self.session.bound(plan, covered), before)

@@ -10,7 +10,7 @@ use std::{
     io::Write as _,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
@@ -238,12 +238,15 @@ impl Listeners {
             }
             None => None,
         };
-        if https.is_none() && is_open(config.http.bind.ip()) {
-            tracing::warn!(
-                "http.bind is reached from other machines without TLS: passwords and tokens can be read on the way; set \
-                 http.tls_bind, or bind to 127.0.0.1 behind a proxy that speaks TLS"
-            );
+        if let Some(Err(error)) = config
+            .http
+            .tls
+            .as_ref()
+            .map(|tls| tls.files.check_time(SystemTime::now()))
+        {
+            tracing::warn!("{error}");
         }
+        warn_of_open_doors(config);
         let bind = async |key, address| match address {
             Some(address) => http::bind(key, address).await.map(Some),
             None => Ok(None),
@@ -331,6 +334,27 @@ impl Listeners {
             ));
         }
         tasks
+    }
+}
+
+/// Tells the operator where passwords and tokens cross networks in the clear.
+fn warn_of_open_doors(config: &Config) {
+    let http = &config.http;
+    let doors = [
+        ("http.bind", Some(http.bind), "http.tls_bind"),
+        (
+            "http.websocket_bind",
+            http.websocket_bind,
+            "http.websocket_tls_bind",
+        ),
+    ];
+    for (key, bind, instead) in doors {
+        if bind.is_some_and(|bind| is_open(bind.ip())) {
+            tracing::warn!(
+                "{key} is reached from other machines without TLS: passwords and tokens can be read on the way; bind it to \
+                 127.0.0.1 and set {instead}, or put a proxy that speaks TLS before it"
+            );
+        }
     }
 }
 

@@ -280,7 +280,11 @@ fn a_broker_is_reached_over_tls_when_its_certificate_is_good() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let certificate = folder.path().join("tls.pem");
     fs::write(&certificate, certified.cert.pem()).expect("written");
-    fs::write(folder.path().join("tls.key"), certified.signing_key.serialize_pem()).expect("written");
+    fs::write(
+        folder.path().join("tls.key"),
+        certified.signing_key.serialize_pem(),
+    )
+    .expect("written");
     let (address, tls) = (free_address().expect("a port"), free_address().expect("a port"));
     fs::write(folder.path().join("tls_port"), tls.port().to_string()).expect("written");
     let broker = Broker::start(address, folder.path());

@@ -130,7 +130,12 @@ async fn connect(url: &Secret) -> Result<Broker, Error> {
         // The broker closes the channel on which it was asked for what there is not.
         Err(_) => {
             let channel = connection.create_channel().await?;
-            declare(&channel, ExchangeDeclareOptions::default()).await?;
+            // It outlives the broker's restarts, and with it what durable queues of consumers are bound to.
+            let durable = ExchangeDeclareOptions {
+                durable: true,
+                ..ExchangeDeclareOptions::default()
+            };
+            declare(&channel, durable).await?;
             channel
         }
     };

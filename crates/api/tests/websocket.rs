@@ -36,6 +36,10 @@ impl LiveConferences for NothingRuns {
     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
         Err(ControlError::NotRunning)
     }
+    async fn end_all(&self, _: &AccountId) {}
+    async fn account_of(&self, _: &ConferenceId) -> Option<AccountId> {
+        None
+    }
     async fn move_participant(
         &self,
         _: &AccountId,
@@ -124,7 +128,9 @@ impl House {
             .method(method)
             .uri(path)
             .header("x-auth-token", &self.token)
-            .body(axum::body::Body::from(body.map(Value::to_string).unwrap_or_default()))
+            .body(axum::body::Body::from(
+                body.map(Value::to_string).unwrap_or_default(),
+            ))
             .unwrap();
         let answer = self.rest.clone().oneshot(request).await.unwrap();
         let body = axum::body::to_bytes(answer.into_body(), 100_000).await.unwrap();
@@ -137,7 +143,9 @@ impl House {
         let path = format!("/v2/accounts/{}", self.account.as_str());
         let made = self.api("PUT", &path, Some(&body)).await;
         let account = made["data"]["id"].as_str().unwrap().to_owned();
-        let key = self.api("GET", &format!("/v2/accounts/{account}/api_key"), None).await;
+        let key = self
+            .api("GET", &format!("/v2/accounts/{account}/api_key"), None)
+            .await;
         let key = json!({"data": {"api_key": key["data"]["api_key"]}});
         let login = self.api("PUT", "/v2/api_auth", Some(&key)).await;
         Below {
@@ -308,7 +316,9 @@ async fn tokens_of_an_account_that_is_off_see_nothing() {
     };
     assert_eq!(try_it().await["status"], "success");
     let off = json!({"data": {"enabled": false}});
-    house.api("PATCH", &format!("/v2/accounts/{}", below.account), Some(&off)).await;
+    house
+        .api("PATCH", &format!("/v2/accounts/{}", below.account), Some(&off))
+        .await;
     let refused = try_it().await;
     let text = format!("failed to authenticate token {}", below.token);
     assert_eq!(refused["data"]["errors"], json!([text]));

@@ -18,6 +18,7 @@ use super::upgrade::WebSocketConfig;
 use super::{MESSAGE, WRITE_TIMEOUT};
 use crate::event::{EventMessage, Mailbox, Notice, Reach, Topic};
 use crate::rate_limit::REQUEST_COST;
+use crate::rights::Rights;
 use crate::state::ApiState;
 use crate::token::random_text;
 
@@ -64,6 +65,8 @@ pub(super) struct Connection {
     host: String,
     since: GregorianSeconds,
     session: Session,
+    /// Those of the last login.
+    rights: Rights,
     mailbox: Arc<Mailbox>,
     queue: mpsc::Receiver<(Reach, Notice)>,
     topics: BTreeSet<Topic>,
@@ -79,6 +82,7 @@ impl Connection {
             place,
             host,
             session: Session::default(),
+            rights: Rights::User,
             mailbox,
             queue,
             topics: BTreeSet::new(),
@@ -161,6 +165,7 @@ impl Connection {
         if let Some(token) = self.session.token_to_check(&message) {
             match self.state.tokens.identify(now, token) {
                 Ok(identity) if self.is_enabled(&identity.account).await => {
+                    self.rights = identity.rights;
                     self.session.logged_in(token, identity.account);
                 }
                 _ => refused = Some(token.to_owned()),
@@ -195,6 +200,9 @@ impl Connection {
         };
         let store = &self.state.store;
         let answer = match asked {
+            // Who is no administrator sees his own account alone.
+            AccountAsked::One(account) if self.rights == Rights::User => Ok(account == *own),
+            AccountAsked::All if self.rights == Rights::User => Ok(false),
             AccountAsked::One(account) => store.may_act_on(own, &account).await,
             AccountAsked::All => store
                 .bootstrap_account()

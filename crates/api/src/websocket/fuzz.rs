@@ -32,7 +32,10 @@ pub fn fuzz_client_messages(data: &[u8]) {
     });
     for line in text.lines() {
         let message = ClientMessage::parse(line);
-        let refused = session.token_to_check(&message).filter(|token| *token != "token").map(str::to_owned);
+        let refused = session
+            .token_to_check(&message)
+            .filter(|token| *token != "token")
+            .map(str::to_owned);
         let facts = Facts { may_act: true };
         let step = session.handle(message, refused.as_deref(), facts, || "id".into());
         let reply = match step {

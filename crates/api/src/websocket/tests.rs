@@ -189,7 +189,11 @@ impl Client {
     fn send(&mut self, message: &Value) -> (Value, Vec<Value>) {
         let message = ClientMessage::parse(&message.to_string());
         let bad = |token: &&str| *token != "good";
-        let refused = self.session.token_to_check(&message).filter(bad).map(str::to_owned);
+        let refused = self
+            .session
+            .token_to_check(&message)
+            .filter(bad)
+            .map(str::to_owned);
         let facts = Facts {
             may_act: self.may_act,
         };
@@ -489,7 +493,11 @@ fn messages_of_any_form_are_read() {
     assert_eq!(session.token_to_check(&parse(r#"{"auth_token":"t"}"#)), None);
     assert_eq!(session.token_to_check(&parse(r#"{"auth_token":"u"}"#)), Some("u"));
     let again = parse(r#"{"action":"subscribe","auth_token":"t","data":{}}"#);
-    assert_eq!(session.token_to_check(&again), Some("t"), "it may have ended meanwhile");
+    assert_eq!(
+        session.token_to_check(&again),
+        Some("t"),
+        "it may have ended meanwhile"
+    );
 }
 
 #[test]
@@ -574,7 +582,11 @@ fn who_is_bound_already_can_ask_for_what_was_before() {
     assert_eq!(reply["status"], "success", "{reply}");
     publish(4);
     assert_eq!(sequences(&told), [2, 3], "from there on");
-    assert_eq!(sequences(&client.frames()), [4], "and what waited for him not once more");
+    assert_eq!(
+        sequences(&client.frames()),
+        [4],
+        "and what waited for him not once more"
+    );
     let (reply, told) = client.send(&resume("i7"));
     assert_eq!(reply["data"]["errors"], json!(["events no longer available"]));
     publish(5);

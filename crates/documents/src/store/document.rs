@@ -453,6 +453,8 @@ impl Store {
 pub(super) fn chosen_id(body: &Body) -> Result<Option<String>, SaveError> {
     match body.get("id") {
         None | Some(Value::Null) => Ok(None),
+        // As good as none: forms of user interfaces have it so.
+        Some(Value::String(id)) if id.is_empty() => Ok(None),
         Some(Value::String(id)) if is_id(id) => Ok(Some(id.clone())),
         Some(value) => {
             let violation = Violation::new("id", Rule::Pattern, "Failed to match pattern '^[0-9a-f]{32}$'");

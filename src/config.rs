@@ -135,6 +135,8 @@ pub(crate) struct Media {
     pub(crate) max_lateness_ms: u16,
     /// Differentiated services code point of RTP, 0 to 63.
     pub(crate) dscp: u8,
+    /// Folder of the operator's prompts, if any.
+    pub(crate) prompts: Option<PathBuf>,
 }
 
 /// A codec of this version.

@@ -125,7 +125,7 @@ impl Server {
             tokio::spawn(log_events(bus.subscribe_all())),
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
-        let sounds = Sounds::new(&config.fetch);
+        let sounds = sounds(config).await?;
         let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
         let amqp_stats = Arc::new(AmqpStats::default());
@@ -451,6 +451,18 @@ fn signalling_config(config: &Config) -> SignallingConfig {
         tcp: config.sip.tcp.clone(),
         endpoint,
     }
+}
+
+/// What can be played, the operator's prompts decoded.
+async fn sounds(config: &Config) -> anyhow::Result<Sounds> {
+    let sounds = Sounds::new(&config.fetch);
+    let Some(folder) = config.media.prompts.clone() else {
+        return Ok(sounds);
+    };
+    let name = folder.display().to_string();
+    tokio::task::spawn_blocking(move || sounds.with_own_prompts(&folder))
+        .await?
+        .with_context(|| format!("media.prompts: cannot read {name}"))
 }
 
 async fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {

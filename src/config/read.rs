@@ -216,6 +216,9 @@ impl<'a> Reader<'a> {
             timeout_s: self.number("media.timeout_s", 1..=86_400),
             max_lateness_ms: self.number("media.max_lateness_ms", 0..=1000),
             dscp: self.number("media.dscp", 0..=63),
+            prompts: self.text("media.prompts", |text| {
+                Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+            }),
         }
     }
 

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use confab_conference::{Audience, MediaName, PlayFailure, PlayNumber, StopPlay};
-use confab_media::{ControlError, Play, PlayId, Sound};
+use confab_media::{ControlError, Play, PlayId};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{Task, wall};
 use crate::conferences::inbox::PlayReport;
 use crate::conferences::media::MixPlane;
-use crate::sounds::{FetchError, Media};
+use crate::sounds::{Audible, FetchError, Media};
 
 /// Names of which the log says that they cannot be played; of others only at DEBUG.
 const MOST_COMPLAINTS: usize = 16;
@@ -23,7 +23,7 @@ const MOST_COMPLAINTS: usize = 16;
 pub(super) struct Fetched {
     number: PlayNumber,
     audience: Audience,
-    sounds: Result<Vec<Sound>, FetchError>,
+    sounds: Result<Audible, FetchError>,
 }
 
 /// The plays that are not over.
@@ -45,7 +45,7 @@ struct Waiting {
 }
 
 enum Content {
-    Here(Vec<Sound>),
+    Here(Audible),
     Fetching(AbortHandle),
 }
 
@@ -95,15 +95,15 @@ impl<M: MixPlane> Task<M> {
         duck_db: u8,
     ) {
         let content = match self.shared.sounds.resolve(&media) {
-            Ok(Media::Here(sounds)) => Content::Here(sounds),
-            Ok(Media::Remote(link)) => {
+            Ok(Media::Here(audible)) => Content::Here(audible),
+            Ok(Media::Later(source)) => {
                 let sounds = self.shared.sounds.clone();
                 Content::Fetching(self.playing.fetches.spawn(async move {
                     Fetched {
                         number,
                         audience,
-                        sounds: sounds.fetch(&link).await.inspect_err(|error| {
-                            tracing::debug!(%link, %error, "a fetch failed");
+                        sounds: sounds.fetch(&source).await.inspect_err(|error| {
+                            tracing::debug!(%source, %error, "a fetch failed");
                         }),
                     }
                 }))
@@ -151,13 +151,12 @@ impl<M: MixPlane> Task<M> {
             return;
         };
         match fetched.sounds {
-            Ok(sounds) => queue[at].content = Content::Here(sounds),
+            Ok(audible) => queue[at].content = Content::Here(audible),
             Err(error) => {
                 let failure = error.failure();
                 if let Some(waiting) = queue.remove(at) {
-                    let link = self.shared.sounds.resolve(&waiting.media);
-                    let what = match link {
-                        Ok(Media::Remote(link)) => link.to_string(),
+                    let what = match self.shared.sounds.resolve(&waiting.media) {
+                        Ok(Media::Later(source)) => source.to_string(),
                         _ => String::new(),
                     };
                     self.playing.complain(&waiting.media, &what, &error);
@@ -176,11 +175,12 @@ impl<M: MixPlane> Task<M> {
                 self.playing.waiting.remove(&audience);
             }
             let Some(mut next) = next else { return };
-            let Content::Here(sounds) = &mut next.content else {
+            let Content::Here(audible) = &mut next.content else {
                 return;
             };
             let play = Play {
-                sounds: std::mem::take(sounds),
+                sounds: std::mem::take(&mut audible.sounds),
+                repeat: audible.repeat,
                 duck_db: (next.duck_db > 0).then(|| f32::from(next.duck_db)),
                 ..Play::default()
             };

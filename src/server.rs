@@ -179,6 +179,7 @@ impl Server {
             registry: &registry,
             hook_attempts,
         };
+        warn_of_open_doors(config);
         tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
@@ -238,15 +239,6 @@ impl Listeners {
             }
             None => None,
         };
-        if let Some(Err(error)) = config
-            .http
-            .tls
-            .as_ref()
-            .map(|tls| tls.files.check_time(SystemTime::now()))
-        {
-            tracing::warn!("{error}");
-        }
-        warn_of_open_doors(config);
         let bind = async |key, address| match address {
             Some(address) => http::bind(key, address).await.map(Some),
             None => Ok(None),
@@ -337,9 +329,16 @@ impl Listeners {
     }
 }
 
-/// Tells the operator where passwords and tokens cross networks in the clear.
+/// Tells the operator what clients will refuse, and where passwords and tokens cross networks in the clear.
 fn warn_of_open_doors(config: &Config) {
     let http = &config.http;
+    if let Some(Err(error)) = http
+        .tls
+        .as_ref()
+        .map(|tls| tls.files.check_time(SystemTime::now()))
+    {
+        tracing::warn!("{error}");
+    }
     let doors = [
         ("http.bind", Some(http.bind), "http.tls_bind"),
         (

@@ -218,6 +218,8 @@ fn provider() -> Arc<CryptoProvider> {
 mod tests {
     use rcgen::{CertifiedKey as Made, KeyPair, PKCS_ED25519, generate_simple_self_signed};
 
+    use std::time::Duration;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -342,13 +344,23 @@ mod tests {
         let server = ServerCertificate::load(&files).unwrap();
         let shown = || server.0.0.read().unwrap().cert[0].clone();
         let first = shown();
-        assert_eq!(server.reload(&files), Ok(false));
+        assert_eq!(server.reload(&files, SystemTime::now()), Ok(false));
         let (certificate, key) = made();
         folder.file("c.pem", &certificate);
-        assert_eq!(server.reload(&files).unwrap_err().file, TlsFile::Key);
+        assert_eq!(
+            server.reload(&files, SystemTime::now()).unwrap_err().file,
+            TlsFile::Key
+        );
         assert_eq!(shown(), first);
         folder.file("k.pem", &key);
-        assert_eq!(server.reload(&files), Ok(true));
+        assert_eq!(server.reload(&files, SystemTime::now()), Ok(true));
+        // One whose time is over does not take its place, be it as well made.
+        let late = SystemTime::now() + Duration::from_secs(5000 * 365 * 86_400);
+        let error = server.reload(&files, late).unwrap_err();
+        assert!(error.text.contains("has expired"), "{error}");
+        let error = files.check_time(UNIX_EPOCH).unwrap_err();
+        assert!(error.text.contains("is not good before"), "{error}");
+        files.check_time(SystemTime::now()).unwrap();
         assert_ne!(shown(), first);
     }
 }

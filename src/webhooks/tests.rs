@@ -68,7 +68,7 @@ impl Source for Arc<World> {
     }
 
     async fn disable(&self, hook: &Hook, message: &str) -> Result<(), SaveError> {
-        assert!(message.contains("6 requests"), "{message}");
+        assert!(message.contains("requests failed"), "{message}");
         let (id, revision) = (hook.id.clone(), hook.revision.clone());
         self.disabled.lock().unwrap().push((id, revision));
         Ok(())

@@ -74,8 +74,9 @@ impl Worker {
         let mut tried = 0;
         loop {
             let outcome = {
-                let _turn = self.turns.acquire().await;
-                let _turn_of_all = self.shared.turns.acquire().await;
+                let (turns, shared) = (Arc::clone(&self.turns), Arc::clone(&self.shared));
+                let _turn = turns.acquire().await;
+                let _turn_of_all = shared.turns.acquire().await;
                 // Waiting takes its time: the hook may be another one by now, or none.
                 let Some(hook) = self.current(&job.hook).await else {
                     return self.shared.attempts.dropped();

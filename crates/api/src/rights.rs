@@ -69,7 +69,7 @@ fn promotes(envelope: &Envelope) -> bool {
         Some(Value::Object(data)) => data.get("priv_level"),
         _ => None,
     };
-    level.is_some_and(|level| *level != Value::from("user"))
+    level.is_some_and(|level| level != "user")
 }
 
 #[cfg(test)]

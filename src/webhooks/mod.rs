@@ -101,10 +101,13 @@ pub(crate) fn start(
     tokio::spawn(Dispatcher::new(shared).run(events))
 }
 
+/// An account's hooks, and when they were read.
+type Known = (Instant, Arc<[Arc<Hook>]>);
+
 /// Brings events to the workers of the hooks that want them.
 struct Dispatcher {
     shared: Arc<Shared>,
-    known: HashMap<AccountId, (Instant, Arc<[Arc<Hook>]>)>,
+    known: HashMap<AccountId, Known>,
     workers: HashMap<String, mpsc::Sender<Job>>,
 }
 

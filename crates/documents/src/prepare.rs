@@ -65,10 +65,10 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
             found.push(Violation::required("username"));
         }
         Kind::Account => check_realm(body, found),
-        Kind::Device => check_controls(body.get("sip"), "sip", found),
+        Kind::Device => check_characters(body.get("sip"), "sip", found),
         Kind::Resource => {
             check_rules(body, found);
-            check_controls(body.get("gateways"), "gateways", found);
+            check_characters(body.get("gateways"), "gateways", found);
         }
         Kind::Webhook => check_uri(body, found),
         Kind::Media => check_prompt(id, body, found),
@@ -97,7 +97,7 @@ fn check_realm(body: &Body, found: &mut Violations) {
 }
 
 /// Refuses control characters in what becomes part of a SIP message: a line break would begin another header.
-fn check_controls(value: Option<&Value>, path: &str, found: &mut Violations) {
+fn check_characters(value: Option<&Value>, path: &str, found: &mut Violations) {
     match value {
         Some(Value::String(text)) if text.chars().any(char::is_control) => {
             let message = "The text must not have control characters";
@@ -105,12 +105,12 @@ fn check_controls(value: Option<&Value>, path: &str, found: &mut Violations) {
         }
         Some(Value::Array(items)) => {
             for (place, item) in items.iter().enumerate() {
-                check_controls(Some(item), &format!("{path}.{place}"), found);
+                check_characters(Some(item), &format!("{path}.{place}"), found);
             }
         }
         Some(Value::Object(keys)) => {
             for (key, value) in keys {
-                check_controls(Some(value), &format!("{path}.{key}"), found);
+                check_characters(Some(value), &format!("{path}.{key}"), found);
             }
         }
         _ => {}

@@ -101,7 +101,8 @@ fn seconds(samples: &[i16]) -> f64 {
 
 /// Says what is wrong with a sound that should be heard as it is; judged by its first second and a half.
 fn check(what: &str, sound: &[i16], heard: &[i16]) -> Result<Match, String> {
-    let found = find(&sound[..sound.len().min(3 * RATE_HZ / 2)], heard).ok_or_else(|| format!("{what}: nothing is heard"))?;
+    let found = find(&sound[..sound.len().min(3 * RATE_HZ / 2)], heard)
+        .ok_or_else(|| format!("{what}: nothing is heard"))?;
     println!("{what}: {found:?}");
     if found.correlation < 0.98 || found.gain_db.abs() > 0.3 {
         return Err(format!("{what}: {found:?}"));

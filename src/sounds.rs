@@ -57,7 +57,7 @@ pub(crate) enum Media {
 }
 
 /// What is to be heard: sounds one behind another, and how often.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Audible {
     pub(crate) sounds: Vec<Sound>,
     /// Once, but for hold music, which goes on until it is stopped.
@@ -84,6 +84,14 @@ impl fmt::Display for Source {
 }
 
 impl Audible {
+    /// Puts something behind it. What goes on for ever makes it do so.
+    pub(crate) fn append(&mut self, behind: Audible) {
+        self.sounds.extend(behind.sounds);
+        if behind.repeat != Repeat::Once {
+            self.repeat = behind.repeat;
+        }
+    }
+
     fn once(sound: Sound) -> Audible {
         Audible {
             sounds: vec![sound],

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use confab_conference::ParticipantId;
 use confab_media::PlayId;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Keys that wait, of all legs; more are left out: nobody presses as many before the task's next turn.
 const KEYS: usize = 256;
@@ -23,8 +24,8 @@ pub(super) struct Reports {
     pub(super) talking: BTreeMap<ParticipantId, bool>,
     /// Last floor holder, when the floor was reported.
     pub(super) floor: Option<Option<ParticipantId>>,
-    /// Keys that were pressed, in order.
-    pub(super) keys: Vec<(ParticipantId, char)>,
+    /// Keys that were pressed, in order, and when that was told.
+    pub(super) keys: Vec<(ParticipantId, char, Instant)>,
     /// What became of plays, in order.
     pub(super) plays: Vec<PlayReport>,
 }
@@ -59,7 +60,7 @@ impl Inbox {
     pub(super) fn key(&self, participant: ParticipantId, key: char) {
         let mut reports = self.reports();
         if reports.keys.len() < KEYS {
-            reports.keys.push((participant, key));
+            reports.keys.push((participant, key, Instant::now()));
         }
         drop(reports);
         self.arrived.notify_one();

@@ -26,6 +26,25 @@ pub(crate) enum LegSetting {
     Denoise(bool),
 }
 
+/// Who hears a play.
+#[derive(Debug)]
+pub(crate) enum To<'a, L> {
+    /// All who hear the mix.
+    Everybody,
+    /// All who are out of it.
+    Waiting,
+    /// One leg alone.
+    One(&'a L),
+}
+
+impl<L> Clone for To<'_, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for To<'_, L> {}
+
 /// How long each digit is that an operator has sent: a short press.
 const DIGIT_MS: u32 = 100;
 
@@ -81,16 +100,17 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
         listener: &Self::Leg,
         heard: bool,
     ) -> impl Future<Output = Result<(), ControlError>> + Send;
-    /// Queues something to be heard by one leg of the mix, or by all.
+    /// Plays something to these.
     fn play(
         mix: &Self::Mix,
-        to: Option<&Self::Leg>,
+        to: To<'_, Self::Leg>,
+        lane: Lane,
         play: Play,
     ) -> impl Future<Output = Result<PlayId, ControlError>> + Send;
-    /// Stops what was queued for one leg, or for all.
+    /// Stops what plays to these.
     fn stop_play(
         mix: &Self::Mix,
-        to: Option<&Self::Leg>,
+        to: To<'_, Self::Leg>,
         what: StopPlay,
     ) -> impl Future<Output = Result<(), ControlError>> + Send;
 }
@@ -162,21 +182,26 @@ impl MixPlane for MediaPlane {
 
     async fn play(
         mix: &ConferenceMediaHandle,
-        to: Option<&LegHandle>,
+        to: To<'_, LegHandle>,
+        lane: Lane,
         play: Play,
     ) -> Result<PlayId, ControlError> {
-        mix.play(hearers(to), Lane::Queue, play).await
+        mix.play(hearers(to), lane, play).await
     }
 
     async fn stop_play(
         mix: &ConferenceMediaHandle,
-        to: Option<&LegHandle>,
+        to: To<'_, LegHandle>,
         what: StopPlay,
     ) -> Result<(), ControlError> {
         mix.stop_play(hearers(to), what).await
     }
 }
 
-fn hearers(to: Option<&LegHandle>) -> Hearers<'_> {
-    to.map_or(Hearers::Everybody, Hearers::One)
+fn hearers(to: To<'_, LegHandle>) -> Hearers<'_> {
+    match to {
+        To::Everybody => Hearers::Everybody,
+        To::Waiting => Hearers::Waiting,
+        To::One(leg) => Hearers::One(leg),
+    }
 }

@@ -48,7 +48,7 @@ pub(super) struct Shared<M: MixPlane> {
     plays_failed: [AtomicU64; PlayFailure::ALL.len()],
     running: DashMap<Key, mpsc::Sender<Request<M>>>,
     last_participant: Arc<AtomicU64>,
-    draining: AtomicBool,
+    pub(super) draining: AtomicBool,
 }
 
 /// Counts participants through the whole run of the server.

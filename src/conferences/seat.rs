@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use confab_conference::{ConferenceId, LeaveCause, ParticipantId, Refusal};
+use confab_conference::{ConferenceId, LeaveCause, MediaName, ParticipantId, Refusal};
 use confab_media::MediaPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +56,14 @@ impl<M: MixPlane> Seat<M> {
     pub(crate) fn movable(mut self, moves: mpsc::Sender<Move<M>>) -> Seat<M> {
         self.moves = Some(moves);
         self
+    }
+
+    /// Gives the caller the name that is announced when he comes and goes.
+    #[allow(dead_code)] // names are recorded by the reception
+    pub(crate) async fn announce_as(&self, name: MediaName) {
+        let participant = self.hold.id;
+        // A conference that is gone announces nobody.
+        let _ = self.hold.requests.send(Request::Name { participant, name }).await;
     }
 
     /// Puts the leg into the mix and the caller on the roster. Both have happened, and `add-member` is published, when

@@ -4,25 +4,29 @@
 //! some milliseconds; it happens beside the task and comes back to it, so that a crowd joins at once. Fetching what is to be
 //! played happens beside it too (`task/playing.rs`). Everything else is done in turn.
 
+mod farewell;
 mod playing;
 mod request;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
     Audience, Conference, DigitString, Effect, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
-    Output, ParticipantId, ParticipantState, Refusal, Settings,
+    Moment, Output, ParticipantId, ParticipantState, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
-use self::playing::Playing;
+use self::playing::{Order, Playing};
 use self::request::Answer;
 pub(super) use self::request::{Moving, Request};
+use self::work::Work;
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
@@ -92,6 +96,8 @@ pub(super) struct Task<M: MixPlane> {
     /// The floor's holder, when he is one of them.
     early_floor: Option<ParticipantId>,
     playing: Playing,
+    /// What the core's moments count from.
+    began: Instant,
     shared: Arc<Shared<M>>,
     sender: mpsc::Sender<Request<M>>,
 }
@@ -131,6 +137,7 @@ pub(super) async fn run<M: MixPlane>(
         early: BTreeMap::new(),
         early_floor: None,
         playing: Playing::default(),
+        began: Instant::now(),
         shared: Arc::clone(&shared),
         sender: sender.clone(),
     };
@@ -154,7 +161,17 @@ async fn drain<M: MixPlane>(mut requests: mpsc::Receiver<Request<M>>, refusal: R
 
 impl<M: MixPlane> Task<M> {
     async fn turn(&mut self, requests: &mut mpsc::Receiver<Request<M>>) {
+        let due = self
+            .core
+            .deadline()
+            .map(|due| self.began + Duration::from_millis(due.0));
         tokio::select! {
+            () = tokio::time::sleep_until(due.unwrap_or(self.began)), if due.is_some() => {
+                // A key may have been pressed just before.
+                self.absorb();
+                self.advance(Instant::now());
+                self.perform().await;
+            }
             Some(joined) = self.joins.join_next() => self.joined(joined).await,
             Some(request) = requests.recv() => self.handle(request).await,
             Some(fetched) = self.playing.fetched() => {
@@ -168,7 +185,16 @@ impl<M: MixPlane> Task<M> {
         }
     }
 
+    /// Tells the core how late it is.
+    fn advance(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.began).as_millis();
+        let now = Moment(u64::try_from(since).unwrap_or(u64::MAX));
+        // Refused at the end only.
+        let _ = self.core.advance(wall(), now);
+    }
+
     async fn handle(&mut self, request: Request<M>) {
+        self.advance(Instant::now());
         match request {
             Request::Reserve {
                 caller,
@@ -179,6 +205,10 @@ impl<M: MixPlane> Task<M> {
                 let seat = self.core.reserve(caller, role, entry);
                 // A seat that is not taken from the reply gives its place back by itself.
                 let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
+            }
+            Request::Name { participant, name } => {
+                // Refused when he has joined, or gone.
+                let _ = self.core.name(participant, name);
             }
             // Whoever asked may have stopped waiting.
             Request::Admits { entry, reply } => drop(reply.send(self.core.admits(entry))),
@@ -215,7 +245,8 @@ impl<M: MixPlane> Task<M> {
             }
             Request::Update(settings) => {
                 // Refused only at the end, when nobody is left to follow it.
-                let _ = self.core.update(settings);
+                let _ = self.core.update(wall(), settings);
+                self.perform().await;
             }
             Request::Snapshot { reply } => {
                 self.absorb();
@@ -258,6 +289,7 @@ impl<M: MixPlane> Task<M> {
             muted: flags.muted,
             deaf: flags.deaf,
             ghost: flags.ghost,
+            held: flags.waiting,
         };
         let mix = Arc::clone(&self.mix);
         self.joins.spawn(async move {
@@ -382,7 +414,8 @@ impl<M: MixPlane> Task<M> {
                 self.early.insert(participant, talking);
             }
         }
-        for (participant, key) in reports.keys {
+        for (participant, key, at) in reports.keys {
+            self.advance(at);
             // Refused for those who have left, or who are about to join.
             let _ = self.core.key_pressed(wall, participant, key);
         }
@@ -396,41 +429,39 @@ impl<M: MixPlane> Task<M> {
     /// Performs what the core asks for, all legs at once and then in its order what has an order, and publishes what it tells.
     /// Returns why something was refused, where that is told to whoever asked.
     async fn perform(&mut self) -> Option<Refusal> {
-        let mut events = Vec::<Arc<Event>>::new();
-        let mut effects = Vec::new();
-        let mut in_turn = Vec::new();
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::Event(event) => events.push(event),
-                Output::Effect(
-                    effect @ (Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }),
-                ) => in_turn.push(effect),
-                Output::Effect(effect) => effects.extend(self.prepare(effect)),
-            }
-        }
-        if effects.len() > 1 {
-            let mut works = JoinSet::new();
-            for work in effects {
-                works.spawn(work.perform());
-            }
-            works.join_all().await;
-        } else if let Some(work) = effects.pop() {
-            work.perform().await;
-        }
         let mut refused = None;
-        for effect in in_turn {
-            refused = self.in_turn(effect).await.or(refused);
-        }
-        // These tell the core what came of them; that asks for nothing more.
-        while let Some(output) = self.core.poll_output() {
-            if let Output::Event(event) = output {
-                events.push(event);
+        loop {
+            let mut events = Vec::<Arc<Event>>::new();
+            let mut effects = Vec::new();
+            let mut in_turn = Vec::new();
+            while let Some(output) = self.core.poll_output() {
+                match output {
+                    Output::Event(event) => events.push(event),
+                    Output::Effect(effect) if has_its_turn(&effect) => in_turn.push(effect),
+                    Output::Effect(effect) => effects.extend(self.prepare(effect)),
+                }
+            }
+            if effects.len() > 1 {
+                let mut works = JoinSet::new();
+                for work in effects {
+                    works.spawn(work.perform());
+                }
+                works.join_all().await;
+            } else if let Some(work) = effects.pop() {
+                work.perform().await;
+            }
+            // These tell the core what came of them, which may ask for more.
+            let is_last = in_turn.is_empty();
+            for effect in in_turn {
+                refused = self.in_turn(effect).await.or(refused);
+            }
+            for event in events {
+                self.shared.bus.publish(event);
+            }
+            if is_last {
+                return refused;
             }
         }
-        for event in events {
-            self.shared.bus.publish(event);
-        }
-        refused
     }
 
     async fn in_turn(&mut self, effect: Effect) -> Option<Refusal> {
@@ -439,8 +470,20 @@ impl<M: MixPlane> Task<M> {
                 play,
                 audience,
                 media,
+                manner,
                 duck_db,
-            } => self.play(play, audience, media, duck_db).await,
+            } => {
+                let number = play;
+                self.play(Order {
+                    number,
+                    audience,
+                    media,
+                    manner,
+                    duck_db,
+                })
+                .await;
+            }
+            Effect::CancelPlay { play, audience } => self.cancel_play(play, audience).await,
             Effect::StopPlay { audience, which } => self.stop_play(audience, which).await,
             Effect::SendDigits { participant, digits } => return self.send_digits(participant, digits).await,
             _ => {}
@@ -491,14 +534,26 @@ impl<M: MixPlane> Task<M> {
                 listener: self.leg(listener)?,
                 heard,
             }),
-            Effect::HangUp { participant, cause } => {
+            Effect::HangUp {
+                participant,
+                cause,
+                farewell,
+            } => {
                 self.playing.forget(Audience::One(participant));
-                self.members
-                    .remove(&participant)
-                    .map(|member| Work::HangUp(member, cause))
+                let member = self.members.remove(&participant)?;
+                match farewell {
+                    Some(media) => {
+                        self.say_farewell(member, cause, media);
+                        None
+                    }
+                    None => Some(Work::HangUp(member, cause)),
+                }
             }
             // Performed in their order, by [`Task::in_turn`].
-            Effect::Play { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. } => None,
+            Effect::Play { .. }
+            | Effect::CancelPlay { .. }
+            | Effect::StopPlay { .. }
+            | Effect::SendDigits { .. } => None,
             // The mix goes with the task, which ends after this.
             Effect::Destroy => None,
         }
@@ -514,39 +569,12 @@ impl<M: MixPlane> Task<M> {
     }
 }
 
-/// What is to be done to one leg.
-enum Work<M: MixPlane> {
-    SetMuted(Arc<M::Leg>, bool),
-    SetDeaf(Arc<M::Leg>, bool),
-    Set(Arc<M::Leg>, LegSetting),
-    SetHeard {
-        mix: Arc<M::Mix>,
-        talker: Arc<M::Leg>,
-        listener: Arc<M::Leg>,
-        heard: bool,
-    },
-    HangUp(Member<M>, LeaveCause),
-}
-
-impl<M: MixPlane> Work<M> {
-    async fn perform(self) {
-        match self {
-            Work::SetMuted(leg, muted) => note(M::set_muted(&leg, muted).await),
-            Work::SetDeaf(leg, deaf) => note(M::set_deaf(&leg, deaf).await),
-            Work::Set(leg, setting) => note(M::set(&leg, setting).await),
-            Work::SetHeard {
-                mix,
-                talker,
-                listener,
-                heard,
-            } => note(M::set_heard(&mix, &talker, &listener, heard).await),
-            Work::HangUp(member, cause) => {
-                note(M::leave(&member.leg).await);
-                // Full or closed: the call is ending already.
-                let _ = member.hang_up.try_send(HangUp { cause });
-            }
-        }
-    }
+/// Returns whether an effect has to keep its order among others.
+fn has_its_turn(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Play { .. } | Effect::CancelPlay { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }
+    )
 }
 
 /// Brings a leg to the state it joined with, should the settings have changed on its way.
@@ -556,6 +584,9 @@ async fn correct<M: MixPlane>(leg: &M::Leg, options: JoinOptions, state: &Partic
     }
     if options.deaf != state.deaf {
         note(M::set_deaf(leg, state.deaf).await);
+    }
+    if options.held != state.is_out_of_mix() {
+        note(M::set(leg, LegSetting::Held(state.is_out_of_mix())).await);
     }
 }
 

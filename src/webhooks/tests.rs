@@ -38,6 +38,7 @@ fn event(account: &str, sequence: u64, kind: EventKind) -> Arc<Event> {
         kind,
         participant: None,
         file: None,
+        data: None,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use confab_testkit::agent::{Participant, Phone};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{EngineConfig, RtpEngine, Source};
-use confab_testkit::server::{HttpAnswer, HttpClient, KeptServer, ServerBuilder};
+use confab_testkit::server::{HttpAnswer, HttpClient, KeptServer, ServerBuilder, quiet};
 use serde_json::{Value, json};
 
 /// How long anything may take that happens at once.
@@ -174,7 +174,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Makes a conference without tones in which everybody is heard; `more` is added to its document.
+    /// Makes a conference without tones and prompts in which everybody is heard; `more` is added to its document.
     pub(crate) fn new(more: Value) -> Room {
         Room::at(site(), more)
     }
@@ -193,6 +193,7 @@ impl Room {
                 document[key] = value;
             }
         }
+        quiet(&mut document);
         Room {
             path: site.conference(document),
             site,

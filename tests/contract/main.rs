@@ -10,6 +10,8 @@ mod documents;
 mod ears;
 mod examples;
 mod fixture;
+mod keys;
+mod moderators;
 mod participants;
 mod races;
 mod resources;

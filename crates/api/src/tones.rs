@@ -1,4 +1,4 @@
-//! Owns which sounds a conference document may name for those who come and go. Never plays one, and does not judge the rest of
+//! Owns which sounds a conference document may name. Never plays one, and does not judge the rest of
 //! the document.
 
 use confab_conference::{AccountId, MediaName};
@@ -7,19 +7,28 @@ use serde_json::Value;
 
 use crate::live::{LiveConferences, MediaProblem};
 
-/// The keys that name such a sound. Nothing else in a document is played in this version.
-const KEYS: [&[&str]; 4] = [
+/// The keys that name a sound which has to come to an end: something is to be heard behind it.
+const KEYS: &[&[&str]] = &[
     &["play_entry_tone"],
     &["play_exit_tone"],
     &["profile", "enter-sound"],
     &["profile", "exit-sound"],
+    &["profile", "alone-sound"],
+    &["profile", "muted-sound"],
+    &["profile", "unmuted-sound"],
+    &["profile", "deaf-sound"],
+    &["profile", "undeaf-sound"],
+    &["profile", "kicked-sound"],
 ];
+
+/// The keys that name a sound which may go on for ever.
+const ENDLESS: &[&[&str]] = &[&["profile", "moh-sound"], &["profile", "perpetual-sound"]];
 
 /// Returns what is wrong with the sounds that a document, or a change of one, names. A value that is no text is for the schema to
 /// judge.
 pub(crate) async fn check(live: &dyn LiveConferences, account: &AccountId, document: &Body) -> Violations {
     let mut violations = Violations::default();
-    for path in KEYS {
+    for path in KEYS.iter().chain(ENDLESS) {
         let [first, rest @ ..] = path else { continue };
         let value = rest
             .iter()
@@ -34,7 +43,13 @@ pub(crate) async fn check(live: &dyn LiveConferences, account: &AccountId, docum
         if ["", "true", "false"].contains(&name.as_str()) || is_of_library(name) {
             continue;
         }
-        let message = match live.check_tone(account, &MediaName::from(name.as_str())).await {
+        let media = MediaName::from(name.as_str());
+        let checked = if ENDLESS.contains(path) {
+            live.check_media(account, &media).await
+        } else {
+            live.check_tone(account, &media).await
+        };
+        let message = match checked {
             Ok(()) => continue,
             Err(MediaProblem::Invalid(why)) => why,
             Err(MediaProblem::Unknown) => {

@@ -133,6 +133,7 @@ impl House {
             participant: None,
             // About as long as an event of a leg.
             file: Some(MediaName::from("x".repeat(2000).as_str())),
+            data: None,
         }));
     }
 }

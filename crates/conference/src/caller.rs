@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{AccountId, Volume};
+use crate::{AccountId, MediaName, Volume};
 
 /// The part a participant plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,10 @@ pub enum Entry {
         deaf: bool,
         /// Listed and mixed, but neither counted nor limited.
         ghost: bool,
+        /// Hears no hold music while he is alone.
+        no_hold_music: bool,
+        /// Joins only a conference that somebody is in.
+        join_existing: bool,
     },
     /// An operator moved the participant here from another conference: the lock applies, the join settings do not.
     Moved(Carried),
@@ -53,6 +57,46 @@ pub struct Carried {
 }
 
 impl Entry {
+    /// A participant whom the server called, without any flag.
+    pub const CALLED: Entry = Entry::DialOut {
+        muted: false,
+        deaf: false,
+        ghost: false,
+        no_hold_music: false,
+        join_existing: false,
+    };
+
+    /// A ghost whom the server called.
+    pub const CALLED_GHOST: Entry = Entry::DialOut {
+        muted: false,
+        deaf: false,
+        ghost: true,
+        no_hold_music: false,
+        join_existing: false,
+    };
+
+    /// Returns whether who enters so hears no hold music while he is alone.
+    pub(crate) fn declines_hold_music(self) -> bool {
+        matches!(
+            self,
+            Entry::DialOut {
+                no_hold_music: true,
+                ..
+            }
+        )
+    }
+
+    /// Returns whether a conference that nobody is in yet does not start for who enters so.
+    pub fn needs_company(self) -> bool {
+        matches!(
+            self,
+            Entry::DialOut {
+                join_existing: true,
+                ..
+            }
+        )
+    }
+
     /// Returns whether a participant that enters so is a ghost.
     pub fn is_ghost(self) -> bool {
         match self {
@@ -77,6 +121,8 @@ impl Entry {
 pub struct Caller {
     /// The SIP Call-ID of the leg.
     pub call_id: String,
+    /// His name as he, or somebody for him, has said it: announced when he comes and goes.
+    pub spoken_name: Option<MediaName>,
     /// The display name, of the callee for a dialled-out leg; may be empty.
     pub caller_id_name: String,
     /// The number, of the callee for a dialled-out leg; may be empty.

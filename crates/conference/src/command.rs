@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    Audience, Caller, DigitString, Entry, MediaName, ParticipantId, ParticipantState, PlayFailure,
+    Audience, Caller, DigitString, Entry, MediaName, Moment, ParticipantId, ParticipantState, PlayFailure,
     PlayNumber, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
@@ -62,7 +62,19 @@ pub enum Command {
         /// Whose phone gets them.
         participant: ParticipantId,
     },
-    /// Reports that a participant has pressed a key of his phone.
+    /// Tells how late it is: what was due by then happens. See [`Conference::deadline`](crate::Conference::deadline).
+    Advance {
+        /// Never earlier than the last one.
+        now: Moment,
+    },
+    /// Gives a caller whose place is held the name that is announced when he comes and goes.
+    Name {
+        /// The id that the reservation was given.
+        participant: ParticipantId,
+        /// What says it.
+        name: MediaName,
+    },
+    /// Reports that a participant has pressed a key of his phone, and does what the key means to him.
     KeyPressed {
         /// Whose phone.
         participant: ParticipantId,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     AccountId, Audience, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause,
-    MediaName, ParticipantId, ParticipantState, PlayFailure, PlayNumber, StopPlay, Volume,
+    Manner, MediaName, ParticipantId, ParticipantState, PlayFailure, PlayNumber, StopPlay, Volume,
 };
 
 /// What happened. The names are those of the outside contract.
@@ -45,6 +45,8 @@ pub enum EventKind {
     HoldMember,
     /// A participant was let into the mix again.
     UnholdMember,
+    /// The first moderator is there: a member who has waited for one is let into the mix.
+    ReleaseMember,
     /// The gain of what comes from a participant was set.
     VolumeInMember,
     /// The gain of what goes to a participant was set.
@@ -79,6 +81,8 @@ pub enum EventKind {
     DtmfMember,
     /// A participant pressed a key of his phone: `0`..`9`, `*`, `#`, `A`..`D`. Named like digits that were sent.
     KeyMember(char),
+    /// A participant pressed keys that make an event with a text ([`Event::data`]).
+    KeyEventMember,
 }
 
 impl EventKind {
@@ -96,6 +100,7 @@ impl EventKind {
         "undeaf-member",
         "hold-member",
         "unhold-member",
+        "release-member",
         "volume-in-member",
         "volume-out-member",
         "energy-level-member",
@@ -104,6 +109,7 @@ impl EventKind {
         "raise-hand-member",
         "lower-hand-member",
         "dtmf-member",
+        "key-event-member",
         "play-file-member",
         "play-file-member-done",
         "play-file-member-failed",
@@ -143,6 +149,7 @@ impl EventKind {
             EventKind::UndeafMember => "undeaf-member",
             EventKind::HoldMember => "hold-member",
             EventKind::UnholdMember => "unhold-member",
+            EventKind::ReleaseMember => "release-member",
             EventKind::VolumeInMember => "volume-in-member",
             EventKind::VolumeOutMember => "volume-out-member",
             EventKind::EnergyLevelMember => "energy-level-member",
@@ -159,6 +166,7 @@ impl EventKind {
             EventKind::EnterSound => "enter-sound",
             EventKind::ExitSound => "exit-sound",
             EventKind::DtmfMember | EventKind::KeyMember(_) => "dtmf-member",
+            EventKind::KeyEventMember => "key-event-member",
         }
     }
 
@@ -187,6 +195,7 @@ impl EventKind {
             | EventKind::UndeafMember
             | EventKind::HoldMember
             | EventKind::UnholdMember
+            | EventKind::ReleaseMember
             | EventKind::VolumeInMember
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
@@ -196,6 +205,7 @@ impl EventKind {
             | EventKind::LowerHandMember
             | EventKind::DtmfMember
             | EventKind::KeyMember(_)
+            | EventKind::KeyEventMember
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone
             | EventKind::PlayFileMemberFailed(_) => true,
@@ -224,6 +234,8 @@ pub struct Event {
     /// What plays (`file` outside). Present for the `play-file` events, `enter-sound` and `exit-sound`, and
     /// no other.
     pub file: Option<MediaName>,
+    /// What the keys say. Present for `key-event-member` and no other.
+    pub data: Option<Arc<str>>,
 }
 
 /// What the owner of the conference has to do, in the order given.
@@ -243,7 +255,7 @@ pub enum Effect {
         /// The new state.
         deaf: bool,
     },
-    /// Take the leg out of the mix both ways without ending its call, or let it in again.
+    /// Take the leg out of the mix both ways without ending its call, or let it in again: it is on hold or waits.
     SetHeld {
         /// Whose leg.
         participant: ParticipantId,
@@ -294,17 +306,26 @@ pub enum Effect {
         /// The new state.
         on: bool,
     },
-    /// Play something behind what plays to the same audience, and tell when it starts and when it is over. The
-    /// core is told of the end of every play, except of those that end with their hearer or the conference.
+    /// Play something, and tell when it starts and when it is over. The core is told of the end of every play, except of those
+    /// that end with their hearer or the conference.
     Play {
         /// What the play is called in later reports.
         play: PlayNumber,
         /// Who hears it.
         audience: Audience,
-        /// What it is.
-        media: MediaName,
+        /// What it is, one after the other. Of several, what cannot be had is left out.
+        media: Vec<MediaName>,
+        /// How it stands to what else plays.
+        manner: Manner,
         /// How far speech lowers it, in dB, 0..=30.
         duck_db: u8,
+    },
+    /// Stop one play, be it heard or not. Its end is to be told as ever.
+    CancelPlay {
+        /// Which.
+        play: PlayNumber,
+        /// Who hears it.
+        audience: Audience,
     },
     /// Stop what plays to the audience. The end of each play is to be told as ever.
     StopPlay {
@@ -319,6 +340,8 @@ pub enum Effect {
         participant: ParticipantId,
         /// Why.
         cause: LeaveCause,
+        /// What he is to hear, alone and out of the mix, before his call ends.
+        farewell: Option<MediaName>,
     },
     /// Free what belongs to the conference. Always the last output.
     Destroy,

@@ -18,6 +18,9 @@ impl MediaName {
     /// The tone when somebody leaves, unless the settings name another.
     pub const EXIT_TONE: &str = "tone_stream://v=-7;>=2;+=.1;%(300,0,523,440);v=-7;>=3;+=.1;%(800,0,349,440)";
 
+    /// Hold music, unless the settings name another.
+    pub const HOLD_MUSIC: &str = "moh:default";
+
     /// Returns the name as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -41,8 +44,23 @@ impl fmt::Debug for MediaName {
 pub enum Audience {
     /// All who hear the mix.
     Everybody,
+    /// All who are out of the mix: on hold, or waiting for a moderator.
+    Waiting,
     /// One participant alone, deaf or held as he may be.
     One(ParticipantId),
+}
+
+/// How a play stands to what else plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Manner {
+    /// Behind what plays to the same audience.
+    Queue,
+    /// The same, for something short to everybody that prompts wait for.
+    Announcement,
+    /// The same, for a prompt to one: it does not begin during an announcement.
+    Prompt,
+    /// Again and again, while nothing else plays to the same audience; where that is one alone, nor to everybody.
+    Background,
 }
 
 /// Which plays of an audience are to be stopped.
@@ -130,6 +148,23 @@ pub(crate) enum Occasion {
     Entry,
     /// Somebody left.
     Exit,
+    /// The conference is about to end.
+    Ending,
+    /// One participant is told something.
+    Prompt,
+    /// It goes on until it is stopped.
+    Background,
+}
+
+impl Occasion {
+    pub(crate) fn manner(self) -> Manner {
+        match self {
+            Occasion::Asked => Manner::Queue,
+            Occasion::Entry | Occasion::Exit | Occasion::Ending => Manner::Announcement,
+            Occasion::Prompt => Manner::Prompt,
+            Occasion::Background => Manner::Background,
+        }
+    }
 }
 
 /// Plays that operators may have outstanding for one audience, the one that sounds included.
@@ -139,6 +174,7 @@ pub(crate) const MAX_ASKED: usize = 12;
 #[derive(Clone, Debug)]
 pub(crate) struct Outstanding {
     pub(crate) audience: Audience,
+    /// What is told of it: the first of what plays.
     pub(crate) media: MediaName,
     pub(crate) occasion: Occasion,
     pub(crate) sounds: bool,
@@ -152,38 +188,43 @@ pub(crate) struct Plays {
 }
 
 impl Plays {
-    /// Takes note of a play; `None` when there is no room for it, or when a tone of the same kind has yet to sound.
+    /// Takes note of a play; `None` when operators have too many of them with this audience.
     pub(crate) fn add(
         &mut self,
         audience: Audience,
         media: MediaName,
         occasion: Occasion,
     ) -> Option<PlayNumber> {
-        let same = self
-            .outstanding
-            .values()
-            .filter(|play| play.audience == audience && play.occasion == occasion);
-        let room = match occasion {
-            Occasion::Asked => same.count() < MAX_ASKED,
-            Occasion::Entry | Occasion::Exit => same.filter(|play| !play.sounds).count() == 0,
+        let asked = |play: &&Outstanding| play.audience == audience && play.occasion == Occasion::Asked;
+        if occasion == Occasion::Asked && self.outstanding.values().filter(asked).count() >= MAX_ASKED {
+            return None;
+        }
+        self.last += 1;
+        let number = PlayNumber(self.last);
+        let play = Outstanding {
+            audience,
+            media,
+            occasion,
+            sounds: false,
         };
-        room.then(|| {
-            self.last += 1;
-            let number = PlayNumber(self.last);
-            let play = Outstanding {
-                audience,
-                media,
-                occasion,
-                sounds: false,
-            };
-            self.outstanding.insert(number, play);
-            number
-        })
+        self.outstanding.insert(number, play);
+        Some(number)
     }
 
     /// Returns whether the play is not over.
     pub(crate) fn has(&self, number: PlayNumber) -> bool {
         self.outstanding.contains_key(&number)
+    }
+
+    /// Returns who hears a play, `None` when it is over.
+    pub(crate) fn audience(&self, number: PlayNumber) -> Option<Audience> {
+        self.outstanding.get(&number).map(|play| play.audience)
+    }
+
+    /// Returns whether a play of this occasion is not over; or, of those, has not begun.
+    pub(crate) fn any(&self, occasion: Occasion, not_begun: bool) -> bool {
+        let mut plays = self.outstanding.values();
+        plays.any(|play| play.occasion == occasion && !(not_begun && play.sounds))
     }
 
     /// Takes note that a play sounds; returns it when that is new.
@@ -197,11 +238,13 @@ impl Plays {
         self.outstanding.remove(&number)
     }
 
-    /// Forgets all plays of an audience; returns those that sound.
+    /// Forgets all plays of an audience; returns those that sound and whose end is told.
     pub(crate) fn forget(&mut self, audience: Audience) -> Vec<Outstanding> {
         let gone = self
             .outstanding
             .extract_if(.., |_, play| play.audience == audience);
-        gone.map(|(_, play)| play).filter(|play| play.sounds).collect()
+        gone.map(|(_, play)| play)
+            .filter(|play| play.sounds && play.occasion == Occasion::Asked)
+            .collect()
     }
 }

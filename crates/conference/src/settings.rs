@@ -1,6 +1,6 @@
 //! Owns what a conference document means for a running conference. Never knows the document's shape.
 
-use crate::MediaName;
+use crate::{KeyMap, MediaName, Role, Sounds};
 
 /// How participants of one role enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,8 +13,9 @@ pub struct RoleSettings {
 
 /// The settings a conference runs with.
 ///
-/// The defaults are those of an empty conference document: members join muted, moderators do not, nobody joins deaf,
-/// no limit on participants, a little comfort noise, tones when somebody comes or goes, nothing done to what talkers send.
+/// The defaults are those of an empty conference document, but for prompts and hold music ([`Sounds`]): members join muted, moderators do
+/// not, nobody joins deaf, no limit on participants, a little comfort noise, tones when somebody comes or goes, nothing done to what
+/// talkers send, nobody waits for a moderator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The display name, empty when the document has none.
@@ -43,15 +44,53 @@ pub struct Settings {
     pub auto_gain: bool,
     /// Steady noise is taken out of what joiners send.
     pub denoise: bool,
+    /// Members wait outside the mix until the first moderator has joined.
+    pub wait_for_moderator: bool,
+    /// The same; and the conference ends when the last moderator has left.
+    pub require_moderator: bool,
+    /// How long it goes on after that, in milliseconds, at most.
+    pub end_grace_ms: u32,
+    /// What is heard beside the tones.
+    pub sounds: Sounds,
+    /// What keys do that members press.
+    pub member_keys: KeyMap,
+    /// What keys do that moderators press.
+    pub moderator_keys: KeyMap,
 }
 
 impl Settings {
+    /// Time between the last moderator's leaving and the end, unless the settings say otherwise: enough to say so.
+    pub const END_GRACE_MS: u32 = 1800;
+
     /// Returns how participants of `role` enter.
-    pub fn role(&self, role: crate::Role) -> RoleSettings {
+    pub fn role(&self, role: Role) -> RoleSettings {
         match role {
-            crate::Role::Member => self.member,
-            crate::Role::Moderator => self.moderator,
+            Role::Member => self.member,
+            Role::Moderator => self.moderator,
         }
+    }
+
+    /// Returns what keys do that somebody of this role presses.
+    pub fn keys(&self, role: Role) -> &KeyMap {
+        match role {
+            Role::Member => &self.member_keys,
+            Role::Moderator => &self.moderator_keys,
+        }
+    }
+
+    /// Returns whether members who come before the first moderator wait.
+    pub fn waits_for_moderator(&self) -> bool {
+        self.wait_for_moderator || self.require_moderator
+    }
+
+    /// Returns the tone when somebody of this role joins others.
+    pub(crate) fn tone_of_entry(&self, role: Role) -> Option<MediaName> {
+        own(&self.entry_tone, &self.sounds.moderator_entry, role)
+    }
+
+    /// Returns the tone when somebody of this role leaves others.
+    pub(crate) fn tone_of_exit(&self, role: Role) -> Option<MediaName> {
+        own(&self.exit_tone, &self.sounds.moderator_exit, role)
     }
 
     /// Returns the effective limit on participants, `None` when unlimited.
@@ -81,6 +120,19 @@ impl Default for Settings {
             exit_tone: Some(MediaName::EXIT_TONE.into()),
             auto_gain: false,
             denoise: false,
+            wait_for_moderator: false,
+            require_moderator: false,
+            end_grace_ms: Settings::END_GRACE_MS,
+            sounds: Sounds::default(),
+            member_keys: KeyMap::default(),
+            moderator_keys: KeyMap::default(),
         }
     }
+}
+
+/// Returns a tone, or what moderators have in its place.
+fn own(tone: &Option<MediaName>, of_moderators: &Option<MediaName>, role: Role) -> Option<MediaName> {
+    let tone = tone.as_ref()?;
+    let own = of_moderators.as_ref().filter(|_| role == Role::Moderator);
+    Some(own.unwrap_or(tone).clone())
 }

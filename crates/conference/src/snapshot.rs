@@ -56,6 +56,11 @@ impl ParticipantState {
         &self.caller.call_id
     }
 
+    /// Returns whether he is out of the mix both ways.
+    pub fn is_out_of_mix(&self) -> bool {
+        self.held || self.waiting
+    }
+
     /// Returns whether nobody may hear him.
     pub fn is_silenced(&self) -> bool {
         self.muted || self.held || self.waiting
@@ -173,6 +178,7 @@ impl Snapshot {
             | EventKind::UndeafMember
             | EventKind::HoldMember
             | EventKind::UnholdMember
+            | EventKind::ReleaseMember
             | EventKind::VolumeInMember
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember
@@ -182,6 +188,7 @@ impl Snapshot {
             | EventKind::LowerHandMember
             | EventKind::DtmfMember
             | EventKind::KeyMember(_)
+            | EventKind::KeyEventMember
             | EventKind::PlayFileMember
             | EventKind::PlayFileMemberDone
             | EventKind::PlayFileMemberFailed(_) => {

@@ -1,8 +1,10 @@
 //! What one conference does, told as examples. The random sequences are in `tests/model.rs`.
 
 mod admission;
+mod announcing;
 mod controls;
 mod playing;
+mod pressing;
 mod talking;
 
 use crate::*;
@@ -260,7 +262,8 @@ fn a_kick_hangs_up_and_takes_the_participant_off_at_once() {
         room.effects,
         [Effect::HangUp {
             participant: goes,
-            cause: LeaveCause::Kicked
+            cause: LeaveCause::Kicked,
+            farewell: None,
         }]
     );
     assert_eq!(
@@ -360,7 +363,8 @@ fn the_end_hangs_everybody_up_and_lets_reservations_lapse() {
         [
             Effect::HangUp {
                 participant: id,
-                cause
+                cause,
+                farewell: None,
             },
             Effect::Destroy
         ]
@@ -437,7 +441,7 @@ fn a_key_that_was_pressed_is_told() {
     let mut room = Room::open();
     let id = room.enter(Role::Member);
     room.news();
-    for key in ['5', '#'] {
+    for key in ['5', 'D'] {
         let pressed = Command::KeyPressed { participant: id, key };
         room.apply(pressed).unwrap();
         assert_eq!(room.events[0].kind, EventKind::KeyMember(key));
@@ -488,6 +492,8 @@ fn every_event_name_is_listed_once_and_on_its_side() {
         EventKind::ExitSound,
         EventKind::DtmfMember,
         EventKind::KeyMember('1'),
+        EventKind::KeyEventMember,
+        EventKind::ReleaseMember,
     ];
     let mut listed: Vec<&str> = [EventKind::LEG_NAMES, EventKind::CONFERENCE_NAMES].concat();
     for kind in kinds {

@@ -1,4 +1,4 @@
-//! Owns the wall-clock unit of the outside interface. Never reads a clock.
+//! Owns the units of time: the wall clock of the outside interface, and what waits are measured by. Never reads a clock.
 
 use std::fmt;
 
@@ -19,6 +19,17 @@ impl GregorianSeconds {
     /// Returns the seconds from `earlier` to `self`; 0 when the wall clock was set back in between.
     pub fn seconds_since(self, earlier: GregorianSeconds) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A reading of a clock that never goes back, in milliseconds since whatever moment its owner began to count at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Returns the moment so many milliseconds later.
+    pub fn after_ms(self, milliseconds: u64) -> Moment {
+        Moment(self.0.saturating_add(milliseconds))
     }
 }
 

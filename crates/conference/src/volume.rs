@@ -38,6 +38,17 @@ impl Volume {
             })
     }
 
+    /// Returns the gain of the next level above, or below: of the outermost one where there is none beyond.
+    pub(crate) fn step(self, louder: bool) -> Volume {
+        let mut levels = LEVELS.iter().copied();
+        let next = if louder {
+            levels.find(|&level| level > self.tenths_db)
+        } else {
+            levels.rfind(|&level| level < self.tenths_db)
+        };
+        next.map_or(self, |tenths_db| Volume { tenths_db })
+    }
+
     /// Returns the gain in tenths of a decibel, −400..=200.
     pub fn tenths_db(self) -> i16 {
         self.tenths_db

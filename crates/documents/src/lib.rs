@@ -54,7 +54,9 @@ mod secret;
 mod store;
 
 pub use account::{API_KEY_LENGTH, Account};
-pub use conference::{check as check_conference, has_pins, settings, settings_with};
+pub use conference::{
+    AccountDefaults, check as check_conference, has_pins, language, settings, settings_with,
+};
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};
 pub use kind::{CONFERENCES_CONFIGURATION, Kind};

@@ -5,8 +5,9 @@ use confab_conference::AccountId;
 use regex::RegexBuilder;
 use serde_json::{Value, json};
 
+use crate::conference::check_controls;
 use crate::document::{Body, MAX_DEPTH, depth_is_bounded, drop_private_keys};
-use crate::kind::Kind;
+use crate::kind::{CONFERENCES_CONFIGURATION, Kind};
 use crate::schema::{Rule, Violation, Violations};
 
 /// The memory that a compiled rule of a trunk may take, in bytes.
@@ -53,6 +54,14 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
         }
         Kind::Resource => check_rules(body, found),
         Kind::Media => check_prompt(id, body, found),
+        Kind::Conference => check_controls(&["controls"], body, found),
+        Kind::Configuration if id == CONFERENCES_CONFIGURATION => {
+            check_controls(
+                &["controls", "caller-controls", "moderator-controls"],
+                body,
+                found,
+            );
+        }
         _ => {}
     }
 }

@@ -170,6 +170,8 @@ pub struct JoinOptions {
     pub deaf: bool,
     /// The leg is mixed like every other and never has the floor.
     pub ghost: bool,
+    /// The leg is out of the mix both ways from its first frame on, as with [`LegSetting::Held`].
+    pub held: bool,
 }
 
 /// Something about one leg that can be changed while it is in a conference.

@@ -8,7 +8,7 @@ mod kept;
 mod metrics;
 mod process;
 
-pub use control::ConferenceControl;
+pub use control::{ConferenceControl, quiet};
 pub use http::{HttpAnswer, HttpClient};
 pub use kept::KeptServer;
 pub use metrics::Metrics;
@@ -100,6 +100,7 @@ pub struct ServerBuilder {
     environment: Vec<(String, String)>,
     own_data_dir: bool,
     tones: bool,
+    prompts: bool,
 }
 
 impl ServerBuilder {
@@ -114,6 +115,7 @@ impl ServerBuilder {
             environment: Vec::new(),
             own_data_dir: true,
             tones: false,
+            prompts: false,
         }
     }
 
@@ -144,6 +146,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn with_tones(mut self) -> Self {
         self.tones = true;
+        self
+    }
+
+    /// Leaves the first conference its prompts for callers. Otherwise they are switched off, so that callers are in it at once; a
+    /// conference that a test makes is its own affair.
+    #[must_use]
+    pub fn with_prompts(mut self) -> Self {
+        self.prompts = true;
         self
     }
 
@@ -204,9 +214,7 @@ impl ServerBuilder {
         match wait_ready(&mut child, &lines, &log_path) {
             Ok(Ready { http, sip, websocket }) => {
                 let start_time = started.elapsed();
-                if !self.tones {
-                    silence_tones(http);
-                }
+                self.silence(http);
                 Ok(Server {
                     child,
                     http,
@@ -228,20 +236,28 @@ impl ServerBuilder {
             }
         }
     }
-}
 
-/// Switches the tones of the first conference off. Tests that start a server without it, or with another key, have none to be
-/// switched off.
-fn silence_tones(http: SocketAddr) {
-    let quiet = json!({"data": {"play_entry_tone": false, "play_exit_tone": false}});
-    let _ = HttpClient::log_in(http, ACCOUNT_ID, API_KEY).and_then(|client| {
-        let conference = ConferenceControl::of_number(client.clone(), "3000")?;
-        client.account(
-            "PATCH",
-            &format!("/conferences/{}", conference.id()),
-            Some(&quiet),
-        )
-    });
+    /// Switches tones and prompts of the first conference off, as far as they are not wanted. Tests that start a server without it,
+    /// or with another key, have none to be switched off.
+    fn silence(&self, http: SocketAddr) {
+        let mut quiet = serde_json::Map::new();
+        if !self.tones {
+            quiet.extend(control::no_tones());
+        }
+        if !self.prompts {
+            quiet.extend(control::no_prompts());
+            quiet.extend(control::no_sounds());
+        }
+        let quiet = json!({ "data": quiet });
+        let _ = HttpClient::log_in(http, ACCOUNT_ID, API_KEY).and_then(|client| {
+            let conference = ConferenceControl::of_number(client.clone(), "3000")?;
+            client.account(
+                "PATCH",
+                &format!("/conferences/{}", conference.id()),
+                Some(&quiet),
+            )
+        });
+    }
 }
 
 /// A running server. Dropping it kills the process; [`Server::stop`] ends it properly.

@@ -7,22 +7,34 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use confab_conference::{Audience, MediaName, PlayFailure, PlayNumber, StopPlay};
-use confab_media::{ControlError, Play, PlayId};
+use confab_conference::{Audience, Manner, MediaName, PlayFailure, PlayNumber, StopPlay};
+use confab_media::{ControlError, Lane, Play, PlayId, Repeat};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{Task, wall};
 use crate::conferences::inbox::PlayReport;
-use crate::conferences::media::MixPlane;
-use crate::sounds::{Audible, FetchError, Media};
+use crate::conferences::media::{MixPlane, To};
+use crate::sounds::{Audible, FetchError, Media, Sounds};
 
 /// Names of which the log says that they cannot be played; of others only at DEBUG.
 const MOST_COMPLAINTS: usize = 16;
 
+/// A play that the core asks for.
+pub(super) struct Order {
+    pub(super) number: PlayNumber,
+    pub(super) audience: Audience,
+    pub(super) media: Vec<MediaName>,
+    pub(super) manner: Manner,
+    pub(super) duck_db: u8,
+}
+
+/// Plays that are heard one after the other: those to an audience, in the queue or in the background.
+type Line = (Audience, Lane);
+
 /// A fetch that has come to its end.
 pub(super) struct Fetched {
     number: PlayNumber,
-    audience: Audience,
+    line: Line,
     sounds: Result<Audible, FetchError>,
 }
 
@@ -31,15 +43,16 @@ pub(super) struct Fetched {
 pub(super) struct Playing {
     fetches: JoinSet<Fetched>,
     /// Not with the media plane yet, in their order.
-    waiting: BTreeMap<Audience, VecDeque<Waiting>>,
+    waiting: BTreeMap<Line, VecDeque<Waiting>>,
     /// With the media plane.
-    handed: BTreeMap<PlayId, (PlayNumber, Audience)>,
+    handed: BTreeMap<PlayId, (PlayNumber, Line)>,
     complained: BTreeSet<MediaName>,
 }
 
 struct Waiting {
     number: PlayNumber,
-    media: MediaName,
+    media: Vec<MediaName>,
+    manner: Manner,
     duck_db: u8,
     content: Content,
 }
@@ -64,16 +77,16 @@ impl Playing {
     }
 
     /// Returns for which play, and for whom, a task fetches.
-    fn fetched_by(&self, task: task::Id) -> Option<(PlayNumber, Audience)> {
+    fn fetched_by(&self, task: task::Id) -> Option<(PlayNumber, Line)> {
         let fetches =
             |waiting: &&Waiting| matches!(&waiting.content, Content::Fetching(fetch) if fetch.id() == task);
         let mut queues = self.waiting.iter();
-        queues.find_map(|(audience, queue)| Some((queue.iter().find(fetches)?.number, *audience)))
+        queues.find_map(|(line, queue)| Some((queue.iter().find(fetches)?.number, *line)))
     }
 
     /// Gives up what was to be played to somebody who is gone.
     pub(super) fn forget(&mut self, audience: Audience) {
-        self.waiting.remove(&audience);
+        self.waiting.retain(|(heard_by, _), _| *heard_by != audience);
     }
 
     /// Tells the operator that something cannot be played: once of each name, and not of many.
@@ -87,43 +100,50 @@ impl Playing {
 }
 
 impl<M: MixPlane> Task<M> {
-    pub(super) async fn play(
-        &mut self,
-        number: PlayNumber,
-        audience: Audience,
-        media: MediaName,
-        duck_db: u8,
-    ) {
-        let content = match self.shared.sounds.resolve(&media) {
-            Ok(Media::Here(audible)) => Content::Here(audible),
-            Ok(Media::Later(source)) => {
+    pub(super) async fn play(&mut self, order: Order) {
+        let Order {
+            number,
+            audience,
+            media,
+            manner,
+            duck_db,
+        } = order;
+        let lane = match manner {
+            Manner::Queue | Manner::Announcement | Manner::Prompt => Lane::Queue,
+            Manner::Background => Lane::Background,
+        };
+        let line = (audience, lane);
+        let mut found = Vec::with_capacity(media.len());
+        for name in &media {
+            match self.shared.sounds.resolve(name) {
+                Ok(part) => found.push(part),
+                Err(problem) => self.playing.complain(name, name.as_str(), &problem),
+            }
+        }
+        if found.is_empty() {
+            return self.failed(number, PlayFailure::Unknown);
+        }
+        let content = match here(&found) {
+            Some(sounds) => Content::Here(sounds),
+            None => {
                 let sounds = self.shared.sounds.clone();
                 Content::Fetching(self.playing.fetches.spawn(async move {
                     Fetched {
                         number,
-                        audience,
-                        sounds: sounds.fetch(&source).await.inspect_err(|error| {
-                            tracing::debug!(%source, %error, "a fetch failed");
-                        }),
+                        line,
+                        sounds: obtain(&sounds, found).await,
                     }
                 }))
             }
-            Err(problem) => {
-                self.playing.complain(&media, media.as_str(), &problem);
-                return self.failed(number, PlayFailure::Unknown);
-            }
         };
-        self.playing
-            .waiting
-            .entry(audience)
-            .or_default()
-            .push_back(Waiting {
-                number,
-                media,
-                duck_db,
-                content,
-            });
-        self.hand_over(audience).await;
+        self.playing.waiting.entry(line).or_default().push_back(Waiting {
+            number,
+            media,
+            manner,
+            duck_db,
+            content,
+        });
+        self.hand_over(line).await;
     }
 
     /// Takes in what a fetch has brought.
@@ -134,17 +154,17 @@ impl<M: MixPlane> Task<M> {
             Err(error) => {
                 tracing::error!(%error, "a fetch broke down");
                 match self.playing.fetched_by(error.id()) {
-                    Some((number, audience)) => Fetched {
+                    Some((number, line)) => Fetched {
                         number,
-                        audience,
+                        line,
                         sounds: Err(FetchError::Decoder),
                     },
                     None => return,
                 }
             }
         };
-        let (number, audience) = (fetched.number, fetched.audience);
-        let Some(queue) = self.playing.waiting.get_mut(&audience) else {
+        let (number, line) = (fetched.number, fetched.line);
+        let Some(queue) = self.playing.waiting.get_mut(&line) else {
             return;
         };
         let Some(at) = queue.iter().position(|waiting| waiting.number == number) else {
@@ -154,51 +174,54 @@ impl<M: MixPlane> Task<M> {
             Ok(audible) => queue[at].content = Content::Here(audible),
             Err(error) => {
                 let failure = error.failure();
-                if let Some(waiting) = queue.remove(at) {
-                    let what = match self.shared.sounds.resolve(&waiting.media) {
+                if let Some(name) = queue.remove(at).and_then(|waiting| waiting.media.last().cloned()) {
+                    let what = match self.shared.sounds.resolve(&name) {
                         Ok(Media::Later(source)) => source.to_string(),
                         _ => String::new(),
                     };
-                    self.playing.complain(&waiting.media, &what, &error);
+                    self.playing.complain(&name, &what, &error);
                 }
                 self.failed(number, failure);
             }
         }
-        self.hand_over(audience).await;
+        self.hand_over(line).await;
     }
 
-    /// Hands the media plane what is next for an audience, as far as it is there.
-    async fn hand_over(&mut self, audience: Audience) {
-        while let Some(queue) = self.playing.waiting.get_mut(&audience) {
+    /// Hands the media plane what is next in a line, as far as it is there.
+    async fn hand_over(&mut self, line: Line) {
+        let (audience, lane) = line;
+        while let Some(queue) = self.playing.waiting.get_mut(&line) {
             let next = queue.pop_front_if(|next| matches!(next.content, Content::Here(_)));
             if queue.is_empty() {
-                self.playing.waiting.remove(&audience);
+                self.playing.waiting.remove(&line);
             }
             let Some(mut next) = next else { return };
             let Content::Here(audible) = &mut next.content else {
                 return;
             };
+            let is_one = matches!(audience, Audience::One(_));
             let play = Play {
                 sounds: std::mem::take(&mut audible.sounds),
-                repeat: audible.repeat,
+                repeat: match lane {
+                    Lane::Queue => audible.repeat,
+                    Lane::Background => Repeat::Forever,
+                },
                 duck_db: (next.duck_db > 0).then(|| f32::from(next.duck_db)),
+                gives_way: is_one && matches!(next.manner, Manner::Prompt | Manner::Background),
+                announces: next.manner == Manner::Announcement,
                 ..Play::default()
             };
             let number = next.number;
             if !self.core.awaits_play(number) {
                 continue;
             }
-            let mix = Arc::clone(&self.mix);
-            let handed = match audience {
-                Audience::Everybody => M::play(&mix, None, play).await,
-                Audience::One(participant) => match self.leg(participant) {
-                    Some(leg) => M::play(&mix, Some(&leg), play).await,
-                    None => return self.over(number),
-                },
+            let handed = match self.hearer(audience) {
+                Some(leg) => M::play(&self.mix, to(audience, leg.as_deref()), lane, play).await,
+                None => return self.over(number),
             };
             match handed {
                 Ok(id) => {
-                    self.playing.handed.insert(id, (number, audience));
+                    self.playing.handed.insert(id, (number, line));
                 }
                 // Who was to hear it has gone.
                 Err(ControlError::LegClosed | ControlError::NotInConference) => self.over(number),
@@ -210,36 +233,54 @@ impl<M: MixPlane> Task<M> {
         }
     }
 
+    /// Returns the leg that an audience is, if it is one alone; `None` when that is gone.
+    fn hearer(&self, audience: Audience) -> Option<Option<Arc<M::Leg>>> {
+        match audience {
+            Audience::Everybody | Audience::Waiting => Some(None),
+            Audience::One(participant) => self.leg(participant).map(Some),
+        }
+    }
+
     pub(super) async fn stop_play(&mut self, audience: Audience, which: StopPlay) {
-        let leg = match audience {
-            Audience::Everybody => None,
-            Audience::One(participant) => match self.leg(participant) {
-                Some(leg) => Some(leg),
-                None => return,
-            },
-        };
-        let sounds = self
-            .playing
-            .handed
-            .values()
-            .any(|(_, heard_by)| *heard_by == audience);
+        let Some(leg) = self.hearer(audience) else { return };
+        let line = (audience, Lane::Queue);
+        let sounds = self.playing.handed.values().any(|(_, heard)| *heard == line);
         let (given_up, told) = match which {
             StopPlay::All => (usize::MAX, sounds.then_some(confab_media::StopPlay::All)),
             StopPlay::Current if sounds => (0, Some(confab_media::StopPlay::Current)),
             StopPlay::Current => (1, None),
         };
         if let Some(what) = told {
-            let mix = Arc::clone(&self.mix);
-            super::note(M::stop_play(&mix, leg.as_deref(), what).await);
+            super::note(M::stop_play(&self.mix, to(audience, leg.as_deref()), what).await);
         }
         for _ in 0..given_up {
-            let queue = self.playing.waiting.get_mut(&audience);
+            let queue = self.playing.waiting.get_mut(&line);
             let Some(next) = queue.and_then(VecDeque::pop_front) else {
                 break;
             };
             self.over(next.number);
         }
-        self.hand_over(audience).await;
+        self.hand_over(line).await;
+    }
+
+    /// Stops one play, be it with the media plane or on its way there.
+    pub(super) async fn cancel_play(&mut self, number: PlayNumber, audience: Audience) {
+        let mut handed = self.playing.handed.iter();
+        if let Some((&id, _)) = handed.find(|(_, (known, _))| *known == number) {
+            if let Some(leg) = self.hearer(audience) {
+                let what = confab_media::StopPlay::Id(id);
+                super::note(M::stop_play(&self.mix, to(audience, leg.as_deref()), what).await);
+            }
+            return;
+        }
+        for lane in [Lane::Queue, Lane::Background] {
+            let line = (audience, lane);
+            if let Some(queue) = self.playing.waiting.get_mut(&line) {
+                queue.retain(|waiting| waiting.number != number);
+                self.hand_over(line).await;
+            }
+        }
+        self.over(number);
     }
 
     /// Tells the core what became of plays.
@@ -272,4 +313,59 @@ impl<M: MixPlane> Task<M> {
         // Refused at the end only, when nobody asks any more.
         let _ = self.core.play_ended(wall(), number);
     }
+}
+
+/// Returns whom the media plane is to play to.
+fn to<L>(audience: Audience, leg: Option<&L>) -> To<'_, L> {
+    match (audience, leg) {
+        (Audience::Waiting, _) => To::Waiting,
+        (_, Some(leg)) => To::One(leg),
+        (_, None) => To::Everybody,
+    }
+}
+
+/// Returns what is to be heard if all of it is there.
+fn here(found: &[Media]) -> Option<Audible> {
+    let mut whole = Audible::default();
+    for part in found {
+        match part {
+            Media::Here(part) => whole.append(part.clone()),
+            Media::Later(_) => return None,
+        }
+    }
+    Some(whole)
+}
+
+/// Obtains what is not there. Of several parts those that cannot be had are left out.
+///
+/// # Errors
+/// Nothing of it can be had: why the last part cannot.
+async fn obtain(sounds: &Sounds, found: Vec<Media>) -> Result<Audible, FetchError> {
+    let mut whole = Audible::default();
+    let mut missing = None;
+    for part in found {
+        match part {
+            Media::Here(part) => whole.append(part),
+            Media::Later(source) => match sounds.fetch(&source).await {
+                Ok(part) => whole.append(part),
+                Err(error) => {
+                    tracing::debug!(%source, %error, "a fetch failed");
+                    missing = Some(error);
+                }
+            },
+        }
+    }
+    match missing {
+        Some(error) if whole.sounds.is_empty() => Err(error),
+        _ => Ok(whole),
+    }
+}
+
+/// Finds what one name means, however long that takes.
+///
+/// # Errors
+/// Why there is nothing to hear.
+pub(super) async fn find(sounds: &Sounds, name: &MediaName) -> Result<Audible, PlayFailure> {
+    let found = sounds.resolve(name).map_err(|_| PlayFailure::Unknown)?;
+    obtain(sounds, vec![found]).await.map_err(|error| error.failure())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use confab_conference::{
-    Caller, Control, Entry, LeaveCause, ParticipantId, Refusal, Role, Settings, Snapshot,
+    Caller, Control, Entry, LeaveCause, MediaName, ParticipantId, Refusal, Role, Settings, Snapshot,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,6 +24,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
     },
     /// Says whether there would be a place.
     Admits { entry: Entry, reply: Answer<()> },
+    /// Gives who has a place the name that is announced.
+    Name {
+        participant: ParticipantId,
+        name: MediaName,
+    },
     /// Turns a place into a participant.
     Join {
         participant: ParticipantId,
@@ -63,7 +68,7 @@ impl<M: MixPlane> Request<M> {
             Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Moving { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
-            Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
+            Request::Name { .. } | Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use confab_conference::{DigitString, MediaState, Quality};
 use confab_media::{
-    ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, LegId, Play, PlayId, StopPlay,
+    ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, Lane, LegId, Play, PlayId, StopPlay,
 };
 use tokio::sync::Semaphore;
 
-use crate::conferences::media::{LegSetting, MixPlane};
+use crate::conferences::media::{LegSetting, MixPlane, To};
 
 /// What was done to the plane, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,13 @@ impl FakeLeg {
     }
 }
 
+fn one(to: To<'_, FakeLeg>) -> Option<LegId> {
+    match to {
+        To::One(leg) => Some(leg.id),
+        To::Everybody | To::Waiting => None,
+    }
+}
+
 impl MixPlane for FakePlane {
     type Mix = FakeMix;
     type Leg = FakeLeg;
@@ -188,15 +195,15 @@ impl MixPlane for FakePlane {
         leg.told(Act::Digits(leg.id, digits)).await
     }
 
-    async fn play(mix: &FakeMix, to: Option<&FakeLeg>, _: Play) -> Result<PlayId, ControlError> {
+    async fn play(mix: &FakeMix, to: To<'_, FakeLeg>, _: Lane, _: Play) -> Result<PlayId, ControlError> {
         let play = PlayId(1 + mix.plays.fetch_add(1, Ordering::Relaxed));
-        let leg = to.map(|leg| leg.id);
+        let leg = one(to);
         mix.log.push(Act::Played { leg, play });
         Ok(play)
     }
 
-    async fn stop_play(mix: &FakeMix, to: Option<&FakeLeg>, what: StopPlay) -> Result<(), ControlError> {
-        mix.log.push(Act::Stopped(to.map(|leg| leg.id), what));
+    async fn stop_play(mix: &FakeMix, to: To<'_, FakeLeg>, what: StopPlay) -> Result<(), ControlError> {
+        mix.log.push(Act::Stopped(one(to), what));
         Ok(())
     }
 

@@ -114,6 +114,7 @@ fn told_to_end(hang_up: Option<HangUp>) -> End {
     let text = match cause {
         LeaveCause::Kicked => "removed from the conference",
         LeaveCause::ServerShutdown => "server shutting down",
+        LeaveCause::HungUp => "hung up by key",
         _ => "conference ended",
     };
     End::by_us(cause, cause.as_str(), 200, text)

@@ -52,6 +52,9 @@ pub(super) fn of_event(origin: &Origin, event: &Event) -> Value {
         EventKind::DtmfMember => put("direction", "sent".into()),
         _ => {}
     }
+    if let Some(data) = &event.data {
+        put("data", data.as_ref().into());
+    }
     if let Some(file) = &event.file {
         put("file", file.as_str().into());
     }

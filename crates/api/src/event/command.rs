@@ -105,7 +105,7 @@ fn participant(control: &Control) -> Option<ParticipantId> {
         | Control::Relate { participant: id, .. } => Some(*id),
         Control::Play { audience, .. } | Control::StopPlay { audience, .. } => match audience {
             Audience::One(id) => Some(*id),
-            Audience::Everybody => None,
+            Audience::Everybody | Audience::Waiting => None,
         },
         Control::MuteAll
         | Control::UnmuteAll

@@ -131,7 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
     let entry = prop_oneof![
         2 => Just(Entry::DialIn),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
+            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost, no_hold_music: false, join_existing: false }),
     ];
     prop_oneof![
         4 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Enter { moderator, entry }),
@@ -207,7 +207,7 @@ fn perform(conference: &mut Conference, wall: GregorianSeconds, step: &Step) -> 
         },
         Step::Key(who) => Command::KeyPressed {
             participant: id(*who),
-            key: '5',
+            key: ['*', '1', '5', '4'][wall.0 as usize % 4],
         },
         Step::Play(number) => Command::PlayStarted {
             play: PlayNumber(*number),
@@ -235,7 +235,8 @@ proptest! {
             instance_id: InstanceId::from("i1"),
         };
         let ids = Box::new(SequentialIds::default());
-        let mut conference = Conference::new(identity, Settings::default(), ids);
+        let settings = Settings { wait_for_moderator: steps.len() % 2 == 0, ..Settings::default() };
+        let mut conference = Conference::new(identity, settings, ids);
         let config = ApiConfig { node: "host1".into(), ..ApiConfig::default() };
         let origin = Origin { node: "host1".into(), ..Origin::default() };
         let mut client: Option<Client> = None;

@@ -20,6 +20,7 @@ pub(super) fn participant() -> ParticipantState {
     ParticipantState {
         id: ParticipantId::new(20).unwrap(),
         caller: Caller {
+            spoken_name: None,
             call_id: "9348@192.0.2.1".into(),
             caller_id_name: "Ann".into(),
             caller_id_number: "1000".into(),
@@ -57,6 +58,7 @@ pub(super) fn event(sequence: u64, kind: EventKind) -> Event {
         kind,
         participant: has_participant.then(participant),
         file: None,
+        data: None,
     }
 }
 

@@ -25,6 +25,7 @@ pub fn fuzz_client_messages(data: &[u8]) {
         kind,
         participant: None,
         file: None,
+        data: None,
     };
     let notices = [EventKind::Lock, EventKind::ConferenceDestroy].map(|kind| {
         let message = EventMessage::new(Arc::new(event(kind)), Arc::default(), true);

@@ -39,6 +39,7 @@ fn event(kind: EventKind, conference: &str, call: &str, sequence: u64) -> Event 
         kind,
         participant: kind.is_about_leg().then_some(state),
         file: None,
+        data: None,
     }
 }
 

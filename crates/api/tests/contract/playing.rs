@@ -77,7 +77,8 @@ async fn c091_c138_a_play_reaches_its_audience_in_every_wrapping() {
             let expected = Effect::Play {
                 play,
                 audience,
-                media: TONE.into(),
+                media: vec![TONE.into()],
+                manner: confab_conference::Manner::Queue,
                 duck_db: 0,
             };
             assert_eq!(room.played(), [expected], "{below} {body}");

@@ -75,15 +75,16 @@ impl InMemory {
             conference_id: id.clone(),
             instance_id: InstanceId::from("instance-1"),
         };
+        // What a conference says by itself is no business of the interface.
+        let settings = Settings {
+            sounds: Sounds::default(),
+            ..settings
+        };
         let make = || Conference::new(identity, settings, Box::new(SequentialIds::default()));
         self.running.lock().unwrap().entry(key).or_insert_with(make);
         self.act(account, id, |conference| {
             let entry = match who.call_id.as_str() {
-                "ghost" => Entry::DialOut {
-                    muted: false,
-                    deaf: false,
-                    ghost: true,
-                },
+                "ghost" => Entry::CALLED_GHOST,
                 _ => Entry::DialIn,
             };
             let participant = conference.reserve(who, role, entry).unwrap();
@@ -135,6 +136,11 @@ impl LiveConferences for InMemory {
             account_id: account.clone(),
             conference_id: to.clone(),
             instance_id: InstanceId::from("instance-2"),
+        };
+        // What a conference says by itself is no business of the interface.
+        let settings = Settings {
+            sounds: Sounds::default(),
+            ..settings
         };
         let make = || Conference::new(identity, settings, Box::new(SequentialIds::default()));
         let key = (account.clone(), to.clone());

@@ -30,7 +30,7 @@ impl Conference {
             Control::Undeaf(id) => self.set_deaf(wall, id, false)?,
             Control::Kick(id) => {
                 let gone = self.expel(wall, id, LeaveCause::Kicked)?;
-                self.sound_exit(&gone);
+                self.announce_exit(&gone);
             }
             Control::Hold(id) => self.set_held(wall, id, true)?,
             Control::Unhold(id) => self.set_held(wall, id, false)?,
@@ -64,7 +64,7 @@ impl Conference {
             | Control::Lock
             | Control::Unlock => self.control_all(wall, &control)?,
         }
-        self.end_if_empty(wall);
+        self.settle(wall);
         Ok(())
     }
 
@@ -113,7 +113,12 @@ impl Conference {
             .collect()
     }
 
-    fn set_muted(&mut self, wall: GregorianSeconds, id: ParticipantId, muted: bool) -> Result<(), Refusal> {
+    pub(super) fn set_muted(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        muted: bool,
+    ) -> Result<(), Refusal> {
         let kind = if muted {
             EventKind::MuteMember
         } else {
@@ -123,9 +128,13 @@ impl Conference {
             participant: id,
             muted,
         };
-        self.change(wall, id, kind, effect, |state| {
+        let changed = self.change(wall, id, kind, Some(effect), |state| {
             std::mem::replace(&mut state.muted, muted) != muted
-        })
+        })?;
+        if changed {
+            self.tell_muted(id, muted);
+        }
+        Ok(())
     }
 
     fn set_held(&mut self, wall: GregorianSeconds, id: ParticipantId, held: bool) -> Result<(), Refusal> {
@@ -134,16 +143,24 @@ impl Conference {
         } else {
             EventKind::UnholdMember
         };
+        let waits = self.find(id)?.waiting;
         let effect = Effect::SetHeld {
             participant: id,
             held,
         };
-        self.change(wall, id, kind, effect, |state| {
+        // Who waits is out of the mix either way.
+        self.change(wall, id, kind, Some(effect).filter(|_| !waits), |state| {
             std::mem::replace(&mut state.held, held) != held
         })
+        .map(drop)
     }
 
-    fn set_deaf(&mut self, wall: GregorianSeconds, id: ParticipantId, deaf: bool) -> Result<(), Refusal> {
+    pub(super) fn set_deaf(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        deaf: bool,
+    ) -> Result<(), Refusal> {
         let kind = if deaf {
             EventKind::DeafMember
         } else {
@@ -153,9 +170,13 @@ impl Conference {
             participant: id,
             deaf,
         };
-        self.change(wall, id, kind, effect, |state| {
+        let changed = self.change(wall, id, kind, Some(effect), |state| {
             std::mem::replace(&mut state.deaf, deaf) != deaf
-        })
+        })?;
+        if changed {
+            self.tell_deaf(id, deaf);
+        }
+        Ok(())
     }
 
     fn set_volume_in(
@@ -168,9 +189,10 @@ impl Conference {
             participant: id,
             volume,
         };
-        self.change(wall, id, EventKind::VolumeInMember, effect, |state| {
+        self.change(wall, id, EventKind::VolumeInMember, Some(effect), |state| {
             std::mem::replace(&mut state.volume_in, volume) != volume
         })
+        .map(drop)
     }
 
     fn set_volume_out(
@@ -183,9 +205,10 @@ impl Conference {
             participant: id,
             volume,
         };
-        self.change(wall, id, EventKind::VolumeOutMember, effect, |state| {
+        self.change(wall, id, EventKind::VolumeOutMember, Some(effect), |state| {
             std::mem::replace(&mut state.volume_out, volume) != volume
         })
+        .map(drop)
     }
 
     fn set_energy(&mut self, wall: GregorianSeconds, id: ParticipantId, level: u16) -> Result<(), Refusal> {
@@ -193,23 +216,26 @@ impl Conference {
             participant: id,
             level,
         };
-        self.change(wall, id, EventKind::EnergyLevelMember, effect, |state| {
+        self.change(wall, id, EventKind::EnergyLevelMember, Some(effect), |state| {
             std::mem::replace(&mut state.energy_level, level) != level
         })
+        .map(drop)
     }
 
     fn set_agc(&mut self, wall: GregorianSeconds, id: ParticipantId, on: bool) -> Result<(), Refusal> {
         let effect = Effect::SetAgc { participant: id, on };
-        self.change(wall, id, EventKind::AgcMember, effect, |state| {
+        self.change(wall, id, EventKind::AgcMember, Some(effect), |state| {
             std::mem::replace(&mut state.agc, on) != on
         })
+        .map(drop)
     }
 
     fn set_denoise(&mut self, wall: GregorianSeconds, id: ParticipantId, on: bool) -> Result<(), Refusal> {
         let effect = Effect::SetDenoise { participant: id, on };
-        self.change(wall, id, EventKind::DenoiseMember, effect, |state| {
+        self.change(wall, id, EventKind::DenoiseMember, Some(effect), |state| {
             std::mem::replace(&mut state.denoise, on) != on
         })
+        .map(drop)
     }
 
     /// A raised hand changes nothing of what is heard.
@@ -234,35 +260,22 @@ impl Conference {
         Ok(())
     }
 
-    /// Takes note that a participant has pressed a key of his phone.
-    pub fn key_pressed(
-        &mut self,
-        wall: GregorianSeconds,
-        id: ParticipantId,
-        key: char,
-    ) -> Result<(), Refusal> {
-        self.alive()?;
-        let state = self.find(id)?.clone();
-        self.publish(wall, EventKind::KeyMember(key), Some(state));
-        Ok(())
-    }
-
     /// Performs a `change` and announces it, and what follows when it silenced a talker. Asks for its effect when it
-    /// returned that something changed.
+    /// returned that something changed, and returns that.
     fn change(
         &mut self,
         wall: GregorianSeconds,
         id: ParticipantId,
         kind: EventKind,
-        effect: Effect,
+        effect: Option<Effect>,
         change: impl FnOnce(&mut ParticipantState) -> bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let participant = self.find(id)?;
         let changed = change(participant);
         let silenced = participant.is_silenced();
         let stops = silenced && std::mem::replace(&mut participant.talking, false);
         let state = participant.clone();
-        if changed {
+        if let Some(effect) = effect.filter(|_| changed) {
             self.ask(effect);
         }
         self.publish(wall, kind, Some(state.clone()));
@@ -270,9 +283,10 @@ impl Conference {
             self.publish(wall, EventKind::StopTalking, Some(state.clone()));
         }
         if silenced && state.floor {
+            self.floor_taken = None;
             self.show_floor(wall, None);
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Replaces one participant's record about another. No event tells it, and no flag of theirs shows it.

@@ -1,20 +1,31 @@
 //! Owns one running conference: its roster, its reservations, its lock and its event sequence. Never performs the
 //! effects it asks for.
 
+mod announcing;
 mod control;
+mod entering;
+mod moderating;
+mod music;
 mod playing;
+mod pressing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::play::{Occasion, Plays};
+use self::announcing::Announcing;
+use self::entering::Reservation;
+use self::music::Music;
+use crate::keys::Collector;
+use crate::play::Plays;
 use crate::relation::Relations;
 use crate::{
     Caller, Carried, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
-    MediaName, Output, ParticipantId, ParticipantIds, ParticipantState, Refusal, Reply, Role, Settings,
-    Snapshot, Volume,
+    MediaName, Moment, Output, ParticipantId, ParticipantIds, ParticipantState, PlayNumber, Refusal, Reply,
+    Role, Settings, Snapshot,
 };
+
+pub use self::entering::JoinFlags;
 
 /// Where an instance stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +38,15 @@ enum Phase {
     Ended,
 }
 
-/// A place held for somebody about to join.
-#[derive(Clone, Debug)]
-struct Reservation {
-    caller: Caller,
-    role: Role,
-    entry: Entry,
-}
-
-/// How a participant enters the mix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinFlags {
-    /// He is not heard from his first frame on.
-    pub muted: bool,
-    /// He hears silence from his first frame on.
-    pub deaf: bool,
-    /// He never has the floor.
-    pub ghost: bool,
+/// What is known of a participant and not shown.
+#[derive(Debug, Default)]
+struct Person {
+    /// What he has pressed.
+    keys: Collector,
+    /// He hears no hold music while he is alone.
+    no_hold_music: bool,
+    /// What he was told last of what he, or somebody, did to him: the next takes its place.
+    told: Option<PlayNumber>,
 }
 
 /// One instance of a conference.
@@ -60,6 +63,16 @@ pub struct Conference {
     roster: BTreeMap<ParticipantId, ParticipantState>,
     relations: Relations,
     plays: Plays,
+    persons: BTreeMap<ParticipantId, Person>,
+    music: Music,
+    announcing: Announcing,
+    /// A moderator has been in: nobody waits for one any more.
+    moderated: bool,
+    /// When it ends because the last moderator has left, and what says so.
+    ending: Option<(Moment, Option<PlayNumber>)>,
+    /// Who has taken the floor, whoever talks.
+    floor_taken: Option<ParticipantId>,
+    now: Moment,
     outputs: VecDeque<Output>,
 }
 
@@ -77,6 +90,13 @@ impl Conference {
             roster: BTreeMap::new(),
             relations: Relations::default(),
             plays: Plays::default(),
+            persons: BTreeMap::new(),
+            music: Music::default(),
+            announcing: Announcing::default(),
+            moderated: false,
+            ending: None,
+            floor_taken: None,
+            now: Moment::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -125,17 +145,6 @@ impl Conference {
         self.relations.hears(listener, talker)
     }
 
-    /// Returns the flags with which the reservation `id` would join, so that its leg can be put into the
-    /// mix before the join is announced.
-    pub fn join_flags(&self, id: ParticipantId) -> Result<JoinFlags, Refusal> {
-        self.alive()?;
-        let reservation = self
-            .reservations
-            .get(&id)
-            .ok_or(Refusal::UnknownParticipant(id))?;
-        Ok(self.flags(reservation))
-    }
-
     /// Returns a reading of the state.
     ///
     /// Refused with [`Refusal::NotRunning`] before the first join and with [`Refusal::Ended`] at the end.
@@ -181,63 +190,12 @@ impl Conference {
             Command::PlayFailed { play, failure } => {
                 self.play_failed(wall, play, failure).map(|()| Reply::Done)
             }
-            Command::Update(settings) => self.update(settings).map(|()| Reply::Done),
+            Command::Update(settings) => self.update(wall, settings).map(|()| Reply::Done),
+            Command::Advance { now } => self.advance(wall, now).map(|()| Reply::Done),
+            Command::Name { participant, name } => self.name(participant, name).map(|()| Reply::Done),
             Command::Snapshot => self.snapshot().map(Reply::Snapshot),
             Command::End { cause } => self.end(wall, cause).map(|()| Reply::Done),
         }
-    }
-
-    /// Holds a place under a new participant id.
-    ///
-    /// A locked conference refuses whoever dials in, moderators too; a full one refuses everybody but ghosts. Places
-    /// held count as taken. The reservation stands until [`Conference::join`] or [`Conference::release`]: a lock that
-    /// comes later does not undo it.
-    pub fn reserve(&mut self, caller: Caller, role: Role, entry: Entry) -> Result<ParticipantId, Refusal> {
-        self.admits(entry)?;
-        let id = self.ids.next_id();
-        self.reservations.insert(id, Reservation { caller, role, entry });
-        Ok(id)
-    }
-
-    /// Says whether [`Conference::reserve`] would hold a place, without holding one.
-    pub fn admits(&self, entry: Entry) -> Result<(), Refusal> {
-        self.alive()?;
-        if self.locked && entry.heeds_lock() {
-            return Err(Refusal::Locked);
-        }
-        if !entry.is_ghost()
-            && self
-                .settings
-                .participant_limit()
-                .is_some_and(|limit| self.taken() >= limit)
-        {
-            return Err(Refusal::Full);
-        }
-        Ok(())
-    }
-
-    /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance.
-    pub fn join(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<ParticipantState, Refusal> {
-        self.alive()?;
-        let reservation = self
-            .reservations
-            .remove(&id)
-            .ok_or(Refusal::UnknownParticipant(id))?;
-        if self.phase == Phase::Forming {
-            self.phase = Phase::Running { started: wall };
-            self.publish(wall, EventKind::ConferenceCreate, None);
-            if self.locked {
-                self.publish(wall, EventKind::Lock, None);
-            }
-        }
-        let state = self.entering(id, reservation, wall);
-        self.roster.insert(id, state.clone());
-        self.ask_for_what_joins_differently(&state);
-        self.publish(wall, EventKind::AddMember, Some(state.clone()));
-        if !state.ghost && self.counted() > 1 {
-            self.sound(Occasion::Entry);
-        }
-        Ok(state)
     }
 
     /// Gives the reservation `id` back. The instance ends when it was the last thing that kept it.
@@ -259,8 +217,8 @@ impl Conference {
     ) -> Result<(), Refusal> {
         self.alive()?;
         let gone = self.remove(wall, id, cause)?;
-        self.sound_exit(&gone);
-        self.end_if_empty(wall);
+        self.announce_exit(&gone);
+        self.settle(wall);
         Ok(())
     }
 
@@ -296,7 +254,7 @@ impl Conference {
     }
 
     /// Takes note that the floor has passed, by the mixer's judgement, to `holder`. Neither somebody muted or held nor a
-    /// ghost can have it: reported for him, the floor is free.
+    /// ghost can have it: reported for him, the floor is free. While somebody has taken the floor by a key, reports change nothing.
     pub fn pass_floor(
         &mut self,
         wall: GregorianSeconds,
@@ -306,14 +264,17 @@ impl Conference {
         let fit = holder
             .map(|id| self.find(id).map(|participant| participant.may_have_floor()))
             .transpose()?;
-        let holder = holder.filter(|_| fit == Some(true));
-        self.show_floor(wall, holder);
+        if self.floor_taken.is_none() {
+            let holder = holder.filter(|_| fit == Some(true));
+            self.show_floor(wall, holder);
+        }
         Ok(())
     }
 
-    /// Replaces the settings. Join states apply to later joiners, the limit to later reservations; nobody who is in is
-    /// touched. What the running mix was made with (rate, interval, energy level, noise, ducking) stays for this instance.
-    pub fn update(&mut self, settings: Settings) -> Result<(), Refusal> {
+    /// Replaces the settings. Join states apply to later joiners, the limit to later reservations, sounds and keys from here on; nobody
+    /// who is in is touched, but for members who wait for a moderator and need not any more. What the running mix was made with (rate,
+    /// interval, energy level, noise, ducking) stays for this instance.
+    pub fn update(&mut self, wall: GregorianSeconds, settings: Settings) -> Result<(), Refusal> {
         self.alive()?;
         let Settings {
             energy_level,
@@ -331,6 +292,7 @@ impl Conference {
             duck_db,
             ..settings
         };
+        self.settle_running(wall);
         Ok(())
     }
 
@@ -367,101 +329,10 @@ impl Conference {
         }
     }
 
-    /// Places taken or held, ghosts not counted.
-    fn taken(&self) -> usize {
-        let held = self
-            .reservations
-            .values()
-            .filter(|reservation| !reservation.entry.is_ghost())
-            .count();
-        self.counted() + held
-    }
-
     /// Participants on the roster, ghosts not counted.
     fn counted(&self) -> usize {
         let participants = self.roster.values();
         participants.filter(|participant| !participant.ghost).count()
-    }
-
-    fn flags(&self, reservation: &Reservation) -> JoinFlags {
-        match reservation.entry {
-            Entry::DialIn => {
-                let role = self.settings.role(reservation.role);
-                JoinFlags {
-                    muted: role.join_muted,
-                    deaf: role.join_deaf,
-                    ghost: false,
-                }
-            }
-            Entry::DialOut { muted, deaf, ghost }
-            | Entry::Moved(Carried {
-                muted, deaf, ghost, ..
-            }) => JoinFlags { muted, deaf, ghost },
-        }
-    }
-
-    fn entering(
-        &self,
-        id: ParticipantId,
-        reservation: Reservation,
-        wall: GregorianSeconds,
-    ) -> ParticipantState {
-        let JoinFlags { muted, deaf, ghost } = self.flags(&reservation);
-        let Reservation { caller, role, entry } = reservation;
-        let brought = match entry {
-            Entry::DialIn | Entry::DialOut { .. } => Carried {
-                agc: self.settings.auto_gain,
-                denoise: self.settings.denoise,
-                ..Carried::default()
-            },
-            Entry::Moved(carried) => carried,
-        };
-        ParticipantState {
-            id,
-            caller,
-            role,
-            join_time: wall,
-            muted,
-            deaf,
-            talking: false,
-            floor: false,
-            energy_level: self.settings.energy_level,
-            current_energy: 0,
-            ghost,
-            waiting: false,
-            held: false,
-            volume_in: brought.volume_in,
-            volume_out: brought.volume_out,
-            agc: brought.agc,
-            denoise: brought.denoise,
-            hand_raised: false,
-        }
-    }
-
-    /// A leg enters the mix without gains, automatic gain and noise suppression.
-    fn ask_for_what_joins_differently(&mut self, state: &ParticipantState) {
-        let participant = state.id;
-        let unchanged = Volume::default();
-        if state.volume_in != unchanged {
-            let volume = state.volume_in;
-            self.ask(Effect::SetVolumeIn { participant, volume });
-        }
-        if state.volume_out != unchanged {
-            let volume = state.volume_out;
-            self.ask(Effect::SetVolumeOut { participant, volume });
-        }
-        if state.agc {
-            self.ask(Effect::SetAgc {
-                participant,
-                on: true,
-            });
-        }
-        if state.denoise {
-            self.ask(Effect::SetDenoise {
-                participant,
-                on: true,
-            });
-        }
     }
 
     fn find(&mut self, id: ParticipantId) -> Result<&mut ParticipantState, Refusal> {
@@ -478,6 +349,10 @@ impl Conference {
         self.end_plays_of(wall, id);
         let gone = self.roster.remove(&id).ok_or(Refusal::UnknownParticipant(id))?;
         self.relations.forget(id);
+        self.persons.remove(&id);
+        if self.floor_taken == Some(id) {
+            self.floor_taken = None;
+        }
         self.publish(wall, EventKind::DelMember(cause), Some(gone.clone()));
         Ok(gone)
     }
@@ -492,6 +367,12 @@ impl Conference {
         self.ask(Effect::HangUp {
             participant: id,
             cause,
+            farewell: self
+                .settings
+                .sounds
+                .kicked
+                .clone()
+                .filter(|_| cause == LeaveCause::Kicked),
         });
         let kind = match cause {
             LeaveCause::Kicked => EventKind::KickMember,
@@ -522,10 +403,24 @@ impl Conference {
         }
     }
 
+    /// Brings about what follows from who is there: waiting, music, the end.
+    fn settle(&mut self, wall: GregorianSeconds) {
+        self.end_if_empty(wall);
+        self.settle_running(wall);
+    }
+
+    fn settle_running(&mut self, wall: GregorianSeconds) {
+        if let Phase::Running { .. } = self.phase {
+            self.settle_moderation(wall);
+            self.settle_music();
+        }
+    }
+
     fn end_if_empty(&mut self, wall: GregorianSeconds) {
         if !self.roster.is_empty() || !self.reservations.is_empty() || self.phase == Phase::Ended {
             return;
         }
+        self.ending = None;
         if self.phase != Phase::Forming {
             self.end_plays_of_all(wall);
             self.publish(wall, EventKind::ConferenceDestroy, None);
@@ -535,7 +430,7 @@ impl Conference {
     }
 
     fn publish(&mut self, at: GregorianSeconds, kind: EventKind, participant: Option<ParticipantState>) {
-        self.publish_with(at, kind, participant, None);
+        self.publish_with(at, kind, participant, (None, None));
     }
 
     fn publish_with(
@@ -543,7 +438,7 @@ impl Conference {
         at: GregorianSeconds,
         kind: EventKind,
         participant: Option<ParticipantState>,
-        file: Option<MediaName>,
+        (file, data): (Option<MediaName>, Option<Arc<str>>),
     ) {
         self.sequence += 1;
         self.outputs.push_back(Output::Event(Arc::new(Event {
@@ -555,6 +450,7 @@ impl Conference {
             kind,
             participant,
             file,
+            data,
         })));
     }
 

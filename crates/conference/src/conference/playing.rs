@@ -1,10 +1,10 @@
-//! Owns what plays when: what operators ask for, and the tones when somebody comes or goes. Never knows how it sounds.
+//! Owns what plays when: what operators ask for, and what became of everything that plays. Never knows how it sounds.
 
 use super::Conference;
 use crate::play::Occasion;
 use crate::{
-    Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, ParticipantState, PlayFailure,
-    PlayNumber, Refusal, StopPlay,
+    Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, PlayFailure, PlayNumber,
+    Refusal, StopPlay,
 };
 
 impl Conference {
@@ -21,6 +21,7 @@ impl Conference {
                 Occasion::Asked => (EventKind::PlayFile, EventKind::PlayFileMember),
                 Occasion::Entry => (EventKind::EnterSound, EventKind::EnterSound),
                 Occasion::Exit => (EventKind::ExitSound, EventKind::ExitSound),
+                Occasion::Ending | Occasion::Prompt | Occasion::Background => return Ok(()),
             };
             self.tell_play(wall, started.audience, started.media, kinds);
         }
@@ -30,11 +31,11 @@ impl Conference {
     /// Takes note that a play is over, or was given up before it was heard. Told only of plays that were heard.
     pub fn play_ended(&mut self, wall: GregorianSeconds, play: PlayNumber) -> Result<(), Refusal> {
         self.alive()?;
-        if let Some(ended) = self.plays.ended(play)
-            && ended.sounds
-            && ended.occasion == Occasion::Asked
-        {
-            self.tell_play_done(wall, ended.audience, ended.media);
+        if let Some(ended) = self.plays.ended(play) {
+            if ended.sounds && ended.occasion == Occasion::Asked {
+                self.tell_play_done(wall, ended.audience, ended.media);
+            }
+            self.go_on_after(wall, play, ended.occasion);
         }
         Ok(())
     }
@@ -47,55 +48,35 @@ impl Conference {
         failure: PlayFailure,
     ) -> Result<(), Refusal> {
         self.alive()?;
-        if let Some(failed) = self.plays.ended(play)
-            && failed.occasion == Occasion::Asked
-        {
-            if failed.sounds {
-                self.tell_play_done(wall, failed.audience, failed.media);
-            } else {
-                let kinds = (
-                    EventKind::PlayFileFailed(failure),
-                    EventKind::PlayFileMemberFailed(failure),
-                );
-                self.tell_play(wall, failed.audience, failed.media, kinds);
+        if let Some(failed) = self.plays.ended(play) {
+            match failed.occasion {
+                Occasion::Asked if failed.sounds => {
+                    self.tell_play_done(wall, failed.audience, failed.media);
+                }
+                Occasion::Asked => {
+                    let kinds = (
+                        EventKind::PlayFileFailed(failure),
+                        EventKind::PlayFileMemberFailed(failure),
+                    );
+                    self.tell_play(wall, failed.audience, failed.media, kinds);
+                }
+                _ => {}
             }
+            self.go_on_after(wall, play, failed.occasion);
         }
         Ok(())
     }
 
     pub(super) fn play(&mut self, audience: Audience, media: MediaName) -> Result<(), Refusal> {
         self.check_audience(audience)?;
-        if self.start(audience, media, Occasion::Asked) {
-            Ok(())
-        } else {
-            Err(Refusal::TooManyPlays)
-        }
+        let started = self.start(audience, vec![media], Occasion::Asked);
+        started.map(drop).ok_or(Refusal::TooManyPlays)
     }
 
     pub(super) fn stop_play(&mut self, audience: Audience, which: StopPlay) -> Result<(), Refusal> {
         self.check_audience(audience)?;
         self.ask(Effect::StopPlay { audience, which });
         Ok(())
-    }
-
-    /// Plays the tone of an occasion to everybody. A tone of this kind that has not begun to sound yet stands for all who come
-    /// or go meanwhile.
-    pub(super) fn sound(&mut self, occasion: Occasion) {
-        let tone = match occasion {
-            Occasion::Entry => &self.settings.entry_tone,
-            Occasion::Exit => &self.settings.exit_tone,
-            Occasion::Asked => &None,
-        };
-        if let Some(tone) = tone.clone() {
-            self.start(Audience::Everybody, tone, occasion);
-        }
-    }
-
-    /// Plays the exit tone of somebody who is off the roster already, if anybody is left to hear it.
-    pub(super) fn sound_exit(&mut self, gone: &ParticipantState) {
-        if !gone.ghost && self.counted() > 0 {
-            self.sound(Occasion::Exit);
-        }
     }
 
     /// Ends what plays to somebody who is about to leave.
@@ -108,31 +89,50 @@ impl Conference {
     /// Ends what plays to everybody.
     pub(super) fn end_plays_of_all(&mut self, wall: GregorianSeconds) {
         for play in self.plays.forget(Audience::Everybody) {
-            if play.occasion == Occasion::Asked {
-                self.tell_play_done(wall, play.audience, play.media);
-            }
+            self.tell_play_done(wall, play.audience, play.media);
         }
     }
 
     fn check_audience(&mut self, audience: Audience) -> Result<(), Refusal> {
         match audience {
-            Audience::Everybody => Ok(()),
+            Audience::Everybody | Audience::Waiting => Ok(()),
             Audience::One(id) => self.find(id).map(drop),
         }
     }
 
-    /// Asks for a play; returns whether there was room for it.
-    fn start(&mut self, audience: Audience, media: MediaName, occasion: Occasion) -> bool {
-        let Some(play) = self.plays.add(audience, media.clone(), occasion) else {
-            return false;
-        };
+    /// Asks for a play; `None` when there is no room for it, or nothing to be heard.
+    pub(super) fn start(
+        &mut self,
+        audience: Audience,
+        media: Vec<MediaName>,
+        occasion: Occasion,
+    ) -> Option<PlayNumber> {
+        let first = media.first()?.clone();
+        let play = self.plays.add(audience, first, occasion)?;
         self.ask(Effect::Play {
             play,
             audience,
             media,
+            manner: occasion.manner(),
             duck_db: self.settings.duck_db,
         });
-        true
+        Some(play)
+    }
+
+    /// Stops a play if it is not over.
+    pub(super) fn cancel(&mut self, play: PlayNumber) {
+        if let Some(audience) = self.plays.audience(play) {
+            self.ask(Effect::CancelPlay { play, audience });
+        }
+    }
+
+    /// Does what was to be done when a play is over.
+    fn go_on_after(&mut self, wall: GregorianSeconds, play: PlayNumber, occasion: Occasion) {
+        match occasion {
+            Occasion::Entry | Occasion::Exit => self.announce_next(occasion),
+            Occasion::Ending => self.end_as_announced(wall, play),
+            Occasion::Asked | Occasion::Prompt | Occasion::Background => {}
+        }
     }
 
     fn tell_play_done(&mut self, wall: GregorianSeconds, audience: Audience, media: MediaName) {
@@ -149,12 +149,14 @@ impl Conference {
         kinds: (EventKind, EventKind),
     ) {
         match audience {
-            Audience::Everybody => self.publish_with(wall, kinds.0, None, Some(media)),
+            Audience::Everybody => self.publish_with(wall, kinds.0, None, (Some(media), None)),
             Audience::One(id) => {
                 if let Some(state) = self.roster.get(&id).cloned() {
-                    self.publish_with(wall, kinds.1, Some(state), Some(media));
+                    self.publish_with(wall, kinds.1, Some(state), (Some(media), None));
                 }
             }
+            // Operators ask for nothing there.
+            Audience::Waiting => {}
         }
     }
 }

@@ -13,6 +13,8 @@ fn join_states_follow_the_role_and_the_way_in() {
         muted,
         deaf,
         ghost: false,
+        no_hold_music: false,
+        join_existing: false,
     };
     let rows = [
         (both, none, Role::Member, Entry::DialIn, (true, true)),
@@ -85,11 +87,7 @@ fn a_locked_conference_refuses_whoever_dials_in() {
     assert_eq!(room.reserve(Role::Moderator, Entry::DialIn), Err(Refusal::Locked));
     room.apply(Command::Join { participant: before })
         .expect("admitted before the lock");
-    let called = Entry::DialOut {
-        muted: false,
-        deaf: false,
-        ghost: false,
-    };
+    let called = Entry::CALLED;
     room.reserve(Role::Member, called).expect("dial-outs are exempt");
     room.control(Control::Unlock).unwrap();
     assert!(!room.conference.snapshot().unwrap().locked);
@@ -98,11 +96,7 @@ fn a_locked_conference_refuses_whoever_dials_in() {
 
 #[test]
 fn the_limit_counts_places_held_and_moderators_but_no_ghosts() {
-    let ghost = Entry::DialOut {
-        muted: false,
-        deaf: false,
-        ghost: true,
-    };
+    let ghost = Entry::CALLED_GHOST;
     for unlimited in [None, Some(0), Some(1)] {
         let mut room = Room::new(Settings {
             max_participants: unlimited,
@@ -121,11 +115,7 @@ fn the_limit_counts_places_held_and_moderators_but_no_ghosts() {
     let first = room.enter(Role::Member);
     let held = room.reserve(Role::Member, Entry::DialIn).unwrap();
     assert_eq!(room.reserve(Role::Moderator, Entry::DialIn), Err(Refusal::Full));
-    let called = Entry::DialOut {
-        muted: false,
-        deaf: false,
-        ghost: false,
-    };
+    let called = Entry::CALLED;
     assert_eq!(room.reserve(Role::Member, called), Err(Refusal::Full));
     room.reserve(Role::Member, ghost).expect("ghosts are not limited");
     room.apply(Command::Release { participant: held }).unwrap();
@@ -165,7 +155,8 @@ fn a_changed_document_meets_later_joiners_only() {
         Ok(JoinFlags {
             muted: true,
             deaf: false,
-            ghost: false
+            ghost: false,
+            waiting: false,
         })
     );
     let changed = Settings {
@@ -179,7 +170,8 @@ fn a_changed_document_meets_later_joiners_only() {
         Ok(JoinFlags {
             muted: false,
             deaf: false,
-            ghost: false
+            ghost: false,
+            waiting: false,
         })
     );
     room.apply(Command::Join { participant: held }).unwrap();

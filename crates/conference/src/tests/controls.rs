@@ -150,11 +150,7 @@ fn holding_a_talker_is_like_muting_him() {
 #[test]
 fn a_ghost_never_has_the_floor() {
     let mut room = Room::open();
-    let entry = Entry::DialOut {
-        muted: false,
-        deaf: false,
-        ghost: true,
-    };
+    let entry = Entry::CALLED_GHOST;
     let id = room.reserve(Role::Member, entry).unwrap();
     assert!(room.conference.join_flags(id).unwrap().ghost);
     room.apply(Command::Join { participant: id }).unwrap();

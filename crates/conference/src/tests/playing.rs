@@ -11,7 +11,10 @@ fn played(room: &mut Room) -> Vec<(PlayNumber, Audience, String)> {
                 audience,
                 media,
                 ..
-            } => (play, audience, media.as_str().to_owned()),
+            } => {
+                let names: Vec<_> = media.iter().map(MediaName::as_str).collect();
+                (play, audience, names.join(" "))
+            }
             other => panic!("{other:?}"),
         })
         .collect()
@@ -69,11 +72,7 @@ fn tones_sound_for_those_who_are_in_when_somebody_comes_or_goes() {
 #[test]
 fn nobody_hears_a_tone_for_ghosts_and_for_himself() {
     let mut room = Room::open();
-    let ghost = Entry::DialOut {
-        muted: false,
-        deaf: false,
-        ghost: true,
-    };
+    let ghost = Entry::CALLED_GHOST;
     let stays = room.enter(Role::Member);
     let hidden = room.reserve(Role::Member, ghost).unwrap();
     room.apply(Command::Join { participant: hidden }).unwrap();

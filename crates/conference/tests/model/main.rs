@@ -379,8 +379,9 @@ impl Trial {
                 ..
             } => {
                 assert!(self.asked.iter().all(|(known, ..)| *known < play), "numbers rise");
-                self.asked.push((play, audience, media));
+                self.asked.push((play, audience, media[0].clone()));
             }
+            Effect::CancelPlay { .. } => panic!("nothing is cancelled in silence"),
             Effect::StopPlay { audience, .. } => {
                 if let Audience::One(id) = audience {
                     assert!(self.performed.contains_key(&id));

@@ -44,7 +44,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => Just(Entry::DialIn),
         1 => carried().prop_map(Entry::Moved),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost }),
+            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost, no_hold_music: false, join_existing: false }),
     ];
     let relationship = prop_oneof![
         Just(Relationship::Mute),

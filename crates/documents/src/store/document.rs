@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::credentials::Hashed;
 use super::{Store, Write, wall_clock};
-use crate::conference::settings_with;
+use crate::conference::{AccountDefaults, settings_with};
 use crate::document::{Body, Document, Expected, Revision, is_id, merge, random_id};
 use crate::error::{SaveError, StoreError};
 use crate::kind::{CONFERENCES_CONFIGURATION, Kind};
@@ -120,7 +120,7 @@ impl Store {
         self.document(account, Kind::Conference, id.as_str()).await
     }
 
-    /// Returns what a conference document says about a running conference, the account's named profiles included.
+    /// Returns what a conference document says about a running conference, and what its account says about all of them.
     pub async fn settings(&self, conference: &Document) -> Result<Settings, StoreError> {
         let configuration = self
             .document(
@@ -129,7 +129,21 @@ impl Store {
                 CONFERENCES_CONFIGURATION,
             )
             .await?;
-        Ok(settings_with(conference, configuration.as_ref()))
+        let account = self
+            .document(
+                &conference.account_id,
+                Kind::Account,
+                conference.account_id.as_str(),
+            )
+            .await?;
+        let language = account.as_ref().and_then(|account| account.body.get("language"));
+        Ok(settings_with(
+            conference,
+            AccountDefaults {
+                configuration: configuration.as_ref(),
+                language: language.and_then(serde_json::Value::as_str),
+            },
+        ))
     }
 
     /// Replaces every public key of a document; absent keys vanish and defaults apply anew. A configuration that is not

@@ -84,6 +84,11 @@ pub struct Play {
     pub duck_db: Option<f32>,
     /// It ends when the one who hears it alone presses a key. Without effect on a play to several.
     pub barge_in: bool,
+    /// It gives way to what the queue of everybody plays: in the queue of one it does not begin while that
+    /// [announces](Play::announces) something, in his background it pauses, faded, while that plays anything. Without effect on a play to several.
+    pub gives_way: bool,
+    /// In the queue of everybody: it is short, and what gives way waits for it.
+    pub announces: bool,
 }
 
 impl Default for Play {
@@ -95,6 +100,8 @@ impl Default for Play {
             gain_db: 0.0,
             duck_db: None,
             barge_in: false,
+            gives_way: false,
+            announces: false,
         }
     }
 }
@@ -147,7 +154,7 @@ pub enum Hearers<'a> {
 }
 
 /// How a play stands to the others that the same hearers have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// One after another without a gap, at most [`PLAY_QUEUE`] waiting.
     Queue,

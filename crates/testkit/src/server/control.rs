@@ -3,9 +3,63 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{HttpAnswer, HttpClient};
+
+/// Keys of a document without tones when somebody comes or goes.
+pub(super) fn no_tones() -> Map<String, Value> {
+    let keys = ["play_entry_tone", "play_exit_tone"];
+    keys.map(|key| (key.to_owned(), false.into()))
+        .into_iter()
+        .collect()
+}
+
+/// Keys of a document without prompts before a caller is in the conference.
+pub(super) fn no_prompts() -> Map<String, Value> {
+    let role = json!({ "play_entry_prompt": false });
+    [
+        ("play_welcome", false.into()),
+        ("member", role.clone()),
+        ("moderator", role),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into_iter()
+    .collect()
+}
+
+/// Keys of a document whose participants hear nothing that nobody sends, and whose keys do nothing.
+pub(super) fn no_sounds() -> Map<String, Value> {
+    let mut keys = Map::new();
+    // An inline profile has the sounds that it names.
+    keys.insert("profile".to_owned(), json!({}));
+    for role in ["caller_controls", "moderator_controls"] {
+        keys.insert(role.to_owned(), "none".into());
+    }
+    keys
+}
+
+/// Switches tones and prompts of a conference's document off, except those that it says something about itself.
+pub fn quiet(document: &mut Value) {
+    fn merge(keys: &mut Map<String, Value>, quiet: Map<String, Value>) {
+        for (key, value) in quiet {
+            match (keys.get_mut(&key), value) {
+                (None, value) => drop(keys.insert(key, value)),
+                (Some(Value::Object(own)), Value::Object(quiet)) => merge(own, quiet),
+                (Some(_), _) => {}
+            }
+        }
+    }
+    if let Value::Object(keys) = document {
+        merge(keys, no_tones());
+        merge(keys, no_prompts());
+        let mut sounds = no_sounds();
+        if keys.contains_key("profile_name") {
+            sounds.remove("profile");
+        }
+        merge(keys, sounds);
+    }
+}
 
 /// One conference, seen through the API.
 #[derive(Debug, Clone)]
@@ -37,13 +91,9 @@ impl ConferenceControl {
     }
 
     /// Creates a conference from a document. Unless that says something about them, it has no tones when somebody comes or goes:
-    /// measurements hear what they send.
+    /// measurements hear what they send; and no prompts: callers are in it at once.
     pub fn create(client: HttpClient, mut document: Value) -> io::Result<Self> {
-        if let Value::Object(keys) = &mut document {
-            for tone in ["play_entry_tone", "play_exit_tone"] {
-                keys.entry(tone).or_insert(false.into());
-            }
-        }
+        quiet(&mut document);
         let answer = client.account("PUT", "/conferences", Some(&json!({ "data": document })))?;
         let envelope = answer.json();
         let id = envelope["data"]["id"].as_str().filter(|_| answer.status == 201);

@@ -213,6 +213,7 @@ impl ConferenceAudio {
             muted: options.muted,
             deaf: options.deaf,
             ghost: options.ghost,
+            waiting: options.held,
             ..MemberOptions::default()
         };
         let Some(slot) = self.mixer.add_member(&options) else {

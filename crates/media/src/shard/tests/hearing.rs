@@ -131,7 +131,7 @@ fn a_leg_joins_muted_and_deaf() {
         JoinOptions {
             muted: true,
             deaf: true,
-            ghost: false,
+            ..JoinOptions::default()
         },
     );
     world.join(&phones[1], conference);

@@ -5,6 +5,7 @@ mod codecs;
 mod dialling;
 mod economy;
 mod falling_silent;
+mod giving_way;
 mod hearing;
 mod house;
 mod keys;

@@ -79,6 +79,8 @@ fn play() -> impl Strategy<Value = Play> {
             gain_db,
             duck_db,
             barge_in,
+            gives_way: false,
+            announces: false,
         })
 }
 

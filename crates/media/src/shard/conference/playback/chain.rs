@@ -11,6 +11,10 @@ impl Chain {
         self.0.is_none()
     }
 
+    pub(super) fn first(&self) -> Option<&Playing> {
+        self.0.as_deref()
+    }
+
     pub(super) fn first_mut(&mut self) -> Option<&mut Playing> {
         self.0.as_deref_mut()
     }

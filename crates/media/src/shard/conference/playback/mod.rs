@@ -112,7 +112,15 @@ impl Playback {
             }
             true
         });
-        let mut tick = PlayTick { mixer, block, raises };
+        let to_all = self.stages.iter().find(|stage| stage.audience == Audience::All);
+        let (all_hear, announces) = to_all.map_or((false, false), Stage::queue_plays);
+        let mut tick = PlayTick {
+            mixer,
+            block,
+            raises,
+            all_hear,
+            announces,
+        };
         for stage in &mut self.stages {
             if let Some(leg) = stage.leg.and_then(|place| legs.at(place)) {
                 stage.note_presses(leg.input.digits.count);

@@ -14,6 +14,10 @@ pub(super) struct PlayTick<'a> {
     pub(super) block: &'a mut [i16],
     /// The rate is about to be raised: what has to wait for that may.
     pub(super) raises: bool,
+    /// The queue of everybody plays.
+    pub(super) all_hear: bool,
+    /// It plays an announcement.
+    pub(super) announces: bool,
 }
 
 /// The plays of one audience.
@@ -38,6 +42,12 @@ impl Stage {
             queue: Chain::default(),
             background: Chain::default(),
         }
+    }
+
+    /// Returns whether the queue has anything to play, and whether that is an announcement.
+    pub(super) fn queue_plays(&self) -> (bool, bool) {
+        let first = self.queue.first();
+        (first.is_some(), first.is_some_and(|play| play.asked().announces))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -101,8 +111,9 @@ impl Stage {
         let queue_plays = self.play_queue(tick, ended);
         let audience = self.audience;
         self.background.move_to(ended, |_, play| {
-            play.pause(queue_plays);
-            let waits = !play.has_begun() && (queue_plays || !tick.begin(audience, play));
+            let pauses = queue_plays || (tick.all_hear && gives_way(audience, play));
+            play.pause(pauses);
+            let waits = !play.has_begun() && (pauses || !tick.begin(audience, play));
             if waits {
                 return false;
             }
@@ -126,6 +137,7 @@ impl Stage {
         let mut from = 0;
         while from < tick.block.len()
             && let Some(first) = self.queue.first_mut()
+            && (first.has_begun() || !(tick.announces && gives_way(self.audience, first)))
             && tick.begin(self.audience, first)
         {
             from += tick.give(first, from);
@@ -162,6 +174,11 @@ fn dismiss(playing: &mut Playing, how: PlayEnd) -> bool {
     }
     playing.end(how);
     true
+}
+
+/// Returns whether a play to one leaves it to what plays to everybody.
+fn gives_way(audience: Audience, playing: &Playing) -> bool {
+    playing.asked().gives_way && matches!(audience, Audience::One(_))
 }
 
 impl PlayTick<'_> {

@@ -1,0 +1,216 @@
+//! Owns how somebody gets in: places that are held, flags to join with, and what a join brings about.
+
+use super::{Conference, Person, Phase};
+use crate::{
+    Caller, Carried, Effect, Entry, EventKind, GregorianSeconds, MediaName, ParticipantId, ParticipantState,
+    Refusal, Role, Volume,
+};
+
+/// A place held for somebody about to join.
+#[derive(Clone, Debug)]
+pub(super) struct Reservation {
+    pub(super) caller: Caller,
+    pub(super) role: Role,
+    pub(super) entry: Entry,
+}
+
+/// How a participant enters the mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinFlags {
+    /// He is not heard from his first frame on.
+    pub muted: bool,
+    /// He hears silence from his first frame on.
+    pub deaf: bool,
+    /// He never has the floor.
+    pub ghost: bool,
+    /// He is out of the mix from his first frame on: he waits for a moderator.
+    pub waiting: bool,
+}
+
+impl Conference {
+    /// Returns the flags with which the reservation `id` would join, so that its leg can be put into the
+    /// mix before the join is announced.
+    pub fn join_flags(&self, id: ParticipantId) -> Result<JoinFlags, Refusal> {
+        self.alive()?;
+        let reservation = self
+            .reservations
+            .get(&id)
+            .ok_or(Refusal::UnknownParticipant(id))?;
+        Ok(self.flags(reservation))
+    }
+
+    /// Holds a place under a new participant id.
+    ///
+    /// A locked conference refuses whoever dials in, moderators too; a full one refuses everybody but ghosts. Places
+    /// held count as taken. One that needs company is refused while nobody is in. The reservation stands until [`Conference::join`] or [`Conference::release`]: a lock that
+    /// comes later does not undo it.
+    pub fn reserve(&mut self, caller: Caller, role: Role, entry: Entry) -> Result<ParticipantId, Refusal> {
+        self.admits(entry)?;
+        let id = self.ids.next_id();
+        self.reservations.insert(id, Reservation { caller, role, entry });
+        Ok(id)
+    }
+
+    /// Says whether [`Conference::reserve`] would hold a place, without holding one.
+    pub fn admits(&self, entry: Entry) -> Result<(), Refusal> {
+        self.alive()?;
+        if entry.needs_company() {
+            self.running()?;
+        }
+        if self.locked && entry.heeds_lock() {
+            return Err(Refusal::Locked);
+        }
+        if !entry.is_ghost()
+            && self
+                .settings
+                .participant_limit()
+                .is_some_and(|limit| self.taken() >= limit)
+        {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Gives the reservation `id` the name that is announced when its caller comes and goes.
+    pub fn name(&mut self, id: ParticipantId, name: MediaName) -> Result<(), Refusal> {
+        self.alive()?;
+        let reservation = self.reservations.get_mut(&id);
+        let reservation = reservation.ok_or(Refusal::UnknownParticipant(id))?;
+        reservation.caller.spoken_name = Some(name);
+        Ok(())
+    }
+
+    /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance, unless he joins
+    /// only others: then his place is gone, and the refusal is [`Refusal::NotRunning`].
+    pub fn join(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<ParticipantState, Refusal> {
+        self.alive()?;
+        let reservation = self
+            .reservations
+            .remove(&id)
+            .ok_or(Refusal::UnknownParticipant(id))?;
+        if reservation.entry.needs_company() && self.roster.is_empty() {
+            self.end_if_empty(wall);
+            return Err(Refusal::NotRunning);
+        }
+        if self.phase == Phase::Forming {
+            self.phase = Phase::Running { started: wall };
+            self.publish(wall, EventKind::ConferenceCreate, None);
+            if self.locked {
+                self.publish(wall, EventKind::Lock, None);
+            }
+        }
+        let person = Person {
+            no_hold_music: reservation.entry.declines_hold_music(),
+            ..Person::default()
+        };
+        let state = self.entering(id, reservation, wall);
+        self.roster.insert(id, state.clone());
+        self.persons.insert(id, person);
+        self.ask_for_what_joins_differently(&state);
+        self.publish(wall, EventKind::AddMember, Some(state.clone()));
+        // Who has waited for him hears him come.
+        self.settle_moderation(wall);
+        self.announce_entry(&state);
+        self.settle(wall);
+        self.tell_joiner(&state);
+        Ok(state)
+    }
+
+    /// Places taken or held, ghosts not counted.
+    fn taken(&self) -> usize {
+        let held = self
+            .reservations
+            .values()
+            .filter(|reservation| !reservation.entry.is_ghost())
+            .count();
+        self.counted() + held
+    }
+
+    fn flags(&self, reservation: &Reservation) -> JoinFlags {
+        let role = self.settings.role(reservation.role);
+        let (muted, deaf, ghost) = match reservation.entry {
+            Entry::DialIn => (role.join_muted, role.join_deaf, false),
+            Entry::DialOut {
+                muted, deaf, ghost, ..
+            }
+            | Entry::Moved(Carried {
+                muted, deaf, ghost, ..
+            }) => (muted, deaf, ghost),
+        };
+        JoinFlags {
+            muted,
+            deaf,
+            ghost,
+            waiting: reservation.role == Role::Member && !ghost && self.awaits_moderator(),
+        }
+    }
+
+    fn entering(
+        &self,
+        id: ParticipantId,
+        reservation: Reservation,
+        wall: GregorianSeconds,
+    ) -> ParticipantState {
+        let JoinFlags {
+            muted,
+            deaf,
+            ghost,
+            waiting,
+        } = self.flags(&reservation);
+        let Reservation { caller, role, entry } = reservation;
+        let brought = match entry {
+            Entry::DialIn | Entry::DialOut { .. } => Carried {
+                agc: self.settings.auto_gain,
+                denoise: self.settings.denoise,
+                ..Carried::default()
+            },
+            Entry::Moved(carried) => carried,
+        };
+        ParticipantState {
+            id,
+            caller,
+            role,
+            join_time: wall,
+            muted,
+            deaf,
+            talking: false,
+            floor: false,
+            energy_level: self.settings.energy_level,
+            current_energy: 0,
+            ghost,
+            waiting,
+            held: false,
+            volume_in: brought.volume_in,
+            volume_out: brought.volume_out,
+            agc: brought.agc,
+            denoise: brought.denoise,
+            hand_raised: false,
+        }
+    }
+
+    /// A leg enters the mix without gains, automatic gain and noise suppression.
+    fn ask_for_what_joins_differently(&mut self, state: &ParticipantState) {
+        let participant = state.id;
+        let unchanged = Volume::default();
+        if state.volume_in != unchanged {
+            let volume = state.volume_in;
+            self.ask(Effect::SetVolumeIn { participant, volume });
+        }
+        if state.volume_out != unchanged {
+            let volume = state.volume_out;
+            self.ask(Effect::SetVolumeOut { participant, volume });
+        }
+        if state.agc {
+            self.ask(Effect::SetAgc {
+                participant,
+                on: true,
+            });
+        }
+        if state.denoise {
+            self.ask(Effect::SetDenoise {
+                participant,
+                on: true,
+            });
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Keys do what the controls of the interface do, and tell the same.
+
+use super::*;
+
+/// A room in which everybody has a key for every action, the first of them `00`.
+fn room_of_keys() -> (Room, Vec<&'static str>) {
+    let mut map = KeyMap::none();
+    for (number, name) in KeyAction::NAMES.iter().enumerate() {
+        assert!(map.bind(
+            &format!("{number:02}"),
+            KeyAction::parse(name, Some("data")).unwrap()
+        ));
+    }
+    let room = Room::new(Settings {
+        member: RoleSettings::default(),
+        member_keys: map.clone(),
+        moderator_keys: map,
+        sounds: Sounds::speaking("en-us"),
+        ..Settings::default()
+    });
+    (room, KeyAction::NAMES.to_vec())
+}
+
+fn press(room: &mut Room, participant: ParticipantId, name: &str) {
+    let number = KeyAction::NAMES.iter().position(|known| *known == name).unwrap();
+    for key in format!("{number:02}").chars() {
+        room.apply(Command::KeyPressed { participant, key }).unwrap();
+    }
+    room.events.retain(|event| event.kind.name() != "dtmf-member");
+}
+
+#[test]
+fn a_key_and_the_control_of_the_same_meaning_come_to_the_same() {
+    type Row = (&'static str, fn(ParticipantId) -> Control);
+    let table: &[Row] = &[
+        ("mute", Control::Mute),
+        ("mute on", Control::Mute),
+        ("mute off", Control::Unmute),
+        ("deaf", Control::Deaf),
+        ("deaf on", Control::Deaf),
+        ("deaf off", Control::Undeaf),
+        ("energy up", |id| Control::SetEnergy(id, 220)),
+        ("energy dn", |id| Control::SetEnergy(id, 0)),
+        ("energy equ", |id| Control::SetEnergy(id, 20)),
+        ("vol talk up", |id| {
+            Control::SetVolumeIn(id, Volume::from_level(1).unwrap())
+        }),
+        ("vol talk dn", |id| {
+            Control::SetVolumeIn(id, Volume::from_level(-1).unwrap())
+        }),
+        ("vol talk zero", |id| Control::SetVolumeIn(id, Volume::default())),
+        ("vol listen up", |id| {
+            Control::SetVolumeOut(id, Volume::from_level(1).unwrap())
+        }),
+        ("vol listen dn", |id| {
+            Control::SetVolumeOut(id, Volume::from_level(-1).unwrap())
+        }),
+        ("vol listen zero", |id| {
+            Control::SetVolumeOut(id, Volume::default())
+        }),
+        ("raise hand", Control::RaiseHand),
+        ("lock", |_| Control::Lock),
+        ("mute all", |_| Control::MuteAll),
+        ("end", |_| Control::End),
+    ];
+    for (name, control) in table {
+        let outcome = |by_key: bool| {
+            let (mut room, _) = room_of_keys();
+            let (boss, _) = (room.enter(Role::Moderator), room.enter(Role::Member));
+            room.events.clear();
+            room.effects.clear();
+            if by_key {
+                press(&mut room, boss, name);
+            } else {
+                room.control(control(boss)).unwrap();
+            }
+            let effects: Vec<_> = room
+                .effects
+                .iter()
+                .filter(|effect| !matches!(effect, Effect::CancelPlay { .. }))
+                .cloned()
+                .collect();
+            let mut state = room.conference.snapshot().ok();
+            if let Some(state) = &mut state {
+                state.sequence = 0;
+            }
+            (room.news(), effects, state)
+        };
+        assert_eq!(outcome(true), outcome(false), "{name}");
+    }
+}
+
+#[test]
+fn toggles_go_back_and_forth() {
+    let (mut room, _) = room_of_keys();
+    let (boss, ann) = (room.enter(Role::Moderator), room.enter(Role::Member));
+    for on in [true, false] {
+        press(&mut room, ann, "mute");
+        assert_eq!(room.state(ann).muted, on);
+        press(&mut room, ann, "raise hand");
+        assert_eq!(room.state(ann).hand_raised, on);
+        press(&mut room, boss, "lock");
+        assert_eq!(room.conference.snapshot().unwrap().locked, on);
+    }
+    for both in [true, false] {
+        press(&mut room, ann, "deaf mute");
+        let state = room.state(ann);
+        assert_eq!((state.muted, state.deaf), (both, both));
+    }
+    for muted in [true, false] {
+        press(&mut room, boss, "mute all");
+        assert_eq!((room.state(ann).muted, room.state(boss).muted), (muted, false));
+    }
+    room.news();
+    press(&mut room, ann, "event");
+    assert_eq!(room.events[0].data.as_deref(), Some("data"));
+    assert_eq!(room.news(), [("key-event-member", ann.get())]);
+}
+
+#[test]
+fn what_only_moderators_may_is_refused_to_members_with_a_prompt() {
+    let (mut room, _) = room_of_keys();
+    let (_boss, ann) = (room.enter(Role::Moderator), room.enter(Role::Member));
+    room.plays.clear();
+    room.news();
+    for name in ["floor", "mute all", "end"] {
+        press(&mut room, ann, name);
+        let Some(Effect::Play { audience, media, .. }) = room.plays.pop() else {
+            panic!("he is told so");
+        };
+        assert_eq!(audience, Audience::One(ann));
+        assert_eq!(media[0].as_str(), "prompt:en-us/conf-not_allowed", "{name}");
+    }
+    assert_eq!(room.news(), []);
+}
+
+#[test]
+fn the_floor_is_taken_whoever_talks_until_it_is_given_back() {
+    let (mut room, _) = room_of_keys();
+    let (boss, ann) = (room.enter(Role::Moderator), room.enter(Role::Member));
+    press(&mut room, boss, "floor");
+    assert_eq!(room.floor(), Some(boss));
+    room.pass_floor(Some(ann));
+    assert_eq!(room.floor(), Some(boss));
+    press(&mut room, boss, "floor");
+    assert_eq!(room.floor(), None);
+    room.pass_floor(Some(ann));
+    assert_eq!(room.floor(), Some(ann));
+    press(&mut room, boss, "floor");
+    room.control(Control::Mute(boss)).unwrap();
+    assert_eq!(room.floor(), None, "who is muted has it no more");
+    room.pass_floor(Some(ann));
+    assert_eq!(room.floor(), Some(ann));
+}
+
+#[test]
+fn members_who_wait_may_not_lock_and_may_mute() {
+    let mut map = KeyMap::default();
+    map.bind("5", KeyAction::Lock);
+    let mut room = Room::new(Settings {
+        wait_for_moderator: true,
+        member_keys: map,
+        ..Settings::default()
+    });
+    let ann = room.enter(Role::Member);
+    let pressed = |room: &mut Room, keys: &str| {
+        for key in keys.chars() {
+            let participant = ann;
+            room.apply(Command::KeyPressed { participant, key }).unwrap();
+        }
+    };
+    pressed(&mut room, "5*3");
+    assert!(!room.conference.snapshot().unwrap().locked && !room.state(ann).muted);
+    room.enter(Role::Moderator);
+    pressed(&mut room, "5");
+    assert!(room.conference.snapshot().unwrap().locked);
+}

@@ -1,0 +1,141 @@
+//! What plays to one gives way to what plays to everybody; and who joins to wait is out of the mix from his first frame on.
+
+use super::house::{Ear, House, Told, forever, steady};
+use super::speaker::l16;
+use crate::config::JoinOptions;
+use crate::playback::{Lane, Play, PlayEnd};
+use crate::shard::command::Audience;
+use Told::{Began, Ended};
+
+const EVERYBODY: Audience = Audience::Everybody;
+
+fn announcing(play: Play) -> Play {
+    Play {
+        announces: true,
+        ..play
+    }
+}
+
+fn giving_way(play: Play) -> Play {
+    Play {
+        gives_way: true,
+        ..play
+    }
+}
+
+#[test]
+fn a_prompt_to_one_waits_until_nothing_is_announced_to_everybody() {
+    let mut house = House::new(&[l16(8000), l16(8000)], 8000);
+    let to = house.one(0);
+    let tone = house.queue(EVERYBODY, announcing(steady(1000, 100)));
+    let second = house.queue(EVERYBODY, announcing(steady(2000, 60)));
+    let prompt = house.queue(to, giving_way(steady(500, 40)));
+    let behind = house.queue(to, steady(250, 40));
+    house.run(140);
+    assert_eq!(
+        house.told(),
+        [Began(tone), Ended(tone, PlayEnd::Finished), Began(second)]
+    );
+    house.run(200);
+    let finished = |id| Ended(id, PlayEnd::Finished);
+    assert_eq!(
+        house.told(),
+        [
+            finished(second),
+            Began(prompt),
+            finished(prompt),
+            Began(behind),
+            finished(behind)
+        ]
+    );
+    // One after the other, and never two together.
+    let levels: Vec<i16> = house.ears[0].sound().chunks(160).map(|chunk| chunk[0]).collect();
+    assert_eq!(
+        levels,
+        [1000, 1000, 1000, 1000, 1000, 2000, 2000, 2000, 500, 500, 250, 250]
+    );
+    assert!(house.ears[1].sound().iter().all(|&sample| sample >= 1000));
+}
+
+#[test]
+fn a_prompt_that_has_begun_goes_on_and_one_that_does_not_give_way_begins() {
+    let mut house = House::new(&[l16(8000)], 8000);
+    let to = house.one(0);
+    house.queue(to, giving_way(steady(500, 100)));
+    house.run(40);
+    house.queue(EVERYBODY, announcing(steady(1000, 200)));
+    house.run(40);
+    assert_eq!(house.ears[0].peak(20), 1500);
+    house.run(100);
+    house.queue(to, steady(50, 20));
+    house.run(30);
+    assert_eq!(house.ears[0].peak(25), 1050);
+}
+
+#[test]
+fn a_prompt_does_not_wait_for_what_may_be_long() {
+    let mut house = House::new(&[l16(8000)], 8000);
+    let to = house.one(0);
+    house.queue(EVERYBODY, steady(1000, 500));
+    house.queue(to, giving_way(steady(500, 100)));
+    house.run(60);
+    assert_eq!(house.ears[0].peak(20), 1500);
+}
+
+#[test]
+fn music_to_one_pauses_while_something_plays_to_everybody() {
+    let mut house = House::new(&[l16(8000), l16(8000)], 8000);
+    let to = house.one(0);
+    house.play(to, Lane::Background, giving_way(forever(steady(77, 100))));
+    house.run(100);
+    assert_eq!(house.ears[0].peak(20), 77);
+    house.queue(EVERYBODY, steady(1000, 200));
+    house.run(100);
+    assert_eq!(house.ears[0].peak(20), 1000, "the music has faded");
+    house.run(200);
+    assert_eq!(house.ears[0].peak(20), 77);
+    // One that begins meanwhile waits.
+    house.queue(EVERYBODY, steady(1000, 100));
+    let other = house.one(1);
+    house.play(other, Lane::Background, giving_way(forever(steady(33, 100))));
+    house.run(60);
+    assert_eq!(house.ears[1].peak(20), 1000);
+    house.run(100);
+    assert_eq!(house.ears[1].peak(20), 33);
+}
+
+#[test]
+fn who_joins_to_wait_hears_what_plays_to_those_who_wait_and_is_not_heard() {
+    let mut house = House::new(&[l16(8000)], 8000);
+    house.play(EVERYBODY, Lane::Background, forever(steady(500, 100)));
+    house.play(Audience::Waiting, Lane::Background, forever(steady(77, 100)));
+    let late = Ear::new(&mut house.world, 1, l16(8000), 20);
+    let options = JoinOptions {
+        held: true,
+        ..JoinOptions::default()
+    };
+    house.world.join_as(&late.phone, house.room, options);
+    house.ears.push(late);
+    house.run(20);
+    house.forget();
+    let loud = [0x40; 320];
+    for _ in 0..20 {
+        let phone = &mut house.ears[1].phone;
+        house.world.speak(phone, &loud);
+        house.run(20);
+    }
+    let [first, second] = &house.ears[..] else {
+        unreachable!()
+    };
+    assert!(first.heard.iter().all(|&sample| sample == 500), "he is not heard");
+    let heard = &second.heard;
+    assert!(heard.iter().all(|&sample| sample == 77 || sample == 0) && second.peak(100) == 77);
+    house.hold(1, false);
+    for _ in 0..20 {
+        let phone = &mut house.ears[1].phone;
+        house.world.speak(phone, &loud);
+        house.run(20);
+    }
+    assert_eq!(house.ears[1].peak(40), 500);
+    assert!(house.ears[0].peak(40) > 10_000);
+}

@@ -65,7 +65,7 @@ impl Caller {
         }
     }
 
-    fn is_told(mut self, reservation: Reservation) -> Option<Saying> {
+    fn told(mut self, reservation: Reservation) -> Option<Saying> {
         while !matches!(self.reception.poll_output(), Some(Output::Reserve(_)) | None) {
             self.reception.play_ended(self.now, 1);
         }
@@ -128,7 +128,7 @@ fn key_moderator_pins() {
 }
 
 fn joining(role: RoleSoFar, document: Value) -> Option<Saying> {
-    Caller::of(document, role).is_told(Reservation::Granted)
+    Caller::of(document, role).told(Reservation::Granted)
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn key_pin_timeout() {
 }
 
 fn refused(document: Value, why: Refused) -> Option<Saying> {
-    Caller::of(document, RoleSoFar::Member).is_told(Reservation::Refused(why))
+    Caller::of(document, RoleSoFar::Member).told(Reservation::Refused(why))
 }
 
 #[test]

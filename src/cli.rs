@@ -74,7 +74,7 @@ pub(crate) fn command() -> Command {
 /// Runs `check-config`: `ok` on standard output and exit code 0, or every mistake on standard error and 1.
 pub(crate) fn check_config(path: Option<&Path>) -> ExitCode {
     let config = Config::load(path, std::env::vars_os(), &Overrides::default());
-    match config.and_then(|config| config.check_files()) {
+    match config.and_then(|config| config.check_files().and_then(|()| config.check_times())) {
         Ok(()) => {
             println!("ok");
             ExitCode::SUCCESS

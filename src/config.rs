@@ -19,12 +19,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use confab_api::event::EventFilter;
 use confab_media::Latch;
 
-use crate::tls::{TlsFile, TlsFiles};
+use crate::tls::{TlsFile, TlsFiles, TlsFilesError};
 
 pub(crate) use self::{
     error::{ConfigError, Place, Problem},
@@ -310,17 +311,32 @@ impl Config {
         let Some(tls) = &self.http.tls else {
             return Ok(());
         };
-        tls.files.check().map_err(|error| {
-            let key = HttpTls::key_of(error.file);
-            let problem = Problem {
-                place: self.values.setting(key).place.clone(),
-                key: Some(key.to_owned()),
-                text: error.text,
-            };
-            ConfigError {
-                problems: vec![problem],
-            }
-        })
+        tls.files.check().map_err(|error| self.faulty_file(error))
+    }
+
+    /// Checks that the certificate is good now. A server with one that is not starts all the same.
+    ///
+    /// # Errors
+    /// The key, its place and what is wrong with the certificate.
+    pub(crate) fn check_times(&self) -> Result<(), ConfigError> {
+        let Some(tls) = &self.http.tls else {
+            return Ok(());
+        };
+        tls.files
+            .check_time(SystemTime::now())
+            .map_err(|error| self.faulty_file(error))
+    }
+
+    fn faulty_file(&self, error: TlsFilesError) -> ConfigError {
+        let key = HttpTls::key_of(error.file);
+        let problem = Problem {
+            place: self.values.setting(key).place.clone(),
+            key: Some(key.to_owned()),
+            text: error.text,
+        };
+        ConfigError {
+            problems: vec![problem],
+        }
     }
 
     /// The keys whose values differ between `self` and `other`, without those of `except`.

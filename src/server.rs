@@ -10,7 +10,7 @@ use std::{
     io::Write as _,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
@@ -179,6 +179,7 @@ impl Server {
             registry: &registry,
             hook_attempts,
         };
+        warn_of_open_doors(config);
         tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
         if let Some(first) = first {
             eprint!(
@@ -238,12 +239,6 @@ impl Listeners {
             }
             None => None,
         };
-        if https.is_none() && is_open(config.http.bind.ip()) {
-            tracing::warn!(
-                "http.bind is reached from other machines without TLS: passwords and tokens can be read on the way; set \
-                 http.tls_bind, or bind to 127.0.0.1 behind a proxy that speaks TLS"
-            );
-        }
         let bind = async |key, address| match address {
             Some(address) => http::bind(key, address).await.map(Some),
             None => Ok(None),
@@ -331,6 +326,34 @@ impl Listeners {
             ));
         }
         tasks
+    }
+}
+
+/// Tells the operator what clients will refuse, and where passwords and tokens cross networks in the clear.
+fn warn_of_open_doors(config: &Config) {
+    let http = &config.http;
+    if let Some(Err(error)) = http
+        .tls
+        .as_ref()
+        .map(|tls| tls.files.check_time(SystemTime::now()))
+    {
+        tracing::warn!("{error}");
+    }
+    let doors = [
+        ("http.bind", Some(http.bind), "http.tls_bind"),
+        (
+            "http.websocket_bind",
+            http.websocket_bind,
+            "http.websocket_tls_bind",
+        ),
+    ];
+    for (key, bind, instead) in doors {
+        if bind.is_some_and(|bind| is_open(bind.ip())) {
+            tracing::warn!(
+                "{key} is reached from other machines without TLS: passwords and tokens can be read on the way; bind it to \
+                 127.0.0.1 and set {instead}, or put a proxy that speaks TLS before it"
+            );
+        }
     }
 }
 

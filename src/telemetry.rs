@@ -42,8 +42,9 @@ impl LogLevel {
     }
 }
 
-/// The readers of audio files, whose complaints are told in a line of our own; `level` may still ask for theirs.
-const QUIET: &str = "symphonia=off";
+/// Whose complaints are told in a line of our own: the readers of audio files, the broker's client. And who would write tokens into the
+/// log, as part of the messages that it sees. `level` may still ask for theirs.
+const QUIET: &str = "symphonia=off,lapin=off,tungstenite=info,tokio_tungstenite=info";
 
 fn parse_filter(level: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(format!("{QUIET},{level}"))

@@ -7,6 +7,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustls::{
@@ -19,6 +20,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Where certificate and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,39 @@ impl TlsFiles {
     /// A file cannot be read, has nothing of the kind in it, or both do not belong together.
     pub(crate) fn check(&self) -> Result<(), TlsFilesError> {
         self.read().map(|_| ())
+    }
+
+    /// Checks that the server's certificate is good at `now`. Blocks on the file system.
+    ///
+    /// # Errors
+    /// The time of the certificate is over, or has not begun.
+    pub(crate) fn check_time(&self, now: SystemTime) -> Result<(), TlsFilesError> {
+        let wrong = |text| TlsFilesError {
+            file: TlsFile::Certificate,
+            text,
+        };
+        let name = self.certificate.display();
+        let chain = self.certificates().map_err(wrong)?;
+        // What cannot be read here is judged by who uses it.
+        let Some(Ok((_, certificate))) = chain.first().map(|der| X509Certificate::from_der(der)) else {
+            return Ok(());
+        };
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let validity = certificate.validity();
+        if now > validity.not_after.timestamp() {
+            let end = validity.not_after;
+            return Err(wrong(format!(
+                "the certificate in {name} has expired ({end}): clients refuse it"
+            )));
+        }
+        if now < validity.not_before.timestamp() {
+            let begin = validity.not_before;
+            return Err(wrong(format!(
+                "the certificate in {name} is not good before {begin}: clients refuse it, or this machine's clock is wrong"
+            )));
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<CertifiedKey, TlsFilesError> {
@@ -152,8 +187,9 @@ impl ServerCertificate {
     /// than before. Blocks on the file system.
     ///
     /// # Errors
-    /// See [`TlsFiles::check`]; the certificate in use stays.
-    pub(crate) fn reload(&self, files: &TlsFiles) -> Result<bool, TlsFilesError> {
+    /// See [`TlsFiles::check`] and [`TlsFiles::check_time`]; the certificate in use stays.
+    pub(crate) fn reload(&self, files: &TlsFiles, now: SystemTime) -> Result<bool, TlsFilesError> {
+        files.check_time(now)?;
         let fresh = Arc::new(files.read()?);
         let mut current = self.0.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = current.cert != fresh.cert;
@@ -181,6 +217,8 @@ fn provider() -> Arc<CryptoProvider> {
 #[cfg(test)]
 mod tests {
     use rcgen::{CertifiedKey as Made, KeyPair, PKCS_ED25519, generate_simple_self_signed};
+
+    use std::time::Duration;
 
     use super::*;
 
@@ -306,13 +344,23 @@ mod tests {
         let server = ServerCertificate::load(&files).unwrap();
         let shown = || server.0.0.read().unwrap().cert[0].clone();
         let first = shown();
-        assert_eq!(server.reload(&files), Ok(false));
+        assert_eq!(server.reload(&files, SystemTime::now()), Ok(false));
         let (certificate, key) = made();
         folder.file("c.pem", &certificate);
-        assert_eq!(server.reload(&files).unwrap_err().file, TlsFile::Key);
+        assert_eq!(
+            server.reload(&files, SystemTime::now()).unwrap_err().file,
+            TlsFile::Key
+        );
         assert_eq!(shown(), first);
         folder.file("k.pem", &key);
-        assert_eq!(server.reload(&files), Ok(true));
+        assert_eq!(server.reload(&files, SystemTime::now()), Ok(true));
+        // One whose time is over does not take its place, be it as well made.
+        let late = SystemTime::now() + Duration::from_secs(5000 * 365 * 86_400);
+        let error = server.reload(&files, late).unwrap_err();
+        assert!(error.text.contains("has expired"), "{error}");
+        let error = files.check_time(UNIX_EPOCH).unwrap_err();
+        assert!(error.text.contains("is not good before"), "{error}");
+        files.check_time(SystemTime::now()).unwrap();
         assert_ne!(shown(), first);
     }
 }

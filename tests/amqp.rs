@@ -272,3 +272,60 @@ fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
     second.leave().expect("left");
     drop(broker);
 }
+
+#[test]
+fn a_broker_is_reached_over_tls_when_its_certificate_is_good() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = TempDir::new("rabbitmq-tls").expect("a directory");
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = folder.path().join("tls.pem");
+    fs::write(&certificate, certified.cert.pem()).expect("written");
+    fs::write(
+        folder.path().join("tls.key"),
+        certified.signing_key.serialize_pem(),
+    )
+    .expect("written");
+    let (address, tls) = (free_address().expect("a port"), free_address().expect("a port"));
+    fs::write(folder.path().join("tls_port"), tls.port().to_string()).expect("written");
+    let broker = Broker::start(address, folder.path());
+    let url = format!("\"amqps://guest:guest@localhost:{}/%2f\"", tls.port());
+
+    let _context = runtime.enter();
+    let (_connection, mut events) = runtime.block_on(async {
+        let (connection, channel) = connect(&broker.url()).await;
+        let queue = queue_for_events(&channel).await;
+        (connection, consume(&channel, queue).await)
+    });
+    let start = |trusted: &Path| {
+        ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+            .env("SSL_CERT_FILE", &trusted.display().to_string())
+            .set("amqp.url", &url)
+            .start()
+            .expect("started")
+    };
+    let trusting = start(&certificate);
+    let connected = trusting.wait_metrics(WAIT, |metrics| {
+        metrics.sum("confab_amqp_connections") == Some(1.0)
+    });
+    connected.expect("connected");
+    let phone = Phone::udp(trusting.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let caller = Participant::join_as(&phone, &engine, "3000", None, "ann", "ann").expect("joined");
+    let (_, _, told) = runtime.block_on(event(&mut events, "add-member"));
+    assert_eq!(told["Caller-ID-Number"], "ann");
+    caller.leave().expect("left");
+
+    // Who trusts somebody else does not hand over his events, nor his password.
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let other = folder.path().join("other.pem");
+    fs::write(&other, stranger.cert.pem()).expect("written");
+    let doubting = start(&other);
+    let deadline = Instant::now() + WAIT;
+    while !doubting.log().contains("no connection to the message broker") {
+        assert!(Instant::now() < deadline, "nothing is told: {}", doubting.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(doubting.log().contains("certificate"), "{}", doubting.log());
+    let metrics = doubting.metrics().expect("metrics");
+    assert_eq!(metrics.sum("confab_amqp_connections"), Some(0.0));
+}

@@ -333,5 +333,14 @@ fn an_open_address_without_tls_is_warned_of() {
         .set("http.bind", &format!("\"0.0.0.0:{open}\""))
         .start()
         .expect("started");
-    assert!(!server.log().contains(warning), "{}", server.log());
+    assert!(
+        server.log().contains(warning),
+        "whoever asks there is not asked over TLS"
+    );
+    let other = "http.websocket_bind is reached from other machines without TLS";
+    assert!(!server.log().contains(other), "{}", server.log());
+    drop(server);
+    let sockets = ServerBuilder::new(BINARY).set("http.websocket_bind", "\"0.0.0.0:0\"");
+    let server = sockets.start().expect("started");
+    assert!(server.log().contains(other), "{}", server.log());
 }

@@ -267,7 +267,10 @@ fn two_servers_do_not_share_a_data_directory() {
     assert_refused(&output, &["another server works in", &data]);
     assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
     first.stop(WAIT).expect("stopped");
-    let text = format!("[sip]\nudp = [\"{free}\"]\ntcp = [\"{free}\"]\n[media]\nbind = [\"192.0.2.77\"]\n");
+    let text = format!(
+        "[http]\nbind = \"127.0.0.1:0\"\nwebsocket_bind = \"\"\nadmin_bind = \"\"\n[sip]\nudp = [\"{free}\"]\ntcp = [\"{free}\"]\n\
+         [media]\nbind = [\"192.0.2.77\"]\n"
+    );
     fs::write(directory.path().join("c.toml"), text).expect("written");
     let output = second();
     assert_refused(

@@ -22,6 +22,9 @@ pub(super) const EXCHANGE: &str = "conference";
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// What consumers have time for to bind their queues when the exchange was not there.
+const REBINDING: Duration = Duration::from_secs(5);
+
 /// Time for a connection to be there, and for a batch to be confirmed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -130,7 +133,11 @@ async fn connect(url: &Secret) -> Result<Broker, Error> {
         // The broker closes the channel on which it was asked for what there is not.
         Err(_) => {
             let channel = connection.create_channel().await?;
+            // Not durable: KAZOO's clients declare it so, and a broker refuses whoever declares it otherwise than it is.
             declare(&channel, ExchangeDeclareOptions::default()).await?;
+            // It may have gone with a restart of the broker, and what consumers had bound to it too: they are given time to come back,
+            // while events wait.
+            sleep(REBINDING).await;
             channel
         }
     };

@@ -22,6 +22,17 @@ impl<M: MixPlane> LiveConferences for Registry<M> {
         Ok(Registry::control(self, account, conference, control).await?)
     }
 
+    async fn end_all(&self, account: &AccountId) {
+        for conference in self.running_of(account) {
+            // Who ended meanwhile has ended.
+            let _ = Registry::control(self, account, &conference, Control::End).await;
+        }
+    }
+
+    async fn account_of(&self, conference: &ConferenceId) -> Option<AccountId> {
+        Registry::account_of(self, conference)
+    }
+
     async fn move_participant(
         &self,
         account: &AccountId,

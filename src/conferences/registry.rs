@@ -118,6 +118,23 @@ impl<M: MixPlane> Registry<M> {
             .zip(counts)
     }
 
+    /// Returns the conferences of an account that are alive.
+    pub(super) fn running_of(&self, account: &AccountId) -> Vec<ConferenceId> {
+        let running = self.shared.running.iter();
+        let own = running.filter(|entry| entry.key().0 == *account);
+        own.map(|entry| entry.key().1.clone()).collect()
+    }
+
+    /// Returns whose conference of this id is alive; `None` when none is, or those of several accounts.
+    pub(super) fn account_of(&self, conference: &ConferenceId) -> Option<AccountId> {
+        let running = self.shared.running.iter();
+        let mut accounts = running
+            .filter(|entry| entry.key().1 == *conference)
+            .map(|entry| entry.key().0.clone());
+        let found = accounts.next()?;
+        accounts.next().is_none().then_some(found)
+    }
+
     /// Returns where the conferences have from what they play.
     pub(super) fn sounds(&self) -> &Sounds {
         &self.shared.sounds

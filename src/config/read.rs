@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     fn http(&mut self) -> Http {
-        Http {
+        let http = Http {
             bind: self.text("http.bind", address_and_port),
             websocket_bind: self.text("http.websocket_bind", address_or_none),
             max_connections_per_ip: self.number("http.max_connections_per_ip", 0..=100_000),
@@ -121,7 +121,27 @@ impl<'a> Reader<'a> {
             admin_bind: self.text("http.admin_bind", address_or_none),
             rate_limit: self.flag("http.rate_limit"),
             token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
+        };
+        let doors = [
+            ("http.bind", Some(http.bind)),
+            ("http.websocket_bind", http.websocket_bind),
+            ("http.tls_bind", http.tls.as_ref().map(|tls| tls.bind)),
+            ("http.websocket_tls_bind", http.websocket_tls_bind),
+            ("http.admin_bind", http.admin_bind),
+        ];
+        for (place, (key, bind)) in doors.iter().enumerate() {
+            let same = |(_, other): &&(&str, Option<SocketAddr>)| other == bind;
+            let Some(bind) = bind.filter(|bind| bind.port() != 0) else {
+                continue;
+            };
+            if let Some((first, _)) = doors[..place].iter().find(same) {
+                self.refuse(
+                    key,
+                    format!("is {bind}, as {first} is: each wants a port of its own"),
+                );
+            }
         }
+        http
     }
 
     fn http_tls(&mut self) -> Option<HttpTls> {

@@ -1,6 +1,6 @@
 //! Signals, and the orderly end.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use tokio::{
@@ -120,7 +120,7 @@ impl Server {
             return false;
         };
         let (certificate, files) = (certificate.clone(), tls.files.clone());
-        match tokio::task::spawn_blocking(move || certificate.reload(&files)).await {
+        match tokio::task::spawn_blocking(move || certificate.reload(&files, SystemTime::now())).await {
             Ok(Ok(true)) => tracing::info!("new certificate: new HTTPS connections are shown it"),
             Ok(Ok(false)) => tracing::info!("certificate read again: it is the same"),
             Ok(Err(error)) => tracing::error!(

@@ -116,12 +116,13 @@ pub(crate) async fn serves_host(
 
 async fn account(store: &Store, local: &LocalAddresses, uri: &SipUri) -> Result<Account, RoutingError> {
     let host = uri.host.to_string();
-    if let Some(account) = store.account_by_realm(&host).await? {
-        return Ok(account);
-    }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
+    // Before the realms: whoever may name his account's realm must not get the calls to the server's own address.
     if local.is_own_host(bare) {
         return store.bootstrap_account().await?.ok_or(RoutingError::UnknownHost);
     }
-    Err(RoutingError::UnknownHost)
+    store
+        .account_by_realm(&host)
+        .await?
+        .ok_or(RoutingError::UnknownHost)
 }

@@ -8,6 +8,7 @@
 //! | queue | bound | when full |
 //! |---|---|---|
 //! | events for one hook | [`WAITING`] | the event is left out, `confab_webhooks_total{outcome="dropped"}` |
+//! | requests under way for one account's hooks | [`OF_ONE_ACCOUNT`] | the account's others wait |
 //! | requests under way | [`AT_A_TIME`] | the others wait |
 
 mod attempts;
@@ -20,7 +21,7 @@ mod transport;
 mod worker;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use confab_api::event::Subscription;
@@ -46,14 +47,46 @@ const ACCOUNTS: usize = 4096;
 const WAITING: usize = 256;
 
 /// Requests under way.
-const AT_A_TIME: usize = 32;
+const AT_A_TIME: usize = 256;
+
+/// Requests under way for the hooks of one account: those that hang hold up only those beside them.
+const OF_ONE_ACCOUNT: usize = 8;
 
 /// What all parts share.
 struct Shared {
     source: Box<dyn Source>,
     transport: Box<dyn Transport>,
     turns: Semaphore,
+    /// Of the accounts that have hooks at work.
+    turns_of_accounts: Mutex<HashMap<AccountId, Weak<Semaphore>>>,
     attempts: Arc<Attempts>,
+}
+
+impl Shared {
+    fn new(source: Box<dyn Source>, transport: Box<dyn Transport>, attempts: Arc<Attempts>) -> Shared {
+        Shared {
+            source,
+            transport,
+            turns: Semaphore::new(AT_A_TIME),
+            turns_of_accounts: Mutex::default(),
+            attempts,
+        }
+    }
+
+    /// Returns the turns of an account; they are there as long as one of its hooks has them.
+    fn turns_of(&self, account: &AccountId) -> Arc<Semaphore> {
+        let mut accounts = self
+            .turns_of_accounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = accounts.get(account).and_then(Weak::upgrade) {
+            return turns;
+        }
+        accounts.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(OF_ONE_ACCOUNT));
+        accounts.insert(account.clone(), Arc::downgrade(&turns));
+        turns
+    }
 }
 
 /// Starts telling hooks what `events` brings.
@@ -63,19 +96,18 @@ pub(crate) fn start(
     events: Subscription,
     attempts: &Arc<Attempts>,
 ) -> JoinHandle<()> {
-    let shared = Shared {
-        source: Box::new(store),
-        transport: Box::new(Http::new(allow_private)),
-        turns: Semaphore::new(AT_A_TIME),
-        attempts: Arc::clone(attempts),
-    };
+    let transport = Box::new(Http::new(allow_private));
+    let shared = Shared::new(Box::new(store), transport, Arc::clone(attempts));
     tokio::spawn(Dispatcher::new(shared).run(events))
 }
+
+/// An account's hooks, and when they were read.
+type Known = (Instant, Arc<[Arc<Hook>]>);
 
 /// Brings events to the workers of the hooks that want them.
 struct Dispatcher {
     shared: Arc<Shared>,
-    known: HashMap<AccountId, (Instant, Arc<[Arc<Hook>]>)>,
+    known: HashMap<AccountId, Known>,
     workers: HashMap<String, mpsc::Sender<Job>>,
 }
 
@@ -126,7 +158,7 @@ impl Dispatcher {
     }
 
     fn hand_over(&mut self, job: Job) {
-        let id = job.hook.id.clone();
+        let (id, account) = (job.hook.id.clone(), job.hook.account.clone());
         let refused = match self.workers.get(&id) {
             Some(worker) => worker.try_send(job),
             None => Err(mpsc::error::TrySendError::Closed(job)),
@@ -140,7 +172,8 @@ impl Dispatcher {
                 let (sender, jobs) = mpsc::channel(WAITING);
                 // There is room for the first.
                 let _ = sender.try_send(job);
-                tokio::spawn(worker::run(Arc::clone(&self.shared), jobs));
+                let turns = self.shared.turns_of(&account);
+                tokio::spawn(worker::run(Arc::clone(&self.shared), turns, jobs));
                 self.workers.insert(id, sender);
             }
         }

@@ -63,8 +63,13 @@ impl Source for Arc<World> {
             .collect())
     }
 
+    async fn hook(&self, _: &AccountId, id: &str) -> Result<Option<Hook>, StoreError> {
+        let hooks = self.hooks.lock().unwrap();
+        Ok(hooks.iter().find(|hook| hook.id == id).and_then(Hook::read))
+    }
+
     async fn disable(&self, hook: &Hook, message: &str) -> Result<(), SaveError> {
-        assert!(message.contains("6 requests"), "{message}");
+        assert!(message.contains("requests failed"), "{message}");
         let (id, revision) = (hook.id.clone(), hook.revision.clone());
         self.disabled.lock().unwrap().push((id, revision));
         Ok(())
@@ -81,6 +86,10 @@ impl Transport for Fake {
     async fn send(&self, hook: &Hook, body: &Value) -> Result<u16, String> {
         let told = (self.start.elapsed(), hook.id.clone(), body.clone());
         self.world.told.lock().unwrap().push(told);
+        if hook.uri.path() == "/hangs" {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            return Err("nothing came".to_owned());
+        }
         let mut answers = self.world.answers.lock().unwrap();
         match answers.get_mut(&hook.id) {
             Some(answers) if answers.len() > 1 => answers.remove(0),
@@ -105,15 +114,11 @@ fn start(
         ..World::default()
     });
     let attempts = Arc::new(Attempts::default());
-    let shared = Shared {
-        source: Box::new(Arc::clone(&world)),
-        transport: Box::new(Fake {
-            world: Arc::clone(&world),
-            start: Instant::now(),
-        }),
-        turns: Semaphore::new(AT_A_TIME),
-        attempts: Arc::clone(&attempts),
-    };
+    let transport = Box::new(Fake {
+        world: Arc::clone(&world),
+        start: Instant::now(),
+    });
+    let shared = Shared::new(Box::new(Arc::clone(&world)), transport, Arc::clone(&attempts));
     let bus = EventBus::default();
     tokio::spawn(Dispatcher::new(shared).run(bus.subscribe()));
     (world, bus, attempts)
@@ -296,6 +301,43 @@ async fn a_hook_that_hangs_loses_events_and_holds_up_nobody() {
         2 * events,
         "every event became something"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_hook_goes_where_the_hook_is_now() {
+    let hooks = vec![document("h", "a", json!({"retries": 4}))];
+    let (world, bus, attempts) = start(hooks, &[("h", &[Ok(500)])]);
+    (1..=3).for_each(|sequence| bus.publish(event("a", sequence, EventKind::Lock)));
+    settle().await;
+    assert_eq!(world.told_to("h"), [1]);
+    // Deleted: neither is the first one tried again, nor are the others told.
+    world.hooks.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.told_to("h"), [1]);
+    assert_eq!(attempts.outcomes()[2], ("dropped", 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_whose_hooks_hang_holds_up_itself_alone() {
+    let hanging = |n: usize| {
+        document(
+            &format!("h{n}"),
+            "evil",
+            json!({"uri": "http://h/hangs", "retries": 4}),
+        )
+    };
+    let mut hooks: Vec<Document> = (0..190).map(hanging).collect();
+    hooks.push(document("good", "a", json!({})));
+    let (world, bus, attempts) = start(hooks, &[]);
+    for sequence in 1..=30 {
+        bus.publish(event("evil", sequence, EventKind::Lock));
+        bus.publish(event("a", sequence, EventKind::Lock));
+        settle().await;
+        assert_eq!(world.told_to("good").len() as u64, sequence);
+    }
+    // Far more slowly than six in a minute, and yet they are seen to fail.
+    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+    assert_eq!(attempts.hooks_disabled(), 190);
 }
 
 #[test]

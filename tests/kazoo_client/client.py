@@ -73,6 +73,8 @@ def main(url, api_key, account, account_name, username, password):
         round_trip(client, where, "device", {"name": "desk"}, {"name": "other desk"})
         round_trip(client, where, "media", {"name": "greeting"}, {"name": "other"}, "get_all_media")
         trunk = {"name": "carrier", "weight_cost": 30, "rules": ["^\\+?1\\d{10}$"], "gateways": [{"server": "192.0.2.1"}]}
+        hook = {"name": "told", "uri": "https://hooks.example.com/", "http_verb": "post", "hook": "conference", "retries": 2}
+        round_trip(client, where, "webhook", hook, {"name": "told more", "retries": 3})
         round_trip(client, where, "local_resource", trunk, {"name": "other carrier"})
     assert client.get_all_devices_status(account)["data"] == []
 

@@ -89,6 +89,11 @@ impl Envelope {
         self.get(key).and_then(Value::as_str)
     }
 
+    /// Returns whether it has no keys at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Checks that `data` is there where it must be: in every body that is not empty and names no action.
     pub(crate) fn check_data(&self) -> Result<(), ApiError> {
         match self.get("data") {

@@ -12,7 +12,8 @@ use crate::resource::conference;
 /// A command for a running conference, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerCommand {
-    account: AccountId,
+    /// `None` when the message names none: that of the running conference.
+    account: Option<AccountId>,
     conference: ConferenceId,
     control: Control,
 }
@@ -23,11 +24,16 @@ impl BrokerCommand {
     /// # Errors
     /// What is missing or wrong, for a log; never what the message said.
     pub fn read(mut keys: Map<String, Value>) -> Result<BrokerCommand, String> {
+        let has_account = keys.contains_key("account_id");
         let mut text = |key: &str| match keys.shift_remove(key) {
             Some(Value::String(text)) if !text.is_empty() && !text.contains('\0') => Ok(text),
             _ => Err(format!("{key} is missing or no text")),
         };
-        let account = AccountId::from(text("account_id")?);
+        let account = match text("account_id") {
+            Ok(id) => Some(AccountId::from(id)),
+            Err(_) if !has_account => None,
+            Err(why) => return Err(why),
+        };
         let conference = ConferenceId::from(text("conference_id")?);
         let name = text("application_name")?;
         Ok(BrokerCommand {
@@ -47,6 +53,13 @@ impl BrokerCommand {
             conference,
             control,
         } = self;
+        let account = match account {
+            Some(account) => account,
+            None => {
+                let account = conferences.account_of(&conference).await;
+                account.ok_or("account_id is missing, and no conference of this id runs, or several do")?
+            }
+        };
         if let Control::Play { media, .. } = &control {
             match conferences.check_media(&account, media).await {
                 Ok(()) => {}

@@ -167,6 +167,8 @@ async fn run(
     let (account, login) = authenticate(state, parts, query, envelope, matched, operation, frame).await?;
     if let Some((_, identity)) = &login {
         check_enabled(state, identity, known).await?;
+        let about = account.as_ref().unwrap_or(&identity.account);
+        crate::rights::check(identity, operation, about, matched.parameter("user_id"), envelope)?;
     }
     let envelope = &parsed?;
     let call = Call {

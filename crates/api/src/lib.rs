@@ -41,6 +41,10 @@
 //!     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
 //!         Err(ControlError::NotRunning)
 //!     }
+//!     async fn end_all(&self, _: &AccountId) {}
+//!     async fn account_of(&self, _: &ConferenceId) -> Option<AccountId> {
+//!         None
+//!     }
 //!     async fn move_participant(
 //!         &self,
 //!         _: &AccountId,
@@ -95,6 +99,7 @@ mod openapi;
 mod query;
 mod rate_limit;
 mod resource;
+mod rights;
 mod route;
 mod state;
 mod timestamp;

@@ -21,6 +21,12 @@ pub trait LiveConferences: Send + Sync {
         control: Control,
     ) -> Result<(), ControlError>;
 
+    /// Ends all running conferences of an account that is no more.
+    async fn end_all(&self, account: &AccountId);
+
+    /// Returns whose conference of this id runs; `None` when none does, or those of several accounts.
+    async fn account_of(&self, conference: &ConferenceId) -> Option<AccountId>;
+
     /// Moves a participant to another conference of the account, which is started with `settings` when it is not running. Returns
     /// who he is there, once he is in. Refused, he is still where he was.
     async fn move_participant(

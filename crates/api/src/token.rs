@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::rights::Rights;
 use confab_conference::AccountId;
 
 /// The most tokens kept. When more are issued, the oldest go.
@@ -32,6 +33,8 @@ pub(crate) struct Identity {
     pub(crate) account: AccountId,
     /// The user who logged in; none with an API key.
     pub(crate) owner: Option<String>,
+    /// How far the login reaches.
+    pub(crate) rights: Rights,
     pub(crate) method: LoginMethod,
     /// When the token ends.
     pub(crate) expires: Instant,
@@ -74,7 +77,7 @@ impl Tokens {
 
     /// Issues a token for an account.
     pub(crate) fn issue(&self, now: Instant, account: AccountId, method: LoginMethod) -> String {
-        self.issue_to(now, account, None, method)
+        self.issue_to(now, account, None, Rights::Administrator, method)
     }
 
     /// Issues a token for an account, and a user of it.
@@ -83,12 +86,14 @@ impl Tokens {
         now: Instant,
         account: AccountId,
         owner: Option<String>,
+        rights: Rights,
         method: LoginMethod,
     ) -> String {
         let token = random_text();
         let identity = Identity {
             account,
             owner,
+            rights,
             method,
             expires: now + self.lifetime,
         };
@@ -127,6 +132,16 @@ impl Tokens {
         for entry in self.lock().by_token.values_mut() {
             let identity = &entry.identity;
             if identity.owner.as_deref() == Some(user) && identity.account == *account {
+                entry.revoked = true;
+            }
+        }
+    }
+
+    /// Ends all tokens that an account's API key gave, but for one.
+    pub(crate) fn revoke_key(&self, account: &AccountId, but: &str) {
+        for (token, entry) in &mut self.lock().by_token {
+            let identity = &entry.identity;
+            if identity.owner.is_none() && identity.account == *account && token != but {
                 entry.revoked = true;
             }
         }
@@ -192,7 +207,13 @@ mod tests {
         let (tokens, start) = (Tokens::new(HOUR), Instant::now());
         let issue = |account: &str, owner: Option<&str>| {
             let owner = owner.map(str::to_owned);
-            tokens.issue_to(start, AccountId::from(account), owner, LoginMethod::Credentials)
+            tokens.issue_to(
+                start,
+                AccountId::from(account),
+                owner,
+                Rights::User,
+                LoginMethod::Credentials,
+            )
         };
         let ended = [issue("a", Some("u")), issue("a", Some("u"))];
         let others = [issue("a", Some("v")), issue("b", Some("u")), issue("a", None)];

@@ -39,7 +39,7 @@ fn item_keys(kind: Kind) -> &'static [&'static str] {
 pub(crate) fn document_item(document: &Document) -> Value {
     let body = &document.body;
     let mut item = Map::new();
-    item.insert("id".into(), document.id.as_str().into());
+    item.insert("id".into(), document.public_id().into());
     for key in item_keys(document.kind) {
         if let Some(value) = body.get(*key) {
             item.insert((*key).into(), value.clone());

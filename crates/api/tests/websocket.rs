@@ -36,6 +36,10 @@ impl LiveConferences for NothingRuns {
     async fn control(&self, _: &AccountId, _: &ConferenceId, _: Control) -> Result<(), ControlError> {
         Err(ControlError::NotRunning)
     }
+    async fn end_all(&self, _: &AccountId) {}
+    async fn account_of(&self, _: &ConferenceId) -> Option<AccountId> {
+        None
+    }
     async fn move_participant(
         &self,
         _: &AccountId,
@@ -58,11 +62,18 @@ impl LiveConferences for NothingRuns {
 /// A WebSocket server over a bus that the test publishes on.
 struct House {
     bus: EventBus,
+    rest: axum::Router,
     account: AccountId,
     token: String,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     _directory: tempfile::TempDir,
+}
+
+/// Another account's login.
+struct Below {
+    account: String,
+    token: String,
 }
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -84,12 +95,13 @@ impl House {
         };
         let state = ApiState::new(config, store, Arc::new(NothingRuns), Probes::default());
         let state = state.with_events(bus.clone());
+        let rest = confab_api::router(state.clone());
         let login = axum::http::Request::put("/v2/api_auth")
             .body(axum::body::Body::from(
                 json!({"data": {"api_key": API_KEY}}).to_string(),
             ))
             .unwrap();
-        let answer = confab_api::router(state.clone()).oneshot(login).await.unwrap();
+        let answer = rest.clone().oneshot(login).await.unwrap();
         let body = axum::body::to_bytes(answer.into_body(), 100_000).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let token = body["auth_token"].as_str().unwrap().to_owned();
@@ -101,11 +113,44 @@ impl House {
         tokio::spawn(async move { axum::serve(listener.tap_io(|_| ()), service).await });
         House {
             bus,
+            rest,
             account,
             token,
             address,
             stop,
             _directory: directory,
+        }
+    }
+
+    /// Asks over HTTP, as the first account, and returns the answer's `data`.
+    async fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-auth-token", &self.token)
+            .body(axum::body::Body::from(
+                body.map(Value::to_string).unwrap_or_default(),
+            ))
+            .unwrap();
+        let answer = self.rest.clone().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 100_000).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// Makes an account below the first one and logs in there.
+    async fn token_below(&self) -> Below {
+        let body = json!({"data": {"name": "below"}});
+        let path = format!("/v2/accounts/{}", self.account.as_str());
+        let made = self.api("PUT", &path, Some(&body)).await;
+        let account = made["data"]["id"].as_str().unwrap().to_owned();
+        let key = self
+            .api("GET", &format!("/v2/accounts/{account}/api_key"), None)
+            .await;
+        let key = json!({"data": {"api_key": key["data"]["api_key"]}});
+        let login = self.api("PUT", "/v2/api_auth", Some(&key)).await;
+        Below {
+            account,
+            token: login["auth_token"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -240,6 +285,44 @@ async fn silence_long_messages_and_other_frames_end_a_session() {
         assert_eq!(pong, Message::Pong(vec![7].into()));
         tokio::time::sleep(idle / 3).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pings_and_does_not_read_is_not_read_either() {
+    const PINGS: usize = 400_000;
+    let house = House::open(|config| config).await;
+    let (mut client, _) = connect_async(format!("ws://{}/", house.address)).await.unwrap();
+    // 50 MB of them and of their answers: more than the sockets between take.
+    for sent in 0..PINGS {
+        let ping = Message::Ping(vec![7; 125].into());
+        match timeout(Duration::from_secs(2), client.feed(ping)).await {
+            Ok(fed) => fed.unwrap(),
+            // The server waits for its answers to be taken, and keeps none meanwhile.
+            Err(_) => return assert!(sent > 0),
+        }
+    }
+    panic!("the server has taken {PINGS} pings, and holds the answers");
+}
+
+#[tokio::test]
+async fn tokens_of_an_account_that_is_off_see_nothing() {
+    let house = House::open(|config| config).await;
+    let below = house.token_below().await;
+    let try_it = async || {
+        let (mut client, _) = connect_async(format!("ws://{}/", house.address)).await.unwrap();
+        let data = json!({"account_id": below.account, "binding": "conference.event.c1.*"});
+        let message = json!({"action": "subscribe", "auth_token": below.token, "data": data});
+        client.send(Message::text(message.to_string())).await.unwrap();
+        next(&mut client).await
+    };
+    assert_eq!(try_it().await["status"], "success");
+    let off = json!({"data": {"enabled": false}});
+    house
+        .api("PATCH", &format!("/v2/accounts/{}", below.account), Some(&off))
+        .await;
+    let refused = try_it().await;
+    let text = format!("failed to authenticate token {}", below.token);
+    assert_eq!(refused["data"]["errors"], json!([text]));
 }
 
 #[tokio::test]

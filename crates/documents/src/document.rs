@@ -36,10 +36,15 @@ pub struct Document {
 }
 
 impl Document {
+    /// Returns the id as clients see it, fit for a path: that of a prompt has a slash.
+    pub fn public_id(&self) -> String {
+        self.id.replace('/', "%2F")
+    }
+
     /// Returns the document as clients see it: `id` first, then every public key.
     pub fn public(&self) -> Body {
         let mut public = Body::new();
-        public.insert("id".into(), Value::String(self.id.clone()));
+        public.insert("id".into(), Value::String(self.public_id()));
         public.extend(self.body.iter().map(|(key, value)| (key.clone(), value.clone())));
         public
     }

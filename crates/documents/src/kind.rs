@@ -142,7 +142,8 @@ impl Kind {
     pub(crate) fn read_only_keys(self) -> &'static [&'static str] {
         match self {
             Kind::Account => &["is_reseller", "reseller_id", "superduper_admin", "created"],
-            Kind::Conference => &["focus"],
+            // What lists show of the running conference, which clients send back with the rest.
+            Kind::Conference => &["focus", "members", "admins", "duration", "is_locked"],
             _ => &[],
         }
     }

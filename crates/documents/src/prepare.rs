@@ -1,6 +1,8 @@
 //! Owns what a write does to a document of any kind before it is stored: private keys dropped, types repaired, defaults
 //! filled, every rule checked that the document can break by itself. Never touches the database.
 
+use std::net::IpAddr;
+
 use confab_conference::AccountId;
 use regex::RegexBuilder;
 use serde_json::{Value, json};
@@ -9,6 +11,9 @@ use crate::conference::check_controls;
 use crate::document::{Body, MAX_DEPTH, depth_is_bounded, drop_private_keys};
 use crate::kind::{CONFERENCES_CONFIGURATION, Kind};
 use crate::schema::{Rule, Violation, Violations};
+
+/// The most that a document takes as JSON. A page has fifty of them, which are read while other requests wait.
+pub(crate) const MAX_BYTES: usize = 262_144;
 
 /// The memory that a compiled rule of a trunk may take, in bytes.
 const MAX_RULE_BYTES: usize = 256 * 1024;
@@ -27,6 +32,13 @@ pub(crate) fn prepare(kind: Kind, id: &str, mut body: Body) -> Result<Body, Viol
         let message = format!("The document must not nest deeper than {MAX_DEPTH} levels");
         return Err(Violation::new("data", Rule::Invalid, message)
             .with_target(MAX_DEPTH.into())
+            .into());
+    }
+    let size = serde_json::to_vec(&body).map_or(0, |text| text.len());
+    if size > MAX_BYTES {
+        let message = format!("The document must not be larger than {MAX_BYTES} bytes");
+        return Err(Violation::new("data", Rule::Invalid, message)
+            .with_target(MAX_BYTES.into())
             .into());
     }
     let schema = kind.schema(id);
@@ -52,7 +64,13 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
         Kind::User if body.contains_key("password") && !body.contains_key("username") => {
             found.push(Violation::required("username"));
         }
-        Kind::Resource => check_rules(body, found),
+        Kind::Account => check_realm(body, found),
+        Kind::Device => check_characters(body.get("sip"), "sip", found),
+        Kind::Resource => {
+            check_rules(body, found);
+            check_characters(body.get("gateways"), "gateways", found);
+        }
+        Kind::Webhook => check_uri(body, found),
         Kind::Media => check_prompt(id, body, found),
         Kind::Conference => check_controls(&["controls"], body, found),
         Kind::Configuration if id == CONFERENCES_CONFIGURATION => {
@@ -64,6 +82,55 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
         }
         _ => {}
     }
+}
+
+/// Refuses a realm that calls to a server's own address have.
+fn check_realm(body: &Body, found: &mut Violations) {
+    let Some(realm) = body.get("realm").and_then(Value::as_str) else {
+        return;
+    };
+    let bare = realm.trim_matches(['[', ']', '.']);
+    if bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() {
+        let message = "The realm must be a name of a domain: addresses belong to the server";
+        found.push(Violation::new("realm", Rule::Invalid, message).with_value(&realm.into()));
+    }
+}
+
+/// Refuses control characters in what becomes part of a SIP message: a line break would begin another header.
+fn check_characters(value: Option<&Value>, path: &str, found: &mut Violations) {
+    match value {
+        Some(Value::String(text)) if text.chars().any(char::is_control) => {
+            let message = "The text must not have control characters";
+            found.push(Violation::new(path, Rule::Invalid, message).with_value(&text.as_str().into()));
+        }
+        Some(Value::Array(items)) => {
+            for (place, item) in items.iter().enumerate() {
+                check_characters(Some(item), &format!("{path}.{place}"), found);
+            }
+        }
+        Some(Value::Object(keys)) => {
+            for (key, value) in keys {
+                check_characters(Some(value), &format!("{path}.{key}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Refuses an address of a webhook that no request can go to.
+fn check_uri(body: &Body, found: &mut Violations) {
+    let Some(uri) = body.get("uri").and_then(Value::as_str) else {
+        return;
+    };
+    let problem = match url::Url::parse(uri) {
+        Ok(parsed) if uri.chars().any(|c| c.is_control() || c == ' ') || !parsed.has_host() => {
+            "no address of a host".to_owned()
+        }
+        Ok(_) => return,
+        Err(error) => error.to_string(),
+    };
+    let message = format!("The text is no URL that can be asked: {problem}");
+    found.push(Violation::new("uri", Rule::Invalid, message).with_value(&uri.into()));
 }
 
 /// Refuses rules of a trunk that are no regular expressions.

@@ -83,6 +83,9 @@ pub(super) async fn show_api_key(call: &Call<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn renew_api_key(call: &Call<'_>) -> Result<Answer, ApiError> {
     let account = call.account()?;
     let key = call.state.store.renew_api_key(account).await?;
+    // Whoever had the old one is out; who asks for a new one goes on.
+    let own = call.login.as_ref().map_or("", |(token, _)| token);
+    call.state.tokens.revoke_key(account, own);
     api_key(account.as_str(), key)
 }
 

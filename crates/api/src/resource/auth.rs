@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::dispatch::Call;
 use crate::error::ApiError;
+use crate::rights::Rights;
 use crate::state::ApiState;
 use crate::token::LoginMethod;
 
@@ -81,7 +82,9 @@ pub(super) async fn login_with_credentials(call: &Call<'_>) -> Result<Answer, Ap
     let mut data = account_data(call.state, &account).await?;
     data["owner_id"] = user.id.as_str().into();
     let (now, method) = (call.state.clock.monotonic(), LoginMethod::Credentials);
-    let token = call.state.tokens.issue_to(now, account.id, Some(user.id), method);
+    let rights = Rights::of(user.body.get("priv_level"));
+    let tokens = &call.state.tokens;
+    let token = tokens.issue_to(now, account.id, Some(user.id), rights, method);
     Ok(Answer {
         new_token: Some(token),
         ..Answer::new(StatusCode::CREATED, data)

@@ -2,8 +2,9 @@
 //! a document: the store does.
 
 use axum::http::{StatusCode, header};
+use confab_conference::AccountId;
 use confab_documents::{
-    CONFERENCES_CONFIGURATION, Document, Expected, Kind, ListOrder, ListPage, ListScope, Revision,
+    Body, CONFERENCES_CONFIGURATION, Document, Expected, Kind, ListOrder, ListPage, ListScope, Revision,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::answer::{Answer, PageInfo, TagBuilder};
 use crate::dispatch::{Call, list_header};
 use crate::error::{ApiError, save_error};
 use crate::list::ListRequest;
+use crate::rights::Rights;
 use crate::view;
 
 /// Documents read at a time when a list is filtered.
@@ -218,6 +220,17 @@ async fn change(call: &Call<'_>, kind: Kind, whole: bool) -> Result<Answer, ApiE
         configuration::check(call, account, &body).await?;
     }
     let new_password = kind == Kind::User && body.contains_key("password");
+    let rights_of = |document: &Document| Rights::of(document.body.get("priv_level"));
+    let rights_before = match kind {
+        Kind::User => call
+            .state
+            .store
+            .document(account, kind, &id)
+            .await?
+            .as_ref()
+            .map(rights_of),
+        _ => None,
+    };
     let (store, expected) = (&call.state.store, call.expected());
     let saved = if whole {
         store.replace(account, kind, &id, body, &expected).await
@@ -227,7 +240,8 @@ async fn change(call: &Call<'_>, kind: Kind, whole: bool) -> Result<Answer, ApiE
     let document = saved.map_err(|error| save_error(&id, error))?;
     let may_log_in =
         document.body.get("username").is_some() && document.body.get("enabled") != Some(&false.into());
-    if kind == Kind::User && (new_password || !may_log_in) {
+    let other_rights = rights_before.is_some_and(|before| before != rights_of(&document));
+    if kind == Kind::User && (new_password || other_rights || !may_log_in) {
         call.state.tokens.revoke_user(account, &id);
     }
     if is_of_conferences(kind, &id) {
@@ -240,7 +254,11 @@ async fn change(call: &Call<'_>, kind: Kind, whole: bool) -> Result<Answer, ApiE
 pub(super) async fn delete(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.document_id(kind)?);
     let (store, expected) = (&call.state.store, call.expected());
-    let data = call.envelope.data_object()?;
+    // An empty object is as good as no body here.
+    let data = match call.envelope.is_empty() {
+        true => Body::new(),
+        false => call.envelope.data_object()?,
+    };
     let hard = data
         .get("hard_delete")
         .or_else(|| call.envelope.get("hard_delete"));
@@ -250,8 +268,16 @@ pub(super) async fn delete(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiErr
         store.delete(account, kind, &id, &expected).await
     };
     let document = deleted.map_err(|error| save_error(&id, error))?;
-    if kind == Kind::User {
-        call.state.tokens.revoke_user(account, &id);
+    match kind {
+        Kind::User => call.state.tokens.revoke_user(account, &id),
+        // Nobody could end them any more.
+        Kind::Account => {
+            call.state
+                .conferences
+                .end_all(&AccountId::from(id.as_str()))
+                .await
+        }
+        _ => {}
     }
     if is_of_conferences(kind, &id) {
         configuration::announce(call, account).await?;

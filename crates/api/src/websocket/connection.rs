@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use confab_conference::GregorianSeconds;
+use confab_conference::{AccountId, GregorianSeconds};
 use futures_util::SinkExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -18,6 +18,7 @@ use super::upgrade::WebSocketConfig;
 use super::{MESSAGE, WRITE_TIMEOUT};
 use crate::event::{EventMessage, Mailbox, Notice, Reach, Topic};
 use crate::rate_limit::REQUEST_COST;
+use crate::rights::Rights;
 use crate::state::ApiState;
 use crate::token::random_text;
 
@@ -64,6 +65,8 @@ pub(super) struct Connection {
     host: String,
     since: GregorianSeconds,
     session: Session,
+    /// Those of the last login.
+    rights: Rights,
     mailbox: Arc<Mailbox>,
     queue: mpsc::Receiver<(Reach, Notice)>,
     topics: BTreeSet<Topic>,
@@ -79,6 +82,7 @@ impl Connection {
             place,
             host,
             session: Session::default(),
+            rights: Rights::User,
             mailbox,
             queue,
             topics: BTreeSet::new(),
@@ -129,8 +133,10 @@ impl Connection {
             Message::Text(text) if text.len() <= MESSAGE => text,
             Message::Text(_) => return Err(End::TooLarge),
             Message::Binary(_) => return Err(End::NoText),
-            // Answered below this; after a close nothing more comes.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
+            // Answered below this. Nothing more is read before the answer is taken, or answers would pile up without bound.
+            Message::Ping(_) => return self.write(socket, std::iter::empty()).await,
+            // After a close nothing more comes.
+            Message::Pong(_) | Message::Close(_) => return Ok(()),
         };
         let (reply, before) = self.answer(&text).await;
         self.show();
@@ -156,10 +162,13 @@ impl Connection {
             return (reply, Vec::new());
         }
         let mut refused = None;
-        if let Some(token) = self.session.new_token(&message) {
+        if let Some(token) = self.session.token_to_check(&message) {
             match self.state.tokens.identify(now, token) {
-                Ok(identity) => self.session.logged_in(token, identity.account),
-                Err(_) => refused = Some(token.to_owned()),
+                Ok(identity) if self.is_enabled(&identity.account).await => {
+                    self.rights = identity.rights;
+                    self.session.logged_in(token, identity.account);
+                }
+                _ => refused = Some(token.to_owned()),
             }
         }
         let facts = Facts {
@@ -175,12 +184,25 @@ impl Connection {
         }
     }
 
+    /// Returns whether the account is there and not switched off.
+    async fn is_enabled(&self, account: &AccountId) -> bool {
+        let account = self.state.store.account(account).await;
+        let account = account.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an account could not be looked up");
+            None
+        });
+        account.is_some_and(|account| account.enabled)
+    }
+
     async fn may_act(&self, message: &ClientMessage) -> bool {
         let (Some(own), Some(asked)) = (self.session.account(), self.session.account_asked(message)) else {
             return false;
         };
         let store = &self.state.store;
         let answer = match asked {
+            // Who is no administrator sees his own account alone.
+            AccountAsked::One(account) if self.rights == Rights::User => Ok(account == *own),
+            AccountAsked::All if self.rights == Rights::User => Ok(false),
             AccountAsked::One(account) => store.may_act_on(own, &account).await,
             AccountAsked::All => store
                 .bootstrap_account()
@@ -197,6 +219,7 @@ impl Connection {
     fn bind(&mut self, plan: Plan) -> (String, Vec<(usize, Arc<EventMessage>)>) {
         let mut covered = Vec::with_capacity(plan.bindings.len());
         let mut before = Vec::new();
+        let first = self.session.count_without(&plan);
         for binding in &plan.bindings {
             let topic = binding.topic();
             let joined = self.state.events.join(&topic, &self.mailbox, plan.after.as_ref());
@@ -207,7 +230,7 @@ impl Connection {
             self.topics.insert(topic);
             covered.push(joined.covered);
             // Each binding has the events up to where its own joining found the topic.
-            let number = self.session.count() + covered.len() - 1;
+            let number = first + covered.len() - 1;
             before.extend(joined.backlog.into_iter().map(|message| (number, message)));
         }
         (self.session.bound(plan, covered), before)

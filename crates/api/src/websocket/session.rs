@@ -36,7 +36,7 @@ pub(crate) enum Step {
     Unbound(String),
 }
 
-/// Bindings that a client may have, and has not.
+/// Bindings that a client may have, and has not, or that are to begin anew.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) bindings: Vec<Binding>,
@@ -71,11 +71,11 @@ impl Session {
         self.login.as_ref().map(|(_, account)| account)
     }
 
-    /// Returns the token that has to be looked at: one that the client has not shown before.
-    pub(crate) fn new_token<'a>(&self, message: &'a ClientMessage) -> Option<&'a str> {
+    /// Returns the token that has to be looked at: one that the client has not shown before, and any with which he wants to see more.
+    pub(crate) fn token_to_check<'a>(&self, message: &'a ClientMessage) -> Option<&'a str> {
         let token = message.token.as_deref()?;
         let is_known = self.login.as_ref().is_some_and(|(known, _)| known == token);
-        (!is_known).then_some(token)
+        (!is_known || message.action == Action::Subscribe).then_some(token)
     }
 
     /// Takes note that a token is good.
@@ -147,24 +147,23 @@ impl Session {
         }
         let mut errors = Vec::new();
         let mut wanted: Vec<Binding> = Vec::new();
+        let after = after(message).unwrap_or_else(|text| {
+            errors.push(text);
+            None
+        });
         for text in texts {
             match Binding::parse(text, account.clone()) {
-                Ok(binding) if self.has(&binding) || wanted.contains(&binding) => {}
+                Ok(binding) if wanted.contains(&binding) => {}
+                // Who asks for what was before gets it, whether he is bound already or not.
+                Ok(binding) if after.is_none() && self.has(&binding) => {}
                 Ok(binding) => wanted.push(binding),
                 Err(error) => errors.push(error.to_string()),
             }
-            if self.bound.len() + wanted.len() > BINDINGS {
+            if self.bound.len() + wanted.iter().filter(|wanted| !self.has(wanted)).count() > BINDINGS {
                 errors.push(format!("too many bindings: a session has at most {BINDINGS}"));
                 break;
             }
         }
-        let after = match after(message) {
-            Ok(after) => after,
-            Err(text) => {
-                errors.push(text);
-                None
-            }
-        };
         if after.is_some() && !wanted.iter().all(Binding::is_for_one_run) {
             errors.push("after needs bindings of one conference".into());
         }
@@ -185,6 +184,8 @@ impl Session {
     /// Takes note that a plan's bindings are on their topics, each with the last event that it does not get from there. Returns the
     /// reply.
     pub(crate) fn bound(&mut self, plan: Plan, covered: Vec<Option<After>>) -> String {
+        // One that was there begins anew.
+        self.bound.retain(|bound| !plan.bindings.contains(&bound.binding));
         let bindings = plan.bindings.into_iter().zip(covered);
         self.bound.extend(bindings.map(|(binding, covered)| {
             let key = Value::from(binding.text());
@@ -237,9 +238,10 @@ impl Session {
         texts
     }
 
-    /// Returns how many bindings there are.
-    pub(crate) fn count(&self) -> usize {
-        self.bound.len()
+    /// Returns how many bindings stay beside those of a plan, which come behind them.
+    pub(crate) fn count_without(&self, plan: &Plan) -> usize {
+        let stays = |bound: &&Bound| !plan.bindings.contains(&bound.binding);
+        self.bound.iter().filter(stays).count()
     }
 
     /// Returns the topics that the bindings need.

@@ -189,7 +189,12 @@ impl Client {
     /// Sends a message; returns the reply and what comes before the live events.
     fn send(&mut self, message: &Value) -> (Value, Vec<Value>) {
         let message = ClientMessage::parse(&message.to_string());
-        let refused = self.session.new_token(&message).map(str::to_owned);
+        let bad = |token: &&str| *token != "good";
+        let refused = self
+            .session
+            .token_to_check(&message)
+            .filter(bad)
+            .map(str::to_owned);
         let facts = Facts {
             may_act: self.may_act,
         };
@@ -216,7 +221,7 @@ impl Client {
                 if is_gone {
                     Session::gone(&plan)
                 } else {
-                    let first = self.session.count();
+                    let first = self.session.count_without(&plan);
                     let reply = self.session.bound(plan, covered);
                     for (number, backlog) in backlogs.into_iter().enumerate() {
                         for message in backlog {
@@ -387,14 +392,14 @@ fn the_number_of_bindings_is_bounded() {
         reply["data"]["errors"],
         json!(["too many bindings: a session has at most 256"])
     );
-    assert_eq!(client.session.count(), 0);
+    assert_eq!(client.session.texts().len(), 0);
     let some = json!({"action": "subscribe", "data": {"account_id": "a1", "bindings": many[..256]}});
     assert_eq!(client.send(&some).0["status"], "success");
     assert_eq!(
         client.send(&subscribe("conference.event.one-more.*")).0["status"],
         "error"
     );
-    assert_eq!(client.session.count(), 256);
+    assert_eq!(client.session.texts().len(), 256);
 }
 
 #[test]
@@ -486,8 +491,14 @@ fn messages_of_any_form_are_read() {
     );
     session.logged_in("t", account());
     assert_eq!(session.account_asked(&subscribed), Some(AccountAsked::All));
-    assert_eq!(session.new_token(&parse(r#"{"auth_token":"t"}"#)), None);
-    assert_eq!(session.new_token(&parse(r#"{"auth_token":"u"}"#)), Some("u"));
+    assert_eq!(session.token_to_check(&parse(r#"{"auth_token":"t"}"#)), None);
+    assert_eq!(session.token_to_check(&parse(r#"{"auth_token":"u"}"#)), Some("u"));
+    let again = parse(r#"{"action":"subscribe","auth_token":"t","data":{}}"#);
+    assert_eq!(
+        session.token_to_check(&again),
+        Some("t"),
+        "it may have ended meanwhile"
+    );
 }
 
 #[test]
@@ -550,6 +561,38 @@ async fn a_mailbox_that_is_full_loses_its_places_and_nobody_else_notices() {
     assert_eq!(waiting, 10, "no more than its queue holds");
     bus.publish(Arc::new(event(EventKind::Lock, "c1", "", 101)));
     assert!(unread.try_recv().is_err() && read.try_recv().is_ok());
+}
+
+#[test]
+fn who_is_bound_already_can_ask_for_what_was_before() {
+    let bus = EventBus::default();
+    let mut client = Client::new(&bus, true);
+    let publish = |sequence| bus.publish(Arc::new(event(EventKind::Lock, "c1", "", sequence)));
+    let sequences = |frames: &[Value]| -> Vec<u64> {
+        let numbers = frames.iter().map(|frame| frame["data"]["sequence"].as_u64());
+        numbers.map(Option::unwrap).collect()
+    };
+    let resume = |instance: &str| {
+        let mut request = subscribe("conference.event.c1.*");
+        request["data"]["after"] = json!({"instance_id": instance, "sequence": 1});
+        request
+    };
+    client.send(&subscribe("conference.event.c1.*"));
+    (1..=3).for_each(publish);
+    let (reply, told) = client.send(&resume("i1"));
+    assert_eq!(reply["status"], "success", "{reply}");
+    publish(4);
+    assert_eq!(sequences(&told), [2, 3], "from there on");
+    assert_eq!(
+        sequences(&client.frames()),
+        [4],
+        "and what waited for him not once more"
+    );
+    let (reply, told) = client.send(&resume("i7"));
+    assert_eq!(reply["data"]["errors"], json!(["events no longer available"]));
+    publish(5);
+    assert!(told.is_empty());
+    assert_eq!(sequences(&client.frames()), [5], "what he had goes on");
 }
 
 proptest! {

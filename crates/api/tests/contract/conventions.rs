@@ -405,8 +405,8 @@ async fn c027_post_may_stand_for_another_verb() {
 async fn c028_a_body_that_is_too_large_is_refused() {
     let server = Server::start().await;
     let body = |length: usize| {
-        let frame = r#"{"data":{"pad":""}}"#.len();
-        format!(r#"{{"data":{{"pad":"{}"}}}}"#, "x".repeat(length - frame))
+        let frame = r#"{"data":{},"pad":""}"#.len();
+        format!(r#"{{"data":{{}},"pad":"{}"}}"#, "x".repeat(length - frame))
     };
     let with = [("x-auth-token", server.token.as_str())];
     let reply = server

@@ -51,7 +51,7 @@ async fn a_prompt_is_known_by_its_language_and_name() {
     let made = server.ask("PUT", "/media", prompt.clone()).await;
     assert_eq!(
         (made.status.as_u16(), &made.data()["id"]),
-        (201, &json!("fr-fr/conf-welcome"))
+        (201, &json!("fr-fr%2Fconf-welcome"))
     );
     assert_eq!(made.header("location"), server.uri("/media/fr-fr%2Fconf-welcome"));
     server

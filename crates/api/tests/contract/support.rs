@@ -118,6 +118,22 @@ impl LiveConferences for InMemory {
         Ok(result.ok_or(ControlError::NotRunning)??)
     }
 
+    async fn end_all(&self, account: &AccountId) {
+        self.running
+            .lock()
+            .unwrap()
+            .retain(|(owner, _), _| owner != account);
+    }
+
+    async fn account_of(&self, conference: &ConferenceId) -> Option<AccountId> {
+        let running = self.running.lock().unwrap();
+        let mut accounts = running
+            .keys()
+            .filter(|(_, id)| id == conference)
+            .map(|(account, _)| account.clone());
+        accounts.next().filter(|_| accounts.next().is_none())
+    }
+
     async fn move_participant(
         &self,
         account: &AccountId,

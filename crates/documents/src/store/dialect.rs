@@ -1,5 +1,5 @@
-//! Owns what differs between the databases: how each is reached and set up, how a writer takes its turn, and the one
-//! expression that is not common SQL. Everything else in the store is written once, for both.
+//! Owns what differs between the databases: how each is reached and set up, how a writer takes its turn, and the
+//! expressions that are not common SQL. Everything else in the store is written once, for both.
 
 use std::path::Path;
 
@@ -107,6 +107,14 @@ impl Dialect {
         match self {
             Dialect::Sqlite => pool.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.map(drop),
             Dialect::Postgres => Ok(()),
+        }
+    }
+
+    /// Returns the expression that makes one JSON list of all rows, in their order, each a list of `columns`; NULL or `[]` without rows.
+    pub(super) fn list(self, columns: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("json_group_array(json_array({columns}))"),
+            Dialect::Postgres => format!("CAST(json_agg(json_build_array({columns})) AS text)"),
         }
     }
 

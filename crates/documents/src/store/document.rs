@@ -2,6 +2,7 @@
 //! document, such as the index of numbers, is saved in the same transaction by the modules beside this.
 
 use confab_conference::{AccountId, ConferenceId, GregorianSeconds, Settings};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -19,6 +20,21 @@ use crate::schema::{Rule, Violation};
 pub(super) const COLUMNS: &str =
     "documents.account_id, documents.id, documents.saves, documents.hash, documents.created,
      documents.modified, documents.deleted, documents.body";
+
+/// What stands in the row of a document, in the order of [`COLUMNS_OF_LISTS`].
+#[derive(Deserialize)]
+pub(super) struct Columns {
+    account: String,
+    id: String,
+    saves: i64,
+    hash: String,
+    created: i64,
+    modified: i64,
+    body: String,
+}
+
+/// The columns that lists read, in the order of [`Columns`].
+pub(super) const COLUMNS_OF_LISTS: &str = "account_id, id, saves, hash, created, modified, body";
 
 /// A document as it stands in the database, deleted ones included.
 pub(super) struct Stored {
@@ -388,15 +404,30 @@ impl Store {
 
     /// Reads a row of `documents`, opening what is sealed.
     pub(super) fn read_document(&self, kind: Kind, row: &AnyRow) -> Result<Document, StoreError> {
-        let column = |error| self.error(error);
-        let id: String = row.try_get("id").map_err(column)?;
-        let account_id = AccountId::from(row.try_get::<String, _>("account_id").map_err(column)?);
+        let text = |name: &str| row.try_get::<String, _>(name).map_err(|error| self.error(error));
+        let number = |name: &str| row.try_get::<i64, _>(name).map_err(|error| self.error(error));
+        let columns = Columns {
+            account: text("account_id")?,
+            id: text("id")?,
+            saves: number("saves")?,
+            hash: text("hash")?,
+            created: number("created")?,
+            modified: number("modified")?,
+            body: text("body")?,
+        };
+        self.open_document(kind, columns)
+    }
+
+    /// Makes a document of what stands in its row, opening what is sealed.
+    pub(super) fn open_document(&self, kind: Kind, columns: Columns) -> Result<Document, StoreError> {
+        let Columns { id, saves, .. } = columns;
+        let account_id = AccountId::from(columns.account);
         let unreadable = |detail: String| StoreError::UnreadableDocument {
             id: id.clone(),
             detail,
         };
-        let text: String = row.try_get("body").map_err(column)?;
-        let mut body: Body = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        let mut body: Body =
+            serde_json::from_str(&columns.body).map_err(|error| unreadable(error.to_string()))?;
         secrets(kind, &mut body, |path, sealed| {
             let place = sealing_place(&account_id, &id, path);
             *sealed = self
@@ -406,18 +437,16 @@ impl Store {
                 .map_err(|_| unreadable(format!("{path} does not open")))?;
             Ok(())
         })?;
-        let number = |name: &str| row.try_get::<i64, _>(name).map_err(|error| self.error(error));
-        let time = |name: &str| number(name).map(|seconds| GregorianSeconds(seconds.cast_unsigned()));
-        let saves = number("saves")?;
+        let time = |seconds: i64| GregorianSeconds(seconds.cast_unsigned());
         Ok(Document {
             account_id,
             kind,
             revision: Revision {
                 saves: u32::try_from(saves).map_err(|_| unreadable(format!("{saves} saves")))?,
-                hash: row.try_get("hash").map_err(column)?,
+                hash: columns.hash,
             },
-            created: time("created")?,
-            modified: time("modified")?,
+            created: time(columns.created),
+            modified: time(columns.modified),
             body,
             id,
         })
@@ -438,6 +467,8 @@ impl Store {
 pub(super) fn chosen_id(body: &Body) -> Result<Option<String>, SaveError> {
     match body.get("id") {
         None | Some(Value::Null) => Ok(None),
+        // As good as none: forms of user interfaces have it so.
+        Some(Value::String(id)) if id.is_empty() => Ok(None),
         Some(Value::String(id)) if is_id(id) => Ok(Some(id.clone())),
         Some(value) => {
             let violation = Violation::new("id", Rule::Pattern, "Failed to match pattern '^[0-9a-f]{32}$'");

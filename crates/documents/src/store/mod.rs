@@ -181,6 +181,12 @@ impl Store {
         }
     }
 
+    /// Asks the database for nothing but an answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let asked = sqlx::query("SELECT 1").fetch_one(self.pool()).await;
+        asked.map(drop).map_err(|error| self.error(error))
+    }
+
     /// Writes everything into the database file and closes it. Calls that are under way finish first; later ones fail
     /// with [`StoreError::Unavailable`].
     pub async fn close(&self) {

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
     Audience, Conference, DigitString, Effect, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
-    Moment, Output, ParticipantId, ParticipantState, Refusal, Settings,
+    Moment, Output, ParticipantId, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::mpsc;

@@ -6,21 +6,22 @@ from scipy import signal
 # Seconds that a chord lasts; eight chords make a round.
 CHORD_S = 8.0
 
-# The notes of each chord, as semitones above A3 (220 Hz), low to high.
+# The notes of each chord, as semitones above F4 (349 Hz), low to high; the key is A flat major. A telephone carries 300 to 3400 Hz:
+# the lowest note is a support that may be missing.
 CHORDS = [
-    (-9, -2, 3, 7, 10),  # C major 7
-    (-12, -5, 0, 3, 7),  # A minor 7
-    (-4, 0, 3, 8, 12),  # F major 7
-    (-2, 2, 5, 10, 14),  # G 6
-    (-7, 0, 3, 7, 8),  # E minor over a sixth
-    (-12, -5, 0, 3, 10),  # A minor 9
-    (-7, -4, 0, 5, 8),  # D minor 7
-    (-9, -5, -2, 3, 7),  # C major 6, where it comes to rest
+    (-9, -2, 2, 7, 10),  # major seventh on the tonic
+    (-12, -5, 0, 3, 7),  # sixth degree, minor
+    (-4, 0, 3, 7, 12),  # fourth degree, major seventh
+    (-2, 2, 5, 10, 14),  # fifth degree
+    (-7, 0, 3, 5, 8),  # second degree, minor seventh
+    (-12, -5, 0, 3, 10),  # sixth degree, minor seventh
+    (-2, 2, 5, 8, 10),  # fifth degree with its seventh, which leads home
+    (-9, -5, -2, 3, 7),  # the tonic, at rest
 ]
 
 
 def hertz(semitones):
-    return 220.0 * 2 ** (semitones / 12)
+    return 349.23 * 2 ** (semitones / 12)
 
 
 def hold_music(rate_hz):
@@ -53,8 +54,8 @@ def pad(dry, rate_hz, at_s, chord, last):
         for detune in (-0.0012, 0.0012):
             f = hertz(note) * (1 + detune)
             phase = 1.7 * place + 900 * detune
-            for harmonic, weight in ((1, 1.0), (2, 0.32), (3, 0.10), (4, 0.03)):
-                sound += weight * np.sin(2 * np.pi * f * harmonic * t + phase * harmonic)
+            for harmonic, weight in ((1, 1.0), (2, 0.35), (3, 0.12), (4, 0.04)):
+                sound += (0.5 if place == 0 else 1.0) * weight * np.sin(2 * np.pi * f * harmonic * t + phase * harmonic)
     add(dry, rate_hz, at_s, 0.035 * shape * sound)
 
 

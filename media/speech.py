@@ -15,6 +15,8 @@ MOST_PEAK_DBFS = -3.0
 EDGE_S = 0.04
 # How long it takes to begin and to end.
 FADE_IN_S, FADE_OUT_S = 0.008, 0.025
+# Over how long the limiter lowers what is around a peak.
+LIMITER_S = 0.006
 # What is this far below the loudest is no speech.
 SILENCE_DB = -42
 
@@ -71,9 +73,26 @@ def polish(rate_hz, samples):
     said[:fade_in] *= ramp(fade_in)
     said[-fade_out:] *= ramp(fade_out)[::-1]
     samples = np.concatenate([np.zeros(edge), said, np.zeros(edge)])
-    samples *= 10 ** ((PROMPT_LUFS - lufs(samples, RATE_HZ)) / 20)
+    # What the limiter takes away is made up for, until nothing is left to do.
+    for _ in range(5):
+        samples = limited(samples * 10 ** ((PROMPT_LUFS - lufs(samples, RATE_HZ)) / 20))
     over = peak_dbfs(samples) - MOST_PEAK_DBFS
     return samples * 10 ** (-over / 20) if over > 0 else samples
+
+
+def limited(samples):
+    """Lowers what is around a peak above the limit, softly, so that no peak has to be cut."""
+    import numpy as np
+    from scipy import ndimage
+
+    # Half a decibel is left for what lies between the samples.
+    most = 10 ** ((MOST_PEAK_DBFS - 0.5) / 20)
+    if np.max(np.abs(samples)) <= most:
+        return samples
+    width = int(LIMITER_S * RATE_HZ) | 1
+    gain = np.minimum(1, most / np.maximum(ndimage.maximum_filter1d(np.abs(samples), width), 1e-9))
+    window = np.hanning(width + 2)[1:-1]
+    return samples * np.convolve(np.pad(gain, width // 2, "edge"), window / window.sum(), "valid")
 
 
 def ramp(length):

@@ -38,7 +38,8 @@ class Espeak:
         spoken = []
         for number, text in enumerate(texts):
             wav = folder / f"{number}.wav"
-            command = ["espeak-ng", "-v", self.voice, "-s", str(self.pace), "-w", str(wav), text]
+            # Its usual amplitude of 100 clips now and then.
+            command = ["espeak-ng", "-v", self.voice, "-s", str(self.pace), "-a", "60", "-w", str(wav), text]
             subprocess.run(command, check=True)
             spoken.append(read_wav(wav))
         return spoken

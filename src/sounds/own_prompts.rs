@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use confab_media::Clip;
-use confab_prompts::{is_id, is_language};
+use confab_prompts::{DEFAULT_LANGUAGE, built_in, is_id, is_language};
 use confab_recording::ImportLimits;
 
 use super::prompts::to_clip;
@@ -103,6 +103,10 @@ impl Reading {
             if !is_id(&id) {
                 self.refuse(&path, "its name is no id of a prompt (letters, digits, - and _)");
                 continue;
+            }
+            // Perhaps a jingle, perhaps a misspelt id.
+            if tag != Own::MUSIC && built_in(DEFAULT_LANGUAGE, &id).is_none() {
+                tracing::info!(path = %path.display(), "no built-in prompt has this id: it is heard where it is asked for by name");
             }
             match self.clip(&path) {
                 Ok(clip) => {

@@ -2,7 +2,7 @@
 //!
 //! The operator's files (`media.prompts`) are read and decoded at start, so that whatever is wrong with them is told then. The built-in
 //! ones are decoded when they are first asked for, on the blocking pool, and kept: all of them together, and never more than them,
-//! are about 12 MB of samples (and in proportion for each other rate of a mix they are played in).
+//! are about 19 MB of samples (and in proportion for each other rate of a mix they are played in).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

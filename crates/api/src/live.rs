@@ -90,7 +90,7 @@ pub enum MediaProblem {
     /// It names nothing.
     #[error("unknown media")]
     Unknown,
-    /// It is a tone script or a URL with a fault, told to the client.
+    /// It is a tone script, a URL or a phrase of prompts with a fault, told to the client.
     #[error("{0}")]
     Invalid(String),
 }

@@ -62,7 +62,8 @@ pub(crate) async fn check(live: &dyn LiveConferences, account: &AccountId, docum
 }
 
 /// Returns whether a name has the form of something that a library of media holds: an id, with or without its account, a prompt's
-/// id, or a text to be spoken. They are kept, and nothing is heard of them while there is no library.
+/// id, or a text to be spoken. They are kept whether there is such a thing or not: KAZOO keeps them too, and what is there when they are
+/// to be heard is heard. So far that is prompts.
 fn is_of_library(name: &str) -> bool {
     let is_id = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_word = |text: &str| {

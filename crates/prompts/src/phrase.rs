@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{digits, is_language, number};
+use crate::{DEFAULT_LANGUAGE, digits, is_language, number};
 
 /// Parts that a phrase has at most.
 pub const MAX_PARTS: usize = 32;
@@ -17,9 +17,6 @@ const LONGEST_ID: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PhraseError {
-    /// What stands before `/` is no language.
-    #[error("{0:?} is no language such as en-us")]
-    Language(String),
     /// A part is neither the id of a prompt nor one of the forms of `say:`.
     #[error("{0:?} is no id of a prompt (letters, digits, - and _)")]
     Id(String),
@@ -80,7 +77,7 @@ impl Phrase {
         self
     }
 
-    /// Gives the phrase a language unless it has one.
+    /// Gives the phrase a language unless it has one. What is no tag of a language counts as [`DEFAULT_LANGUAGE`].
     #[must_use]
     pub fn in_language(mut self, language: &str) -> Phrase {
         self.language.get_or_insert_with(|| tidy(language));
@@ -175,7 +172,7 @@ pub fn music_name(name: &str) -> Option<&str> {
 /// `[language/]part[+part…]`
 fn sequence(text: &str) -> Result<Phrase, PhraseError> {
     let (language, text) = match text.split_once('/') {
-        Some((language, text)) => (Some(known(language)?), text),
+        Some((language, text)) => (Some(tidy(language)), text),
         None => (None, text),
     };
     let mut parts = Vec::new();
@@ -194,7 +191,7 @@ fn kazoo(text: &str) -> Result<Phrase, PhraseError> {
         .split_once('/')
         .ok_or_else(|| PhraseError::Id(shortened(text)))?;
     let (id, language) = match text.split_once('/') {
-        Some((id, language)) => (id, Some(known(language)?)),
+        Some((id, language)) => (id, Some(tidy(language))),
         None => (text, None),
     };
     let parts = vec![part(id)?];
@@ -226,14 +223,12 @@ fn part(text: &str) -> Result<Part, PhraseError> {
     Ok(Part::Prompt(text.to_ascii_lowercase()))
 }
 
-fn known(language: &str) -> Result<String, PhraseError> {
-    if !is_language(language) {
-        return Err(PhraseError::Language(shortened(language)));
-    }
-    Ok(tidy(language))
-}
-
+/// Returns the tag of a language as it is looked up. What is no tag at all, such as a mistyped setting of a conference, is a language
+/// that is not there: the default one is spoken in its place.
 fn tidy(language: &str) -> String {
+    if !is_language(language) {
+        return DEFAULT_LANGUAGE.to_owned();
+    }
     language.to_ascii_lowercase().replace('_', "-")
 }
 

@@ -60,6 +60,7 @@ async fn names_of_prompts_are_heard_in_their_language() {
         ("prompt:de-de/conf-muted", "de-de", &["conf-muted"]),
         ("prompt:de-at/conf-muted", "de-de", &["conf-muted"]),
         ("prompt:xx-yy/conf-muted", "en-us", &["conf-muted"]),
+        ("prompt:english/conf-muted", "en-us", &["conf-muted"]),
         (
             "prompt://0123456789abcdef0123456789abcdef/conf-muted/de-de",
             "de-de",
@@ -126,7 +127,7 @@ async fn hold_music_has_no_end() {
         assert!(matches!(told, Err(MediaProblem::Unknown)), "{unknown}: {told:?}");
     }
     assert!(invalid(&sounds, "say:hello").contains("say:number"));
-    assert!(invalid(&sounds, "prompt:english/conf-muted").contains("english"));
+    assert!(invalid(&sounds, "prompt:en-us/conf muted").contains("conf muted"));
 }
 
 /// A file of a tenth of a second whose samples tell it from others.

@@ -38,7 +38,7 @@ async fn who_waits_joins_on_hold_and_is_let_in_by_the_first_moderator() {
     let ann = house.enter(&settings, Role::Member).await;
     let leg = ann.leg.id;
     let acts = house.media.log.take();
-    let held = acts.iter().any(|act| *act == Act::JoinedOnHold(leg));
+    let held = acts.contains(&Act::JoinedOnHold(leg));
     let music = acts
         .iter()
         .filter(|act| matches!(act, Act::Played { leg: None, .. }));

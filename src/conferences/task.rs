@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confab_conference::{
     Audience, Conference, DigitString, Effect, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
-    Moment, Output, ParticipantId, ParticipantState, Refusal, Settings,
+    Moment, Output, ParticipantId, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use self::playing::{Order, Playing};
 use self::request::Answer;
 pub(super) use self::request::{Moving, Request};
-use self::work::Work;
+use self::work::{Work, correct, has_its_turn};
 use super::dispatch::Attachment;
 use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
@@ -41,8 +41,9 @@ struct Member<M: MixPlane> {
     leg: Arc<M::Leg>,
     hang_up: mpsc::Sender<HangUp>,
     moves: Option<mpsc::Sender<Move<M>>>,
-    _attachment: Attachment,
-    _counted: Counted,
+    /// Until he is off the roster, as the next.
+    attachment: Option<Attachment>,
+    counted: Option<Counted>,
 }
 
 impl<M: MixPlane> Drop for Member<M> {
@@ -346,8 +347,8 @@ impl<M: MixPlane> Task<M> {
                         leg: Arc::clone(&leg),
                         hang_up,
                         moves,
-                        _attachment: attachment,
-                        _counted: counted,
+                        attachment: Some(attachment),
+                        counted: Some(counted),
                     },
                 );
                 correct::<M>(&leg, options, &state).await;
@@ -566,27 +567,6 @@ impl<M: MixPlane> Task<M> {
     fn leg(&self, participant: ParticipantId) -> Option<Arc<M::Leg>> {
         let member = self.members.get(&participant)?;
         Some(Arc::clone(&member.leg))
-    }
-}
-
-/// Returns whether an effect has to keep its order among others.
-fn has_its_turn(effect: &Effect) -> bool {
-    matches!(
-        effect,
-        Effect::Play { .. } | Effect::CancelPlay { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }
-    )
-}
-
-/// Brings a leg to the state it joined with, should the settings have changed on its way.
-async fn correct<M: MixPlane>(leg: &M::Leg, options: JoinOptions, state: &ParticipantState) {
-    if options.muted != state.muted {
-        note(M::set_muted(leg, state.muted).await);
-    }
-    if options.deaf != state.deaf {
-        note(M::set_deaf(leg, state.deaf).await);
-    }
-    if options.held != state.is_out_of_mix() {
-        note(M::set(leg, LegSetting::Held(state.is_out_of_mix())).await);
     }
 }
 

@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl<M: MixPlane> Task<M> {
     /// Lets somebody hear something alone, neither heard nor hearing the others, and ends his call then.
-    pub(super) fn say_farewell(&self, member: Member<M>, cause: LeaveCause, media: MediaName) {
+    pub(super) fn say_farewell(&self, mut member: Member<M>, cause: LeaveCause, media: MediaName) {
+        (member.attachment, member.counted) = (None, None);
         let (mix, shared) = (Arc::clone(&self.mix), Arc::clone(&self.shared));
         tokio::spawn(async move {
             let leg = Arc::clone(&member.leg);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use confab_conference::LeaveCause;
+use confab_conference::{Effect, LeaveCause, ParticipantState};
+use confab_media::JoinOptions;
 
 use super::{Member, note};
 use crate::conferences::media::{LegSetting, MixPlane};
@@ -40,5 +41,26 @@ impl<M: MixPlane> Work<M> {
                 let _ = member.hang_up.try_send(HangUp { cause });
             }
         }
+    }
+}
+
+/// Returns whether an effect has to keep its order among others.
+pub(super) fn has_its_turn(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Play { .. } | Effect::CancelPlay { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }
+    )
+}
+
+/// Brings a leg to the state it joined with, should the settings have changed on its way.
+pub(super) async fn correct<M: MixPlane>(leg: &M::Leg, options: JoinOptions, state: &ParticipantState) {
+    if options.muted != state.muted {
+        note(M::set_muted(leg, state.muted).await);
+    }
+    if options.deaf != state.deaf {
+        note(M::set_deaf(leg, state.deaf).await);
+    }
+    if options.held != state.is_out_of_mix() {
+        note(M::set(leg, LegSetting::Held(state.is_out_of_mix())).await);
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Act {
         muted: bool,
         deaf: bool,
     },
+    /// Told beside the other.
+    JoinedOnHold(LegId),
     Left(LegId),
     Muted(LegId, bool),
     Deaf(LegId, bool),
@@ -157,6 +159,9 @@ impl MixPlane for FakePlane {
             .await
             .expect("the semaphore is never closed")
             .forget();
+        if options.held {
+            leg.told(Act::JoinedOnHold(leg.id)).await?;
+        }
         leg.told(Act::Joined {
             leg: leg.id,
             muted: options.muted,

@@ -1,5 +1,6 @@
 //! The registry and its tasks over a media plane that only takes notes; [`real`] does it with the real one.
 
+mod callers;
 mod fake;
 mod media_events;
 mod playing;

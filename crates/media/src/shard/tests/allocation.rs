@@ -385,7 +385,23 @@ fn plays(house: &mut House) -> Vec<(usize, Command<usize>)> {
                 Lane::Queue,
                 Play::once(Sound::silence(Some(50), Some(100))),
             );
+            let announced = Play {
+                announces: true,
+                ..speech.clone()
+            };
+            play(tick + 38, to_all, Lane::Queue, announced);
             for &one in &ones {
+                let gives_way = true;
+                let prompt = Play {
+                    gives_way,
+                    ..speech.clone()
+                };
+                play(tick + 39, one, Lane::Queue, prompt);
+                let music = Play {
+                    gives_way,
+                    ..music.clone()
+                };
+                play(tick + 39, one, Lane::Background, music);
                 play(tick + 40, one, Lane::Queue, speech.clone());
                 play(tick + 41, one, Lane::Queue, forever(tones("%(30,10,900)")));
             }

@@ -39,6 +39,7 @@ fn make() -> Value {
             let described = describe::operation(route.template, *verb, *operation, text(*operation));
             path.insert(verb.name().to_lowercase(), described);
         }
+        describe::tunnels(&mut path);
         let parameters: Vec<Value> = route
             .template
             .split('/')

@@ -215,6 +215,26 @@ fn answers(template: &str, verb: Verb, operation: Operation, text: &Text) -> Val
     Value::Object(answers)
 }
 
+/// Adds to what POST answers the successes of the other methods that it can stand for.
+pub(super) fn tunnels(path: &mut Map<String, Value>) {
+    let others: Vec<(String, Value)> = path
+        .iter()
+        .filter(|(method, _)| method.as_str() != "post")
+        .filter_map(|(_, other)| other["responses"].as_object())
+        .flat_map(|answers| answers.iter().filter(|(status, _)| status.starts_with('2')))
+        .map(|(status, answer)| (status.clone(), answer.clone()))
+        .collect();
+    let Some(answers) = path
+        .get_mut("post")
+        .and_then(|post| post["responses"].as_object_mut())
+    else {
+        return;
+    };
+    for (status, answer) in others {
+        answers.entry(status).or_insert(answer);
+    }
+}
+
 /// Returns a body of JSON.
 pub(super) fn json_content(schema: Value) -> Value {
     json!({ "application/json": { "schema": schema } })

@@ -1,7 +1,8 @@
-//! Wall-clock time as text for records. Nothing here drives a timer.
+//! Wall-clock time for records and events. Nothing here drives a timer.
 
 use std::time::SystemTime;
 
+use confab_conference::GregorianSeconds;
 use jiff::{Timestamp, Unit};
 
 /// `time` as `2026-01-31T12:00:00.250Z` (RFC 3339); a time outside years −9999 to 9999 is shown as the epoch.
@@ -10,6 +11,12 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
         .and_then(|stamp| stamp.round(Unit::Millisecond))
         .unwrap_or_default();
     format!("{stamp:.3}")
+}
+
+/// This second, as events tell it.
+pub(crate) fn gregorian_now() -> GregorianSeconds {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    GregorianSeconds::from_unix(unix.map_or(0, |time| time.as_secs()))
 }
 
 #[cfg(test)]

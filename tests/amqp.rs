@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use confab_testkit::agent::{Participant, Phone};
 use confab_testkit::rtp::{EngineConfig, RtpEngine};
-use confab_testkit::server::{ACCOUNT_ID, ServerBuilder, TempDir, free_address, signal};
+use confab_testkit::server::{ACCOUNT_ID, ConferenceControl, ServerBuilder, TempDir, free_address, signal};
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -147,6 +147,7 @@ fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
     let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
         .set("amqp.url", &format!("\"{url}\""))
         .set("amqp.commands", "true")
+        .set("pin_guard.source_tries", "1")
         .start()
         .expect("started, although there is no broker");
     let room = server.first_conference().expect("the API");
@@ -202,6 +203,23 @@ fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
         assert_eq!(body[key], value, "{key}: {body}");
     }
     assert_eq!(body["Conference-Channel-Vars"]["Member-ID"], json!(participant));
+
+    // What belongs to no run of a conference comes the same way.
+    let document = json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}});
+    let guarded = ConferenceControl::create(server.api().expect("a login"), document).expect("created");
+    let guesser = Participant::join(&phone, &engine, "7001", None).expect("answered");
+    guesser.types("1#").expect("sent");
+    let (long, _, body) = runtime.block_on(event(&mut events, "pin-guard-block"));
+    let guarded = guarded.id();
+    assert_eq!(
+        long,
+        format!("conference.event.pin-guard-block.{ACCOUNT_ID}.{guarded}.{guarded}")
+    );
+    assert_eq!(
+        (&body["Source"], &body["Blocked-S"]),
+        (&json!("127.0.0.1"), &json!(900))
+    );
+    guesser.call.wait_request("BYE", WAIT).expect("turned away");
 
     // Commands.
     // As KAZOO's own, they need not say whose the conference is.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use confab_dsp::{Resampler, ResamplerTable};
 use confab_prompts::built_in;
 use confab_recording::{ImportLimits, import};
-use confab_testkit::agent::{Joining, Participant, Phone};
+use confab_testkit::agent::{AudioOffer, Invite, Joining, Participant, Phone};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
 use confab_testkit::in_time::in_time;
@@ -106,30 +106,46 @@ fn guessing_pins_blocks_its_source_and_nobody_else() {
     assert!(!log.contains("4711") && !log.contains("127.0.0.2"), "{log}");
 }
 
+/// Where callers hang up: what they dial, what they type, how long they stay then, in ms.
+const WAYS: [(&str, &str, u64); 13] = [
+    // During the welcome, and while the PIN is asked for behind it.
+    ("7004", "", 300),
+    ("7004", "", 2600),
+    // While the PIN is asked for, in the middle of it, while he is told that it was wrong, while it is judged, for the last time.
+    ("7001", "", 200),
+    ("7001", "47", 0),
+    ("7001", "1#", 300),
+    ("7001", "4711#", 0),
+    ("7001", "1#1#1#", 200),
+    // While the number is asked for, in the middle of it, while it is looked up, while he is told that there is none.
+    ("9000", "", 200),
+    ("9000", "70", 0),
+    ("9000", "7001#", 0),
+    ("9000", "1#", 200),
+    // While he is told that he joins, with his place reserved.
+    ("7002", "", 200),
+    // While he is told that it is locked.
+    ("7005", "", 200),
+];
+
 #[test]
 fn callers_who_leave_on_their_way_leave_nothing_behind() {
     let server = start().start().expect("started");
     // A prompt that never ends keeps callers where they are.
     let endless = "tone_stream://%(1000,0,500);loops=-1";
-    room(
-        &server,
-        json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}}),
-    );
-    room(
-        &server,
+    let pins = json!({"pins": ["4711"]});
+    for document in [
+        json!({"conference_numbers": ["7001"], "member": pins}),
         json!({"conference_numbers": ["7002"], "member": {"play_entry_prompt": true}, "profile": {"member-enter-sound": endless}}),
-    );
-    room(
-        &server,
         json!({"conference_numbers": ["7003"], "max_participants": 2, "max_members_media": endless, "member": {"join_muted": false}}),
-    );
+        json!({"conference_numbers": ["7004"], "member": pins, "play_welcome": true}),
+    ] {
+        room(&server, document);
+    }
+    let locked = json!({"conference_numbers": ["7005"], "profile": {"locked-sound": endless}});
+    let locked = room(&server, locked);
     let engine = engine();
     let phone = phone_at(&server, 1);
-    // In the middle of a PIN; while the number is asked for; while he is told that he joins, with his place reserved.
-    let caller = dial(&phone, &engine, "7001");
-    caller.types("47").expect("sent");
-    caller.leave().expect("left");
-    dial(&phone, &engine, "9000").leave().expect("left");
     let caller = dial(&phone, &engine, "7002");
     caller.stream.set_capture(CaptureMode::Full);
     std::thread::sleep(Duration::from_millis(500));
@@ -144,10 +160,56 @@ fn callers_who_leave_on_their_way_leave_nothing_behind() {
     for caller in inside {
         caller.leave().expect("left");
     }
+    let within = dial(&phone, &engine, "7005");
+    locked
+        .wait_participants(WAIT, |list| list.len() == 1)
+        .expect("inside");
+    locked.act("lock").expect("locked");
+    for (number, keys, stays_ms) in WAYS {
+        let caller = dial(&phone, &engine, number);
+        caller.types(keys).expect("sent");
+        std::thread::sleep(Duration::from_millis(stays_ms));
+        caller.leave().expect("left");
+    }
+    within.leave().expect("left");
     is_empty(&server);
     let records = std::fs::read_to_string(server.directory().join("data/cdr.jsonl")).expect("records");
-    assert_eq!(records.lines().count(), 6, "{records}");
+    assert_eq!(records.lines().count(), 5 + WAYS.len(), "{records}");
     assert!(!records.contains("4711"));
+}
+
+#[test]
+fn a_cancel_that_crosses_the_answer_leaves_nothing_behind() {
+    let server = start().start().expect("started");
+    let document =
+        json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}, "play_welcome": true});
+    room(&server, document);
+    let phone = phone_at(&server, 1);
+    let engine = engine();
+    let (mut cancelled, mut answered) = (0, 0);
+    for round in 0..80 {
+        let number = if round % 2 == 0 { "7001" } else { "9000" };
+        let stream = engine.open(phone.local_addr().ip()).expect("a stream");
+        let offer = AudioOffer::new(stream.local_addr());
+        let call = phone.invite(Invite::to(number, &offer)).expect("sent");
+        std::thread::sleep(Duration::from_micros(100 * round));
+        // Answered 200 while the INVITE is, 481 when its answer has been acknowledged already (RFC 3261 §9.2).
+        call.cancel(WAIT).expect("answered");
+        match call.wait_final(WAIT).expect("a final response").status() {
+            Some(487) => cancelled += 1,
+            // It crossed the answer: the call stands, and is ended as any other (§15).
+            Some(200) => {
+                answered += 1;
+                std::thread::sleep(Duration::from_millis(round % 7 * 10));
+                call.bye(WAIT).expect("ended");
+            }
+            other => panic!("{other:?}"),
+        }
+        stream.close();
+    }
+    println!("{cancelled} cancelled, {answered} had been answered before");
+    assert!(answered > 0, "no CANCEL ever crossed an answer");
+    is_empty(&server);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use confab_testkit::agent::{Participant, Phone};
 use confab_testkit::rtp::{EngineConfig, RtpEngine};
-use confab_testkit::server::{ACCOUNT_ID, HttpClient, ServerBuilder};
+use confab_testkit::server::{ACCOUNT_ID, ConferenceControl, HttpClient, ServerBuilder};
 use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -107,6 +107,40 @@ fn make(client: &HttpClient, document: &Value) -> String {
         .expect("answered");
     assert_eq!(made.status, 201, "{}", made.text());
     made.json()["data"]["id"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn an_address_is_told_of_whoever_guesses_pins() {
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("fetch.allow_private", "true")
+        .set("pin_guard.source_tries", "2")
+        .set("pin_guard.source_block_s", "60")
+        .start()
+        .expect("started");
+    let client = server.api().expect("a login");
+    let document = json!({"conference_numbers": ["7001"], "member": {"pins": ["4711"]}});
+    let room = ConferenceControl::create(client.clone(), document).expect("created");
+    let listener = Listener::start();
+    make(
+        &client,
+        &json!({"name": "guard", "uri": format!("http://{}/", listener.address), "hook": "pin-guard-block", "format": "json"}),
+    );
+    let phone = Phone::udp(server.sip).expect("a phone");
+    let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
+    let caller = Participant::join(&phone, &engine, "7001", None).expect("answered");
+    caller.types("1#2#").expect("sent");
+    let body: Value = serde_json::from_str(&listener.next().body).expect("JSON");
+    for (key, value) in [
+        ("event", json!("pin-guard-block")),
+        ("hook_event", json!("pin-guard-block")),
+        ("account_id", json!(ACCOUNT_ID)),
+        ("conference_id", json!(room.id())),
+        ("source", json!("127.0.0.1")),
+        ("blocked_s", json!(60)),
+    ] {
+        assert_eq!(body[key], value, "{key}: {body}");
+    }
+    caller.call.wait_request("BYE", WAIT).expect("turned away");
 }
 
 #[test]

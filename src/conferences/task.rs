@@ -12,11 +12,11 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use confab_conference::{
-    Audience, Conference, DigitString, Effect, Event, GregorianSeconds, Hearing, Identity, LeaveCause,
-    Moment, Output, ParticipantId, Refusal, Settings,
+    Audience, Conference, DigitString, Effect, Event, Hearing, Identity, LeaveCause, Moment, Output,
+    ParticipantId, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
 use super::registry::Shared;
 use super::seat::{HangUp, Move, Seat};
+use crate::wall_clock::gregorian_now as wall;
 
 /// Requests that a conference may leave unread before those who ask have to wait.
 pub(super) const COMMANDS: usize = 256;
@@ -575,11 +576,4 @@ fn note(outcome: Result<(), ControlError>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a leg was not reached");
     }
-}
-
-fn wall() -> GregorianSeconds {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
-    GregorianSeconds::from_unix(unix)
 }

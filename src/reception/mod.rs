@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use confab_conference::{AccountId, Caller, Entry, Refusal};
+use confab_conference::{AccountId, Caller, ConferenceId, Entry, Event, InstanceId, Refusal};
 use confab_documents::{DialPlan, Store, StoreError};
 use confab_media::{ControlError, LegHandle, MediaPlane, PlayId};
 use confab_reception::{
@@ -26,6 +26,7 @@ use self::lobby::Lobby;
 use crate::conferences::{Registry, Seat};
 use crate::signalling::routing::{self, Destination};
 use crate::sounds::Sounds;
+use crate::wall_clock;
 
 /// Ends of plays that are kept until it is known whose they are.
 const MOST_EARLY_ENDS: usize = 4;
@@ -41,6 +42,8 @@ pub(crate) struct Desk {
     /// Prompts and other sounds.
     pub(crate) sounds: Sounds,
     guard: Mutex<PinGuard>,
+    /// How long the guard refuses a source.
+    block_s: u32,
     began: Instant,
 }
 
@@ -59,6 +62,7 @@ impl Desk {
             media,
             sounds,
             guard: Mutex::new(PinGuard::new(limits)),
+            block_s: u32::try_from(limits.block_ms / 1000).unwrap_or(u32::MAX),
             began: Instant::now(),
         }
     }
@@ -88,20 +92,26 @@ impl Desk {
         is_blocked
     }
 
-    /// Judges what a source has tried for a conference, named by account and id.
-    pub(crate) fn judge(&self, source: &Source, room: (&str, &str), right: bool) -> Verdict {
+    /// Judges what a source has tried for a conference, named by account and id. That account is told when the source is refused
+    /// from here on.
+    pub(crate) fn judge(&self, source: &Source, room: (&AccountId, &ConferenceId), right: bool) -> Verdict {
         let (verdict, blocks) = {
             let mut guard = self.guard();
             let before = guard.counts().blocks;
-            let verdict = guard.tried(self.now_ms(), source, room, right);
+            let verdict = guard.tried(self.now_ms(), source, (room.0.as_str(), room.1.as_str()), right);
             (verdict, guard.counts().blocks > before)
         };
         if blocks {
             tracing::warn!(
-                conference = room.1,
+                conference = %room.1,
                 "too many wrong PINs: a source of calls is refused for a while"
             );
             tracing::debug!(?source, "refused");
+            let id = InstanceId::from(format!("{:032x}", rand::random::<u128>()));
+            let (account, conference) = (room.0.clone(), room.1.clone());
+            let now = wall_clock::gregorian_now();
+            let event = Event::guessed(account, conference, id, now, &source.to_string(), self.block_s);
+            self.registry.bus().publish(Arc::new(event));
         }
         verdict
     }
@@ -341,7 +351,7 @@ impl Visit {
                     let Some(destination) = &self.destination else {
                         continue;
                     };
-                    let room = (destination.account.as_str(), destination.conference.as_str());
+                    let room = (&destination.account, &destination.conference);
                     let verdict = self.desk.judge(&self.visitor.source, room, right);
                     self.core.judged(self.desk.now_ms(), verdict);
                 }

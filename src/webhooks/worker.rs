@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use confab_api::event::EventMessage;
-use confab_conference::GregorianSeconds;
 use confab_documents::Revision;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::attempts::Attempt;
 use super::hook::Hook;
 use super::{KNOWN_FOR, Shared, body};
+use crate::wall_clock::gregorian_now;
 
 /// Without anything to tell for so long, a worker goes.
 const IDLE: Duration = Duration::from_secs(60);
@@ -88,7 +88,7 @@ impl Worker {
             tried += 1;
             let retries_left = hook.tries.saturating_sub(tried);
             let attempt = Attempt {
-                timestamp: now(),
+                timestamp: gregorian_now().0,
                 event: event.event().kind.name(),
                 msg_id: event.id(),
                 outcome,
@@ -166,9 +166,4 @@ impl Worker {
             }
         }
     }
-}
-
-fn now() -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-    GregorianSeconds::from_unix(unix.map_or(0, |time| time.as_secs())).0
 }

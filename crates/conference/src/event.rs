@@ -83,6 +83,11 @@ pub enum EventKind {
     KeyMember(char),
     /// A participant pressed keys that make an event with a text ([`Event::data`]).
     KeyEventMember,
+    /// A source of calls has guessed too many PINs and is refused for a while ([`Event::guessed`]). No part of a run.
+    PinGuardBlock {
+        /// For how long, in seconds.
+        seconds: u32,
+    },
 }
 
 impl EventKind {
@@ -127,6 +132,7 @@ impl EventKind {
         "play-file",
         "play-file-done",
         "play-file-failed",
+        "pin-guard-block",
     ];
 
     /// Returns the name of the event in the outside contract, e.g. `add-member`.
@@ -167,6 +173,7 @@ impl EventKind {
             EventKind::ExitSound => "exit-sound",
             EventKind::DtmfMember | EventKind::KeyMember(_) => "dtmf-member",
             EventKind::KeyEventMember => "key-event-member",
+            EventKind::PinGuardBlock { .. } => "pin-guard-block",
         }
     }
 
@@ -182,7 +189,8 @@ impl EventKind {
             | EventKind::PlayFileDone
             | EventKind::PlayFileFailed(_)
             | EventKind::EnterSound
-            | EventKind::ExitSound => false,
+            | EventKind::ExitSound
+            | EventKind::PinGuardBlock { .. } => false,
             EventKind::AddMember
             | EventKind::DelMember(_)
             | EventKind::KickMember
@@ -216,13 +224,13 @@ impl EventKind {
 /// One change of a conference's state, complete enough to follow the state by events alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Counts the events of this instance: 1, 2, 3, … without gaps.
+    /// Counts the events of this instance: 1, 2, 3, … without gaps. 0 for what is no part of a run.
     pub sequence: u64,
     /// The owning account.
     pub account: AccountId,
     /// The conference.
     pub conference: ConferenceId,
-    /// The run of the conference that `sequence` counts in.
+    /// The run of the conference that `sequence` counts in; for what is no part of a run, an id of this event alone.
     pub instance_id: InstanceId,
     /// When it happened, by the wall clock.
     pub at: GregorianSeconds,
@@ -234,8 +242,38 @@ pub struct Event {
     /// What plays (`file` outside). Present for the `play-file` events, `enter-sound` and `exit-sound`, and
     /// no other.
     pub file: Option<MediaName>,
-    /// What the keys say. Present for `key-event-member` and no other.
+    /// What the keys say, or which source is refused. Present for `key-event-member` and `pin-guard-block` and no other.
     pub data: Option<Arc<str>>,
+}
+
+impl Event {
+    /// Returns the event of a source that is refused for so many seconds because of what was tried last for this conference, running or
+    /// not. `id` is unlike that of any other event and of any instance.
+    pub fn guessed(
+        account: AccountId,
+        conference: ConferenceId,
+        id: InstanceId,
+        at: GregorianSeconds,
+        source: &str,
+        seconds: u32,
+    ) -> Event {
+        Event {
+            sequence: 0,
+            account,
+            conference,
+            instance_id: id,
+            at,
+            kind: EventKind::PinGuardBlock { seconds },
+            participant: None,
+            file: None,
+            data: Some(Arc::from(source)),
+        }
+    }
+
+    /// Returns whether the event belongs to a run of its conference, and has a place in the order of its events.
+    pub fn is_of_run(&self) -> bool {
+        self.sequence > 0
+    }
 }
 
 /// What the owner of the conference has to do, in the order given.

@@ -221,6 +221,15 @@ impl Plays {
         self.outstanding.get(&number).map(|play| play.audience)
     }
 
+    /// Returns the plays that tell one participant something, the oldest first.
+    pub(crate) fn prompts(&self) -> Vec<PlayNumber> {
+        let prompts = self
+            .outstanding
+            .iter()
+            .filter(|(_, play)| play.occasion == Occasion::Prompt);
+        prompts.map(|(number, _)| *number).collect()
+    }
+
     /// Returns whether a play of this occasion is not over; or, of those, has not begun.
     pub(crate) fn any(&self, occasion: Occasion, not_begun: bool) -> bool {
         let mut plays = self.outstanding.values();

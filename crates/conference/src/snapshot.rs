@@ -131,8 +131,12 @@ impl Snapshot {
 
     /// Advances the reading by the next event of the same instance.
     ///
-    /// The result equals a fresh reading at that sequence, `current_energy` excepted, which no event announces.
+    /// The result equals a fresh reading at that sequence, `current_energy` excepted, which no event announces. What is no part of a
+    /// run changes nothing.
     pub fn follow(&mut self, event: &Event) -> Result<(), Discontinuity> {
+        if !event.is_of_run() {
+            return Ok(());
+        }
         if event.instance_id != self.instance_id {
             return Err(Discontinuity::OtherInstance {
                 expected: self.instance_id.clone(),
@@ -152,7 +156,8 @@ impl Snapshot {
             | EventKind::PlayFileDone
             | EventKind::PlayFileFailed(_)
             | EventKind::EnterSound
-            | EventKind::ExitSound => {}
+            | EventKind::ExitSound
+            | EventKind::PinGuardBlock { .. } => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,

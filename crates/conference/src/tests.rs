@@ -493,6 +493,7 @@ fn every_event_name_is_listed_once_and_on_its_side() {
         EventKind::DtmfMember,
         EventKind::KeyMember('1'),
         EventKind::KeyEventMember,
+        EventKind::PinGuardBlock { seconds: 900 },
         EventKind::ReleaseMember,
     ];
     let mut listed: Vec<&str> = [EventKind::LEG_NAMES, EventKind::CONFERENCE_NAMES].concat();

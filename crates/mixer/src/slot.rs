@@ -101,6 +101,8 @@ pub(crate) struct Exceptions {
     /// Sources that play to him alone in this tick, and the first of them in their chain.
     pub(crate) private: u32,
     pub(crate) first_private: Option<u32>,
+    /// Places of sources for all that he does not hear: one that goes on, and one that ends in the tick in which it begins.
+    pub(crate) hidden: [Option<u32>; 2],
 }
 
 impl Exceptions {
@@ -111,12 +113,34 @@ impl Exceptions {
             relations: 0,
             private: 0,
             first_private: None,
+            hidden: [None; 2],
         }
     }
 
     /// Returns whether he hears anything but the mix without himself.
     pub(crate) fn decide(&self) -> bool {
-        self.relations > 0 || self.private > 0 || !self.output.is_idle()
+        self.relations > 0 || self.private > 0 || self.hides() || !self.output.is_idle()
+    }
+
+    /// Returns whether there is a source for all that he does not hear.
+    pub(crate) fn hides(&self) -> bool {
+        self.hidden != [None; 2]
+    }
+
+    /// Adds a source to those that he does not hear; says whether it was not there yet.
+    pub(crate) fn hide(&mut self, source: u32) -> bool {
+        if self.hidden.contains(&Some(source)) {
+            return false;
+        }
+        self.hidden = [Some(source), self.hidden[0]];
+        true
+    }
+
+    /// Forgets a source that is gone.
+    pub(crate) fn forget_hidden(&mut self, source: u32) {
+        for hidden in &mut self.hidden {
+            hidden.take_if(|hidden| *hidden == source);
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Source {
     pub(crate) plays: bool,
     /// The next of those that play to the same one in this tick.
     pub(crate) next_private: Option<u32>,
+    /// There are listeners who do not hear it though it is for all.
+    pub(crate) is_hidden: bool,
 }
 
 /// How far speech lowers a source, and how far it is lowered now.
@@ -105,6 +107,7 @@ impl Source {
             duck: duck_db.and_then(Duck::new),
             plays: false,
             next_private: None,
+            is_hidden: false,
         }
     }
 

@@ -326,3 +326,52 @@ fn comfort_noise_is_heard_by_whom_nobody_speaks_to() {
     mixer.input(listener, &[1000; BLOCK]);
     assert!(!mixer.wants_noise());
 }
+
+#[test]
+fn a_source_to_all_can_be_kept_from_one_until_it_ends() {
+    let (mut mixer, slots) = mixer(3);
+    let [talker, told, other] = slots[..] else {
+        unreachable!()
+    };
+    let tone = mixer.add_source(Audience::All, 0.0, None).unwrap();
+    let prompt = mixer.add_source(Audience::One(told), 0.0, None).unwrap();
+    assert!(mixer.hide_source(tone, told) && mixer.hide_source(tone, told));
+    assert!(!mixer.hide_source(prompt, other), "it is not for all");
+    let speech = [(talker, 1000)];
+    tick(&mut mixer, &speech, &[], None); // the gate is open from here on
+    let rows: [(&Played, [i16; 3]); 3] = [
+        (&[(tone, 100), (prompt, 7)], [100, 1007, 1100]),
+        // The prompt is over and the tone is not: he does not hear the rest of it.
+        (&[(tone, 100)], [100, 1000, 1100]),
+        (&[], [0, 1000, 1000]),
+    ];
+    for (played, expected) in rows {
+        tick(&mut mixer, &speech, played, None);
+        for (&slot, expected) in slots.iter().zip(expected) {
+            assert_eq!(
+                heard(&mut mixer, slot),
+                [expected; BLOCK],
+                "{slot:?} with {played:?}"
+            );
+        }
+    }
+    // One ends where the next begins.
+    let next = mixer.add_source(Audience::All, 0.0, None).unwrap();
+    mixer.hide_source(next, told);
+    tick(&mut mixer, &speech, &[(tone, 100), (next, 200)], None);
+    assert_eq!(heard(&mut mixer, told), [1000; BLOCK]);
+    assert_eq!(heard(&mut mixer, other), [1300; BLOCK]);
+    mixer.remove_source(tone);
+    tick(&mut mixer, &speech, &[(next, 200)], None);
+    assert_eq!(heard(&mut mixer, told), [1000; BLOCK]);
+    mixer.remove_source(next);
+    let later = mixer.add_source(Audience::All, 0.0, None).unwrap();
+    tick(&mut mixer, &speech, &[(later, 300)], None);
+    assert_eq!(heard(&mut mixer, told), [1300; BLOCK]);
+    tick(&mut mixer, &[], &[(later, 300)], None);
+    assert_eq!(
+        mixer.signal(told),
+        mixer.signal(other),
+        "he is like everybody again"
+    );
+}

@@ -51,6 +51,10 @@ enum Step {
         heard: bool,
     },
     PlayToAll(bool),
+    /// What plays to all is kept from one listener, until it ends.
+    Hide {
+        listener: usize,
+    },
     PlayToWaiting(bool),
     Noise(bool),
     Grow,
@@ -81,8 +85,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (who.clone(), options).prop_map(|(who, options)| Step::Join { who, options }),
         1 => who.clone().prop_map(|who| Step::Leave { who }),
         6 => (who.clone(), flag, any::<bool>()).prop_map(|(who, flag, on)| Step::Set { who, flag, on }),
-        6 => (who.clone(), who, any::<bool>())
+        6 => (who.clone(), who.clone(), any::<bool>())
             .prop_map(|(talker, listener, heard)| Step::Relate { talker, listener, heard }),
+        2 => who.prop_map(|listener| Step::Hide { listener }),
         1 => any::<bool>().prop_map(Step::PlayToAll),
         1 => any::<bool>().prop_map(Step::PlayToWaiting),
         1 => any::<bool>().prop_map(Step::Noise),
@@ -99,6 +104,8 @@ struct Modelled {
     options: MemberOptions,
     speaks: bool,
     played: Option<SourceId>,
+    /// He does not hear what plays to all.
+    hidden: bool,
 }
 
 impl Modelled {
@@ -161,7 +168,13 @@ impl Trial {
                 listener,
                 heard,
             } => self.relate(talker, listener, heard)?,
-            Step::PlayToAll(on) => self.to_all = self.switch(self.to_all, Audience::All, on),
+            Step::PlayToAll(on) => {
+                self.to_all = self.switch(self.to_all, Audience::All, on);
+                if !on {
+                    self.roster.values_mut().for_each(|one| one.hidden = false);
+                }
+            }
+            Step::Hide { listener } => self.hide(listener)?,
             Step::PlayToWaiting(on) => {
                 self.to_waiting = self.switch(self.to_waiting, Audience::Waiting, on);
             }
@@ -190,6 +203,7 @@ impl Trial {
                 options,
                 speaks: true,
                 played: None,
+                hidden: false,
             },
         );
         Ok(())
@@ -239,6 +253,14 @@ impl Trial {
             self.unheard.remove(&(talker, listener));
         } else if talker != listener {
             self.unheard.insert((talker, listener));
+        }
+        Ok(())
+    }
+
+    fn hide(&mut self, listener: usize) -> Result<(), TestCaseError> {
+        if let (Some(one), Some(source)) = (self.roster.get_mut(&listener), self.to_all) {
+            prop_assert!(self.mixer.hide_source(source, one.slot));
+            one.hidden = true;
         }
         Ok(())
     }
@@ -294,7 +316,8 @@ impl Trial {
                 })
                 .map(|(&who, _)| voice(who))
                 .sum::<i16>();
-            heard += if self.to_all.is_some() { TO_ALL } else { 0 };
+            let hears_it = self.to_all.is_some() && !self.roster[&listener].hidden;
+            heard += if hears_it { TO_ALL } else { 0 };
             if heard == 0 && self.noise {
                 heard = NOISE;
             }

@@ -2,6 +2,7 @@
 //! makes every answer slower. Never sees a PIN.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
 
 /// Sources, and conferences, that are remembered at most. The table of sources then takes about 2 MB.
@@ -34,6 +35,17 @@ impl Source {
             IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
             address => address,
         })
+    }
+}
+
+impl fmt::Display for Source {
+    /// Writes an address, a network of 64 bits, or a trunk and the number that called through it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Address(address @ IpAddr::V4(_)) => write!(f, "{address}"),
+            Source::Address(address) => write!(f, "{address}/64"),
+            Source::Trunk { trunk, number } => write!(f, "{trunk}/{number}"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! - **Measuring**: [`meter`] says how loud a tone or a whole stream is, whether a stream is continuous, and whether it is the one that
 //!   was sent, sample by sample. [`codec`] turns payloads into samples; its G.711 ([`g711`]) is of
 //!   its own making.
-//!
+//! - **Hearing**: [`timeline::Recording`] finds known sounds in a recording: which, when, how loud.
 //! - **Bearing a machine that stalls**: [`in_time::in_time`] repeats a measurement that a stall spoiled.
 //! - **Calling**: [`agent::Phone`] and [`rtp::RtpEngine`] are phones on real sockets, from one to a thousand in a process;
 //!   [`server::ServerBuilder`] starts the real binary beside them, [`peers`] other people's phones. [`wav`] reads what those recorded.
@@ -53,4 +53,5 @@ pub mod ports;
 pub mod random;
 pub mod rtp;
 pub mod server;
+pub mod timeline;
 pub mod wav;

@@ -228,7 +228,7 @@ pub fn find(sound: &[i16], recording: &[i16]) -> Option<Match> {
 }
 
 /// Returns the sum of products, in eight independent sums so that the processor need not wait for each addition.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0f32; 8];
     let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest = a_blocks.remainder().iter().zip(b_blocks.remainder());

@@ -136,7 +136,9 @@ pub(super) async fn admit(
         }
         _ => {
             // Guessing it is as bad as guessing a PIN.
-            let _: Verdict = server.desk.judge(&source, (account.id.as_str(), id), false);
+            let _: Verdict = server
+                .desk
+                .judge(&source, (&account.id, &ConferenceId::from(id)), false);
             Err(wrong())
         }
     }

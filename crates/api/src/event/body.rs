@@ -32,8 +32,10 @@ pub(super) fn of_event(origin: &Origin, event: &Event) -> Value {
     }
     put("account_id", event.account.as_str().into());
     put("conference_id", event.conference.as_str().into());
-    put("instance_id", event.instance_id.as_str().into());
-    put("sequence", event.sequence.into());
+    if event.is_of_run() {
+        put("instance_id", event.instance_id.as_str().into());
+        put("sequence", event.sequence.into());
+    }
     put("timestamp", event.at.0.into());
     match event.kind {
         EventKind::FloorChange => {
@@ -50,10 +52,12 @@ pub(super) fn of_event(origin: &Origin, event: &Event) -> Value {
         }
         // What was sent may be a PIN.
         EventKind::DtmfMember => put("direction", "sent".into()),
+        EventKind::PinGuardBlock { seconds } => put("blocked_s", seconds.into()),
         _ => {}
     }
     if let Some(data) = &event.data {
-        put("data", data.as_ref().into());
+        let is_source = matches!(event.kind, EventKind::PinGuardBlock { .. });
+        put(if is_source { "source" } else { "data" }, data.as_ref().into());
     }
     if let Some(file) = &event.file {
         put("file", file.as_str().into());

@@ -297,3 +297,64 @@ async fn a_slow_end_misses_the_oldest_and_it_is_counted() {
     let first = slow.recv().await.unwrap().event().sequence;
     assert_eq!((first, bus.missed()), (11, 10));
 }
+
+fn guessed() -> Arc<Event> {
+    let (account, conference) = (AccountId::from("a1"), ConferenceId::from("c1"));
+    let id = InstanceId::from("f00");
+    let at = GregorianSeconds(63_635_217_300);
+    Arc::new(Event::guessed(account, conference, id, at, "192.0.2.7", 900))
+}
+
+#[test]
+fn a_refused_source_is_told_of_without_a_place_in_any_run() {
+    let told = value(&guessed());
+    let expected = json!({
+        "event": "pin-guard-block", "account_id": "a1", "conference_id": "c1", "timestamp": 63_635_217_300_u64,
+        "blocked_s": 900, "source": "192.0.2.7", "focus": "host1", "event_category": "conference", "event_name": "event",
+        "routing_key": "event", "msg_id": "f00-0", "node": "host1", "app_name": "confab", "app_version": "1.2.3",
+    });
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_refused_source_is_told_to_all_who_listen_and_disturbs_no_run() {
+    let bus = EventBus::default();
+    bus.publish(guessed());
+    assert_eq!(bus.size(), (0, 0, 0), "nothing is kept for nobody");
+    let (account, conference) = (AccountId::from("a1"), ConferenceId::from("c1"));
+    let mut everything = bus.subscribe();
+    let (mailbox, mut letters) = Mailbox::new(8);
+    let topics = [
+        Topic::Conference(account.clone(), conference),
+        Topic::Account(account),
+        Topic::Everything,
+    ];
+    for topic in &topics {
+        bus.join(topic, &mailbox, None).unwrap();
+    }
+    let sequence = |message: &EventMessage| message.event().sequence;
+    bus.publish(Arc::new(event(1, EventKind::ConferenceCreate)));
+    bus.publish(guessed());
+    bus.publish(Arc::new(event(2, EventKind::Lock)));
+    for expected in [1, 0, 2] {
+        assert_eq!(sequence(&everything.recv().await.unwrap()), expected);
+        for topic in &topics {
+            let (reach, notice) = letters.recv().await.unwrap();
+            let Notice::Event(message) = notice else {
+                panic!("an event")
+            };
+            assert_eq!((reach, sequence(&message)), (topic.reach(), expected));
+        }
+    }
+    // Who resumes gets the run as it was.
+    let after = After {
+        instance: InstanceId::from("i1"),
+        sequence: 1,
+    };
+    let (late, _letters) = Mailbox::new(8);
+    let joined = bus.join(&topics[0], &late, Some(&after)).unwrap();
+    assert_eq!(
+        joined.backlog.iter().map(|m| sequence(m)).collect::<Vec<_>>(),
+        [2]
+    );
+}

@@ -144,11 +144,20 @@ impl Topics {
         self.overruns.load(Ordering::Relaxed)
     }
 
-    /// Keeps an event and delivers it, both as one step to whoever joins its conference.
+    /// Keeps an event and delivers it, both as one step to whoever joins its conference. One that is no part of a run is not kept.
     pub(super) fn event(&self, message: &Arc<EventMessage>) {
         let event = message.event();
         let key = (event.account.clone(), event.conference.clone());
         let notice = Notice::Event(Arc::clone(message));
+        if !event.is_of_run() {
+            if message.is_published() {
+                if let Some(mut room) = self.conferences.get_mut(&key) {
+                    self.deliver(&mut room.mailboxes, Reach::Conference, &notice);
+                }
+                self.deliver_widely(&notice);
+            }
+            return;
+        }
         {
             let mut room = self.conferences.entry(key.clone()).or_default();
             room.keep(message, self.history);

@@ -91,11 +91,14 @@ impl Conference {
     /// The last moderator has left: says that the conference ends, and ends it when that is said, or the time for it is over.
     fn begin_to_end(&mut self) {
         let due = self.now.after_ms(u64::from(self.settings.end_grace_ms));
-        // Nothing that plays may hold this up.
+        // Nothing that plays may hold this up, and who is told something would not hear it.
         self.ask(Effect::StopPlay {
             audience: Audience::Everybody,
             which: StopPlay::All,
         });
+        for prompt in self.plays.prompts() {
+            self.cancel(prompt);
+        }
         let speech = self.settings.sounds.speech.as_ref();
         let said = speech.map(|speech| speech.prompt("conf-ending"));
         let announcement = self.start(Audience::Everybody, said.into_iter().collect(), Occasion::Ending);

@@ -84,8 +84,9 @@ pub struct Play {
     pub duck_db: Option<f32>,
     /// It ends when the one who hears it alone presses a key. Without effect on a play to several.
     pub barge_in: bool,
-    /// It gives way to what the queue of everybody plays: in the queue of one it does not begin while that
-    /// [announces](Play::announces) something, in his background it pauses, faded, while that plays anything. Without effect on a play to several.
+    /// It gives way to what the queue of everybody plays: in the queue of one it begins when that has said what it
+    /// [announces](Play::announces), and what is announced after that he does not hear as long as this plays; in his background it
+    /// pauses, faded, while that plays anything. Without effect on a play to several.
     pub gives_way: bool,
     /// In the queue of everybody: it is short, and what gives way waits for it.
     pub announces: bool,

@@ -70,7 +70,8 @@ impl Mixer {
         }
     }
 
-    /// Returns how many voices of this tick a listener does not hear: his own and those of his relations.
+    /// Returns how many voices and sources of this tick's mix a listener does not hear: his own voice, those of his relations, what
+    /// is hidden from him.
     fn unheard_voices(&self, slot: SlotId, place: &Slot) -> usize {
         let storage = &self.storage;
         let related = if storage.exceptions[slot.index()].relations > 0 {
@@ -81,7 +82,12 @@ impl Mixer {
         } else {
             0
         };
-        related + usize::from(place.contributes)
+        let hidden = if storage.exceptions[slot.index()].hides() {
+            self.hidden_from(slot).count()
+        } else {
+            0
+        };
+        related + hidden + usize::from(place.contributes)
     }
 
     /// Returns whether a listener who had his own mix until now would hear a step in the gain if he changed over to the
@@ -185,6 +191,15 @@ impl Mixer {
             rest.copy_from_slice(total);
         }
         if unheard > usize::from(place.contributes) {
+            for index in storage.exceptions[slot.index()].hidden.into_iter().flatten() {
+                let index = index as usize;
+                if storage.sources[index].source().is_some_and(|source| source.plays) {
+                    let block = &storage.source_blocks[index * full..][..block];
+                    for (rest, &sample) in rest.iter_mut().zip(block) {
+                        *rest -= i32::from(sample);
+                    }
+                }
+            }
             let voices = storage
                 .relations
                 .unheard(slot.index() as u32, &storage.contributors);

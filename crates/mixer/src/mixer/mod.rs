@@ -65,6 +65,8 @@ pub struct Mixer {
     waiting_sources: usize,
     /// Sources for those who wait, whether they give or pause.
     waiting_hear: usize,
+    /// Sources for all that somebody does not hear.
+    hidden_sources: usize,
     /// The comfort noise of this tick was put in.
     has_noise: bool,
     /// Number of the tick, from 1.
@@ -95,6 +97,7 @@ impl Mixer {
             mixed_sources: 0,
             waiting_sources: 0,
             waiting_hear: 0,
+            hidden_sources: 0,
             has_noise: false,
             tick: 0,
         }
@@ -276,7 +279,7 @@ impl Mixer {
     /// Returns whether somebody might hear the comfort noise in this tick, now that all else was put in: at most one
     /// voice is in the mix, or there are participants who do not hear all of them.
     pub fn wants_noise(&self) -> bool {
-        self.heard() <= 1 || self.storage.relations.count() > 0
+        self.heard() <= 1 || self.storage.relations.count() > 0 || self.hidden_sources > 0
     }
 
     /// Sums what was put in, and makes the common mix.

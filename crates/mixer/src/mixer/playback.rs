@@ -39,6 +39,28 @@ impl Mixer {
         }
     }
 
+    /// Keeps a source for all from one listener, from this tick on and until it is removed or he leaves. Of more than two such
+    /// sources at a time he hears the first. Returns whether there are such a source and such a listener.
+    pub fn hide_source(&mut self, id: SourceId, listener: SlotId) -> bool {
+        let storage = &mut self.storage;
+        let place = storage
+            .sources
+            .get_mut(id.index())
+            .and_then(|place| place.get_mut(id));
+        let Some(source) = place.filter(|source| source.audience == Audience::All) else {
+            return false;
+        };
+        let Some(Some(slot)) = storage.slots.get_mut(listener.index()) else {
+            return false;
+        };
+        if storage.exceptions[listener.index()].hide(id.index() as u32) {
+            slot.exceptional = true;
+            self.hidden_sources += usize::from(!source.is_hidden);
+            source.is_hidden = true;
+        }
+        true
+    }
+
     /// Removes a source, from the next tick on: its last block is its end, so fade it out. Returns whether it was there;
     /// a source for one participant goes when he does.
     pub fn remove_source(&mut self, id: SourceId) -> bool {
@@ -167,11 +189,17 @@ impl Mixer {
             }
             storage.playing.retain(|&playing| playing as usize != index);
         }
-        if storage.sources[index]
-            .source()
-            .is_some_and(|source| source.audience == Audience::Waiting)
-        {
-            self.waiting_hear -= 1;
+        if let Some(source) = storage.sources[index].source() {
+            self.waiting_hear -= usize::from(source.audience == Audience::Waiting);
+            if source.is_hidden {
+                self.hidden_sources -= 1;
+                for (slot, exceptions) in storage.slots.iter_mut().zip(&mut storage.exceptions) {
+                    exceptions.forget_hidden(index as u32);
+                    if let Some(slot) = slot {
+                        slot.exceptional = exceptions.decide();
+                    }
+                }
+            }
         }
         storage.sources[index].clear();
     }
@@ -219,6 +247,16 @@ impl Mixer {
             }
         }
         self.waiting_sources
+    }
+
+    /// Returns the places of sources for all that play in this tick and that a listener does not hear.
+    pub(super) fn hidden_from(&self, slot: SlotId) -> impl Iterator<Item = usize> {
+        let storage = &self.storage;
+        let hidden = storage.exceptions[slot.index()].hidden.into_iter().flatten();
+        let plays = |index: usize| storage.sources[index].source().is_some_and(|source| source.plays);
+        hidden
+            .map(|index| index as usize)
+            .filter(move |&index| plays(index))
     }
 
     /// Adds what plays to one participant alone to the working sum. Returns how many sources those are.

@@ -125,3 +125,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_source_is_written_as_what_it_stands_for() {
+    let of = |address: &str| Source::of(address.parse().unwrap()).to_string();
+    assert_eq!(of("192.0.2.7"), "192.0.2.7");
+    assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+    assert_eq!(of("2001:db8:1:2:3::9"), "2001:db8:1:2::/64");
+    let trunk = Source::Trunk {
+        trunk: "t".into(),
+        number: "+49".into(),
+    };
+    assert_eq!(trunk.to_string(), "t/+49");
+}

@@ -1,8 +1,8 @@
-//! Owns one baresip process that places one call, plays a file into it and records both directions.
+//! Owns one baresip process that places one call, plays a file into it, presses keys and records both directions.
 
 use std::fs;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +24,7 @@ pub struct BaresipConfig {
     pub user: String,
     /// The URI to call.
     pub target: String,
-    /// What it says, at the rate of its codec; silence follows when it ends.
+    /// What it says, at the rate of its codec; it hangs up at the end of that.
     pub says: Vec<i16>,
     /// Codec it offers: G.711, G.722 or Opus.
     pub codec: Codec,
@@ -50,6 +50,7 @@ impl BaresipConfig {
 pub struct Baresip {
     child: Child,
     directory: TempDir,
+    control: SocketAddr,
     ended: bool,
     _ports: PortLease,
 }
@@ -60,17 +61,18 @@ impl Baresip {
         require("baresip")?;
         let directory = TempDir::new("baresip")?;
         let path = directory.path();
-        // Its own, the next one (which it takes for TLS), and those of its calls.
+        // Its own, the next one (which it takes for TLS), that of its control connection, and those of its calls.
         let ports = PortLease::take(64)?;
-        let address = ports.address(0);
-        let media = ports.address(2).port()..=*ports.range().end();
+        let (address, control) = (ports.address(0), ports.address(2));
+        let media = ports.address(4).port()..=*ports.range().end();
         fs::create_dir(path.join("heard"))?;
         Wav {
             rate_hz: config.codec.rate_hz(),
             samples: config.says.clone(),
         }
         .write(&path.join("says.wav"))?;
-        fs::write(path.join("config"), configuration(&address, &media, path, config))?;
+        let text = configuration(&address, &control, &media, path, config);
+        fs::write(path.join("config"), text)?;
         fs::write(
             path.join("accounts"),
             format!(
@@ -93,6 +95,7 @@ impl Baresip {
         Ok(Self {
             child,
             directory,
+            control,
             ended: false,
             _ports: ports,
         })
@@ -128,6 +131,39 @@ impl Baresip {
     /// Waits until the other side has ended the call.
     pub fn wait_closed(&self, timeout: Duration) -> io::Result<()> {
         self.wait_log("session closed", timeout)
+    }
+
+    /// Presses keys, `0`–`9`, `*`, `#`, in its call: it sends each as a telephone-event (RFC 4733).
+    pub fn press(&self, keys: &str) -> io::Result<()> {
+        for key in keys.chars() {
+            self.command("sndcode", &key.to_string())?;
+            // It begins an event with each press, and ends none of them early.
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        Ok(())
+    }
+
+    /// Has a command carried out by its module `ctrl_tcp`: a netstring of JSON there and back.
+    fn command(&self, name: &str, parameters: &str) -> io::Result<()> {
+        let mut stream = TcpStream::connect(self.control)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let text = format!("{{\"command\":\"{name}\",\"params\":\"{parameters}\",\"token\":\"test\"}}");
+        stream.write_all(format!("{}:{text},", text.len()).as_bytes())?;
+        let mut answer = Vec::new();
+        let mut piece = [0; 512];
+        // Events come the same way as answers.
+        while !String::from_utf8_lossy(&answer).contains("\"response\":true") {
+            let read = stream.read(&mut piece)?;
+            if read == 0 {
+                return Err(io::Error::other("baresip closed its control connection"));
+            }
+            answer.extend_from_slice(&piece[..read]);
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        if answer.contains("\"ok\":true") {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{name} {parameters}: {answer}")))
     }
 
     /// Ends the call with a BYE and the program with it.
@@ -181,6 +217,7 @@ impl Drop for Baresip {
 
 fn configuration(
     address: &SocketAddr,
+    control: &SocketAddr,
     media: &RangeInclusive<u16>,
     directory: &std::path::Path,
     config: &BaresipConfig,
@@ -199,6 +236,6 @@ fn configuration(
          ausrc_srate {rate_hz}\nausrc_channels 1\nauplay_srate {rate_hz}\nauplay_channels 1\n\
          net_interface {interface}\nrtp_ports {first}-{last}\njitter_buffer_delay 1-5\n\
          module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
-         module_tmp account.so\nmodule_app menu.so\nringback_disabled yes\nsnd_path {path}/heard\n"
+         module_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nringback_disabled yes\nsnd_path {path}/heard\n"
     )
 }

@@ -24,49 +24,87 @@ fn giving_way(play: Play) -> Play {
 }
 
 #[test]
-fn a_prompt_to_one_waits_until_nothing_is_announced_to_everybody() {
+fn a_prompt_to_one_waits_for_what_is_being_announced_and_for_no_more() {
     let mut house = House::new(&[l16(8000), l16(8000)], 8000);
     let to = house.one(0);
     let tone = house.queue(EVERYBODY, announcing(steady(1000, 100)));
     let second = house.queue(EVERYBODY, announcing(steady(2000, 60)));
     let prompt = house.queue(to, giving_way(steady(500, 40)));
     let behind = house.queue(to, steady(250, 40));
-    house.run(140);
-    assert_eq!(
-        house.told(),
-        [Began(tone), Ended(tone, PlayEnd::Finished), Began(second)]
-    );
-    house.run(200);
+    house.run(360);
     let finished = |id| Ended(id, PlayEnd::Finished);
-    assert_eq!(
-        house.told(),
-        [
-            finished(second),
-            Began(prompt),
-            finished(prompt),
-            Began(behind),
-            finished(behind)
-        ]
+    let told = house.told();
+    let of = |play| {
+        told.iter()
+            .filter(|told| matches!(told, Began(id) | Ended(id, _) if *id == play))
+            .count()
+    };
+    assert_eq!(told.len(), 8, "{told:?}");
+    assert!(
+        [tone, second, prompt, behind].iter().all(|play| of(*play) == 2),
+        "{told:?}"
     );
-    // One after the other, and never two together.
+    assert!(
+        told.iter().position(|told| *told == finished(tone))
+            < told.iter().position(|told| *told == Began(prompt))
+    );
+    // One after the other, and never two together; nothing of the second, of which he would miss the beginning or the end.
     let levels: Vec<i16> = house.ears[0].sound().chunks(160).map(|chunk| chunk[0]).collect();
-    assert_eq!(
-        levels,
-        [1000, 1000, 1000, 1000, 1000, 2000, 2000, 2000, 500, 500, 250, 250]
-    );
+    assert_eq!(levels, [1000, 1000, 1000, 1000, 1000, 0, 500, 500, 250, 250]);
+    assert_eq!(house.ears[1].sound().len(), 8 * 160);
     assert!(house.ears[1].sound().iter().all(|&sample| sample >= 1000));
 }
 
 #[test]
-fn a_prompt_that_has_begun_goes_on_and_one_that_does_not_give_way_begins() {
+fn who_is_told_something_does_not_hear_what_is_announced_meanwhile() {
+    let mut house = House::new(&[l16(8000), l16(8000)], 8000);
+    let to = house.one(0);
+    let prompt = house.queue(to, giving_way(steady(500, 100)));
+    house.run(40);
+    let tone = house.queue(EVERYBODY, announcing(steady(1000, 200)));
+    // What he is told next need not wait for it.
+    let behind = house.queue(to, giving_way(steady(250, 40)));
+    house.run(40);
+    assert_eq!((house.ears[0].peak(20), house.ears[1].peak(20)), (500, 1000));
+    house.run(120);
+    assert_eq!(
+        house.ears[0].peak(20),
+        0,
+        "the rest of it would be half a message"
+    );
+    assert_eq!(house.ears[1].peak(20), 1000);
+    let second = house.queue(EVERYBODY, announcing(steady(2000, 100)));
+    house.run(400);
+    let finished = |id| Ended(id, PlayEnd::Finished);
+    assert_eq!(
+        house.told(),
+        [
+            Began(prompt),
+            Began(tone),
+            finished(prompt),
+            Began(behind),
+            finished(behind),
+            finished(tone),
+            Began(second),
+            finished(second),
+        ]
+    );
+    // The next announcement is for him as for everybody, and nothing was ever heard over anything else.
+    let levels = |ear: &Ear| {
+        let mut levels: Vec<i16> = ear.sound().chunks(160).map(|chunk| chunk[0]).collect();
+        levels.dedup();
+        levels
+    };
+    assert_eq!(levels(&house.ears[0]), [500, 250, 0, 2000]);
+    assert_eq!(levels(&house.ears[1]), [1000, 2000]);
+}
+
+#[test]
+fn a_play_that_does_not_give_way_begins_over_an_announcement() {
     let mut house = House::new(&[l16(8000)], 8000);
     let to = house.one(0);
-    house.queue(to, giving_way(steady(500, 100)));
-    house.run(40);
     house.queue(EVERYBODY, announcing(steady(1000, 200)));
     house.run(40);
-    assert_eq!(house.ears[0].peak(20), 1500);
-    house.run(100);
     house.queue(to, steady(50, 20));
     house.run(30);
     assert_eq!(house.ears[0].peak(25), 1050);

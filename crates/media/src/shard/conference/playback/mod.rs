@@ -113,7 +113,8 @@ impl Playback {
             true
         });
         let to_all = self.stages.iter().find(|stage| stage.audience == Audience::All);
-        let (all_hear, announces) = to_all.map_or((false, false), Stage::queue_plays);
+        let all_hear = to_all.is_some_and(Stage::queue_plays);
+        let announces = to_all.and_then(Stage::announcement).map(|(play, _)| play);
         let mut tick = PlayTick {
             mixer,
             block,
@@ -127,7 +128,23 @@ impl Playback {
             }
             stage.play(&mut tick, &mut self.ended);
         }
+        self.keep_apart(mixer);
         self.forget_empty();
+    }
+
+    /// Keeps what is announced to everybody from those who are told something of their own.
+    fn keep_apart(&mut self, mixer: &mut Mixer) {
+        let to_all = self.stages.iter().find(|stage| stage.audience == Audience::All);
+        let Some((announcement, Some(source))) = to_all.and_then(Stage::announcement) else {
+            return;
+        };
+        for stage in &mut self.stages {
+            if let Audience::One(listener) = stage.audience
+                && stage.leaves_out(announcement)
+            {
+                mixer.hide_source(source, listener);
+            }
+        }
     }
 
     /// Tells what has begun and what has ended, in this order of time, and gives back what is done with, as far as there is

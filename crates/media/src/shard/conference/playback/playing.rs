@@ -150,6 +150,11 @@ impl Playing {
         self.fade.target = 0.0;
     }
 
+    /// Returns whether it is on its way out.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
     /// Lets it fall silent, to pause, or come back, unless it is about to end.
     pub(super) fn pause(&mut self, pauses: bool) {
         self.fade.target = if pauses || self.leaving.is_some() {

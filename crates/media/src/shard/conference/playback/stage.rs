@@ -1,11 +1,11 @@
 //! What one audience has to hear: its queue and its background. Decides what is heard in a tick; what the samples are is the
 //! play's own business.
 
-use confab_mixer::{Audience, Mixer};
+use confab_mixer::{Audience, Mixer, SourceId};
 
 use super::chain::Chain;
 use super::playing::Playing;
-use crate::playback::{Lane, PlayEnd, StopPlay};
+use crate::playback::{Lane, PlayEnd, PlayId, StopPlay};
 
 /// What a stage works with in one tick.
 pub(super) struct PlayTick<'a> {
@@ -16,8 +16,8 @@ pub(super) struct PlayTick<'a> {
     pub(super) raises: bool,
     /// The queue of everybody plays.
     pub(super) all_hear: bool,
-    /// It plays an announcement.
-    pub(super) announces: bool,
+    /// The announcement that it plays.
+    pub(super) announces: Option<PlayId>,
 }
 
 /// The plays of one audience.
@@ -27,6 +27,10 @@ pub(crate) struct Stage {
     pub(super) leg: Option<u32>,
     /// Keys that it had pressed by the last tick.
     presses: u64,
+    /// The announcement that the next prompt waits for.
+    waits_for: Option<PlayId>,
+    /// The latest announcement that this leg does not hear.
+    hidden: Option<PlayId>,
     /// What plays, and behind it what waits.
     queue: Chain,
     /// The background; before it those whose place it took, while they fade.
@@ -39,15 +43,36 @@ impl Stage {
             audience,
             leg,
             presses,
+            waits_for: None,
+            hidden: None,
             queue: Chain::default(),
             background: Chain::default(),
         }
     }
 
-    /// Returns whether the queue has anything to play, and whether that is an announcement.
-    pub(super) fn queue_plays(&self) -> (bool, bool) {
-        let first = self.queue.first();
-        (first.is_some(), first.is_some_and(|play| play.asked().announces))
+    /// Returns whether the queue has anything to play.
+    pub(super) fn queue_plays(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Returns what the queue announces, and its input once it has begun.
+    pub(super) fn announcement(&self) -> Option<(PlayId, Option<SourceId>)> {
+        let first = self.queue.first().filter(|play| play.asked().announces);
+        first.map(|play| (play.id, play.source))
+    }
+
+    /// Returns whether an announcement is not for this one listener, because he is told something, or is about to be when the one
+    /// before is over.
+    pub(super) fn leaves_out(&mut self, announcement: PlayId) -> bool {
+        let audience = self.audience;
+        let is_told = self.queue.first().is_some_and(|play| {
+            let begins = play.has_begun() || self.waits_for.is_some_and(|before| before != announcement);
+            begins && !play.is_leaving() && gives_way(audience, play)
+        });
+        if is_told {
+            self.hidden = Some(announcement);
+        }
+        is_told
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -137,9 +162,17 @@ impl Stage {
         let mut from = 0;
         while from < tick.block.len()
             && let Some(first) = self.queue.first_mut()
-            && (first.has_begun() || !(tick.announces && gives_way(self.audience, first)))
+            && (first.has_begun()
+                || !waits(
+                    self.audience,
+                    first,
+                    tick.announces,
+                    self.hidden,
+                    &mut self.waits_for,
+                ))
             && tick.begin(self.audience, first)
         {
+            self.waits_for = None;
             from += tick.give(first, from);
             if !first.is_over() {
                 break;
@@ -174,6 +207,21 @@ fn dismiss(playing: &mut Playing, how: PlayEnd) -> bool {
     }
     playing.end(how);
     true
+}
+
+/// Returns whether a prompt waits for what is announced: for the announcement that it finds, if its listener hears that, and for no
+/// further one.
+fn waits(
+    audience: Audience,
+    playing: &Playing,
+    announced: Option<PlayId>,
+    hidden: Option<PlayId>,
+    waits_for: &mut Option<PlayId>,
+) -> bool {
+    let Some(announced) = announced.filter(|_| gives_way(audience, playing)) else {
+        return false;
+    };
+    hidden != Some(announced) && *waits_for.get_or_insert(announced) == announced
 }
 
 /// Returns whether a play to one leaves it to what plays to everybody.

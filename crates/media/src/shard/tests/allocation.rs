@@ -389,6 +389,8 @@ fn plays(house: &mut House) -> Vec<(usize, Command<usize>)> {
                 announces: true,
                 ..speech.clone()
             };
+            play(tick + 38, to_all, Lane::Queue, announced.clone());
+            // Behind it, while those prompts are heard: not for their listeners.
             play(tick + 38, to_all, Lane::Queue, announced);
             for &one in &ones {
                 let gives_way = true;

@@ -323,7 +323,7 @@ async fn a_refused_source_is_told_to_all_who_listen_and_disturbs_no_run() {
     assert_eq!(bus.size(), (0, 0, 0), "nothing is kept for nobody");
     let (account, conference) = (AccountId::from("a1"), ConferenceId::from("c1"));
     let mut everything = bus.subscribe();
-    let (mailbox, mut letters) = Mailbox::new(8);
+    let (mailbox, mut letters) = Mailbox::new(9);
     let topics = [
         Topic::Conference(account.clone(), conference),
         Topic::Account(account),

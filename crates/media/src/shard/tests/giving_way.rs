@@ -3,7 +3,7 @@
 use super::house::{Ear, House, Told, forever, steady};
 use super::speaker::l16;
 use crate::config::JoinOptions;
-use crate::playback::{Lane, Play, PlayEnd};
+use crate::playback::{Lane, Play, PlayEnd, StopPlay};
 use crate::shard::command::Audience;
 use Told::{Began, Ended};
 
@@ -97,6 +97,26 @@ fn who_is_told_something_does_not_hear_what_is_announced_meanwhile() {
     };
     assert_eq!(levels(&house.ears[0]), [500, 250, 0, 2000]);
     assert_eq!(levels(&house.ears[1]), [1000, 2000]);
+}
+
+#[test]
+fn a_prompt_that_was_given_up_has_waited_for_nothing() {
+    let mut house = House::new(&[l16(8000)], 8000);
+    let to = house.one(0);
+    // Music keeps the leg's place among those to whom something plays.
+    house.play(to, Lane::Background, giving_way(forever(steady(77, 100))));
+    house.queue(EVERYBODY, announcing(steady(1000, 100)));
+    let given_up = house.queue(to, giving_way(steady(500, 100)));
+    house.run(60);
+    house.stop(to, StopPlay::Id(given_up));
+    house.run(200);
+    house.queue(EVERYBODY, announcing(steady(2000, 100)));
+    house.run(40);
+    house.queue(to, giving_way(steady(500, 40)));
+    house.run(40);
+    assert_eq!(house.ears[0].peak(20), 2000, "he hears it to its end");
+    house.run(60);
+    assert_eq!(house.ears[0].peak(20), 500);
 }
 
 #[test]

@@ -159,6 +159,9 @@ impl Stage {
     /// had, anything to play.
     fn play_queue(&mut self, tick: &mut PlayTick<'_>, ended: &mut Chain) -> bool {
         let plays = !self.queue.is_empty();
+        if !plays {
+            self.waits_for = None;
+        }
         let mut from = 0;
         while from < tick.block.len()
             && let Some(first) = self.queue.first_mut()

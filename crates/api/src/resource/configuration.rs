@@ -57,7 +57,7 @@ pub(super) async fn announce(call: &Call<'_>, account: &AccountId) -> Result<(),
             }
         }
         match next {
-            Some(document) => page.start = Some(document.id),
+            Some(document) => page.start = Some(document.id.clone()),
             None => return Ok(()),
         }
     }

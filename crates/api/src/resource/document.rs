@@ -1,6 +1,8 @@
 //! Owns what documents of every kind have in common as resources: lists, making, reading, changing, deleting. Never judges
 //! a document: the store does.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
 use confab_conference::AccountId;
 use confab_documents::{
@@ -74,7 +76,7 @@ pub(super) async fn find(
     kind: Kind,
     request: &ListRequest,
     owner: Option<&str>,
-) -> Result<(Vec<Document>, Option<String>), ApiError> {
+) -> Result<(Vec<Arc<Document>>, Option<String>), ApiError> {
     let wanted = request.page_size.unwrap_or(usize::MAX);
     let mut found = Vec::new();
     let mut start = request.start.clone();
@@ -90,10 +92,10 @@ pub(super) async fn find(
         let next = (batch.len() > BATCH as usize)
             .then(|| batch.pop())
             .flatten()
-            .map(|document| document.id);
+            .map(|document| document.id.clone());
         for document in batch.into_iter().filter(|document| request.takes(document)) {
             if found.len() == wanted {
-                return Ok((found, Some(document.id)));
+                return Ok((found, Some(document.id.clone())));
             }
             found.push(document);
         }
@@ -107,7 +109,7 @@ pub(super) async fn find(
 /// Returns which part of a list is told.
 pub(super) fn page_info(
     request: ListRequest,
-    documents: &[Document],
+    documents: &[Arc<Document>],
     next_start_key: Option<String>,
 ) -> Option<PageInfo> {
     request.page_size.map(|_| PageInfo {
@@ -151,7 +153,10 @@ pub(super) async fn list_in(
     };
     let request = ListRequest::parse_with(call.query, default)?;
     let (documents, next_start_key) = find(call, &scope, kind, &request, owner).await?;
-    let items: Vec<Value> = documents.iter().map(view::document_item).collect();
+    let items: Vec<Value> = documents
+        .iter()
+        .map(|document| view::document_item(document))
+        .collect();
     let mut tag = TagBuilder::default();
     for document in &documents {
         tag = tag.text(&document.id).text(&document.revision.to_string());

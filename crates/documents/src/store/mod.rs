@@ -8,6 +8,7 @@ mod dialect;
 mod document;
 mod keys;
 mod list;
+mod recent;
 mod route;
 mod wall_clock;
 
@@ -24,6 +25,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use crate::error::StoreError;
 use crate::secret::{KeyOrigin, Sealer};
 use dialect::{Address, Dialect};
+use recent::Recent;
 
 pub use bootstrap::{BootstrapConfig, FirstStart};
 pub use credentials::{AccountName, Login};
@@ -59,6 +61,7 @@ struct Shared {
     turn: Arc<Mutex<()>>,
     /// Held while a password is hashed or checked: one at a time, for each takes tens of milliseconds of CPU and 19 MB.
     hashing: Semaphore,
+    recent: Recent,
 }
 
 /// A transaction that holds the right to write from its start, so that what it reads stays true until it commits and no
@@ -156,6 +159,7 @@ impl Store {
                 sealer,
                 turn: Arc::default(),
                 hashing: Semaphore::new(1),
+                recent: Recent::new(),
             }),
         };
         store.check_key(origin).await?;

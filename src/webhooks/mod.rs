@@ -108,7 +108,8 @@ type Known = (Instant, Arc<[Arc<Hook>]>);
 struct Dispatcher {
     shared: Arc<Shared>,
     known: HashMap<AccountId, Known>,
-    workers: HashMap<String, mpsc::Sender<Job>>,
+    /// By account and id: an id is chosen by who makes the hook, and one of another account may have it too.
+    workers: HashMap<(AccountId, String), mpsc::Sender<Job>>,
 }
 
 impl Dispatcher {
@@ -158,8 +159,8 @@ impl Dispatcher {
     }
 
     fn hand_over(&mut self, job: Job) {
-        let (id, account) = (job.hook.id.clone(), job.hook.account.clone());
-        let refused = match self.workers.get(&id) {
+        let key = (job.hook.account.clone(), job.hook.id.clone());
+        let refused = match self.workers.get(&key) {
             Some(worker) => worker.try_send(job),
             None => Err(mpsc::error::TrySendError::Closed(job)),
         };
@@ -172,9 +173,9 @@ impl Dispatcher {
                 let (sender, jobs) = mpsc::channel(WAITING);
                 // There is room for the first.
                 let _ = sender.try_send(job);
-                let turns = self.shared.turns_of(&account);
+                let turns = self.shared.turns_of(&key.0);
                 tokio::spawn(worker::run(Arc::clone(&self.shared), turns, jobs));
-                self.workers.insert(id, sender);
+                self.workers.insert(key, sender);
             }
         }
     }

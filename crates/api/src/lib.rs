@@ -93,6 +93,7 @@ mod docs;
 mod error;
 pub mod event;
 mod health;
+mod intake;
 mod list;
 mod live;
 mod openapi;

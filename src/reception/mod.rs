@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use confab_conference::{AccountId, Caller, Entry, Refusal};
+use confab_conference::{AccountId, Caller, ConferenceId, Entry, Refusal};
 use confab_documents::{DialPlan, Store, StoreError};
 use confab_media::{ControlError, LegHandle, MediaPlane, PlayId};
 use confab_reception::{
@@ -104,6 +104,22 @@ impl Desk {
             tracing::debug!(?source, "refused");
         }
         verdict
+    }
+
+    /// Returns whether the account takes calls and has the conference still.
+    async fn is_still_there(&self, account: &AccountId, conference: &ConferenceId) -> bool {
+        let there = async {
+            let is_on = self
+                .store
+                .account(account)
+                .await?
+                .is_some_and(|account| account.enabled);
+            Ok::<_, StoreError>(is_on && self.store.conference(account, conference).await?.is_some())
+        };
+        there.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the store does not answer: a caller is let in as he was found");
+            true
+        })
     }
 
     fn guard(&self) -> MutexGuard<'_, PinGuard> {
@@ -416,8 +432,22 @@ impl Visit {
             } = destination;
             let reserved = desk
                 .registry
-                .reserve(account, conference, settings, caller, role, Entry::DialIn);
-            Done::Reserved(Box::new(reserved.await))
+                .reserve(
+                    account.clone(),
+                    conference.clone(),
+                    settings,
+                    caller,
+                    role,
+                    Entry::DialIn,
+                )
+                .await;
+            // He may have been here for minutes. Looked at once he has his seat: whoever deletes the account later ends
+            // the conference with him in it.
+            let seat = match reserved {
+                Ok(_) if !desk.is_still_there(&account, &conference).await => Err(Refusal::NotRunning),
+                reserved => reserved,
+            };
+            Done::Reserved(Box::new(seat))
         });
     }
 }

@@ -18,6 +18,7 @@ use crate::intake::Sender;
 use crate::query::Query;
 use crate::rate_limit::{LOGIN_COST, REQUEST_COST};
 use crate::resource;
+use crate::rights::Rights;
 use crate::route::{self, Destination, Match, Operation, PathAccount, Verb};
 use crate::state::ApiState;
 use crate::token::{BadToken, Identity, random_text};
@@ -61,6 +62,17 @@ pub(crate) async fn handle(State(state): State<ApiState>, request: Request) -> R
             run(&state, &parts, body, &query, &matched, &mut frame).await
         }
     };
+    // What fails before anybody is known costs too.
+    let result = match (&frame.budget, result) {
+        (None, Err(error)) => match take_budget(&state, &parts, None, REQUEST_COST) {
+            Ok(budget) => {
+                frame.budget = budget;
+                Err(error)
+            }
+            Err(exhausted) => Err(exhausted),
+        },
+        (_, result) => result,
+    };
     let answer = result.unwrap_or_else(ApiError::into_answer);
     tracing::debug!(request_id = %frame.request_id, method = %parts.method, status = answer.status.as_u16(), "request");
     frame.respond(answer)
@@ -101,7 +113,8 @@ pub(crate) async fn metrics(State(state): State<ApiState>, request: Request) -> 
         frame.budget = take_budget(&state, &parts, login.as_ref().ok(), REQUEST_COST)?;
         let (_, identity) = login?;
         let master = state.store.bootstrap_account().await?;
-        if master.is_some_and(|master| master.id == identity.account) {
+        let is_master = master.is_some_and(|master| master.id == identity.account);
+        if is_master && identity.rights == Rights::Administrator {
             Ok(())
         } else {
             Err(ApiError::Forbidden)

@@ -480,6 +480,8 @@ pub(super) fn chosen_id(body: &Body) -> Result<Option<String>, SaveError> {
 
 /// Returns whether a configuration can have this name.
 fn is_configuration_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=128).contains(&name.len()) && name.bytes().all(fits)
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
+    let is_ours = name.starts_with(['_', '.']) || name.starts_with("pvt_");
+    (1..=128).contains(&name.len()) && name.bytes().all(fits) && !is_ours
 }

@@ -14,7 +14,7 @@ use super::document::{COLUMNS_OF_PLACES, Place};
 use crate::document::Document;
 use crate::error::StoreError;
 use crate::kind::Kind;
-use crate::prepare::storable;
+use crate::prepare::{sort_key, storable};
 
 /// In which order a list comes. Users are sorted by last and first name and then by id, others by id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,12 +31,39 @@ pub enum ListOrder {
 pub struct ListPage {
     /// The order.
     pub order: ListOrder,
-    /// The id to begin with, that one included; the list's beginning when `None`.
+    /// The place to begin with ([`ListPage::place_of`]), or the id, that document included; the list's beginning when `None`.
     pub start: Option<String>,
     /// The most documents returned.
     pub limit: u32,
     /// Only documents that this user owns.
     pub owner: Option<String>,
+}
+
+/// Between the id and what a list is sorted by, in hex, in the place of a document.
+const PLACE_SEPARATOR: char = '.';
+
+impl ListPage {
+    /// Returns the place of a document as a page's beginning. It stays where it is when the document is changed or
+    /// deleted, so that a walk over all pages meets each of the others once.
+    pub fn place_of(document: &Document) -> String {
+        let sorted_by = sort_key(document.kind, &document.body);
+        if sorted_by.is_empty() {
+            return document.id.clone();
+        }
+        format!("{}{PLACE_SEPARATOR}{}", document.id, hex::encode(sorted_by))
+    }
+}
+
+/// Returns the id in a place, and what the list is sorted by there if it says so.
+fn place(kind: Kind, text: &str) -> (&str, Option<String>) {
+    if kind != Kind::User {
+        return (text, None);
+    }
+    let read = text.split_once(PLACE_SEPARATOR).and_then(|(id, sorted_by)| {
+        let sorted_by = String::from_utf8(hex::decode(sorted_by).ok()?).ok()?;
+        Some((id, Some(sorted_by)))
+    });
+    read.unwrap_or((text, None))
 }
 
 /// Whose documents a list is of.
@@ -111,19 +138,25 @@ impl Store {
             self.shared.dialect.list(COLUMNS_OF_PLACES),
             scope.condition()
         );
-        if page.start.is_some() {
+        let mut texts = Vec::new();
+        match page.start.as_deref().map(|text| place(kind, text)) {
+            None => {}
+            Some((id, Some(sorted_by))) => {
+                sql.push_str(&format!(" AND (sort_key, id) {relation} ($5, $4)"));
+                texts.extend([storable(id), storable(&sorted_by)]);
+            }
             // Deleted documents keep their place, so that a page may begin with one.
-            sql.push_str(&format!(
-                " AND (sort_key, id) {relation} (COALESCE((SELECT place.sort_key FROM documents AS place
-                     WHERE place.account_id = $1 AND place.kind = $2 AND place.id = $4), ''), $4)"
-            ));
+            Some((id, None)) => {
+                sql.push_str(&format!(
+                    " AND (sort_key, id) {relation} (COALESCE((SELECT place.sort_key FROM documents AS place
+                         WHERE place.account_id = $1 AND place.kind = $2 AND place.id = $4), ''), $4)"
+                ));
+                texts.push(storable(id));
+            }
         }
-        if page.owner.is_some() {
-            sql.push_str(if page.start.is_some() {
-                " AND owner_id = $5"
-            } else {
-                " AND owner_id = $4"
-            });
+        if let Some(owner) = &page.owner {
+            sql.push_str(&format!(" AND owner_id = ${}", 4 + texts.len()));
+            texts.push(storable(owner));
         }
         sql.push_str(&format!(
             " ORDER BY sort_key {direction}, id {direction} LIMIT $3) AS documents"
@@ -132,8 +165,8 @@ impl Store {
             .bind(storable(scope.account().as_str()))
             .bind(kind.name())
             .bind(i64::from(page.limit));
-        for text in page.start.iter().chain(&page.owner) {
-            query = query.bind(storable(text));
+        for text in texts {
+            query = query.bind(text);
         }
         let places: Vec<Place> = self.in_one_row(query).await?;
         self.standing_at(kind, places).await

@@ -118,3 +118,40 @@ async fn equal_documents_of_two_accounts_are_told_apart() {
         assert!(list.iter().all(|document| document.account_id == *account) && list.len() == 1);
     }
 }
+
+#[tokio::test]
+async fn a_walk_meets_everybody_once_though_somebody_is_renamed() {
+    let fixture = Fixture::new().await;
+    let (store, account, kind) = (&fixture.store, &fixture.account, Kind::User);
+    for n in 0..9 {
+        let user = json!({"first_name": "x", "last_name": format!("n{n}")});
+        store.create(account, kind, map(user)).await.unwrap();
+    }
+    for new_name in ["zzz", "aaa"] {
+        let mut seen = Vec::new();
+        let mut start: Option<String> = None;
+        loop {
+            let page = page(ListOrder::Ascending, start.as_deref(), 3);
+            let mut users = store.documents(account, kind, &page).await.unwrap();
+            // The last begins the next page, and is called otherwise by then.
+            let next = (users.len() == 3).then(|| users.pop()).flatten();
+            seen.extend(users.iter().map(|user| user.id.clone()));
+            let Some(next) = next else { break };
+            start = Some(ListPage::place_of(&next));
+            let change = map(json!({"last_name": new_name}));
+            store
+                .patch(account, kind, &next.id, change, &Expected::Anything)
+                .await
+                .unwrap();
+            if seen.len() > 20 {
+                break;
+            }
+        }
+        let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+        // Who is called otherwise may be met at his old place, his new one, or not; nobody else is missed or met twice.
+        assert!(
+            seen.len() - distinct.len() <= 1 && seen.len() < 20,
+            "{new_name}: {seen:?}"
+        );
+    }
+}

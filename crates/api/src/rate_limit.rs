@@ -158,9 +158,15 @@ mod tests {
             }))
         );
         assert_eq!(
-            take(start + Duration::from_millis(500), REQUEST_COST),
+            take(start + Duration::from_millis(500), LOGIN_COST),
             Err(Exhausted)
         );
+        for left in (0..100).rev() {
+            // Other requests have their own.
+            let remaining = take(start, REQUEST_COST).unwrap().unwrap().remaining;
+            assert_eq!(remaining, left);
+        }
+        assert_eq!(take(start, REQUEST_COST), Err(Exhausted));
         let later = start + Duration::from_secs(3600);
         assert_eq!(
             take(later, REQUEST_COST),

@@ -1,4 +1,5 @@
 mod files;
+mod media;
 mod secrets;
 
 use confab_conference::ConferenceId;

@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod listen;
 mod metrics;
+mod names;
 mod open_files;
 mod reception;
 mod server;

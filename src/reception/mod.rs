@@ -6,6 +6,7 @@
 //! guessed PINs among it. Never touches SIP; whatever is dropped gives back its place, its mix and its work.
 
 mod lobby;
+mod naming;
 mod speech;
 
 use std::collections::VecDeque;
@@ -19,11 +20,14 @@ use confab_reception::{
     Candidate, Cause, GuardCounts, GuardLimits, Output, PinGuard, Reception, Refused, Reservation, Saying,
     Source, Start, Verdict,
 };
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use self::lobby::Lobby;
+pub(crate) use self::naming::known as known_name;
 use crate::conferences::{Registry, Seat};
+use crate::names::SpokenName;
 use crate::signalling::routing::{self, Destination};
 use crate::sounds::Sounds;
 
@@ -69,12 +73,13 @@ impl Desk {
         (guard.counts(), guard.blocked(self.now_ms()))
     }
 
-    /// Returns the conference as it is for callers from `source`.
-    pub(crate) fn candidate(&self, destination: &Destination, source: &Source) -> Candidate {
+    /// Returns the conference as it is for a caller.
+    pub(crate) fn candidate(&self, destination: &Destination, visitor: &Visitor) -> Candidate {
         let mut candidate = Candidate::new(destination.role, destination.flow.clone());
         if candidate.role_without_pin().is_none() {
-            candidate.is_blocked = self.is_blocked(source);
+            candidate.is_blocked = self.is_blocked(&visitor.source);
         }
+        candidate.is_named = visitor.caller.spoken_name.is_some();
         candidate
     }
 
@@ -140,7 +145,7 @@ pub(crate) struct Visitor {
     pub(crate) language: String,
     /// What its numbers look like.
     pub(crate) plan: DialPlan,
-    /// The caller as the conference will know him.
+    /// The caller as the conference will know him; with his name if there is a recording of it ([`known_name`]).
     pub(crate) caller: Caller,
     /// Where his PINs come from.
     pub(crate) source: Source,
@@ -156,6 +161,10 @@ pub(crate) struct Visit {
     seat: Option<Seat<MediaPlane>>,
     lobby: Option<Arc<Lobby>>,
     play: Option<Playing>,
+    /// Ends the recording of his name.
+    stop: Arc<Notify>,
+    /// What was recorded last.
+    name: Option<SpokenName>,
     early_ends: VecDeque<PlayId>,
     work: JoinSet<Done>,
 }
@@ -173,6 +182,7 @@ enum Done {
     Handed(u32, Option<PlayId>),
     LookedUp(Box<Result<Option<Destination>, StoreError>>),
     Reserved(Box<Result<Seat<MediaPlane>, Refusal>>),
+    Recorded(Option<SpokenName>),
 }
 
 /// Why a visit goes on.
@@ -225,6 +235,8 @@ impl Visit {
             seat: None,
             lobby: None,
             play: None,
+            stop: Arc::default(),
+            name: None,
             early_ends: VecDeque::new(),
             work: JoinSet::new(),
         }
@@ -320,7 +332,7 @@ impl Visit {
                 Ok(found) => {
                     let candidate = found
                         .as_ref()
-                        .map(|found| self.desk.candidate(found, &self.visitor.source));
+                        .map(|found| self.desk.candidate(found, &self.visitor));
                     self.destination = found;
                     self.core.looked_up(now, candidate);
                 }
@@ -338,6 +350,10 @@ impl Visit {
                     Err(refusal) => refused(refusal).map_or(Reservation::Unavailable, Reservation::Refused),
                 };
                 self.core.reserved(now, reservation);
+            }
+            Done::Recorded(name) => {
+                self.name = name;
+                self.core.recorded(now, self.name.is_some());
             }
         }
     }
@@ -362,9 +378,14 @@ impl Visit {
                     self.core.judged(self.desk.now_ms(), verdict);
                 }
                 Output::Reserve(role) => self.reserve(role),
+                Output::Record => self.record(),
+                Output::StopRecording => self.stop.notify_one(),
                 Output::Enter(_) => {
                     return match self.seat.take() {
-                        Some(seat) => Progress::Enters(seat),
+                        Some(seat) => {
+                            self.introduce(&seat).await;
+                            Progress::Enters(seat)
+                        }
                         None => Progress::HangsUp(Cause::Unavailable),
                     };
                 }
@@ -376,9 +397,9 @@ impl Visit {
 
     fn play(&mut self, number: u32, sayings: Vec<Saying>, language: String) {
         let Some(lobby) = self.lobby.clone() else { return };
-        let desk = Arc::clone(&self.desk);
+        let (desk, own) = (Arc::clone(&self.desk), self.name.clone());
         let task = self.work.spawn(async move {
-            let sounds = speech::sounds(&desk, &sayings, &language).await;
+            let sounds = speech::sounds(&desk, &sayings, own, &language).await;
             if sounds.is_empty() {
                 return Done::Handed(number, None);
             }
@@ -405,6 +426,25 @@ impl Visit {
         if let Some(lobby) = &self.lobby {
             lobby.stop().await;
         }
+    }
+
+    fn record(&mut self) {
+        let Some(lobby) = self.lobby.clone() else { return };
+        self.name = None;
+        self.stop = Arc::default();
+        let stop = Arc::clone(&self.stop);
+        self.work
+            .spawn(async move { Done::Recorded(naming::record(lobby, stop).await) });
+    }
+
+    /// Tells the conference the name that the caller has said, if he has, and keeps it with his user.
+    async fn introduce(&mut self, seat: &Seat<MediaPlane>) {
+        let Some(name) = self.name.take() else { return };
+        let (desk, kept) = (Arc::clone(&self.desk), name.clone());
+        let (account, caller) = (self.visitor.account.clone(), self.visitor.caller.clone());
+        // The caller does not wait for that, and may hang up meanwhile.
+        tokio::spawn(async move { naming::save(&desk.store, &account, &caller, &kept).await });
+        seat.announce_as(name).await;
     }
 
     fn look_up(&mut self, number: String) {

@@ -18,7 +18,7 @@ pub enum Kind {
     Configuration,
     /// A phone, or another SIP endpoint.
     Device,
-    /// A file that can be played, or a prompt; its bytes are stored elsewhere.
+    /// A file that can be played, or a prompt; its bytes stand in tables of their own.
     Media,
     /// A trunk: gateways and the numbers that go there.
     Resource,

@@ -14,6 +14,7 @@
 //!   statements for both. Cheap to clone.
 //! - [`Document`], [`Revision`], [`Expected`]: what is stored, and what a writer expects to change.
 //! - [`Schema`], [`Violations`]: the rules and the broken ones.
+//! - [`MediaFile`]: what is known of the audio of a media document; [`Store::create_media`] and [`Store::put_media_bytes`] store it.
 //! - [`Route`]: the conference behind a dialled number and the role that the number gives.
 //! - [`BootstrapConfig`], [`FirstStart`]: the first account of an empty store.
 //!
@@ -63,5 +64,6 @@ pub use reception::{DialPlan, call_flow};
 pub use schema::{Rule, Schema, Violation, Violations};
 pub use secret::{Credentials, PasswordVerifier};
 pub use store::{
-    AccountName, BootstrapConfig, FirstStart, ListOrder, ListPage, ListScope, Login, Route, RouteRole, Store,
+    AccountName, BootstrapConfig, FirstStart, ListOrder, ListPage, ListScope, Login, MAX_MEDIA_BYTES,
+    MediaFile, Route, RouteRole, Store,
 };

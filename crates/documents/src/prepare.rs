@@ -74,7 +74,10 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
             check_characters(body.get("gateways"), "gateways", found);
         }
         Kind::Webhook => check_uri(body, found),
-        Kind::Media => check_prompt(id, body, found),
+        Kind::Media => {
+            check_prompt(id, body, found);
+            check_source(body, found);
+        }
         Kind::Conference => check_controls(&["controls"], body, found),
         Kind::Configuration if id == CONFERENCES_CONFIGURATION => {
             check_controls(
@@ -186,6 +189,14 @@ fn check_rules(body: &Body, found: &mut Violations) {
             let message = format!("The text is no regular expression: {last}");
             found.push(Violation::new(format!("rules.{index}"), Rule::Invalid, message).with_value(rule));
         }
+    }
+}
+
+/// Refuses speech that would have to be made of a text.
+fn check_source(body: &Body, found: &mut Violations) {
+    if let Some(source) = body.get("media_source").filter(|source| *source == "tts") {
+        let message = "Speech cannot be made of a text in this version: upload a file";
+        found.push(Violation::new("media_source", Rule::Invalid, message).with_value(source));
     }
 }
 

@@ -85,8 +85,23 @@ impl Store {
         let id = prompt.or(chosen).unwrap_or_else(random_id);
         let hashed = self.hash_password(kind, &mut body).await?;
         let mut write = self.write().await?;
+        let document = self.insert(&mut write, account, kind, id, body, hashed).await?;
+        self.commit(write).await?;
+        Ok(document)
+    }
+
+    /// Writes the first revision of a document, or the next one of a deleted one.
+    pub(super) async fn insert(
+        &self,
+        write: &mut Write,
+        account: &AccountId,
+        kind: Kind,
+        id: String,
+        body: Body,
+        hashed: Option<Hashed>,
+    ) -> Result<Document, SaveError> {
         // A deleted document's id is free; its revision goes on counting.
-        let saves = match self.stored(&mut write, account, kind, &id).await? {
+        let saves = match self.stored(write, account, kind, &id).await? {
             Some(stored) if !stored.deleted => return Err(SaveError::Conflict),
             Some(stored) => stored.document.revision.saves + 1,
             None => 1,
@@ -102,9 +117,7 @@ impl Store {
             before: None,
             hashed,
         };
-        let document = self.save(&mut write, draft).await?;
-        self.commit(write).await?;
-        Ok(document)
+        self.save(write, draft).await
     }
 
     /// Returns a document.
@@ -248,6 +261,11 @@ impl Store {
             self.execute(&mut write, query).await?;
         }
         self.commit(write).await?;
+        if kind == Kind::Account
+            && let Err(error) = self.delete_orphaned_files().await
+        {
+            tracing::warn!(%error, "media of a deleted account stay until the next start");
+        }
         Ok(deleted)
     }
 
@@ -313,7 +331,7 @@ impl Store {
     }
 
     /// Returns the document that a change applies to.
-    async fn current(
+    pub(super) async fn current(
         &self,
         write: &mut Write,
         account: &AccountId,

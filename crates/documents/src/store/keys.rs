@@ -38,6 +38,7 @@ impl Store {
                 self.check_device_realm(write, draft).await?;
                 self.check_keys(write, draft, &realm).await
             }
+            Kind::Media => self.check_file(write, draft).await,
             _ => Ok(()),
         }
     }
@@ -52,6 +53,7 @@ impl Store {
                 let realm = self.realm(write, &draft.account).await?.unwrap_or_default();
                 Ok(self.index_keys(write, draft, &realm).await?)
             }
+            Kind::Media => Ok(self.save_file(write, draft).await?),
             _ => Ok(()),
         }
     }

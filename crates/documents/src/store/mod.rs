@@ -8,6 +8,7 @@ mod dialect;
 mod document;
 mod keys;
 mod list;
+mod media;
 mod recent;
 mod route;
 mod wall_clock;
@@ -15,6 +16,7 @@ mod wall_clock;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{Any, AnyPoolOptions};
@@ -30,6 +32,7 @@ use recent::Recent;
 pub use bootstrap::{BootstrapConfig, FirstStart};
 pub use credentials::{AccountName, Login};
 pub use list::{ListOrder, ListPage, ListScope};
+pub use media::{MAX_MEDIA_BYTES, MediaFile};
 pub use route::{Route, RouteRole};
 
 /// The SQLite file's name within the data directory.
@@ -62,12 +65,16 @@ struct Shared {
     /// Held while a password is hashed or checked: one at a time, for each takes tens of milliseconds of CPU and 19 MB.
     hashing: Semaphore,
     recent: Recent,
+    /// Counts the changes of media that were committed.
+    media_changes: AtomicU64,
 }
 
 /// A transaction that holds the right to write from its start, so that what it reads stays true until it commits and no
 /// upgrade can fail half way. Dropped without a commit, it changes nothing.
 struct Write {
     transaction: Transaction<'static, Any>,
+    /// Media documents or their files are among what is written.
+    touches_media: bool,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -160,9 +167,11 @@ impl Store {
                 turn: Arc::default(),
                 hashing: Semaphore::new(1),
                 recent: Recent::new(),
+                media_changes: AtomicU64::default(),
             }),
         };
         store.check_key(origin).await?;
+        store.delete_orphaned_files().await?;
         Ok(store)
     }
 
@@ -215,16 +224,18 @@ impl Store {
         let transaction = self.shared.dialect.begin(self.pool()).await;
         Ok(Write {
             transaction: transaction.map_err(|error| self.error(error))?,
+            touches_media: false,
             _turn: turn,
         })
     }
 
     async fn commit(&self, write: Write) -> Result<(), StoreError> {
-        write
-            .transaction
-            .commit()
-            .await
-            .map_err(|error| self.error(error))
+        let touches_media = write.touches_media;
+        let committed = write.transaction.commit().await;
+        if touches_media {
+            self.shared.media_changes.fetch_add(1, Ordering::Release);
+        }
+        committed.map_err(|error| self.error(error))
     }
 
     /// Runs a statement of a transaction that returns nothing.

@@ -1,5 +1,6 @@
 mod files;
 mod lists;
+mod media;
 mod secrets;
 
 use confab_conference::ConferenceId;

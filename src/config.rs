@@ -83,6 +83,8 @@ pub(crate) struct Http {
     pub(crate) admin_bind: Option<SocketAddr>,
     /// Whether requests are limited per client address and account.
     pub(crate) rate_limit: bool,
+    /// Proxies whose word on who the client is counts.
+    pub(crate) trusted_proxies: Vec<IpNetwork>,
     /// Life of an API token, seconds, at least 1.
     pub(crate) token_ttl_s: u32,
 }

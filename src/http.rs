@@ -1,5 +1,6 @@
 //! HTTP listeners, with and without TLS: binds addresses and serves a router until told to stop.
 
+mod forwarded;
 mod limited;
 mod tls;
 
@@ -15,12 +16,11 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 pub(crate) use self::limited::Limits;
 
 use self::{limited::Limited, tls::TlsListener};
-use crate::listen;
+use crate::{config::IpNetwork, listen};
 
-/// What HTTPS offers in its handshake (RFC 7301).
-pub(crate) const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-/// What a WebSocket over TLS offers: the upgrade is one of HTTP/1.1.
-pub(crate) const WEBSOCKET_PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// What is offered in a TLS handshake (RFC 7301). HTTP/2 is left to proxies: its streams would multiply what one connection
+/// may ask for, and no client of this API needs it.
+pub(crate) const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
 /// Binds one address. `key` names the configuration key for the error text.
 ///
@@ -34,14 +34,17 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
     })
 }
 
-/// Serves `router` until `stop` becomes true, over TLS where that is given; requests under way are finished.
+/// Serves `router` until `stop` becomes true, over TLS where that is given; requests under way are finished. Of clients behind
+/// `proxies` the routes see their own addresses.
 pub(crate) fn serve(
     listener: TcpListener,
     limits: Limits,
     tls: Option<Arc<ServerConfig>>,
+    proxies: &[IpNetwork],
     router: Router,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
+    let router = forwarded::behind(proxies, router);
     let listener = Limited::new(listener, limits);
     match tls {
         Some(tls) => serve_on(TlsListener::new(listener, tls), router, stop),

@@ -202,6 +202,11 @@ fn encode_media(media: &MediaMetrics, encoder: &mut DescriptorEncoder<'_>) -> fm
         ),
         ("legs_opened", "Media legs opened", media.legs_opened),
         (
+            "tap_blocks_dropped",
+            "Blocks of received audio that whoever records did not read in time",
+            media.tap_blocks_dropped,
+        ),
+        (
             "rtp_arrivals_unstamped",
             "Media packets without a kernel receive timestamp",
             sum(|shard| shard.arrivals_unstamped),

@@ -288,10 +288,12 @@ impl Listeners {
         let state = ApiState::new(api, parts.store.clone(), conferences, probes)
             .with_events(parts.registry.bus().clone())
             .with_webhooks(parts.hook_attempts);
+        let proxies = &config.http.trusted_proxies;
         let mut tasks = vec![http::serve(
             self.http,
             Limits::HTTP,
             None,
+            proxies,
             confab_api::router(state.clone()),
             stop.subscribe(),
         )];
@@ -306,6 +308,7 @@ impl Listeners {
                 listener,
                 Limits::WEBSOCKET,
                 None,
+                proxies,
                 sockets.clone(),
                 stop,
             ));
@@ -316,13 +319,21 @@ impl Listeners {
             }
             let tls = Some(certificate.server_config(&http::PROTOCOLS));
             let router = confab_api::router(state.clone());
-            tasks.push(http::serve(listener, Limits::HTTP, tls, router, stop.subscribe()));
+            tasks.push(http::serve(
+                listener,
+                Limits::HTTP,
+                tls,
+                proxies,
+                router,
+                stop.subscribe(),
+            ));
             if let Some(listener) = self.websocket_tls {
-                let tls = Some(certificate.server_config(&http::WEBSOCKET_PROTOCOLS));
+                let tls = Some(certificate.server_config(&http::PROTOCOLS));
                 tasks.push(http::serve(
                     listener,
                     Limits::WEBSOCKET,
                     tls,
+                    proxies,
                     sockets,
                     stop.subscribe(),
                 ));
@@ -333,6 +344,7 @@ impl Listeners {
                 admin,
                 Limits::HTTP,
                 None,
+                proxies,
                 confab_api::admin_router(state),
                 stop.subscribe(),
             ));

@@ -25,6 +25,7 @@ pub(crate) mod tests;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_api::MediaProblem;
 use confab_conference::MediaName;
@@ -39,6 +40,9 @@ use self::{
     prompts::{Prompts, Stored},
 };
 use crate::config;
+
+/// The longest script that may stand for somebody's coming or going.
+const LONGEST_TONE: Duration = Duration::from_secs(60);
 
 /// Where sounds come from. Clones share client, cache and prompts.
 #[derive(Clone)]
@@ -148,21 +152,25 @@ impl Sounds {
     /// Says whether a name can stand for a tone when somebody comes or goes.
     ///
     /// # Errors
-    /// As for [`Sounds::resolve`]; and it is something without an end.
+    /// As for [`Sounds::resolve`]; and it is something without an end, or a script of more than a minute.
     pub(crate) fn check_tone(&self, name: &MediaName) -> Result<(), MediaProblem> {
-        let endless = match self.resolve(name)? {
-            Media::Here(audible) => {
-                audible.repeat == Repeat::Forever
-                    || audible.sounds.iter().any(|sound| sound.duration().is_none())
-            }
-            Media::Later(Source::Stored(stored)) => stored.is_endless(),
-            Media::Later(Source::Remote(_)) => false,
+        let length = match self.resolve(name)? {
+            Media::Here(audible) if audible.repeat == Repeat::Forever => None,
+            Media::Here(audible) => audible.sounds.iter().map(Sound::duration).sum(),
+            Media::Later(Source::Stored(stored)) if stored.is_endless() => None,
+            Media::Later(_) => Some(Duration::ZERO),
         };
-        if endless {
-            let why = "It never ends: nothing that is played behind it would be heard";
-            return Err(MediaProblem::Invalid(why.to_owned()));
+        match length {
+            None => Err("It never ends: nothing that is played behind it would be heard".to_owned()),
+            Some(length) if length > LONGEST_TONE => {
+                let (most, length) = (LONGEST_TONE.as_secs(), length.as_secs());
+                Err(format!(
+                    "It lasts {length} s, and nothing behind it would be heard before: {most} s at most"
+                ))
+            }
+            Some(_) => Ok(()),
         }
-        Ok(())
+        .map_err(MediaProblem::Invalid)
     }
 
     /// Fetches what a URL names, from the cache if it may, or decodes a prompt. Who else waits for a URL shares the one fetch; it

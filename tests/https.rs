@@ -114,6 +114,7 @@ fn the_api_is_the_same_over_tls() {
     let (token, account) = (&answer["auth_token"], &answer["data"]["account_id"]);
     let token = token.as_str().expect("a token");
     // A token that came by TLS is good on the plain address too, and the other way round: it is one API.
+    // Who would rather have HTTP/2 gets HTTP/1.1.
     for version in ["--http1.1", "--http2"] {
         let list = curl(&[
             "--cacert",

@@ -270,17 +270,25 @@ impl<M: MixPlane> Registry<M> {
     ) -> Result<ParticipantId, Refusal> {
         let asked = self.ask(account, from, |reply| Request::Moving { participant, reply });
         let Moving {
-            caller,
+            mut caller,
             role,
             entry,
+            name,
             moves,
         } = asked.await?;
         if from == to {
             return Err(Refusal::MovedToSame(participant));
         }
+        if name.is_some() {
+            // What stands for his recording is known where it is kept.
+            caller.spoken_name = None;
+        }
         let seat = self
             .reserve(account.clone(), to.clone(), settings, caller, role, entry)
             .await?;
+        if let Some(name) = name {
+            seat.announce_as(name).await;
+        }
         let (reply, moved) = oneshot::channel();
         let order = Move {
             seat,

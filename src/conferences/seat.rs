@@ -4,13 +4,14 @@
 use std::mem;
 use std::sync::Arc;
 
-use confab_conference::{ConferenceId, LeaveCause, MediaName, ParticipantId, Refusal};
+use confab_conference::{ConferenceId, LeaveCause, ParticipantId, Refusal};
 use confab_media::MediaPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::media::MixPlane;
 use super::task::Request;
+use crate::names::SpokenName;
 
 /// Tells a call to end. When the channel closes without it, the conference is gone: the call should end as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,7 @@ impl<M: MixPlane> Seat<M> {
     }
 
     /// Gives the caller the name that is announced when he comes and goes.
-    #[allow(dead_code)] // names are recorded by the reception
-    pub(crate) async fn announce_as(&self, name: MediaName) {
+    pub(crate) async fn announce_as(&self, name: SpokenName) {
         let participant = self.hold.id;
         // A conference that is gone announces nobody.
         let _ = self.hold.requests.send(Request::Name { participant, name }).await;

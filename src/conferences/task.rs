@@ -5,6 +5,7 @@
 //! played happens beside it too (`task/playing.rs`). Everything else is done in turn.
 
 mod farewell;
+mod names;
 mod playing;
 mod request;
 mod work;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use self::names::Names;
 use self::playing::{Order, Playing};
 use self::request::Answer;
 pub(super) use self::request::{Moving, Request};
@@ -98,6 +100,7 @@ pub(super) struct Task<M: MixPlane> {
     /// The floor's holder, when he is one of them.
     early_floor: Option<ParticipantId>,
     playing: Playing,
+    names: Names,
     /// What the core's moments count from.
     began: Instant,
     shared: Arc<Shared<M>>,
@@ -139,6 +142,7 @@ pub(super) async fn run<M: MixPlane>(
         early: BTreeMap::new(),
         early_floor: None,
         playing: Playing::default(),
+        names: Names::default(),
         began: Instant::now(),
         shared: Arc::clone(&shared),
         sender: sender.clone(),
@@ -208,10 +212,7 @@ impl<M: MixPlane> Task<M> {
                 // A seat that is not taken from the reply gives its place back by itself.
                 let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
             }
-            Request::Name { participant, name } => {
-                // Refused when he has joined, or gone.
-                let _ = self.core.name(participant, name);
-            }
+            Request::Name { participant, name } => self.name(participant, name),
             // Whoever asked may have stopped waiting.
             Request::Admits { entry, reply } => drop(reply.send(self.core.admits(entry))),
             Request::Join {
@@ -383,6 +384,7 @@ impl<M: MixPlane> Task<M> {
             role,
             entry,
             moves: moves.ok_or(Refusal::UnknownParticipant(participant))?,
+            name: self.names.of(participant).cloned(),
         })
     }
 
@@ -390,6 +392,7 @@ impl<M: MixPlane> Task<M> {
         self.joining.remove(&participant);
         self.early.remove(&participant);
         self.playing.forget(Audience::One(participant));
+        self.names.leaves(participant);
         let gone = match self.members.remove(&participant) {
             Some(member) => {
                 note(M::leave(&member.leg).await);
@@ -401,6 +404,7 @@ impl<M: MixPlane> Task<M> {
         if gone.is_ok() {
             self.perform().await;
         }
+        self.forget_names();
     }
 
     /// Tells the core what the media plane reported.
@@ -461,6 +465,7 @@ impl<M: MixPlane> Task<M> {
                 self.shared.bus.publish(event);
             }
             if is_last {
+                self.forget_names();
                 return refused;
             }
         }

@@ -1,4 +1,4 @@
-//! A network in CIDR notation, as in `sip.local_nets`.
+//! A network in CIDR notation, as in `sip.local_nets` and `http.trusted_proxies`.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -13,6 +13,12 @@ impl IpNetwork {
     /// The lowest address of the network.
     pub(crate) fn address(self) -> IpAddr {
         self.address
+    }
+
+    /// Returns whether an address lies in it; an IPv4 address written as IPv6 is that IPv4 address.
+    pub(crate) fn contains(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
     }
 
     /// Prefix length in bits, up to 32 or 128.
@@ -80,6 +86,28 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::IpNetwork;
+
+    #[test]
+    fn a_network_has_the_addresses_with_its_prefix() {
+        let rows = [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("0.0.0.0/0", "192.0.2.2", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+        ];
+        for (network, address, within) in rows {
+            let network: IpNetwork = network.parse().unwrap();
+            assert_eq!(
+                network.contains(address.parse().unwrap()),
+                within,
+                "{network} {address}"
+            );
+        }
+    }
 
     #[test]
     fn networks_are_read_strictly() {

@@ -117,6 +117,9 @@ impl<'a> Reader<'a> {
             tls: self.http_tls(),
             admin_bind: self.text("http.admin_bind", address_or_none),
             rate_limit: self.flag("http.rate_limit"),
+            trusted_proxies: self.list("http.trusted_proxies", |items| {
+                items.iter().map(|item| item.parse()).collect()
+            }),
             token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
         };
         let doors = [

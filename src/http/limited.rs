@@ -14,6 +14,7 @@ use std::{
 };
 
 use axum::serve::Listener;
+use confab_api::client_network;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -25,10 +26,12 @@ use tokio::{
 pub(crate) struct Limits {
     /// Open connections in all.
     connections: usize,
-    /// Open connections from one address; a proxy on this machine is not limited.
+    /// Open connections from one source ([`client_network`]); a proxy on this machine is not limited.
     per_source: usize,
-    /// A connection over which nothing went for this long is closed.
+    /// A connection over which nothing went for this long is closed, whichever side is waited for.
     idle: Duration,
+    /// The same once a WebSocket has begun on it.
+    idle_upgraded: Duration,
     /// Octets that the system keeps for a peer that does not read; `None`: as it sees fit.
     send_buffer: Option<usize>,
 }
@@ -39,19 +42,24 @@ impl Limits {
         connections: 2048,
         per_source: 256,
         idle: Duration::from_secs(75),
+        idle_upgraded: Duration::from_secs(75),
         send_buffer: None,
     };
     /// For WebSockets, which stay; their sessions have limits of their own.
     pub(crate) const WEBSOCKET: Limits = Limits {
         connections: 8192,
         per_source: 2048,
-        idle: Duration::from_secs(3660),
+        idle: Duration::from_secs(75),
+        idle_upgraded: Duration::from_secs(3660),
         send_buffer: Some(262_144),
     };
 }
 
 /// A request's head has to be whole within this time of its first octet, however its octets are spread.
 const HEAD: Duration = Duration::from_secs(30);
+
+/// Who takes an answer so slowly that less than this goes within the idle time is not waited for any longer.
+const TAKEN: usize = 16 * 1024;
 
 /// A TCP listener that closes connections beyond the limits at once.
 pub(super) struct Limited {
@@ -88,6 +96,7 @@ impl Limited {
     }
 
     fn enter(&self, ip: IpAddr) -> Option<Place> {
+        let ip = client_network(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
         let from_source = open.get(&ip).copied().unwrap_or(0);
@@ -99,6 +108,7 @@ impl Limited {
         Some(Place {
             ip,
             idle: self.limits.idle,
+            idle_upgraded: self.limits.idle_upgraded,
             open: Arc::clone(&self.open),
         })
     }
@@ -108,6 +118,7 @@ impl Limited {
 pub(super) struct Place {
     ip: IpAddr,
     idle: Duration,
+    idle_upgraded: Duration,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -137,10 +148,14 @@ impl Listener for Limited {
     }
 }
 
-/// One connection; reading fails once it was silent for too long in both directions, or is too long over the head of a request.
+/// One connection; reading and writing fail once it was silent for too long in both directions, or is too long over the head of
+/// a request or over taking an answer.
 pub(crate) struct Connection<S> {
     stream: S,
     idle: Duration,
+    idle_upgraded: Duration,
+    /// Octets written since the peer was last known to take them.
+    taken: usize,
     head_limit: Duration,
     head: Head,
     /// When the connection ends unless something happens.
@@ -148,8 +163,7 @@ pub(crate) struct Connection<S> {
     _place: Place,
 }
 
-/// Where a connection is between the first octet of a request's head and its answer. A body has its own limit in the API;
-/// HTTP/2, told by its preface, is limited by silence only.
+/// Where a connection is between the first octet of a request's head and its answer. A body has its own limit in the API.
 #[derive(Debug, Default)]
 enum Head {
     /// Nothing has come since the last answer.
@@ -158,28 +172,24 @@ enum Head {
     /// Some of it has come.
     Begun {
         since: Instant,
-        /// Octets other than line ends, up to the length of the word that HTTP/2 begins with.
-        first: [u8; 3],
-        known: usize,
+        /// Something other than line ends has come: empty lines before a request are none of its head.
+        is_text: bool,
         /// The last line is empty so far.
         empty_line: bool,
     },
     /// It is whole, or does not matter.
     Whole,
-    /// There is no head of the kind that is timed.
-    Untimed,
 }
 
 impl Head {
     fn read(&mut self, now: Instant, octets: &[u8]) {
         for &octet in octets {
             match self {
-                Head::Whole | Head::Untimed => return,
+                Head::Whole => return,
                 Head::Awaited => {
                     *self = Head::Begun {
                         since: now,
-                        first: [0; 3],
-                        known: 0,
+                        is_text: false,
                         empty_line: false,
                     };
                     self.octet(octet);
@@ -191,39 +201,24 @@ impl Head {
 
     fn octet(&mut self, octet: u8) {
         let Head::Begun {
-            first,
-            known,
-            empty_line,
-            ..
+            is_text, empty_line, ..
         } = self
         else {
             return;
         };
         match octet {
-            // Empty lines before a request are none of its head.
-            b'\n' if *empty_line && *known > 0 => {
-                *self = if first == b"PRI" {
-                    Head::Untimed
-                } else {
-                    Head::Whole
-                };
-            }
+            b'\n' if *empty_line && *is_text => *self = Head::Whole,
             b'\n' => *empty_line = true,
             b'\r' => {}
-            other => {
+            _ => {
                 *empty_line = false;
-                if let Some(place) = first.get_mut(*known) {
-                    *place = other;
-                    *known += 1;
-                }
+                *is_text = true;
             }
         }
     }
 
     fn answered(&mut self) {
-        if !matches!(self, Head::Untimed) {
-            *self = Head::Awaited;
-        }
+        *self = Head::Awaited;
     }
 
     fn since(&self) -> Option<Instant> {
@@ -245,6 +240,8 @@ impl<S> Connection<S> {
         Self {
             stream,
             idle,
+            idle_upgraded: place.idle_upgraded.max(idle),
+            taken: 0,
             head_limit,
             head: Head::default(),
             end: Box::pin(sleep(idle)),
@@ -290,20 +287,56 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if written.is_ready() {
-            self.head.answered();
-            self.is_alive(Instant::now());
+        let this = &mut *self;
+        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+            Poll::Pending => {
+                ready!(this.end.as_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            written => {
+                if bytes.starts_with(SWITCHING) {
+                    this.idle = this.idle_upgraded;
+                }
+                this.head.answered();
+                this.taken += written_octets(&written);
+                if this.taken >= TAKEN {
+                    this.taken = 0;
+                    this.is_alive(Instant::now());
+                }
+                written
+            }
         }
-        written
     }
 
+    /// What waited is written before this is called: it was taken, then.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let this = &mut *self;
+        match Pin::new(&mut this.stream).poll_flush(context) {
+            Poll::Pending => {
+                ready!(this.end.as_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            flushed => {
+                if std::mem::take(&mut this.taken) > 0 {
+                    this.is_alive(Instant::now());
+                }
+                flushed
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// How an answer begins after which the connection is a WebSocket.
+const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
+
+fn written_octets(written: &Poll<io::Result<usize>>) -> usize {
+    match written {
+        Poll::Ready(Ok(octets)) => *octets,
+        _ => 0,
     }
 }
 
@@ -349,18 +382,65 @@ mod tests {
         assert!(limited.open.lock().unwrap().is_empty());
     }
 
+    #[tokio::test]
+    async fn who_does_not_take_his_answer_is_not_waited_for() {
+        let limited = limited().await;
+        let peer = TcpStream::connect(limited.local_addr().unwrap()).await.unwrap();
+        let (stream, remote) = limited.listener.accept().await.unwrap();
+        let place = limited.enter(remote.ip()).unwrap();
+        let mut connection = Connection::new(stream, place, Duration::from_millis(100), HEAD);
+        let error = loop {
+            if let Err(error) = connection.write_all(&[7; 65_536]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(peer);
+    }
+
+    #[tokio::test]
+    async fn a_websocket_may_be_silent_for_longer_than_what_comes_before_it() {
+        let limited = Limited::new(
+            TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
+            Limits::WEBSOCKET,
+        );
+        let mut peer = TcpStream::connect(limited.local_addr().unwrap()).await.unwrap();
+        let (stream, remote) = limited.listener.accept().await.unwrap();
+        let place = limited.enter(remote.ip()).unwrap();
+        let mut connection = Connection::new(stream, place, Duration::from_millis(50), HEAD);
+        connection
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            .await
+            .unwrap();
+        connection.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        peer.write_all(b"1").await.unwrap();
+        assert_eq!(connection.read_u8().await.unwrap(), b'1');
+    }
+
+    #[tokio::test]
+    async fn a_network_of_ipv6_is_one_source() {
+        let limited = limited().await;
+        let from = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+        let places: Vec<Place> = (0..).map_while(|host| limited.enter(from(host))).collect();
+        assert_eq!(places.len(), Limits::HTTP.per_source);
+        assert!(
+            limited
+                .enter(IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1]))
+                .is_some()
+        );
+    }
+
     #[test]
     fn a_head_is_timed_from_its_first_octet_to_its_empty_line() {
         let now = Instant::now();
-        let rows: [(&[&str], bool); 9] = [
+        let rows: [(&[&str], bool); 7] = [
             (&["G", "ET / HTTP/1.1\r\n", "Host: a\r\n"], true),
             (&["GET / HTTP/1.1\r\nHost: a\r\n\r", "\n"], false),
             (&["GET / HTTP/1.1\n\n"], false),
             (&["\r\n\r\n", "GET /"], true),
             (&["\r\n"], true),
             (&["POST / HTTP/1.1\r\n\r\nbody, however slow"], false),
-            (&["PRI * HTTP/2.0\r\n", "\r\nSM\r\n\r\n"], false),
-            (&["PRI * HTT"], true),
             (&[], false),
         ];
         for (pieces, timed) in rows {
@@ -369,9 +449,8 @@ mod tests {
             assert_eq!(head.since(), timed.then_some(now), "{pieces:?}");
             head.answered();
             assert_eq!(head.since(), None, "{pieces:?}");
-            let is_http2 = pieces.concat().ends_with("SM\r\n\r\n");
             head.read(now, b"GET");
-            assert_eq!(head.since(), (!is_http2).then_some(now), "{pieces:?}");
+            assert_eq!(head.since(), Some(now), "{pieces:?}");
         }
     }
 

@@ -4,11 +4,15 @@
 //! on into a conference by then, or is closed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_media::{
     ConferenceMedia, ConferenceMediaHandle, ControlError, Hearers, JoinOptions, Lane, LegHandle, MediaPlane,
-    Play, PlayId, Sound, StopPlay,
+    Play, PlayId, Sound, StopPlay, Tap,
 };
+
+/// What the tap of a caller holds until it is read: longer than this machine is ever held up.
+const TAP: Duration = Duration::from_secs(2);
 
 /// A leg and the mix that it is alone in.
 pub(super) struct Lobby {
@@ -45,6 +49,18 @@ impl Lobby {
             ..Play::default()
         };
         self.mix.play(Hearers::One(&self.leg), Lane::Queue, play).await
+    }
+
+    /// Lets out what the caller says.
+    pub(super) async fn tap(&self) -> Result<Tap, ControlError> {
+        self.leg.tap(TAP).await
+    }
+
+    /// Lets it out no more.
+    pub(super) async fn untap(&self) {
+        if let Err(error) = self.leg.untap().await {
+            tracing::debug!(%error, "a leg was not reached");
+        }
     }
 
     /// Stops whatever plays.

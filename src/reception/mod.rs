@@ -6,6 +6,7 @@
 //! guessed PINs among it. Never touches SIP; whatever is dropped gives back its place, its mix and its work.
 
 mod lobby;
+mod naming;
 mod speech;
 
 use std::collections::VecDeque;
@@ -19,11 +20,14 @@ use confab_reception::{
     Candidate, Cause, GuardCounts, GuardLimits, Output, PinGuard, Reception, Refused, Reservation, Saying,
     Source, Start, Verdict,
 };
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use self::lobby::Lobby;
+pub(crate) use self::naming::known as known_name;
 use crate::conferences::{Registry, Seat};
+use crate::names::SpokenName;
 use crate::signalling::routing::{self, Destination};
 use crate::sounds::Sounds;
 use crate::wall_clock;
@@ -73,12 +77,13 @@ impl Desk {
         (guard.counts(), guard.blocked(self.now_ms()))
     }
 
-    /// Returns the conference as it is for callers from `source`.
-    pub(crate) fn candidate(&self, destination: &Destination, source: &Source) -> Candidate {
+    /// Returns the conference as it is for a caller.
+    pub(crate) fn candidate(&self, destination: &Destination, visitor: &Visitor) -> Candidate {
         let mut candidate = Candidate::new(destination.role, destination.flow.clone());
         if candidate.role_without_pin().is_none() {
-            candidate.is_blocked = self.is_blocked(source);
+            candidate.is_blocked = self.is_blocked(&visitor.source);
         }
+        candidate.is_named = visitor.caller.spoken_name.is_some();
         candidate
     }
 
@@ -116,6 +121,22 @@ impl Desk {
         verdict
     }
 
+    /// Returns whether the account takes calls and has the conference still.
+    async fn is_still_there(&self, account: &AccountId, conference: &ConferenceId) -> bool {
+        let there = async {
+            let is_on = self
+                .store
+                .account(account)
+                .await?
+                .is_some_and(|account| account.enabled);
+            Ok::<_, StoreError>(is_on && self.store.conference(account, conference).await?.is_some())
+        };
+        there.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the store does not answer: a caller is let in as he was found");
+            true
+        })
+    }
+
     fn guard(&self) -> MutexGuard<'_, PinGuard> {
         // Held for single operations; what a panic leaves behind counts too little at worst.
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -134,7 +155,7 @@ pub(crate) struct Visitor {
     pub(crate) language: String,
     /// What its numbers look like.
     pub(crate) plan: DialPlan,
-    /// The caller as the conference will know him.
+    /// The caller as the conference will know him; with his name if there is a recording of it ([`known_name`]).
     pub(crate) caller: Caller,
     /// Where his PINs come from.
     pub(crate) source: Source,
@@ -150,6 +171,10 @@ pub(crate) struct Visit {
     seat: Option<Seat<MediaPlane>>,
     lobby: Option<Arc<Lobby>>,
     play: Option<Playing>,
+    /// Ends the recording of his name.
+    stop: Arc<Notify>,
+    /// What was recorded last.
+    name: Option<SpokenName>,
     early_ends: VecDeque<PlayId>,
     work: JoinSet<Done>,
 }
@@ -167,6 +192,7 @@ enum Done {
     Handed(u32, Option<PlayId>),
     LookedUp(Box<Result<Option<Destination>, StoreError>>),
     Reserved(Box<Result<Seat<MediaPlane>, Refusal>>),
+    Recorded(Option<SpokenName>),
 }
 
 /// Why a visit goes on.
@@ -219,6 +245,8 @@ impl Visit {
             seat: None,
             lobby: None,
             play: None,
+            stop: Arc::default(),
+            name: None,
             early_ends: VecDeque::new(),
             work: JoinSet::new(),
         }
@@ -314,7 +342,7 @@ impl Visit {
                 Ok(found) => {
                     let candidate = found
                         .as_ref()
-                        .map(|found| self.desk.candidate(found, &self.visitor.source));
+                        .map(|found| self.desk.candidate(found, &self.visitor));
                     self.destination = found;
                     self.core.looked_up(now, candidate);
                 }
@@ -332,6 +360,10 @@ impl Visit {
                     Err(refusal) => refused(refusal).map_or(Reservation::Unavailable, Reservation::Refused),
                 };
                 self.core.reserved(now, reservation);
+            }
+            Done::Recorded(name) => {
+                self.name = name;
+                self.core.recorded(now, self.name.is_some());
             }
         }
     }
@@ -356,9 +388,14 @@ impl Visit {
                     self.core.judged(self.desk.now_ms(), verdict);
                 }
                 Output::Reserve(role) => self.reserve(role),
+                Output::Record => self.record(),
+                Output::StopRecording => self.stop.notify_one(),
                 Output::Enter(_) => {
                     return match self.seat.take() {
-                        Some(seat) => Progress::Enters(seat),
+                        Some(seat) => {
+                            self.introduce(&seat).await;
+                            Progress::Enters(seat)
+                        }
                         None => Progress::HangsUp(Cause::Unavailable),
                     };
                 }
@@ -370,9 +407,9 @@ impl Visit {
 
     fn play(&mut self, number: u32, sayings: Vec<Saying>, language: String) {
         let Some(lobby) = self.lobby.clone() else { return };
-        let desk = Arc::clone(&self.desk);
+        let (desk, own) = (Arc::clone(&self.desk), self.name.clone());
         let task = self.work.spawn(async move {
-            let sounds = speech::sounds(&desk, &sayings, &language).await;
+            let sounds = speech::sounds(&desk, &sayings, own, &language).await;
             if sounds.is_empty() {
                 return Done::Handed(number, None);
             }
@@ -401,6 +438,25 @@ impl Visit {
         }
     }
 
+    fn record(&mut self) {
+        let Some(lobby) = self.lobby.clone() else { return };
+        self.name = None;
+        self.stop = Arc::default();
+        let stop = Arc::clone(&self.stop);
+        self.work
+            .spawn(async move { Done::Recorded(naming::record(lobby, stop).await) });
+    }
+
+    /// Tells the conference the name that the caller has said, if he has, and keeps it with his user.
+    async fn introduce(&mut self, seat: &Seat<MediaPlane>) {
+        let Some(name) = self.name.take() else { return };
+        let (desk, kept) = (Arc::clone(&self.desk), name.clone());
+        let (account, caller) = (self.visitor.account.clone(), self.visitor.caller.clone());
+        // The caller does not wait for that, and may hang up meanwhile.
+        tokio::spawn(async move { naming::save(&desk.store, &account, &caller, &kept).await });
+        seat.announce_as(name).await;
+    }
+
     fn look_up(&mut self, number: String) {
         let desk = Arc::clone(&self.desk);
         let visitor = &self.visitor;
@@ -426,8 +482,22 @@ impl Visit {
             } = destination;
             let reserved = desk
                 .registry
-                .reserve(account, conference, settings, caller, role, Entry::DialIn);
-            Done::Reserved(Box::new(reserved.await))
+                .reserve(
+                    account.clone(),
+                    conference.clone(),
+                    settings,
+                    caller,
+                    role,
+                    Entry::DialIn,
+                )
+                .await;
+            // He may have been here for minutes. Looked at once he has his seat: whoever deletes the account later ends
+            // the conference with him in it.
+            let seat = match reserved {
+                Ok(_) if !desk.is_still_there(&account, &conference).await => Err(Refusal::NotRunning),
+                reserved => reserved,
+            };
+            Done::Reserved(Box::new(seat))
         });
     }
 }

@@ -6,13 +6,23 @@ use confab_prompts::Phrase;
 use confab_reception::Saying;
 
 use super::Desk;
+use crate::names::SpokenName;
 use crate::sounds::Media;
 
-/// Returns what these come to in a language, fetched where it has to be.
-pub(super) async fn sounds(desk: &Desk, sayings: &[Saying], language: &str) -> Vec<Sound> {
+/// Returns what these come to in a language, fetched where it has to be; `own` is the caller's name as he has said it.
+pub(super) async fn sounds(
+    desk: &Desk,
+    sayings: &[Saying],
+    own: Option<SpokenName>,
+    language: &str,
+) -> Vec<Sound> {
     let mut sounds = Vec::new();
     for saying in sayings {
-        match of_name(desk, &name(saying, language)).await {
+        let Some(name) = name(saying, language) else {
+            sounds.extend(own.iter().flat_map(|own| own.audible().sounds));
+            continue;
+        };
+        match of_name(desk, &name).await {
             Ok(found) => sounds.extend(found),
             Err(failure) => desk.registry.play_failed(failure),
         }
@@ -37,16 +47,17 @@ async fn of_name(desk: &Desk, name: &MediaName) -> Result<Vec<Sound>, PlayFailur
     }
 }
 
-/// Returns the name of a saying, in this language where it leaves that open.
-fn name(saying: &Saying, language: &str) -> MediaName {
+/// Returns the name of a saying, in this language where it leaves that open; `None` for what was recorded.
+fn name(saying: &Saying, language: &str) -> Option<MediaName> {
     let name = match saying {
         Saying::Prompt(prompt) => prompt.id(),
         Saying::Media(name) => name,
+        Saying::Name => return None,
     };
-    match Phrase::parse(name) {
+    Some(match Phrase::parse(name) {
         Some(Ok(phrase)) => MediaName::from(phrase.in_language(language).to_string().as_str()),
         _ => MediaName::from(name),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -66,7 +77,7 @@ mod tests {
             (Saying::Media("https://a/conf-x".into()), "https://a/conf-x"),
             (Saying::Media("prompt:de-de/conf-x".into()), "prompt:de-de/conf-x"),
         ] {
-            assert_eq!(name(&saying, "fr").as_str(), expected);
+            assert_eq!(name(&saying, "fr"), Some(MediaName::from(expected)));
         }
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | events for one hook | [`WAITING`] | the event is left out, `confab_webhooks_total{outcome="dropped"}` |
 //! | requests under way for one account's hooks | [`OF_ONE_ACCOUNT`] | the account's others wait |
+//! | requests under way to one host | [`TO_ONE_HOST`] | the others to it wait |
 //! | requests under way | [`AT_A_TIME`] | the others wait |
 
 mod attempts;
@@ -52,14 +53,44 @@ const AT_A_TIME: usize = 256;
 /// Requests under way for the hooks of one account: those that hang hold up only those beside them.
 const OF_ONE_ACCOUNT: usize = 8;
 
+/// Requests under way to one host: one that hangs has no more of them, however many accounts name it.
+const TO_ONE_HOST: usize = 32;
+
 /// What all parts share.
 struct Shared {
     source: Box<dyn Source>,
     transport: Box<dyn Transport>,
     turns: Semaphore,
-    /// Of the accounts that have hooks at work.
-    turns_of_accounts: Mutex<HashMap<AccountId, Weak<Semaphore>>>,
+    turns_of_accounts: Turns<AccountId>,
+    turns_of_hosts: Turns<String>,
     attempts: Arc<Attempts>,
+}
+
+/// Turns of each of many, which are there as long as somebody has them.
+struct Turns<K> {
+    each: usize,
+    at_work: Mutex<HashMap<K, Weak<Semaphore>>>,
+}
+
+impl<K: Clone + Eq + std::hash::Hash> Turns<K> {
+    fn new(each: usize) -> Turns<K> {
+        Turns {
+            each,
+            at_work: Mutex::default(),
+        }
+    }
+
+    /// Returns the turns of one.
+    fn of(&self, key: &K) -> Arc<Semaphore> {
+        let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = at_work.get(key).and_then(Weak::upgrade) {
+            return turns;
+        }
+        at_work.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(self.each));
+        at_work.insert(key.clone(), Arc::downgrade(&turns));
+        turns
+    }
 }
 
 impl Shared {
@@ -68,24 +99,10 @@ impl Shared {
             source,
             transport,
             turns: Semaphore::new(AT_A_TIME),
-            turns_of_accounts: Mutex::default(),
+            turns_of_accounts: Turns::new(OF_ONE_ACCOUNT),
+            turns_of_hosts: Turns::new(TO_ONE_HOST),
             attempts,
         }
-    }
-
-    /// Returns the turns of an account; they are there as long as one of its hooks has them.
-    fn turns_of(&self, account: &AccountId) -> Arc<Semaphore> {
-        let mut accounts = self
-            .turns_of_accounts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(turns) = accounts.get(account).and_then(Weak::upgrade) {
-            return turns;
-        }
-        accounts.retain(|_, turns| turns.strong_count() > 0);
-        let turns = Arc::new(Semaphore::new(OF_ONE_ACCOUNT));
-        accounts.insert(account.clone(), Arc::downgrade(&turns));
-        turns
     }
 }
 
@@ -108,7 +125,8 @@ type Known = (Instant, Arc<[Arc<Hook>]>);
 struct Dispatcher {
     shared: Arc<Shared>,
     known: HashMap<AccountId, Known>,
-    workers: HashMap<String, mpsc::Sender<Job>>,
+    /// By account and id: an id is chosen by who makes the hook, and one of another account may have it too.
+    workers: HashMap<(AccountId, String), mpsc::Sender<Job>>,
 }
 
 impl Dispatcher {
@@ -158,8 +176,8 @@ impl Dispatcher {
     }
 
     fn hand_over(&mut self, job: Job) {
-        let (id, account) = (job.hook.id.clone(), job.hook.account.clone());
-        let refused = match self.workers.get(&id) {
+        let key = (job.hook.account.clone(), job.hook.id.clone());
+        let refused = match self.workers.get(&key) {
             Some(worker) => worker.try_send(job),
             None => Err(mpsc::error::TrySendError::Closed(job)),
         };
@@ -172,9 +190,9 @@ impl Dispatcher {
                 let (sender, jobs) = mpsc::channel(WAITING);
                 // There is room for the first.
                 let _ = sender.try_send(job);
-                let turns = self.shared.turns_of(&account);
+                let turns = self.shared.turns_of_accounts.of(&key.0);
                 tokio::spawn(worker::run(Arc::clone(&self.shared), turns, jobs));
-                self.workers.insert(id, sender);
+                self.workers.insert(key, sender);
             }
         }
     }

@@ -73,7 +73,7 @@ async fn read(
             .get(AT_A_TIME as usize)
             .map(|document| document.id.clone());
         let new = documents.iter().take(AT_A_TIME as usize);
-        hooks.extend(new.filter_map(Hook::read).filter(&is_wanted));
+        hooks.extend(new.filter_map(|document| Hook::read(document)).filter(&is_wanted));
         seen += AT_A_TIME as usize;
         match next {
             Some(_) if seen >= MOST => {

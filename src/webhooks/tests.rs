@@ -63,9 +63,10 @@ impl Source for Arc<World> {
             .collect())
     }
 
-    async fn hook(&self, _: &AccountId, id: &str) -> Result<Option<Hook>, StoreError> {
+    async fn hook(&self, account: &AccountId, id: &str) -> Result<Option<Hook>, StoreError> {
         let hooks = self.hooks.lock().unwrap();
-        Ok(hooks.iter().find(|hook| hook.id == id).and_then(Hook::read))
+        let mut own = hooks.iter().filter(|hook| hook.account_id == *account);
+        Ok(own.find(|hook| hook.id == id).and_then(Hook::read))
     }
 
     async fn disable(&self, hook: &Hook, message: &str) -> Result<(), SaveError> {
@@ -182,6 +183,30 @@ async fn hooks_are_told_what_they_ask_for() {
     assert_eq!(
         attempts.outcomes(),
         [("delivered", 7), ("failed", 0), ("dropped", 0)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_of_two_accounts_with_one_id_are_two() {
+    let hooks =
+        ["a", "b"].map(|account| document("same", account, json!({"custom_data": {"whose": account}})));
+    let (world, bus, _) = start(hooks.to_vec(), &[]);
+    for (sequence, account) in [(1, "a"), (2, "b"), (3, "a")] {
+        bus.publish(event(account, sequence, EventKind::Lock));
+        settle().await;
+    }
+    let told = world.told.lock().unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .map(|(_, _, body)| (&body["whose"], &body["account_id"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("a"), &json!("a")),
+            (&json!("b"), &json!("b")),
+            (&json!("a"), &json!("a"))
+        ]
     );
 }
 

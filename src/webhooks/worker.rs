@@ -76,6 +76,9 @@ impl Worker {
             let outcome = {
                 let (turns, shared) = (Arc::clone(&self.turns), Arc::clone(&self.shared));
                 let _turn = turns.acquire().await;
+                let host = job.hook.uri.host_str().unwrap_or_default().to_owned();
+                let turns_of_host = shared.turns_of_hosts.of(&host);
+                let _turn_of_host = turns_of_host.acquire().await;
                 let _turn_of_all = shared.turns.acquire().await;
                 // Waiting takes its time: the hook may be another one by now, or none.
                 let Some(hook) = self.current(&job.hook).await else {

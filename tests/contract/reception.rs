@@ -1,11 +1,12 @@
-//! Lines 80 and 155 to 165 as far as they are about callers before they are in the conference.
+//! Lines 80, 155 to 165 and 178 as far as they are about callers before they are in the conference.
 
 use std::time::{Duration, Instant};
 
 use confab_testkit::agent::{AudioOffer, Call, Invite, Joining, Participant, digest};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
-use confab_testkit::meter::rms_dbfs;
+use confab_testkit::in_time::in_time;
+use confab_testkit::meter::{rms_dbfs, tone_dbfs};
 use confab_testkit::rtp::{CaptureMode, Source};
 use serde_json::{Value, json};
 
@@ -278,4 +279,63 @@ fn line_184_bridge_credentials_admit_a_call() {
         ..bare
     };
     assert_eq!(bridge(&nowhere, "peer", "open sesame", &[], "nobody").1, 403);
+}
+
+/// Waits until the tone after which one speaks was heard and is over; what asks for the name is broken off.
+fn after_the_beep(caller: &Participant) {
+    std::thread::sleep(Duration::from_millis(300));
+    caller.types("5").expect("sent");
+    caller.stream.set_capture(CaptureMode::Full);
+    let mut heard = Vec::new();
+    soon("the tone", || {
+        heard.extend(caller.stream.take_capture().samples());
+        let is_over = heard.len() > 1600 && lasts_ms(&heard[heard.len() - 1600..], 440.0) == 0;
+        (is_over && lasts_ms(&heard, 440.0) > 300).then_some(())
+    });
+}
+
+#[test]
+fn line_178_names_are_announced_as_they_were_recorded() {
+    let room = Room::new(json!({
+        "play_name": true, "play_entry_tone": "%(200,0,1500)", "play_exit_tone": "%(200,0,1700)",
+    }));
+    let ann = dial(&room, &room.number, "ann");
+    after_the_beep(&ann);
+    ann.types("#").expect("sent");
+    inside(&room, "ann");
+    in_time(&room.site.server, &room.engine, || {
+        let bob = dial(&room, &room.number, "bob");
+        after_the_beep(&bob);
+        assert!(is_outside(&room, "bob"));
+        bob.stream.set_source(Some(Source::tone(Law::Mu, 700.0, -20.0)));
+        std::thread::sleep(Duration::from_millis(1000));
+        bob.stream.set_source(Some(Source::silence(Law::Mu)));
+        std::thread::sleep(Duration::from_millis(300));
+        let _before = ann.stream.take_capture();
+        bob.types("#").expect("sent");
+        inside(&room, "bob");
+        let mut wrong = Vec::new();
+        for tone in [1500.0, 1700.0] {
+            std::thread::sleep(Duration::from_millis(4000));
+            let heard = ann.stream.take_capture().samples();
+            let (sounds, named) = (lasts_ms(&heard, tone), lasts_ms(&heard, 700.0));
+            let last = heard
+                .chunks(160)
+                .rposition(|window| tone_dbfs(window, 8000, 700.0) > -30.0);
+            let behind =
+                last.map(|last| rms_dbfs(&heard[(last * 160 + 4000).min(heard.len() - 8000)..][..8000]));
+            if sounds.abs_diff(200) > 40
+                || named.abs_diff(1000) > 80
+                || behind.is_none_or(|level| level < -40.0)
+            {
+                wrong.push(format!(
+                    "{tone} Hz {sounds} ms, the name {named} ms, behind it {behind:?}"
+                ));
+            }
+            if tone == 1500.0 {
+                bob.leave().expect("left");
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    });
 }

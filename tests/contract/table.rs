@@ -126,7 +126,6 @@ const WORDS: &[(u16, &str)] = &[
     (147, "related by deaf, he does not hear the other one"),
     (167, "a tone tells those inside that somebody comes"),
     (168, "a tone tells those who stay that somebody goes"),
-    (178, "names are announced"),
     (182, "a profile's rate bounds the bandwidth"),
     (183, "prompts in the conference's language"),
     (189, "a device registers by digest, a disabled one does not"),
@@ -144,7 +143,7 @@ fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         83 | 89 | 90 | 92 | 197..=199 => Issue::Recording,
         77 | 82 | 94..=130 | 189..=193 => Issue::Dialling,
-        178 | 183 => Issue::Callers,
+        183 => Issue::Callers,
         _ => return None,
     })
 }

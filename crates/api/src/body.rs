@@ -1,45 +1,13 @@
-//! Owns reading a request body and finding the envelope's parts in it. Never looks into `data`.
+//! Owns finding the envelope's parts in a request's body. Never looks into `data`.
 
-use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use bytes::{Bytes, BytesMut};
 use confab_documents::{Rule, Violation};
-use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
 /// The largest body taken.
 pub(crate) const MAX_BODY_BYTES: usize = 8_000_000;
-
-/// What is read and dropped of a body that is too large, so that a client which sends before it listens gets to see
-/// the answer.
-const MAX_DRAINED_BYTES: usize = 2 * MAX_BODY_BYTES;
-
-/// Reads a body to its end.
-pub(crate) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
-    let mut bytes = BytesMut::new();
-    let mut total = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| ApiError::BodyBroken)?.into_data() else {
-            continue;
-        };
-        total += data.len();
-        if total > MAX_DRAINED_BYTES {
-            break;
-        }
-        if total > MAX_BODY_BYTES {
-            bytes = BytesMut::new();
-        } else {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    if total > MAX_BODY_BYTES {
-        Err(ApiError::BodyTooLarge)
-    } else {
-        Ok(bytes.freeze())
-    }
-}
 
 /// A request body: the top-level keys, lower case with underscores. Empty for an empty body.
 #[derive(Clone, Debug, Default, PartialEq)]

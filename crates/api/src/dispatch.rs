@@ -2,7 +2,6 @@
 //! Never knows what an operation does.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
@@ -13,17 +12,16 @@ use confab_conference::AccountId;
 use confab_documents::{Account, is_id};
 
 use crate::answer::{self, Answer, Frame};
-use crate::body::{self, Envelope};
+use crate::body::Envelope;
 use crate::error::{ApiError, allow_list};
+use crate::intake::Sender;
 use crate::query::Query;
 use crate::rate_limit::{LOGIN_COST, REQUEST_COST};
 use crate::resource;
+use crate::rights::Rights;
 use crate::route::{self, Destination, Match, Operation, PathAccount, Verb};
 use crate::state::ApiState;
 use crate::token::{BadToken, Identity, random_text};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest request id taken from a client.
 const MAX_REQUEST_ID: usize = 128;
@@ -63,6 +61,17 @@ pub(crate) async fn handle(State(state): State<ApiState>, request: Request) -> R
             }
             run(&state, &parts, body, &query, &matched, &mut frame).await
         }
+    };
+    // What fails before anybody is known costs too.
+    let result = match (&frame.budget, result) {
+        (None, Err(error)) => match take_budget(&state, &parts, None, REQUEST_COST) {
+            Ok(budget) => {
+                frame.budget = budget;
+                Err(error)
+            }
+            Err(exhausted) => Err(exhausted),
+        },
+        (_, result) => result,
     };
     let answer = result.unwrap_or_else(ApiError::into_answer);
     tracing::debug!(request_id = %frame.request_id, method = %parts.method, status = answer.status.as_u16(), "request");
@@ -104,7 +113,8 @@ pub(crate) async fn metrics(State(state): State<ApiState>, request: Request) -> 
         frame.budget = take_budget(&state, &parts, login.as_ref().ok(), REQUEST_COST)?;
         let (_, identity) = login?;
         let master = state.store.bootstrap_account().await?;
-        if master.is_some_and(|master| master.id == identity.account) {
+        let is_master = master.is_some_and(|master| master.id == identity.account);
+        if is_master && identity.rights == Rights::Administrator {
             Ok(())
         } else {
             Err(ApiError::Forbidden)
@@ -152,11 +162,13 @@ async fn run(
     matched: &Match,
     frame: &mut Frame,
 ) -> Result<Answer, ApiError> {
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, body::read(body))
-        .await
-        .map_err(|_| ApiError::BodyTimeout)??;
+    let sender = match identify(state, parts, query, &Envelope::default()) {
+        Ok(_) => Sender::Known,
+        Err(_) => Sender::Stranger,
+    };
+    let taken = state.intake.read(body, sender).await?;
     // A faulty body is told of only to those who may know the resource: until then, it is as good as none.
-    let parsed = Envelope::parse(&parts.headers, &bytes);
+    let parsed = Envelope::parse(&parts.headers, &taken.bytes);
     let empty = Envelope::default();
     let envelope = parsed.as_ref().unwrap_or(&empty);
 

@@ -5,7 +5,6 @@ use confab_documents::{Rule, SaveError, StoreError, Violation, Violations};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::body::MAX_BODY_BYTES;
 use crate::live::ControlError;
 use crate::route::Verb;
 
@@ -38,10 +37,12 @@ pub(crate) enum ApiError {
     Conflict,
     /// The API version is no longer spoken.
     VersionGone,
-    /// The body is too large.
-    BodyTooLarge,
+    /// The body is larger than so many bytes.
+    BodyTooLarge(usize),
     /// The body came too slowly.
     BodyTimeout,
+    /// So much is being sent at once that there is no room for the body.
+    NoRoom,
     /// The connection broke within the body.
     BodyBroken,
     /// The body's type is not understood.
@@ -114,12 +115,12 @@ impl ApiError {
                 "gone",
                 message("version 1 of the API is unsupported; use /v2"),
             ),
-            ApiError::BodyTooLarge => (
+            ApiError::BodyTooLarge(limit) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "request_too_large",
                 json!({ "file": { "maxSize": {
-                    "message": format!("The body must not be larger than {MAX_BODY_BYTES} bytes"),
-                    "target": MAX_BODY_BYTES
+                    "message": format!("The body must not be larger than {limit} bytes"),
+                    "target": limit
                 } } }),
             ),
             ApiError::BodyTimeout => (
@@ -157,6 +158,13 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service_unavailable",
                 message("the conference does not answer"),
+            ),
+            ApiError::NoRoom => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                message(
+                    "too many large bodies are being sent at once; whoever shows his token in X-Auth-Token waits less",
+                ),
             ),
             ApiError::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

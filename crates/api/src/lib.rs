@@ -93,6 +93,7 @@ mod docs;
 mod error;
 pub mod event;
 mod health;
+mod intake;
 mod list;
 mod live;
 mod openapi;
@@ -116,6 +117,7 @@ pub use health::admin_router;
 pub use live::{
     ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,
 };
+pub use rate_limit::client_network;
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
 /// Returns the router of the public address: `/v2`, the health routes, `/metrics` for the master account, and the

@@ -9,6 +9,9 @@ use crate::query::Query;
 /// The items of a page when the request names no number.
 const DEFAULT_PAGE_SIZE: usize = 50;
 
+/// The most items of a page; who asks for more gets so many, and where the next page begins.
+const MAX_PAGE_SIZE: usize = 10_000;
+
 /// What a list request asks for.
 #[derive(Debug)]
 pub(crate) struct ListRequest {
@@ -62,6 +65,11 @@ impl ListRequest {
         })
     }
 
+    /// Returns whether there are filters.
+    pub(crate) fn is_filtered(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
     /// Returns whether every filter lets the document through.
     pub(crate) fn takes(&self, document: &Document) -> bool {
         self.filters.iter().all(|filter| filter.takes(document))
@@ -89,7 +97,7 @@ fn page_size(query: &Query) -> Result<usize, ApiError> {
             let violation = Violation::new("page_size", Rule::Minimum, "Value must be at least 1");
             Err(violation.with_target(1.into()).with_value(&text.into()).into())
         }
-        Ok(size) => Ok(size),
+        Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
         Err(_) => Err(Violation::wrong_type("page_size", "integer", &text.into()).into()),
     }
 }

@@ -29,7 +29,8 @@ pub(crate) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
-type Key = (Option<IpAddr>, Option<AccountId>);
+/// Logins have buckets of their own: who asks much without a token does not lock out those who log in from the same address.
+type Key = (Option<IpAddr>, Option<AccountId>, bool);
 
 /// The buckets of all clients.
 pub(crate) struct RateLimit {
@@ -69,7 +70,7 @@ impl RateLimit {
         if !self.enabled {
             return Ok(None);
         }
-        let key = (client.map(network), account.cloned());
+        let key = (client.map(client_network), account.cloned(), cost == LOGIN_COST);
         let mut buckets = self
             .buckets
             .lock()
@@ -98,7 +99,7 @@ impl RateLimit {
 }
 
 /// Returns what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
-fn network(address: IpAddr) -> IpAddr {
+pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -157,9 +158,15 @@ mod tests {
             }))
         );
         assert_eq!(
-            take(start + Duration::from_millis(500), REQUEST_COST),
+            take(start + Duration::from_millis(500), LOGIN_COST),
             Err(Exhausted)
         );
+        for left in (0..100).rev() {
+            // Other requests have their own.
+            let remaining = take(start, REQUEST_COST).unwrap().unwrap().remaining;
+            assert_eq!(remaining, left);
+        }
+        assert_eq!(take(start, REQUEST_COST), Err(Exhausted));
         let later = start + Duration::from_secs(3600);
         assert_eq!(
             take(later, REQUEST_COST),

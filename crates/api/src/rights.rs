@@ -2,10 +2,11 @@
 //!
 //! An API key's login and that of a user whose `priv_level` is `admin` may do everything in their account and in those below it. The
 //! login of any other user sees his own account, controls its conferences and manages conferences and media. What would give him
-//! more is not his to change: accounts, API keys, users (but himself), devices, trunks, configurations, webhooks.
+//! more is not his to change: accounts, API keys, users (but himself), devices, trunks, configurations, webhooks. Nor does he see
+//! the passwords of trunks, webhooks and the devices of others.
 
 use confab_conference::AccountId;
-use confab_documents::Kind;
+use confab_documents::{Body, Kind};
 use serde_json::Value;
 
 use crate::body::Envelope;
@@ -55,6 +56,8 @@ pub(crate) fn check(
             | Operation::RenewApiKey => false,
             // Himself, but no further than he is.
             Operation::Replace(Kind::User) | Operation::Patch(Kind::User) => is_self && !promotes(envelope),
+            // They hold passwords of others.
+            Operation::Show(Kind::Resource | Kind::Webhook) => false,
             Operation::Create(kind)
             | Operation::Replace(kind)
             | Operation::Patch(kind)
@@ -62,6 +65,20 @@ pub(crate) fn check(
             _ => true,
         };
     if may { Ok(()) } else { Err(ApiError::Forbidden) }
+}
+
+/// Takes out of a document what a login is not to see of it.
+pub(crate) fn withhold(identity: &Identity, kind: Kind, body: &mut Body) {
+    if identity.rights == Rights::Administrator || kind != Kind::Device {
+        return;
+    }
+    let owner = body.get("owner_id").and_then(Value::as_str);
+    if owner.is_some() && owner == identity.owner.as_deref() {
+        return;
+    }
+    if let Some(Value::Object(sip)) = body.get_mut("sip") {
+        sip.shift_remove("password");
+    }
 }
 
 fn promotes(envelope: &Envelope) -> bool {
@@ -104,6 +121,8 @@ mod tests {
             (Operation::CreateChildAccount, "a", "", false),
             (Operation::Delete(Kind::Account), "a", "a", false),
             (Operation::Create(Kind::Webhook), "a", "", false),
+            (Operation::Show(Kind::Resource), "a", "r1", false),
+            (Operation::Show(Kind::Webhook), "a", "w1", false),
             (Operation::Create(Kind::Media), "a", "", true),
             (Operation::Patch(Kind::Configuration), "a", "conferences", false),
         ];
@@ -112,6 +131,18 @@ mod tests {
             let check = |who| check(who, operation, &account, id, &nothing).is_ok();
             assert_eq!(check(&user), may, "{operation:?} {id}");
             assert!(check(&admin), "{operation:?} {id}");
+        }
+        for (owner, sees) in [(Some("u1"), true), (Some("u2"), false), (None, false)] {
+            let device =
+                serde_json::json!({"owner_id": owner, "sip": {"username": "x", "password": "secret"}});
+            let seen_by = |identity: &Identity| {
+                let mut body = device.as_object().unwrap().clone();
+                withhold(identity, Kind::Device, &mut body);
+                assert_eq!(body["sip"]["username"], "x");
+                body["sip"].get("password").is_some()
+            };
+            assert_eq!(seen_by(&user), sees, "{owner:?}");
+            assert!(seen_by(&admin));
         }
         for (data, may) in [
             (r#"{"data":{"priv_level":"admin"}}"#, false),

@@ -7,6 +7,7 @@ use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
 use crate::event::EventBus;
+use crate::intake::Intake;
 use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
@@ -109,6 +110,7 @@ pub struct ApiState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Arc<RateLimit>,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) events: EventBus,
     pub(crate) sockets: Sessions,
 }
@@ -135,6 +137,7 @@ impl ApiState {
         ApiState {
             tokens: Arc::new(Tokens::new(config.token_ttl)),
             limits: Arc::new(RateLimit::new(config.rate_limit)),
+            intake: Arc::default(),
             config: Arc::new(config),
             store,
             conferences,

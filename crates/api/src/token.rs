@@ -120,6 +120,11 @@ impl Tokens {
         Ok(entry.identity.clone())
     }
 
+    /// Returns whether the token was ended before its time, as far as that is remembered.
+    pub(crate) fn is_revoked(&self, token: &str) -> bool {
+        self.lock().by_token.get(token).is_some_and(|entry| entry.revoked)
+    }
+
     /// Ends the token.
     pub(crate) fn revoke(&self, token: &str) {
         if let Some(entry) = self.lock().by_token.get_mut(token) {

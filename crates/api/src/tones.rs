@@ -24,11 +24,37 @@ const KEYS: &[&[&str]] = &[
 /// The keys that name a sound which may go on for ever.
 const ENDLESS: &[&[&str]] = &[&["profile", "moh-sound"], &["profile", "perpetual-sound"]];
 
+/// The keys of an account's configuration that name a sound of coming and going.
+const OF_CONFIGURATION: &[&[&str]] = &[
+    &["entry_tone"],
+    &["exit_tone"],
+    &["moderator_entry_tone"],
+    &["moderator_exit_tone"],
+];
+
 /// Returns what is wrong with the sounds that a document, or a change of one, names. A value that is no text is for the schema to
 /// judge.
 pub(crate) async fn check(live: &dyn LiveConferences, account: &AccountId, document: &Body) -> Violations {
+    check_keys(live, account, document, &[KEYS, ENDLESS].concat()).await
+}
+
+/// As [`check`], of an account's configuration without its profiles.
+pub(crate) async fn check_configuration(
+    live: &dyn LiveConferences,
+    account: &AccountId,
+    configuration: &Body,
+) -> Violations {
+    check_keys(live, account, configuration, OF_CONFIGURATION).await
+}
+
+async fn check_keys(
+    live: &dyn LiveConferences,
+    account: &AccountId,
+    document: &Body,
+    keys: &[&[&str]],
+) -> Violations {
     let mut violations = Violations::default();
-    for path in KEYS.iter().chain(ENDLESS) {
+    for path in keys {
         let [first, rest @ ..] = path else { continue };
         let value = rest
             .iter()

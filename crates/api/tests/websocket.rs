@@ -316,6 +316,23 @@ async fn tokens_of_an_account_that_is_off_see_nothing() {
         next(&mut client).await
     };
     assert_eq!(try_it().await["status"], "success");
+    // One who came when it was on, and asks for more without a token of his own.
+    let (mut early, _) = connect_async(format!("ws://{}/", house.address)).await.unwrap();
+    let more = |token: Option<&str>, binding: &str| {
+        let data = json!({"account_id": below.account, "binding": binding});
+        let mut message = json!({"action": "subscribe", "data": data});
+        if let Some(token) = token {
+            message["auth_token"] = token.into();
+        }
+        Message::text(message.to_string())
+    };
+    for (token, binding) in [
+        (Some(below.token.as_str()), "conference.event.c1.*"),
+        (None, "conference.event.c2.*"),
+    ] {
+        early.send(more(token, binding)).await.unwrap();
+        assert_eq!(next(&mut early).await["status"], "success");
+    }
     let off = json!({"data": {"enabled": false}});
     house
         .api("PATCH", &format!("/v2/accounts/{}", below.account), Some(&off))
@@ -323,6 +340,22 @@ async fn tokens_of_an_account_that_is_off_see_nothing() {
     let refused = try_it().await;
     let text = format!("failed to authenticate token {}", below.token);
     assert_eq!(refused["data"]["errors"], json!([text]));
+    early.send(more(None, "conference.event.c3.*")).await.unwrap();
+    assert_eq!(next(&mut early).await["data"]["errors"], json!([text]));
+}
+
+#[tokio::test]
+async fn a_token_that_was_ended_subscribes_to_nothing_more() {
+    let house = House::open(|config| config).await;
+    let mut client = house.subscriber().await;
+    let data = json!({"account_id": house.account.as_str(), "binding": "conference.event.c2.*"});
+    let more = json!({"action": "subscribe", "data": data}).to_string();
+    client.send(Message::text(more.clone())).await.unwrap();
+    assert_eq!(next(&mut client).await["status"], "success");
+    house.api("DELETE", "/v2/token_auth", None).await;
+    client.send(Message::text(more)).await.unwrap();
+    let text = format!("failed to authenticate token {}", house.token);
+    assert_eq!(next(&mut client).await["data"]["errors"], json!([text]));
 }
 
 #[tokio::test]

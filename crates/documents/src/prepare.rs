@@ -64,8 +64,11 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
         Kind::User if body.contains_key("password") && !body.contains_key("username") => {
             found.push(Violation::required("username"));
         }
-        Kind::Account => check_realm(body, found),
-        Kind::Device => check_characters(body.get("sip"), "sip", found),
+        Kind::Account => check_realm(body.get("realm"), "realm", found),
+        Kind::Device => {
+            check_characters(body.get("sip"), "sip", found);
+            check_device(body.get("sip"), found);
+        }
         Kind::Resource => {
             check_rules(body, found);
             check_characters(body.get("gateways"), "gateways", found);
@@ -87,15 +90,47 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
     }
 }
 
-/// Refuses a realm that calls to a server's own address have.
-fn check_realm(body: &Body, found: &mut Violations) {
-    let Some(realm) = body.get("realm").and_then(Value::as_str) else {
+/// Refuses a realm that calls to a server's own address have, or that is no name of a domain with a place in the DNS.
+fn check_realm(realm: Option<&Value>, path: &str, found: &mut Violations) {
+    let Some(realm) = realm.and_then(Value::as_str) else {
         return;
     };
     let bare = realm.trim_matches(['[', ']', '.']);
-    if bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() {
-        let message = "The realm must be a name of a domain: addresses belong to the server";
-        found.push(Violation::new("realm", Rule::Invalid, message).with_value(&realm.into()));
+    let last = bare.rsplit('.').next().unwrap_or_default();
+    let message = if bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() {
+        "The realm must be a name of a domain: addresses belong to the server"
+    } else if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        "The realm must be a name of a domain, and none ends in a number"
+    } else if realm
+        .split('.')
+        .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'))
+    {
+        "The realm must be a name of a domain: between its dots are letters, digits and, within, hyphens"
+    } else {
+        return;
+    };
+    found.push(Violation::new(path, Rule::Invalid, message).with_value(&realm.into()));
+}
+
+/// Refuses what a device cannot be reached by.
+fn check_device(sip: Option<&Value>, found: &mut Violations) {
+    let Some(sip) = sip else { return };
+    check_realm(sip.get("realm"), "sip.realm", found);
+    let text = |key: &str| {
+        sip.get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    match text("ip") {
+        Some(ip) if ip.parse::<IpAddr>().is_err() => {
+            let message = "The text is no IP address";
+            found.push(Violation::new("sip.ip", Rule::Invalid, message).with_value(&ip.into()));
+        }
+        None if text("method") == Some("ip") => found.push(Violation::required("sip.ip")),
+        _ => {}
+    }
+    if text("invite_format") == Some("route") && text("route").is_none() {
+        found.push(Violation::required("sip.route"));
     }
 }
 
@@ -113,7 +148,15 @@ fn check_characters(value: Option<&Value>, path: &str, found: &mut Violations) {
         }
         Some(Value::Object(keys)) => {
             for (key, value) in keys {
-                check_characters(Some(value), &format!("{path}.{key}"), found);
+                let path = format!("{path}.{}", key.replace(char::is_control, "?"));
+                // Some are names of headers.
+                if key.chars().any(char::is_control) {
+                    let message = "The name must not have control characters";
+                    found.push(
+                        Violation::new(path.clone(), Rule::Invalid, message).with_value(&key.as_str().into()),
+                    );
+                }
+                check_characters(Some(value), &path, found);
             }
         }
         _ => {}

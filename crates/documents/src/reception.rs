@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use confab_reception::{CallFlow, DEFAULT_TIMEOUT_MS, Pins, RoleFlow, Saying, ServiceFlow};
+use confab_reception::{CallFlow, DEFAULT_TIMEOUT_MS, NameFlow, Pins, RoleFlow, Saying, ServiceFlow};
 use serde_json::Value;
 
-use crate::conference::{Profile, texts};
+use crate::conference::{Profile, says_names, texts};
 use crate::document::{Body, Document};
 
 /// Times to think that are heeded, in milliseconds; others count as the nearest of these.
@@ -35,6 +35,9 @@ pub fn call_flow(document: &Document, configuration: Option<&Document>, language
         pin_timeout_ms: timeout(Some(body), "pin_timeout")
             .or_else(|| timeout(configuration, "pin_timeout"))
             .unwrap_or(DEFAULT_TIMEOUT_MS),
+        names: says_names(body, configuration).then(|| NameFlow {
+            reviews: is_on(configuration, "review_name"),
+        }),
         joining_sound: match profile.text("member-enter-sound") {
             Some(text) => named(text),
             None => defaults.joining_sound,
@@ -139,6 +142,10 @@ fn is_off(flag: Option<&Value>) -> bool {
     flag == Some(&Value::Bool(false))
 }
 
+fn is_on(body: Option<&Body>, key: &str) -> bool {
+    body.and_then(|body| body.get(key)) == Some(&Value::Bool(true))
+}
+
 fn named(name: &str) -> Option<Saying> {
     (!name.is_empty()).then(|| Saying::Media(name.to_owned()))
 }
@@ -230,6 +237,37 @@ mod tests {
         for (body, full) in rows {
             assert_eq!(flow(body.clone()).full_sound, full, "{body}");
         }
+    }
+
+    #[test]
+    fn names_are_asked_for_where_the_document_says_so_and_the_account_lets_it() {
+        let plays = json!({"play_name": true});
+        let rows = [
+            (json!({}), json!({}), None),
+            (plays.clone(), json!({}), Some(false)),
+            (plays.clone(), json!({"review_name": true}), Some(true)),
+            (
+                plays.clone(),
+                json!({"support_name_announcement": true}),
+                Some(false),
+            ),
+            (
+                plays,
+                json!({"support_name_announcement": false, "review_name": true}),
+                None,
+            ),
+            (json!({"play_name": false}), json!({"review_name": true}), None),
+        ];
+        for (body, configuration, reviews) in rows {
+            let configured = document(Kind::Configuration, configuration.clone());
+            let flow = call_flow(&document(Kind::Conference, body), Some(&configured), "en-us");
+            assert_eq!(
+                flow.names,
+                reviews.map(|reviews| NameFlow { reviews }),
+                "{configuration}"
+            );
+        }
+        assert_eq!(flow(json!({"play_name": true})).names, Some(NameFlow::default()));
     }
 
     #[test]

@@ -204,6 +204,21 @@ fn key_locked_sound() {
 }
 
 #[test]
+fn key_play_name_has_callers_say_their_names() {
+    let heard = |document| {
+        let mut caller = Caller::of(document, RoleSoFar::Member);
+        while !matches!(caller.reception.poll_output(), Some(Output::Reserve(_))) {}
+        caller.reception.reserved(0, Reservation::Granted);
+        caller.hears().0
+    };
+    let silent = json!({"play_welcome": false, "play_name": false});
+    assert_eq!(heard(silent), prompts(&[Prompt::Joining]));
+    let asked = heard(json!({"play_welcome": false, "play_name": true}));
+    assert_eq!(asked[0], Saying::Prompt(Prompt::AnnounceYourName));
+    assert_eq!(asked[1..], [media("tone_stream://%(500,0,440)").expect("a tone")]);
+}
+
+#[test]
 fn prompts_are_in_the_conferences_language_and_numbers_keep_their_digits() {
     let mut caller = Caller::of(json!({"language": "fr-ca"}), RoleSoFar::Member);
     assert_eq!(caller.hears().1, "fr-ca");

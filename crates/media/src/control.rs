@@ -101,6 +101,8 @@ pub(crate) struct PlaneShared {
     pub(crate) local_nets: Vec<IpNet>,
     pub(crate) max_delay: Duration,
     pub(crate) timeout: Duration,
+    /// Blocks of audio that taps had no room for.
+    pub(crate) tap_blocks_dropped: Arc<AtomicU64>,
     next_id: AtomicU64,
     /// Tasks for the keeper, and its thread to be woken.
     keeper: Mutex<Option<(mpsc::Sender<Task>, Thread)>>,
@@ -125,6 +127,7 @@ impl PlaneShared {
                 .collect(),
             max_delay,
             timeout,
+            tap_blocks_dropped: Arc::default(),
             next_id: AtomicU64::new(1),
             keeper: Mutex::new(None),
         }

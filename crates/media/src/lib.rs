@@ -8,7 +8,7 @@
 //! what a shard has to tell comes out of [`MediaEvents`].
 //!
 //! What is deliberately not here: SIP and SDP (a leg is told what was negotiated, see [`LegMedia`]), who may do what (the
-//! conference decides, a shard does), files and recording.
+//! conference decides, a shard does), files and what becomes of audio that was tapped.
 //!
 //! # The life of a leg
 //!
@@ -82,6 +82,11 @@
 //! # }
 //! ```
 //!
+//! # Taps
+//!
+//! [`LegHandle::tap`] lets what a leg is heard to say out of the media plane, block by block with its place on the clock of the mix. The
+//! shard writes into a ring and never waits for who reads: what finds no room is left out and counted.
+//!
 //! # Queues
 //!
 //! | queue | holds | when it is full |
@@ -91,6 +96,7 @@
 //! | events to the application | 16,384 | they stay in the shard's ring |
 //! | what a shard gives back to be freed | 4096 | the shard carries out no commands until there is room |
 //! | datagrams, per socket | 64 KiB | the kernel drops |
+//! | audio of a tap | as long as asked for | blocks are left out, counted |
 //! | plays of one audience | 16 behind the one that is heard | [`ControlError::PlayQueueFull`] |
 //!
 //! # Overload
@@ -129,6 +135,7 @@ mod ports;
 mod shard;
 mod stats;
 mod sys;
+mod tap;
 
 pub use config::{
     CodecKind, Coding, ComfortNoiseMedia, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia,
@@ -144,3 +151,4 @@ pub use metrics::{
 pub use plane::{MediaEvents, MediaPlane};
 pub use playback::{Clip, Hearers, Lane, PLAY_QUEUE, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
 pub use stats::{LegReport, LegStats};
+pub use tap::{Tap, TapBlock};

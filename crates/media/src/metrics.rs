@@ -225,6 +225,8 @@ pub struct MediaMetrics {
     pub ports_in_use: u32,
     /// Port pairs in the configured ranges, all addresses together.
     pub ports_total: u32,
+    /// Blocks of audio that were left out of taps since the start, because nobody read them in time.
+    pub tap_blocks_dropped: u64,
     /// Legs opened since the start.
     pub legs_opened: u64,
     /// Legs closed since the start, sockets and all.

@@ -204,6 +204,7 @@ impl MediaPlane {
                 .collect(),
             ports_in_use: shared.ports.in_use(),
             ports_total: shared.ports.total(),
+            tap_blocks_dropped: shared.tap_blocks_dropped.load(Relaxed),
             legs_opened,
             legs_closed,
         }

@@ -26,6 +26,13 @@ impl Default for RoleFlow {
     }
 }
 
+/// How callers come to say their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameFlow {
+    /// A caller hears what he has said, and may say it again.
+    pub reviews: bool,
+}
+
 /// How callers come into one conference. The defaults are those of an empty conference document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallFlow {
@@ -39,6 +46,8 @@ pub struct CallFlow {
     pub moderator: RoleFlow,
     /// Time to think while a PIN is typed, in milliseconds.
     pub pin_timeout_ms: u32,
+    /// Callers are asked for their names; `None` when they are not.
+    pub names: Option<NameFlow>,
     /// What a caller hears just before he is mixed in; `None` for nothing.
     pub joining_sound: Option<Saying>,
     /// What a caller hears who is refused because the conference is locked; `None` for nothing.
@@ -56,6 +65,7 @@ impl Default for CallFlow {
             member: RoleFlow::default(),
             moderator: RoleFlow::default(),
             pin_timeout_ms: DEFAULT_TIMEOUT_MS,
+            names: None,
             joining_sound: Some(Saying::Prompt(Prompt::Joining)),
             locked_sound: full(),
             full_sound: full(),
@@ -101,6 +111,8 @@ pub struct Candidate {
     pub flow: CallFlow,
     /// The guard lets his source try no PINs ([`PinGuard::is_blocked`](crate::PinGuard::is_blocked)).
     pub is_blocked: bool,
+    /// There is a recording of his name: he is not asked for it.
+    pub is_named: bool,
 }
 
 impl Candidate {
@@ -110,6 +122,7 @@ impl Candidate {
             role,
             flow,
             is_blocked: false,
+            is_named: false,
         }
     }
 
@@ -127,10 +140,17 @@ impl Candidate {
         }
     }
 
+    /// Returns whether he is asked for his name.
+    pub fn asks_name(&self) -> bool {
+        self.flow.names.is_some() && !self.is_named
+    }
+
     /// Returns the role of a caller of whom nothing is asked and to whom nothing is said: he can be mixed in at once.
     pub fn role_at_once(&self) -> Option<Role> {
         let is_silent = |role: &Role| !self.flow.welcome && self.flow.joining(*role).is_none();
-        self.role_without_pin().filter(is_silent)
+        self.role_without_pin()
+            .filter(is_silent)
+            .filter(|_| !self.asks_name())
     }
 }
 
@@ -181,6 +201,10 @@ mod tests {
             assert_eq!(candidate.role_at_once(), None, "he is told that he joins");
             candidate.flow.member.says_joining = false;
             candidate.flow.moderator.says_joining = false;
+            assert_eq!(candidate.role_at_once(), expected);
+            candidate.flow.names = Some(NameFlow::default());
+            assert_eq!(candidate.role_at_once(), None, "he is asked for his name");
+            candidate.is_named = true;
             assert_eq!(candidate.role_at_once(), expected);
         }
     }

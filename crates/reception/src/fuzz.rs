@@ -1,8 +1,8 @@
 //! The entry for fuzzing. Also run by an ordinary test on the committed seeds.
 
 use crate::{
-    CallFlow, Candidate, LONGEST_STAY_MS, Output, Pins, Prompt, Reception, Refused, Reservation, RoleFlow,
-    RoleSoFar, Saying, ServiceFlow, Start, TRIES, Verdict,
+    CallFlow, Candidate, LONGEST_STAY_MS, NameFlow, Output, Pins, Prompt, Reception, Refused, Reservation,
+    RoleFlow, RoleSoFar, Saying, ServiceFlow, Start, TRIES, Verdict,
 };
 use confab_conference::Role;
 
@@ -20,7 +20,8 @@ pub fn fuzz_visit(data: &[u8]) {
     let mut reception = Reception::new(start);
     let (mut now, mut last_play, mut wrong) = (0, 0, [0_u8; 2]);
     let mut over = false;
-    let mut drain = |reception: &mut Reception, last_play: &mut u32| {
+    let (mut granted, mut recording) = (false, false);
+    let mut drain = |reception: &mut Reception, last_play: &mut u32, granted: bool| {
         while let Some(output) = reception.poll_output() {
             assert!(!over, "{output:?} after the end");
             match output {
@@ -33,13 +34,18 @@ pub fn fuzz_visit(data: &[u8]) {
                 }
                 Output::LookUp(number) => assert!((1..=16).contains(&number.len())),
                 Output::Enter(_) | Output::HangUp(_) => over = true,
+                Output::Record => {
+                    assert!(granted, "a name without a place");
+                    recording = true;
+                }
+                Output::StopRecording => assert!(std::mem::take(&mut recording), "nothing is recorded"),
                 Output::StopPlaying | Output::Judge { .. } | Output::Reserve(_) => {}
             }
         }
         assert_eq!(reception.is_over(), over);
     };
     reception.start(0);
-    drain(&mut reception, &mut last_play);
+    drain(&mut reception, &mut last_play, granted);
     for &step in steps {
         match step {
             0..=127 => reception.key(now, char::from(step)),
@@ -55,16 +61,20 @@ pub fn fuzz_visit(data: &[u8]) {
                 reception.judged(now, Verdict::Pass { delay_ms });
             }
             216..=219 => reception.judged(now, Verdict::Blocked),
-            220..=239 => reception.reserved(now, Reservation::Granted),
+            220..=231 => {
+                granted = true;
+                reception.reserved(now, Reservation::Granted);
+            }
+            232..=239 => reception.recorded(now, step & 1 != 0),
             240..=245 => reception.reserved(now, Reservation::Refused(Refused::Locked)),
             246..=250 => reception.reserved(now, Reservation::Unavailable),
             251..=252 => reception.failed(),
             253..=255 => reception.start(now),
         }
-        drain(&mut reception, &mut last_play);
+        drain(&mut reception, &mut last_play, granted);
     }
     reception.handle_timeout(now.max(LONGEST_STAY_MS));
-    drain(&mut reception, &mut last_play);
+    drain(&mut reception, &mut last_play, granted);
     assert!(reception.is_over(), "he stays for ever");
 }
 
@@ -83,6 +93,9 @@ fn candidate(choice: u8) -> Candidate {
         welcome: choice & 32 != 0,
         member: pins(choice & 4 != 0, "12"),
         moderator: pins(choice & 8 != 0, "3456"),
+        names: (choice & 48 == 16).then_some(NameFlow {
+            reviews: choice & 4 != 0,
+        }),
         ..CallFlow::default()
     };
     Candidate::new(role, flow)

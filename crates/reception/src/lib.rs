@@ -1,11 +1,11 @@
-//! A caller's way from the answer to the mix: welcome, conference number, PIN, refusals, joining prompt.
+//! A caller's way from the answer to the mix: welcome, conference number, PIN, refusals, name, joining prompt.
 //!
 //! [`Reception`] is the state machine of one caller. Keys, ends of plays, answers of look-ups and the time go in; what is to be
 //! played, looked up, reserved or ended comes out as [`Output`]s. [`PinGuard`] counts wrong PINs over all calls and says who has
 //! to wait or may not try any more.
 //!
 //! # What it does not do
-//! It plays nothing, asks no store, reads no clock and knows no SIP. Prompts are names ([`Prompt`]); what they sound like, and in
+//! It plays and records nothing, asks no store, reads no clock and knows no SIP. Prompts are names ([`Prompt`]); what they sound like, and in
 //! which language there is one, is decided elsewhere. It lets nobody in: it says [`Output::Enter`] once the conference itself has
 //! granted the place.
 //!
@@ -46,10 +46,11 @@ mod pin;
 mod prompt;
 mod reception;
 
-pub use flow::{CallFlow, Candidate, DEFAULT_TIMEOUT_MS, RoleFlow, RoleSoFar, ServiceFlow};
+pub use flow::{CallFlow, Candidate, DEFAULT_TIMEOUT_MS, NameFlow, RoleFlow, RoleSoFar, ServiceFlow};
 pub use guard::{GuardCounts, GuardLimits, PinGuard, Source, Verdict};
 pub use pin::{Entry, Pins};
 pub use prompt::{Prompt, Saying};
 pub use reception::{
-    Cause, LONGEST_PLAY_MS, LONGEST_STAY_MS, Output, Reception, Refused, Reservation, Start, TRIES,
+    Cause, LONGEST_NAME_MS, LONGEST_PLAY_MS, LONGEST_STAY_MS, Output, Reception, Refused, Reservation, Start,
+    TRIES,
 };

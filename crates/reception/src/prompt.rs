@@ -15,19 +15,28 @@ pub enum Prompt {
     BadPin,
     /// There are no tries left.
     TooManyAttempts,
+    /// Asks for the caller's name.
+    AnnounceYourName,
+    /// What follows is the name as it was recorded.
+    YourAnnouncement,
+    /// Asks whether it is to stay so.
+    Review,
     /// The caller is about to be heard.
     Joining,
 }
 
 impl Prompt {
     /// All of them.
-    pub const ALL: [Prompt; 7] = [
+    pub const ALL: [Prompt; 10] = [
         Prompt::Welcome,
         Prompt::EnterNumber,
         Prompt::BadNumber,
         Prompt::EnterPin,
         Prompt::BadPin,
         Prompt::TooManyAttempts,
+        Prompt::AnnounceYourName,
+        Prompt::YourAnnouncement,
+        Prompt::Review,
         Prompt::Joining,
     ];
 
@@ -40,6 +49,9 @@ impl Prompt {
             Prompt::EnterPin => "conf-enter_conf_pin",
             Prompt::BadPin => "conf-bad_pin",
             Prompt::TooManyAttempts => "conf-too_many_attempts",
+            Prompt::AnnounceYourName => "conf-announce_your_name",
+            Prompt::YourAnnouncement => "conf-your_announcement",
+            Prompt::Review => "conf-review",
             Prompt::Joining => "conf-joining_conference",
         }
     }
@@ -52,4 +64,6 @@ pub enum Saying {
     Prompt(Prompt),
     /// What the conference's document names: media, a prompt id, a tone or a URL.
     Media(String),
+    /// What was recorded last.
+    Name,
 }

@@ -10,8 +10,11 @@ use crate::guard::Verdict;
 use crate::pin::Entry;
 use crate::prompt::{Prompt, Saying};
 
+mod naming;
 #[cfg(test)]
 mod tests;
+
+pub use self::naming::LONGEST_NAME_MS;
 
 /// How often a caller may name a number, and how often a PIN.
 pub const TRIES: u8 = 3;
@@ -91,7 +94,11 @@ pub enum Output {
     },
     /// Asks the conference for a place; answered by [`Reception::reserved`].
     Reserve(Role),
-    /// Lets the caller into the mix. Nothing comes after it.
+    /// Records what the caller says; its end is told by [`Reception::recorded`]. What was recorded before is not wanted any more.
+    Record,
+    /// Stops recording.
+    StopRecording,
+    /// Lets the caller into the mix, with the name that was recorded last, if there is one. Nothing comes after it.
     Enter(Role),
     /// Ends the call. Nothing comes after it.
     HangUp(Cause),
@@ -138,6 +145,8 @@ enum State {
         outcome: Option<Role>,
     },
     Reserving(Role),
+    /// He has a place, and says his name.
+    Naming(naming::Naming),
     Over,
 }
 
@@ -198,6 +207,7 @@ impl Reception {
             State::Waiting | State::Over => return None,
             State::Saying { until, .. } | State::Holding { until, .. } => *until,
             State::Entering(entering) => entering.until,
+            State::Naming(naming) => naming.until,
             State::LookingUp | State::Judging(_) | State::Reserving(_) => self.latest_end,
         };
         Some(own.min(self.latest_end))
@@ -264,6 +274,7 @@ impl Reception {
                 self.outputs.push_back(Output::StopPlaying);
                 self.go_to(then);
             }
+            State::Naming(_) => self.name_key(now_ms, key),
             State::LookingUp if self.ahead.len() < MOST_AHEAD => self.ahead.push_back(key),
             _ => {}
         }
@@ -283,6 +294,7 @@ impl Reception {
                     entering.until = now_ms.saturating_add(timeout_ms);
                 }
             }
+            State::Naming(_) => self.name_played(now_ms, number),
             _ => {}
         }
     }
@@ -315,6 +327,7 @@ impl Reception {
                 let outcome = *outcome;
                 self.settle(now_ms, outcome);
             }
+            State::Naming(_) => self.name_timed_out(now_ms),
             _ => {}
         }
     }
@@ -362,18 +375,25 @@ impl Reception {
         };
         let Some(candidate) = &self.candidate else { return };
         match reservation {
-            Reservation::Granted => match candidate.flow.joining(role).cloned() {
-                Some(joining) => {
-                    let language = candidate.flow.language.clone();
-                    self.say(now_ms, vec![joining], language, Then::Enter(role));
-                }
-                None => self.go_to(Then::Enter(role)),
-            },
+            Reservation::Granted if candidate.asks_name() => self.ask_name(now_ms, role),
+            Reservation::Granted => self.say_joining(now_ms, role),
             Reservation::Refused(why) => {
                 let flow = candidate.flow.clone();
                 self.refuse(now_ms, &flow, why);
             }
             Reservation::Unavailable => self.hang_up(Cause::Unavailable),
+        }
+    }
+
+    /// Tells a caller who has his place that he joins, where that is said, and lets him in.
+    fn say_joining(&mut self, now_ms: u64, role: Role) {
+        let Some(candidate) = &self.candidate else { return };
+        match candidate.flow.joining(role).cloned() {
+            Some(joining) => {
+                let language = candidate.flow.language.clone();
+                self.say(now_ms, vec![joining], language, Then::Enter(role));
+            }
+            None => self.go_to(Then::Enter(role)),
         }
     }
 

@@ -1,11 +1,14 @@
-//! Audio files: what was uploaded or fetched becomes samples that can be played.
+//! Audio files: what was uploaded or fetched becomes samples that can be played, and what was recorded becomes a file.
 //!
 //! [`import()`] reads WAV (PCM of 8 to 32 bits, float, A-law, µ-law), MP3, Ogg Vorbis and FLAC. The kind is found out from the
 //! content: names and content types are often wrong. Several channels are mixed down to one. What comes out has one of the
 //! rates that conferences mix in, so that converting it further is the media plane's ordinary business.
 //!
+//! [`WavWriter`] writes WAV files that can be played at every moment of their making. [`Utterance`] is what somebody says into a recording,
+//! his name as a rule: it knows when he has done, and keeps what he said without the silence around it, about as loud as prompts are.
+//!
 //! # What it does not do
-//! It opens no file and no connection, keeps nothing, and knows no media documents: bytes in, samples out. It computes for as
+//! It opens no file and no connection, keeps nothing, and knows no media documents: bytes in, samples out, or the other way round. It computes for as
 //! long as the audio is long (some hundred times faster than it plays), so callers run it where that may block.
 //!
 //! # Hostile input
@@ -29,9 +32,13 @@ mod convert;
 pub mod fuzz;
 mod import;
 mod unfinished;
+mod utterance;
+mod wav;
 
 #[cfg(test)]
 mod tests;
 
 pub use convert::RATES_HZ;
 pub use import::{Audio, ImportError, ImportLimits, import};
+pub use utterance::Utterance;
+pub use wav::{WavWriter, wav};

@@ -115,6 +115,10 @@ impl<M: MixPlane> Task<M> {
         let line = (audience, lane);
         let mut found = Vec::with_capacity(media.len());
         for name in &media {
+            if let Some(spoken) = self.names.audible(name) {
+                found.push(Media::Here(spoken));
+                continue;
+            }
             match self.shared.sounds.resolve(name) {
                 Ok(part) => found.push(part),
                 Err(problem) => self.playing.complain(name, name.as_str(), &problem),

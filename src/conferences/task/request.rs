@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use confab_conference::{
-    Caller, Control, Entry, LeaveCause, MediaName, ParticipantId, Refusal, Role, Settings, Snapshot,
+    Caller, Control, Entry, LeaveCause, ParticipantId, Refusal, Role, Settings, Snapshot,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::conferences::media::MixPlane;
 use crate::conferences::seat::{HangUp, Move, Seat};
+use crate::names::SpokenName;
 
 /// Where an answer goes.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -27,7 +28,7 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
     /// Gives who has a place the name that is announced.
     Name {
         participant: ParticipantId,
-        name: MediaName,
+        name: SpokenName,
     },
     /// Turns a place into a participant.
     Join {
@@ -79,6 +80,8 @@ pub(in crate::conferences) struct Moving<M: MixPlane> {
     pub(in crate::conferences) caller: Caller,
     pub(in crate::conferences) role: Role,
     pub(in crate::conferences) entry: Entry,
+    /// His name, where he has said it.
+    pub(in crate::conferences) name: Option<SpokenName>,
     /// Where his call is told.
     pub(in crate::conferences) moves: mpsc::Sender<Move<M>>,
 }

@@ -62,11 +62,14 @@ pub(super) struct FakePlane {
     mixes: AtomicU64,
     legs: AtomicU64,
     plays: Arc<AtomicU64>,
+    /// What was played: how long each sound is, in milliseconds; 0 for ever.
+    pub(super) sounds: Arc<Mutex<Vec<Vec<u128>>>>,
 }
 
 pub(super) struct FakeMix {
     id: ConferenceAudioId,
     plays: Arc<AtomicU64>,
+    sounds: Arc<Mutex<Vec<Vec<u128>>>>,
     log: Log,
 }
 
@@ -95,6 +98,7 @@ impl FakePlane {
             mixes: AtomicU64::new(0),
             legs: AtomicU64::new(0),
             plays: Arc::default(),
+            sounds: Arc::default(),
         }
     }
 
@@ -141,6 +145,7 @@ impl MixPlane for FakePlane {
         Ok(FakeMix {
             id,
             plays: Arc::clone(&self.plays),
+            sounds: Arc::clone(&self.sounds),
             log: self.log.clone(),
         })
     }
@@ -200,8 +205,13 @@ impl MixPlane for FakePlane {
         leg.told(Act::Digits(leg.id, digits)).await
     }
 
-    async fn play(mix: &FakeMix, to: To<'_, FakeLeg>, _: Lane, _: Play) -> Result<PlayId, ControlError> {
+    async fn play(mix: &FakeMix, to: To<'_, FakeLeg>, _: Lane, asked: Play) -> Result<PlayId, ControlError> {
         let play = PlayId(1 + mix.plays.fetch_add(1, Ordering::Relaxed));
+        let lengths = asked
+            .sounds
+            .iter()
+            .map(|sound| sound.duration().unwrap_or_default().as_millis());
+        mix.sounds.lock().unwrap().push(lengths.collect());
         let leg = one(to);
         mix.log.push(Act::Played { leg, play });
         Ok(play)

@@ -3,6 +3,7 @@
 mod callers;
 mod fake;
 mod media_events;
+mod names;
 mod playing;
 mod real;
 mod shutdown;

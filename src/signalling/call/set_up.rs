@@ -284,7 +284,7 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
 async fn receive(
     server: &CallServer,
     reached: Reached,
-    caller: Caller,
+    mut caller: Caller,
     source: Source,
 ) -> Result<Seated, Refusal> {
     let desk = &server.desk;
@@ -293,6 +293,7 @@ async fn receive(
         plan,
         destination,
     } = reached;
+    caller.spoken_name = reception::known_name(&server.store, &account.id, &caller).await;
     let visitor = Visitor {
         account: account.id,
         language: account.language,
@@ -304,7 +305,7 @@ async fn receive(
     let Some(destination) = destination else {
         return received(Visit::to_service(desk, visitor));
     };
-    let candidate = desk.candidate(&destination, &visitor.source);
+    let candidate = desk.candidate(&destination, &visitor);
     let Some(role) = candidate.role_at_once() else {
         return received(Visit::to_conference(desk, visitor, destination, candidate));
     };

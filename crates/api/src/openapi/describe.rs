@@ -276,7 +276,7 @@ fn list_parameters() -> Vec<Value> {
             those whose KEY has not.",
     });
     vec![
-        parameter("page_size", size, "Items per page."),
+        parameter("page_size", size, "Items per page, 10,000 at most."),
         parameter("start_key", text(), "next_start_key of the page before."),
         parameter("paginate", flag(), "false returns everything at once."),
         parameter("ascending", flag(), "true turns the order round."),

@@ -6,7 +6,7 @@ use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
 use confab_documents::{Body, Document, Kind, ListScope, Rule, Violation, Violations};
 use serde_json::{Value, json};
 
-use super::document::{find, page_info, told};
+use super::document::{Walk, told};
 use crate::action::{self, Actions};
 use crate::answer::{Answer, TagBuilder};
 use crate::arguments::{Arguments, MEDIA_ID};
@@ -108,24 +108,25 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let account = call.account()?;
     let request = ListRequest::parse(call.query)?;
     let scope = ListScope::Account(account.clone());
-    let (documents, next_start_key) = find(call, &scope, Kind::Conference, &request, None).await?;
     let viewpoint = call.viewpoint();
-    let mut tag = TagBuilder::default();
-    let mut items = Vec::with_capacity(documents.len());
-    for document in &documents {
-        let id = ConferenceId::from(document.id.as_str());
-        let snapshot = call.state.conferences.snapshot(account, &id).await;
-        let item = viewpoint.list_item(document, snapshot.as_ref());
-        tag = tag
-            .text(&document.id)
-            .text(&document.revision.to_string())
-            .live(&item["_read_only"]);
-        items.push(item);
+    let mut walk = Walk::new(request, &scope, Kind::Conference, None);
+    let (mut items, mut tag) = (Vec::new(), TagBuilder::default());
+    while let Some(documents) = walk.next(call).await? {
+        for document in &documents {
+            let id = ConferenceId::from(document.id.as_str());
+            let snapshot = call.state.conferences.snapshot(account, &id).await;
+            let item = viewpoint.list_item(document, snapshot.as_ref());
+            tag = tag
+                .text(&document.id)
+                .text(&document.revision.to_string())
+                .live(&item["_read_only"]);
+            items.push(item);
+        }
     }
-    tag = tag.text(next_start_key.as_deref().unwrap_or_default());
+    let (page, tag) = walk.over(tag);
     Ok(Answer {
         etag: Some(tag.finish()),
-        page: page_info(request, &documents, next_start_key),
+        page,
         ..Answer::ok(items)
     })
 }

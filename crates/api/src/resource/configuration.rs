@@ -1,8 +1,8 @@
-//! Owns what a change of the account's configuration of conferences has beside the document: sounds of profiles are
+//! Owns what a change of the account's configuration of conferences has beside the document: sounds are
 //! checked, and conferences are told.
 
 use confab_conference::{AccountId, ConferenceId};
-use confab_documents::{Body, Kind, ListPage, Violations};
+use confab_documents::{Body, Kind, ListPage};
 use serde_json::Value;
 
 use crate::dispatch::Call;
@@ -12,9 +12,9 @@ use crate::tones;
 /// Documents read at a time.
 const BATCH: u32 = 128;
 
-/// Checks the sounds that the profiles of a configuration, or of a change of one, name.
+/// Checks the sounds that a configuration, or a change of one, names, those of its profiles among them.
 pub(super) async fn check(call: &Call<'_>, account: &AccountId, body: &Body) -> Result<(), ApiError> {
-    let mut found = Violations::default();
+    let mut found = tones::check_configuration(&*call.state.conferences, account, body).await;
     let profiles = body.get("profiles").and_then(Value::as_object);
     for (name, profile) in profiles.into_iter().flatten() {
         if found.is_full() {
@@ -57,7 +57,7 @@ pub(super) async fn announce(call: &Call<'_>, account: &AccountId) -> Result<(),
             }
         }
         match next {
-            Some(document) => page.start = Some(document.id),
+            Some(document) => page.start = Some(document.id.clone()),
             None => return Ok(()),
         }
     }

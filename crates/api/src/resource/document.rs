@@ -1,6 +1,8 @@
 //! Owns what documents of every kind have in common as resources: lists, making, reading, changing, deleting. Never judges
 //! a document: the store does.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
 use confab_conference::AccountId;
 use confab_documents::{
@@ -14,11 +16,11 @@ use crate::answer::{Answer, PageInfo, TagBuilder};
 use crate::dispatch::{Call, list_header};
 use crate::error::{ApiError, save_error};
 use crate::list::ListRequest;
-use crate::rights::Rights;
+use crate::rights::{self, Rights};
 use crate::view;
 
-/// Documents read at a time when a list is filtered.
-const BATCH: u32 = 128;
+/// The most documents read at a time.
+const BATCH: usize = 128;
 
 /// What a segment of a path may hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -67,54 +69,92 @@ fn revision_of(tag: &str) -> Option<Revision> {
     format!("{saves}-{hash}").parse().ok()
 }
 
-/// Returns the documents that a request wants, and the id that begins the next page.
-pub(super) async fn find(
-    call: &Call<'_>,
-    scope: &ListScope,
+/// The documents that a request wants, some at a time: what is made of them is kept, not they.
+pub(super) struct Walk<'a> {
+    request: ListRequest,
+    scope: &'a ListScope,
     kind: Kind,
-    request: &ListRequest,
-    owner: Option<&str>,
-) -> Result<(Vec<Document>, Option<String>), ApiError> {
-    let wanted = request.page_size.unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    let mut start = request.start.clone();
-    loop {
-        // One more than a batch: it begins the next one.
-        let page = ListPage {
-            order: request.order,
-            start,
-            limit: BATCH + 1,
-            owner: owner.map(str::to_owned),
-        };
-        let mut batch = call.state.store.list(scope, kind, &page).await?;
-        let next = (batch.len() > BATCH as usize)
-            .then(|| batch.pop())
-            .flatten()
-            .map(|document| document.id);
-        for document in batch.into_iter().filter(|document| request.takes(document)) {
-            if found.len() == wanted {
-                return Ok((found, Some(document.id)));
-            }
-            found.push(document);
-        }
-        match next {
-            Some(id) => start = Some(id),
-            None => return Ok((found, None)),
-        }
-    }
+    owner: Option<&'a str>,
+    /// Where the next batch begins; `None` with `is_over` unset: where the request does.
+    start: Option<String>,
+    is_over: bool,
+    found: usize,
+    first: Option<String>,
+    next_start_key: Option<String>,
 }
 
-/// Returns which part of a list is told.
-pub(super) fn page_info(
-    request: ListRequest,
-    documents: &[Document],
-    next_start_key: Option<String>,
-) -> Option<PageInfo> {
-    request.page_size.map(|_| PageInfo {
-        page_size: documents.len(),
-        start_key: documents.first().map(|first| first.id.clone()).or(request.start),
-        next_start_key,
-    })
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        request: ListRequest,
+        scope: &'a ListScope,
+        kind: Kind,
+        owner: Option<&'a str>,
+    ) -> Walk<'a> {
+        Walk {
+            start: request.start.clone(),
+            request,
+            scope,
+            kind,
+            owner,
+            is_over: false,
+            found: 0,
+            first: None,
+            next_start_key: None,
+        }
+    }
+
+    /// Returns the next ones, maybe none of a batch; `None` when there are no more to come.
+    pub(super) async fn next(&mut self, call: &Call<'_>) -> Result<Option<Vec<Arc<Document>>>, ApiError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let room = self
+            .request
+            .page_size
+            .map_or(usize::MAX, |size| size - self.found);
+        // What no filter holds back is not read for nothing.
+        let size = match self.request.is_filtered() {
+            false => room.clamp(1, BATCH),
+            true => BATCH,
+        };
+        // One more than a batch: it begins the next one.
+        let page = ListPage {
+            order: self.request.order,
+            start: self.start.take(),
+            limit: u32::try_from(size + 1).unwrap_or(u32::MAX),
+            owner: self.owner.map(str::to_owned),
+        };
+        let mut batch = call.state.store.list(self.scope, self.kind, &page).await?;
+        let beyond = (batch.len() > size).then(|| batch.pop()).flatten();
+        self.start = beyond.map(|document| ListPage::place_of(&document));
+        self.is_over = self.start.is_none();
+        batch.retain(|document| self.request.takes(document));
+        if batch.len() > room {
+            self.next_start_key = Some(ListPage::place_of(&batch[room]));
+            self.is_over = true;
+            batch.truncate(room);
+        }
+        if batch.len() == room && !self.request.is_filtered() {
+            self.next_start_key = self.start.take();
+            self.is_over = true;
+        }
+        self.found += batch.len();
+        if self.first.is_none() {
+            self.first = batch.first().map(|first| ListPage::place_of(first));
+        }
+        Ok(Some(batch))
+    }
+
+    /// Returns which part of a list was told, and adds where the next one begins to its tag.
+    pub(super) fn over(self, tag: TagBuilder) -> (Option<PageInfo>, TagBuilder) {
+        let tag = tag.text(self.next_start_key.as_deref().unwrap_or_default());
+        let page = self.request.page_size.map(|_| PageInfo {
+            page_size: self.found,
+            start_key: self.first.or(self.request.start),
+            next_start_key: self.next_start_key,
+        });
+        (page, tag)
+    }
 }
 
 /// `GET` on a collection of the account.
@@ -150,16 +190,18 @@ pub(super) async fn list_in(
         _ => ListOrder::Descending,
     };
     let request = ListRequest::parse_with(call.query, default)?;
-    let (documents, next_start_key) = find(call, &scope, kind, &request, owner).await?;
-    let items: Vec<Value> = documents.iter().map(view::document_item).collect();
-    let mut tag = TagBuilder::default();
-    for document in &documents {
-        tag = tag.text(&document.id).text(&document.revision.to_string());
+    let mut walk = Walk::new(request, &scope, kind, owner);
+    let (mut items, mut tag) = (Vec::new(), TagBuilder::default());
+    while let Some(documents) = walk.next(call).await? {
+        for document in &documents {
+            items.push(view::document_item(document));
+            tag = tag.text(&document.id).text(&document.revision.to_string());
+        }
     }
-    let tag = tag.text(next_start_key.as_deref().unwrap_or_default());
+    let (page, tag) = walk.over(tag);
     Ok(Answer {
         etag: Some(tag.finish()),
-        page: page_info(request, &documents, next_start_key),
+        page,
         ..Answer::ok(items)
     })
 }
@@ -299,6 +341,9 @@ pub(super) async fn told(call: &Call<'_>, document: &Document) -> Result<Answer,
     let mut data = document.public();
     if document.kind == Kind::Account {
         data.extend(account::facts(call, document).await?);
+    }
+    if let Some((_, identity)) = &call.login {
+        rights::withhold(identity, document.kind, &mut data);
     }
     let revision = document.revision.to_string();
     Ok(Answer {

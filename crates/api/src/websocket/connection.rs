@@ -171,6 +171,11 @@ impl Connection {
                 _ => refused = Some(token.to_owned()),
             }
         }
+        if let Some((token, account)) = self.session.login_to_check(&message)
+            && (self.state.tokens.is_revoked(token) || !self.is_enabled(account).await)
+        {
+            refused = Some(token.to_owned());
+        }
         let facts = Facts {
             may_act: refused.is_none() && self.may_act(&message).await,
         };

@@ -78,6 +78,14 @@ impl Session {
         (!is_known || message.action == Action::Subscribe).then_some(token)
     }
 
+    /// Returns token and account by which a message asks for more without a token of its own. A token that has come to its
+    /// end since is as good as ever here, but not one that was ended.
+    pub(crate) fn login_to_check(&self, message: &ClientMessage) -> Option<(&str, &AccountId)> {
+        let (token, account) = self.login.as_ref()?;
+        let asks = message.token.is_none() && message.action == Action::Subscribe;
+        asks.then_some((token, account))
+    }
+
     /// Takes note that a token is good.
     pub(crate) fn logged_in(&mut self, token: &str, account: AccountId) {
         self.login = Some((token.to_owned(), account));

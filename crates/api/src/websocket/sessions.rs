@@ -8,6 +8,7 @@ use confab_conference::{AccountId, GregorianSeconds};
 use serde_json::{Map, Value};
 
 use super::session::Session;
+use crate::rate_limit::client_network;
 
 /// The WebSocket sessions of the server. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +37,7 @@ impl Sessions {
     /// Takes a place for an address, of which there are `limit`; 0 sets none.
     pub(crate) fn enter(&self, address: SocketAddr, limit: usize) -> Option<Place> {
         let mut open = self.lock();
-        let count = open.by_address.entry(address.ip()).or_default();
+        let count = open.by_address.entry(client_network(address.ip())).or_default();
         if limit > 0 && *count >= limit {
             return None;
         }
@@ -99,7 +100,7 @@ impl Drop for Place {
         let id = self.id();
         let mut open = self.sessions.lock();
         open.sessions.remove(&id);
-        let ip = self.address.ip();
+        let ip = client_network(self.address.ip());
         if let Some(count) = open.by_address.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {

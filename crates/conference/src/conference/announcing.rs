@@ -86,6 +86,17 @@ impl Conference {
         self.start(Audience::Everybody, said, occasion);
     }
 
+    /// Returns whether this name will be part of an announcement that has to wait.
+    pub fn will_announce(&self, name: &MediaName) -> bool {
+        let waiting = self
+            .announcing
+            .came
+            .names
+            .iter()
+            .chain(&self.announcing.went.names);
+        waiting.flatten().any(|waits| waits == name)
+    }
+
     fn says_names(&self) -> bool {
         self.settings.sounds.names && self.settings.sounds.speech.is_some()
     }

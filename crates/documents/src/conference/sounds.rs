@@ -95,6 +95,13 @@ fn tone(
     }
 }
 
+/// Returns whether a conference says who comes and goes by name: its document asks for it, and the account does not forbid it.
+pub(crate) fn says_names(body: &Body, configuration: Option<&Body>) -> bool {
+    let flag = |body: &Body, key: &str| body.get(key).and_then(Value::as_bool);
+    let is_forbidden = configuration.and_then(|body| flag(body, "support_name_announcement")) == Some(false);
+    flag(body, "play_name") == Some(true) && !is_forbidden
+}
+
 /// Returns everything else that is heard.
 pub(super) fn sounds(
     body: &Body,
@@ -110,16 +117,11 @@ pub(super) fn sounds(
         None if profile.is_inline() => None,
         None => default.clone(),
     };
-    let announces_names = configuration
-        .and_then(|configuration| configuration.get("support_name_announcement"))
-        .and_then(Value::as_bool)
-        .unwrap_or(true);
-    let plays_name = body.get("play_name").and_then(Value::as_bool).unwrap_or(false);
     let is_silence = |name: &MediaName| name.as_str().starts_with("silence_stream:");
     Sounds {
         moderator_entry,
         moderator_exit,
-        names: plays_name && announces_names,
+        names: says_names(body, configuration),
         alone: sound("alone-sound", &defaults.alone),
         // Silence need not be played for ever.
         hold_music: sound("moh-sound", &defaults.hold_music).filter(|name| !is_silence(name)),

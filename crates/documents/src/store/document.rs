@@ -21,20 +21,19 @@ pub(super) const COLUMNS: &str =
     "documents.account_id, documents.id, documents.saves, documents.hash, documents.created,
      documents.modified, documents.deleted, documents.body";
 
-/// What stands in the row of a document, in the order of [`COLUMNS_OF_LISTS`].
+/// Which revision of which document stands in a row, in the order of [`COLUMNS_OF_PLACES`].
 #[derive(Deserialize)]
-pub(super) struct Columns {
-    account: String,
-    id: String,
-    saves: i64,
-    hash: String,
-    created: i64,
-    modified: i64,
-    body: String,
+pub(super) struct Place {
+    pub(super) account: String,
+    pub(super) id: String,
+    pub(super) saves: i64,
+    pub(super) hash: String,
+    pub(super) created: i64,
+    pub(super) modified: i64,
 }
 
-/// The columns that lists read, in the order of [`Columns`].
-pub(super) const COLUMNS_OF_LISTS: &str = "account_id, id, saves, hash, created, modified, body";
+/// The columns of [`Place`].
+pub(super) const COLUMNS_OF_PLACES: &str = "documents.account_id, documents.id, documents.saves, documents.hash, documents.created, documents.modified";
 
 /// A document as it stands in the database, deleted ones included.
 pub(super) struct Stored {
@@ -427,28 +426,26 @@ impl Store {
     pub(super) fn read_document(&self, kind: Kind, row: &AnyRow) -> Result<Document, StoreError> {
         let text = |name: &str| row.try_get::<String, _>(name).map_err(|error| self.error(error));
         let number = |name: &str| row.try_get::<i64, _>(name).map_err(|error| self.error(error));
-        let columns = Columns {
+        let place = Place {
             account: text("account_id")?,
             id: text("id")?,
             saves: number("saves")?,
             hash: text("hash")?,
             created: number("created")?,
             modified: number("modified")?,
-            body: text("body")?,
         };
-        self.open_document(kind, columns)
+        self.open_document(kind, place, &text("body")?)
     }
 
     /// Makes a document of what stands in its row, opening what is sealed.
-    pub(super) fn open_document(&self, kind: Kind, columns: Columns) -> Result<Document, StoreError> {
-        let Columns { id, saves, .. } = columns;
-        let account_id = AccountId::from(columns.account);
+    pub(super) fn open_document(&self, kind: Kind, place: Place, body: &str) -> Result<Document, StoreError> {
+        let Place { id, saves, .. } = place;
+        let account_id = AccountId::from(place.account);
         let unreadable = |detail: String| StoreError::UnreadableDocument {
             id: id.clone(),
             detail,
         };
-        let mut body: Body =
-            serde_json::from_str(&columns.body).map_err(|error| unreadable(error.to_string()))?;
+        let mut body: Body = serde_json::from_str(body).map_err(|error| unreadable(error.to_string()))?;
         secrets(kind, &mut body, |path, sealed| {
             let place = sealing_place(&account_id, &id, path);
             *sealed = self
@@ -464,10 +461,10 @@ impl Store {
             kind,
             revision: Revision {
                 saves: u32::try_from(saves).map_err(|_| unreadable(format!("{saves} saves")))?,
-                hash: columns.hash,
+                hash: place.hash,
             },
-            created: time(columns.created),
-            modified: time(columns.modified),
+            created: time(place.created),
+            modified: time(place.modified),
             body,
             id,
         })
@@ -501,6 +498,8 @@ pub(super) fn chosen_id(body: &Body) -> Result<Option<String>, SaveError> {
 
 /// Returns whether a configuration can have this name.
 fn is_configuration_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=128).contains(&name.len()) && name.bytes().all(fits)
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
+    let is_ours = name.starts_with(['_', '.']) || name.starts_with("pvt_");
+    (1..=128).contains(&name.len()) && name.bytes().all(fits) && !is_ours
 }

@@ -9,6 +9,7 @@ mod document;
 mod keys;
 mod list;
 mod media;
+mod recent;
 mod route;
 mod wall_clock;
 
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use crate::error::StoreError;
 use crate::secret::{KeyOrigin, Sealer};
 use dialect::{Address, Dialect};
+use recent::Recent;
 
 pub use bootstrap::{BootstrapConfig, FirstStart};
 pub use credentials::{AccountName, Login};
@@ -62,6 +64,7 @@ struct Shared {
     turn: Arc<Mutex<()>>,
     /// Held while a password is hashed or checked: one at a time, for each takes tens of milliseconds of CPU and 19 MB.
     hashing: Semaphore,
+    recent: Recent,
     /// Counts the changes of media that were committed.
     media_changes: AtomicU64,
 }
@@ -163,6 +166,7 @@ impl Store {
                 sealer,
                 turn: Arc::default(),
                 hashing: Semaphore::new(1),
+                recent: Recent::new(),
                 media_changes: AtomicU64::default(),
             }),
         };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_codec::Coding;
 use confab_rtp::DtmfDigit;
@@ -25,6 +26,7 @@ use crate::shard::group::EncodeGroup;
 use crate::shard::key::LegKey;
 use crate::stats::{LegReport, LegStats, StatsCell};
 use crate::sys;
+use crate::tap::{self, Tap};
 
 /// Stale datagrams thrown away at most when a leg begins.
 const MAX_STALE: usize = 256;
@@ -381,6 +383,38 @@ impl LegHandle {
         let rate_hz = placed.encoding.coding.kind.sample_rate_hz();
         let processing = Box::new(Processing::new(placed.wishes, rate_hz));
         shard.command(Command::Process { leg, processing }).await
+    }
+
+    /// Lets out what the leg is heard to say from the next tick on: decoded, in its time, before muting, gates, gains and noise suppression,
+    /// and without the tones of digits. Nothing comes while it is in no conference. What is not read within `room` (10 ms..=10 s; room is
+    /// made for it now) is left out and counted ([`MediaMetrics::tap_blocks_dropped`](crate::MediaMetrics::tap_blocks_dropped)). Another tap
+    /// takes the place of this one, and [`untap`](Self::untap), or dropping the tap, ends it.
+    ///
+    /// # Errors
+    /// As for [`set_muted`](Self::set_muted).
+    pub async fn tap(&self, room: Duration) -> Result<Tap, ControlError> {
+        let room_ms = usize::try_from(room.as_millis())
+            .unwrap_or(usize::MAX)
+            .clamp(10, 10_000);
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        let (tap, source) = tap::tap(room_ms, Arc::clone(&self.plane.tap_blocks_dropped));
+        let tap_it = Command::Tap {
+            leg,
+            tap: Some(source),
+        };
+        shard.command(tap_it).await?;
+        Ok(tap)
+    }
+
+    /// Ends the leg's tap, if it has one, and frees what belongs to it.
+    ///
+    /// # Errors
+    /// As for [`set_muted`](Self::set_muted).
+    pub async fn untap(&self) -> Result<(), ControlError> {
+        let state = self.state.lock().await;
+        let (shard, leg) = self.placed(&state)?;
+        shard.command(Command::Tap { leg, tap: None }).await
     }
 
     /// Returns the leg's measurements, at most half a second old; level and talking state are of the last tick.

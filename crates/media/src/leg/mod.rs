@@ -34,6 +34,7 @@ use crate::metrics::DropReason;
 use crate::shard::key::ConferenceKey;
 use crate::stats::StatsCell;
 use crate::sys;
+use crate::tap::TapSource;
 use dialling::{Dialler, Dialling, event_payload_type};
 use digits::Press;
 use input::Input;
@@ -85,6 +86,8 @@ pub(crate) struct Leg<S> {
     /// Keys that wait for that.
     distributed: [Option<Press>; DISTRIBUTED],
     pub(crate) membership: Option<Membership>,
+    /// Takes what the leg is heard to say.
+    pub(crate) tap: Option<Box<TapSource>>,
     /// Where RTP goes; `None` while the source rules forbid sending.
     pub(crate) rtp_to: Option<Destination>,
     rtcp_to: Option<Destination>,
@@ -133,6 +136,7 @@ impl<S> Leg<S> {
             distributes_digits: false,
             distributed: [None; DISTRIBUTED],
             membership: None,
+            tap: None,
             rtp_to: None,
             rtcp_to: None,
             rejected: 0,

@@ -14,6 +14,7 @@ use crate::leg::processing::Processing;
 use crate::leg::session::Session;
 use crate::metrics::JoinRefusal;
 use crate::playback::StopPlay;
+use crate::tap::TapSource;
 
 /// A leg's new session, and an encode group for the case that its conference has none that serves it.
 pub(crate) struct Renegotiation {
@@ -81,6 +82,11 @@ pub(crate) enum Command<S> {
     Process {
         leg: LegKey,
         processing: Box<Processing>,
+    },
+    /// Lets out what a leg is heard to say, or no more.
+    Tap {
+        leg: LegKey,
+        tap: Option<Box<TapSource>>,
     },
     /// Lets one leg of a conference hear another, or not, until either leaves.
     SetHeard {

@@ -114,6 +114,12 @@ impl<I: ShardIo> Shard<I> {
                 }
                 Some(garbage(processing))
             }
+            Command::Tap { leg: at, mut tap } => {
+                if let Some(leg) = self.legs.get(at.index, at.generation) {
+                    std::mem::swap(&mut leg.tap, &mut tap);
+                }
+                tap.map(garbage)
+            }
             Command::SetHeard {
                 conference: at,
                 talker,

@@ -3,6 +3,7 @@ use crate::flow::RoleFlow;
 use crate::pin::Pins;
 
 mod model;
+mod naming;
 
 /// A reception with a clock, driven by hand.
 struct Caller {
@@ -55,7 +56,7 @@ impl Caller {
                     .into_iter()
                     .map(|saying| match saying {
                         Saying::Prompt(prompt) => prompt,
-                        Saying::Media(name) => panic!("{name}"),
+                        other => panic!("{other:?}"),
                     })
                     .collect()
             }

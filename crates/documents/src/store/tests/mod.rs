@@ -1,4 +1,5 @@
 mod files;
+mod lists;
 mod media;
 mod secrets;
 
@@ -287,38 +288,6 @@ async fn the_list_of_a_number_gives_the_role() {
         let route = fixture.store.route(&fixture.account, number).await.unwrap();
         assert_eq!(route.map(|route| route.role), role, "{number}");
     }
-}
-
-#[tokio::test]
-async fn a_list_is_paged_by_id() {
-    let fixture = Fixture::new().await;
-    let mut ids = Vec::new();
-    for _ in 0..5 {
-        ids.push(fixture.created(json!({})).await.1.id);
-    }
-    ids.sort();
-    let list = async |page: ListPage| {
-        let documents = fixture
-            .store
-            .documents(&fixture.account, Kind::Conference, &page)
-            .await
-            .unwrap();
-        documents
-            .into_iter()
-            .map(|document| document.id)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(list(page(ListOrder::Ascending, None, 99)).await, ids);
-    assert_eq!(
-        list(page(ListOrder::Ascending, Some(&ids[2]), 2)).await,
-        ids[2..4]
-    );
-    assert_eq!(
-        list(page(ListOrder::Descending, Some(&ids[1]), 9)).await,
-        [ids[1].clone(), ids[0].clone()]
-    );
-    assert_eq!(list(page(ListOrder::Descending, None, 1)).await, ids[4..]);
-    assert!(list(page(ListOrder::Ascending, Some("g"), 1)).await.is_empty());
 }
 
 #[tokio::test]

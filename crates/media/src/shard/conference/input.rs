@@ -6,12 +6,13 @@ use confab_rtp::Tick;
 use super::{ConferenceAudio, TickTime};
 use crate::event::MediaEvent;
 use crate::leg::Leg;
-use crate::leg::input::Block;
+use crate::leg::input::{Block, Input};
 use crate::leg::notices::EventSink;
 use crate::leg::processing::Processing;
 use crate::leg::session::Session;
 use crate::shard::bus::samples_in;
 use crate::shard::workbench::Scratch;
+use crate::tap::TapSource;
 
 impl ConferenceAudio {
     /// Gives the mixer one block of a leg.
@@ -25,8 +26,23 @@ impl ConferenceAudio {
     ) {
         let Some(session) = &mut leg.session else { return };
         let filled = if session.receives {
-            self.decode(session, &mut leg.input, slot, scratch, time)
+            self.decode(
+                session,
+                &mut leg.input,
+                leg.tap.as_deref_mut(),
+                slot,
+                scratch,
+                time,
+            )
         } else {
+            if let Some(tap) = &mut leg.tap {
+                let rate_hz = session.receiving.kind.sample_rate_hz();
+                tap.put_silence(
+                    self.position_ms,
+                    rate_hz,
+                    samples_in(rate_hz, self.mixer.block_ms()),
+                );
+            }
             Block::Quiet
         };
         leg.tell_digits();
@@ -56,13 +72,17 @@ impl ConferenceAudio {
     fn decode(
         &mut self,
         session: &mut Session,
-        input: &mut crate::leg::input::Input,
+        input: &mut Input,
+        tap: Option<&mut TapSource>,
         slot: SlotId,
         scratch: &mut Scratch,
         time: TickTime,
     ) -> Block {
         let receiving = &mut session.receiving;
         let unheard = self.mixer.unheard_up_to(slot);
+        // Whoever taps a leg hears all of it.
+        let undecoded = if tap.is_some() { 0 } else { unheard };
+        let position_ms = self.position_ms;
         let block = &mut self.block[..self.mixer.block_samples()];
         let rate_hz = receiving.kind.sample_rate_hz();
         let samples = samples_in(rate_hz, self.mixer.block_ms());
@@ -72,7 +92,8 @@ impl ConferenceAudio {
         };
         let Scratch { frame, decoded, .. } = scratch;
         if rate_hz == self.mixer.format().rate_hz() {
-            let filled = input.fill(receiving, tick, block, frame, unheard);
+            let filled = input.fill(receiving, tick, block, frame, undecoded);
+            put(tap, position_ms, rate_hz, filled, block);
             return process(
                 &mut session.processing,
                 &mut self.denoised,
@@ -83,7 +104,8 @@ impl ConferenceAudio {
             );
         }
         let decoded = &mut decoded[..samples];
-        let filled = input.fill(receiving, tick, decoded, frame, unheard);
+        let filled = input.fill(receiving, tick, decoded, frame, undecoded);
+        put(tap, position_ms, rate_hz, filled, decoded);
         let processing = &mut session.processing;
         let filled = process(processing, &mut self.denoised, filled, decoded, rate_hz, unheard);
         // What an open gate lets through is converted however quiet it is: the tail of what came before is in it.
@@ -100,6 +122,15 @@ impl ConferenceAudio {
         // The block before it belonged to another leg, or to a listener.
         block[written..].fill(0);
         filled
+    }
+}
+
+/// Lets a block out that was just decoded, before anything is done with it.
+fn put(tap: Option<&mut TapSource>, at_ms: u64, rate_hz: u32, filled: Block, block: &[i16]) {
+    let Some(tap) = tap else { return };
+    match filled {
+        Block::Audio { .. } => tap.put(at_ms, rate_hz, block),
+        Block::Quiet => tap.put_silence(at_ms, rate_hz, block.len()),
     }
 }
 

@@ -77,7 +77,7 @@ fn a_thousand_ticks_of_whole_turns_allocate_nothing() {
 }
 
 /// Payloads of a voice in a coding, 20 ms each.
-fn payloads(coding: Coding, count: usize) -> Vec<Vec<u8>> {
+pub(super) fn payloads(coding: Coding, count: usize) -> Vec<Vec<u8>> {
     let rate_hz = coding.kind.sample_rate_hz();
     let mut voice = Voice::new(rate_hz);
     let mut encoder = coding.encoder();
@@ -111,7 +111,7 @@ fn hiss(coding: Coding, count: usize) -> Vec<Vec<u8>> {
 }
 
 /// Sends a payload as 20 ms of audio.
-fn say(world: &World, phone: &mut Phone, payload: &[u8], units: u32) {
+pub(super) fn say(world: &World, phone: &mut Phone, payload: &[u8], units: u32) {
     let timestamp = phone.timestamp;
     world.speak(phone, payload);
     phone.timestamp = timestamp.wrapping_add(units);

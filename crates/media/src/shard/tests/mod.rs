@@ -19,6 +19,7 @@ mod speaker;
 mod speech;
 mod streams;
 mod talk_at_random;
+mod tapping;
 mod timing;
 mod waiting;
 mod world;

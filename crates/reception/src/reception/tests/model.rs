@@ -1,7 +1,7 @@
 //! Any order of keys, times, ends of plays and answers, against a model that knows what was typed.
 
 use super::super::*;
-use crate::flow::RoleFlow;
+use crate::flow::{NameFlow, RoleFlow};
 use crate::pin::Pins;
 use proptest::prelude::*;
 
@@ -15,6 +15,7 @@ enum Step {
     NotFound,
     Judged { delay_ms: u32, blocked: bool },
     Reserved(u8),
+    Recorded(bool),
     Failed,
     Start,
 }
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_u32..12_000, prop::bool::weighted(0.1))
             .prop_map(|(delay_ms, blocked)| Step::Judged { delay_ms, blocked }),
         2 => (0_u8..5).prop_map(Step::Reserved),
+        2 => any::<bool>().prop_map(Step::Recorded),
         1 => prop_oneof![9 => Just(Step::Start), 1 => Just(Step::Failed)],
     ]
 }
@@ -56,6 +58,9 @@ fn candidate(role: u8, members: &[String], moderators: &[String]) -> Candidate {
         welcome: role == 1,
         member: of(members),
         moderator: of(moderators),
+        names: (moderators.len() == 1).then_some(NameFlow {
+            reviews: members.is_empty(),
+        }),
         ..CallFlow::default()
     };
     Candidate::new(role_of(role), flow)
@@ -72,6 +77,9 @@ struct Model {
     judged: Option<Role>,
     passed: Option<Role>,
     granted: bool,
+    /// Something is recorded, or was.
+    recording: bool,
+    has_name: bool,
     over: bool,
     plays: Vec<u32>,
     now: u64,
@@ -108,12 +116,20 @@ impl Model {
             match output {
                 Output::Play { number, sayings, .. } => {
                     assert!(!sayings.is_empty());
+                    assert!(self.has_name || !sayings.contains(&Saying::Name));
+                    assert!(!self.recording, "what is heard would be recorded");
                     self.plays.push(number);
                     self.numbers += u8::from(sayings.contains(&Saying::Prompt(Prompt::BadNumber)));
                     self.pins += u8::from(sayings.contains(&Saying::Prompt(Prompt::BadPin)));
                     assert!(self.numbers <= TRIES && self.pins <= TRIES, "too many tries");
                 }
                 Output::StopPlaying => {}
+                Output::Record => {
+                    assert!(self.granted && !self.recording, "{self:?}");
+                    self.recording = true;
+                    self.has_name = false;
+                }
+                Output::StopRecording => assert!(self.recording),
                 Output::LookUp(number) => {
                     assert_eq!(number, typed);
                     assert!(!number.is_empty() && number.len() <= 16 && self.known.is_none());
@@ -131,7 +147,7 @@ impl Model {
                     );
                 }
                 Output::Enter(_) => {
-                    assert!(self.granted);
+                    assert!(self.granted && !self.recording);
                     self.over = true;
                 }
                 Output::HangUp(_) => self.over = true,
@@ -233,6 +249,12 @@ proptest! {
                     let asked = matches!(reception.state, State::Reserving(_));
                     model.granted |= asked && reservation == Reservation::Granted;
                     reception.reserved(now, reservation);
+                }
+                Step::Recorded(is_something) => {
+                    if std::mem::take(&mut model.recording) {
+                        model.has_name = is_something;
+                    }
+                    reception.recorded(now, is_something);
                 }
                 Step::Failed => reception.failed(),
                 Step::Start => reception.start(now),

@@ -86,9 +86,9 @@ const LARGE: usize = 200;
 const WITHIN: Duration = Duration::from_secs(10);
 /// Every so many of them is listened to.
 const EVERY: usize = 25;
-/// What a listener of G.711 may take, and what the decoded prompts do once.
+/// What a listener of G.711 may take, and what the decoded prompts do once, with what the allocator keeps of the decoding.
 const BYTES_EACH: u64 = 100_000;
-const BYTES_ONCE: u64 = 24_000_000;
+const BYTES_ONCE: u64 = 64_000_000;
 /// Prompts begin and end with 40 ms of silence, and what plays is faded over 10 ms.
 const EDGE_MS: usize = 120;
 

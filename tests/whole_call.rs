@@ -214,9 +214,15 @@ fn call(server: &Server, conference: &ConferenceControl) -> Recording {
         .wait_participants(WAIT, |list| list.len() == 2)
         .expect("both");
     listen(Duration::from_millis(1100));
-    caller.press("*1").expect("pressed");
     let is_muted = |list: &[serde_json::Value]| list.iter().any(|caller| caller["speak"] == false);
-    conference.wait_participants(WAIT, is_muted).expect("muted");
+    // A machine that stalls between the two keys makes two of them: half a second is all that they have.
+    let mutes = |_| {
+        caller.press("*1").expect("pressed");
+        conference
+            .wait_participants(Duration::from_secs(5), is_muted)
+            .is_ok()
+    };
+    assert!((0..5).any(mutes), "he is not muted");
     listen(length("conf-muted"));
     other.leave().expect("left");
     conference

@@ -25,6 +25,7 @@ use std::{
 use confab_api::event::EventFilter;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
+use confab_sdp::SrtpPolicy;
 
 use crate::tls::{TlsFile, TlsFiles, TlsFilesError};
 
@@ -132,6 +133,8 @@ pub(crate) struct Media {
     pub(crate) codec_order: CodecOrder,
     /// Who may become the source of a leg's audio.
     pub(crate) latch: Latch,
+    /// When calls are secured by SRTP.
+    pub(crate) srtp: SrtpPolicy,
     /// Comfort noise is agreed on and sent in place of silence (RFC 3389).
     pub(crate) silence_suppression: bool,
     /// Upper bound of the jitter buffer, ms.

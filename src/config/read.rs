@@ -14,6 +14,7 @@ use confab_api::event::EventFilter;
 use confab_conference::EventKind;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
+use confab_sdp::SrtpPolicy;
 
 use super::{
     Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
@@ -221,6 +222,13 @@ impl<'a> Reader<'a> {
                 "signalling" => Ok(Latch::Signalling),
                 "any" => Ok(Latch::Any),
                 other => Err(format!("'{other}' is neither signalling nor any")),
+            }),
+            srtp: self.text("media.srtp", |text| match text {
+                "off" => Ok(SrtpPolicy::Off),
+                "accept" => Ok(SrtpPolicy::Accept),
+                "offer" => Ok(SrtpPolicy::Offer),
+                "require" => Ok(SrtpPolicy::Require),
+                other => Err(format!("'{other}' is none of off, accept, offer, require")),
             }),
             silence_suppression: self.flag("media.silence_suppression"),
             max_delay_ms: self.number("media.max_delay_ms", 20..=1000),

@@ -103,6 +103,7 @@ fn the_defaults_are_those_of_the_outside_interface() {
     );
     let without_codecs = confab_sdp::Capabilities {
         codecs: capabilities.codecs.clone(),
+        srtp: SrtpPolicy::Accept,
         ..confab_sdp::Capabilities::default()
     };
     assert_eq!(capabilities, without_codecs);
@@ -371,6 +372,11 @@ fn values_out_of_range_say_what_is_allowed() {
             "media",
             "codecs = [\"G729\"]",
             "'G729' is no codec of this server",
+        ),
+        (
+            "media",
+            "srtp = \"yes\"",
+            "'yes' is none of off, accept, offer, require",
         ),
         (
             "media",

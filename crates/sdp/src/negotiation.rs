@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::answer::answer_secured;
 use crate::capabilities::Capabilities;
-use crate::crypto::{LocalKeys, Security, SrtpPolicy};
+use crate::crypto::{LocalKeys, Security};
 use crate::description::SessionDescription;
 use crate::error::SdpError;
 use crate::format::{PayloadFormat, payload_formats};
@@ -47,9 +47,10 @@ impl Negotiation {
         }
     }
 
-    /// Secures the call's stream, when `policy` says so.
+    /// Gives the call keys, so that its stream is secured as [`Capabilities::srtp`] says.
     #[must_use]
-    pub fn with_srtp(self, policy: SrtpPolicy, keys: LocalKeys) -> Self {
+    pub fn with_keys(self, keys: LocalKeys) -> Self {
+        let policy = self.capabilities.srtp;
         Negotiation {
             security: Some(Security { policy, keys }),
             ..self

@@ -16,7 +16,11 @@ fn side(policy: SrtpPolicy, octet: u8) -> Negotiation {
         rtcp_port: 16_385,
     };
     let random = std::array::from_fn(|at| octet.wrapping_add((at % 41) as u8));
-    Negotiation::new(Arc::new(Capabilities::default()), local, 7).with_srtp(policy, LocalKeys::new(&random))
+    let capabilities = Capabilities {
+        srtp: policy,
+        ..Capabilities::default()
+    };
+    Negotiation::new(Arc::new(capabilities), local, 7).with_keys(LocalKeys::new(&random))
 }
 
 fn offer(lines: &str) -> SessionDescription {

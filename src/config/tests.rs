@@ -316,7 +316,11 @@ fn values_out_of_range_say_what_is_allowed() {
             "udp = [\"[::]:5060\", \"[::]:5060\"]",
             "[::]:5060 is there twice",
         ),
-        ("sip", "udp = []\ntcp = []", "sip.udp and sip.tcp are both empty"),
+        (
+            "sip",
+            "udp = []\ntcp = []",
+            "sip.udp, sip.tcp and sip.tls are all empty",
+        ),
         ("sip", "max_calls = -1", "-1 is not within 0 to 1000000"),
         (
             "sip",

@@ -11,7 +11,7 @@ const OTHER: &str = "PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR";
 
 fn side(policy: SrtpPolicy, octet: u8) -> Negotiation {
     let local = LocalMedia {
-        address: "192.0.2.1".parse().unwrap(),
+        address: "192.0.2.1".parse().expect("an address"),
         port: 16_384,
         rtcp_port: 16_385,
     };

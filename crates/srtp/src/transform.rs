@@ -28,7 +28,7 @@ enum Kind {
         authentication: Authentication,
     },
     Gcm {
-        gcm: Option<Gcm>,
+        gcm: Option<Box<Gcm>>,
         salt: [u8; GCM_SALT_LEN],
     },
 }
@@ -52,7 +52,7 @@ impl Transform {
             let mut salt_bytes = [0; GCM_SALT_LEN];
             derive(master, salt, &mut salt_bytes);
             Kind::Gcm {
-                gcm: Gcm::new(session_key),
+                gcm: Gcm::new(session_key).map(Box::new),
                 salt: salt_bytes,
             }
         } else {
@@ -135,7 +135,7 @@ impl Transform {
             Kind::Gcm { gcm, salt } => {
                 let (associated, body) = packet[..len + GCM_TAG_LEN].split_at_mut(header);
                 let nonce = rtp_nonce(salt, ssrc, index);
-                opened(gcm.as_ref(), nonce, associated, body)
+                opened(gcm.as_deref(), nonce, associated, body)
             }
         }
     }
@@ -221,7 +221,7 @@ impl Transform {
                 associated[clear..].copy_from_slice(&word.to_be_bytes());
                 let nonce = rtcp_nonce(salt, ssrc, index);
                 let body = &mut packet[clear..len + GCM_TAG_LEN];
-                opened(gcm.as_ref(), nonce, &associated, body)
+                opened(gcm.as_deref(), nonce, &associated, body)
             }
         }
     }

@@ -160,6 +160,20 @@ fn a_type_is_kept_unless_the_file_is_something_else() {
     }
 }
 
+#[test]
+fn the_committed_seeds_do_no_harm() {
+    let corpus = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fuzz/corpus/media_upload"
+    );
+    let mut count = 0;
+    for seed in std::fs::read_dir(corpus).expect("a corpus") {
+        crate::fuzz_media(&std::fs::read(seed.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert!(count >= 9);
+}
+
 proptest! {
     #[test]
     fn no_body_makes_it_panic(

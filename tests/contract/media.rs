@@ -181,7 +181,7 @@ fn is_said(id: &str, heard: &[i16]) -> bool {
 #[test]
 fn line_183_prompts_in_the_conferences_language() {
     // Of a language that no other test speaks.
-    for (id, tone_hz) in [("conf-muted", 700.0), ("conf-enter_conf_pin", 900.0)] {
+    for (id, tone_hz) in [("conf-unmuted", 700.0), ("conf-enter_conf_pin", 900.0)] {
         let document = json!({"name": id, "prompt_id": id, "language": "fr"});
         let made = medium_of_prompt(document, &tone(tone_hz, 800));
         assert_eq!(made, format!("fr%2F{id}"));
@@ -189,7 +189,7 @@ fn line_183_prompts_in_the_conferences_language() {
     let number = number();
     let room = Room::new(json!({
         "language": "fr", "conference_numbers": [number], "member": {"join_muted": false, "pins": ["1234"], "play_entry_prompt": true},
-        "profile": {"muted-sound": "conf-muted", "unmuted-sound": "conf-unmuted"},
+        "profile": {"unmuted-sound": "conf-unmuted", "undeaf-sound": "conf-undeaf"},
     }));
     let joining = Joining::default().sends(Source::silence(Law::Mu)).caller("ann");
     let ann: Participant = joining
@@ -207,29 +207,33 @@ fn line_183_prompts_in_the_conferences_language() {
     let id = soon("ann", || room.participants().first()?["participant_id"].as_u64());
     let ann = Caller { participant: ann, id };
     sleep(Duration::from_millis(300));
+    let after = |before: &str, action: &str| {
+        is_success(&room.act_on(&ann, before), 202);
+        heard(&[&ann], 2500, || {
+            is_success(&room.act_on(&ann, action), 202);
+        })
+        .remove(0)
+    };
     in_time(&room.site.server, &room.engine, || {
-        let act = |action: &str| {
-            heard(&[&ann], 2500, || {
-                is_success(&room.act_on(&ann, action), 202);
-            })
-            .remove(0)
-        };
-        let (muted, unmuted) = (act("mute"), act("unmute"));
+        let (unmuted, undeaf) = (after("mute", "unmute"), after("deaf", "undeaf"));
         let mut wrong = Vec::new();
-        if lasts_ms(&muted, 700.0).abs_diff(800) > 80 || is_said("conf-muted", &muted) {
-            wrong.push(format!("muted in French: {} ms", lasts_ms(&muted, 700.0)));
+        if lasts_ms(&unmuted, 700.0).abs_diff(800) > 80 || is_said("conf-unmuted", &unmuted) {
+            wrong.push(format!(
+                "unmuted is told in French for {} ms",
+                lasts_ms(&unmuted, 700.0)
+            ));
         }
-        if lasts_ms(&unmuted, 700.0) > 0 || !is_said("conf-unmuted", &unmuted) {
-            wrong.push("unmuted is not told in English".to_owned());
+        if lasts_ms(&undeaf, 700.0) > 0 || !is_said("conf-undeaf", &undeaf) {
+            wrong.push("undeaf is not told in English".to_owned());
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     });
     // Without the French prompt, English is said at once.
-    is_success(&site().ask("DELETE", "/media/fr%2Fconf-muted", &Value::Null), 200);
-    let muted = heard(&[&ann], 2500, || {
-        is_success(&room.act_on(&ann, "mute"), 202);
-    });
-    assert!(is_said("conf-muted", &muted[0]));
+    is_success(
+        &site().ask("DELETE", "/media/fr%2Fconf-unmuted", &Value::Null),
+        200,
+    );
+    assert!(is_said("conf-unmuted", &after("mute", "unmute")));
     is_success(
         &site().ask("DELETE", "/media/fr%2Fconf-enter_conf_pin", &Value::Null),
         200,

@@ -66,7 +66,12 @@ pub(super) fn errors() -> Value {
             message(),
             &["Allow"],
         ),
-        ("TooSlow", "The body took longer than 30 s.", message(), &[]),
+        (
+            "TooSlow",
+            "The body took longer than 30 s, or that of a file longer than 120 s.",
+            message(),
+            &[],
+        ),
         (
             "Conflict",
             "The document has another revision than If-Match asks for, or the chosen id is taken.",

@@ -241,8 +241,15 @@ pub(super) fn tunnels(path: &mut Map<String, Value>) {
     else {
         return;
     };
-    for (status, answer) in others {
-        answers.entry(status).or_insert(answer);
+    for (status, other) in others {
+        let answer = answers.entry(status).or_insert_with(|| other.clone());
+        let content = answer.get_mut("content").and_then(Value::as_object_mut);
+        let Some((content, more)) = content.zip(other["content"].as_object()) else {
+            continue;
+        };
+        for (kind, body) in more {
+            content.entry(kind.clone()).or_insert_with(|| body.clone());
+        }
     }
 }
 

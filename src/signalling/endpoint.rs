@@ -81,6 +81,8 @@ pub(crate) enum Command {
     AcceptReinvite(CallKey, Body),
     /// Refuses a re-INVITE; the call goes on as before.
     RejectReinvite(CallKey, Rejection),
+    /// Offers this in a re-INVITE; [`Event::ReinviteOutcome`] says how it went.
+    Reinvite(CallKey, Body),
     /// Asks the peer whether the call still exists.
     Probe(CallKey),
     /// Ends the call, whatever its state.
@@ -295,6 +297,7 @@ impl Running {
             Command::Reject(call, rejection) => endpoint.reject(now, call, rejection),
             Command::AcceptReinvite(call, body) => endpoint.accept_reinvite(now, call, body),
             Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
+            Command::Reinvite(call, body) => endpoint.reinvite(now, call, Some(body)),
             Command::Probe(call) => endpoint.probe(now, call),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
             Command::AnswerOptions(query, refusal) => endpoint.answer_options(query, refusal),
@@ -414,6 +417,7 @@ fn call_of(event: &Event) -> Option<CallKey> {
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }
         | Event::Failed { call, .. }
+        | Event::RefreshWanted { call }
         | Event::ReinviteOutcome { call, .. }
         | Event::Probed { call, .. } => Some(*call),
         _ => None,

@@ -10,6 +10,7 @@
 mod closing;
 mod inbound;
 mod outbound;
+mod session;
 
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ use crate::transaction::timer::{TimerKind, Timers};
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
+use session::Session;
 
 /// Whether an INVITE starts a session or changes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,8 @@ pub(crate) struct Call {
     bye_after_ack: Option<Option<Reason>>,
     /// [`Event::Ended`] is out.
     ended: bool,
-    timers: Timers<5>,
+    session: Session,
+    timers: Timers<7>,
 }
 
 impl Call {
@@ -83,6 +86,7 @@ impl Call {
             probe: None,
             bye_after_ack: None,
             ended: false,
+            session: Session::default(),
             timers: Timers::new(),
         }
     }
@@ -142,6 +146,8 @@ impl Call {
                 self.inbound_timeout(now, stack, kind);
             }
             Some(TimerKind::AnswerWait) => self.answer_overdue(now, stack),
+            Some(TimerKind::SessionRefresh) => self.refresh_session(now, stack),
+            Some(TimerKind::SessionExpiry) => self.expire_session(now, stack),
             Some(kind) => self.outbound_timeout(now, stack, kind),
             None => {}
         }
@@ -153,6 +159,7 @@ impl Call {
             Purpose::Invite => self.invite_news(now, stack, news),
             Purpose::Bye => self.bye_news(&news),
             Purpose::Probe => self.probe_news(stack, &news),
+            Purpose::Refresh => self.refresh_news(now, stack, &news),
             Purpose::Unattended => {}
         }
     }
@@ -171,6 +178,8 @@ impl Call {
             TimerKind::AnswerWait,
             TimerKind::RingWait,
             TimerKind::GlareWait,
+            TimerKind::SessionRefresh,
+            TimerKind::SessionExpiry,
         ] {
             self.timers.clear(kind);
         }

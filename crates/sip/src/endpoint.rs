@@ -3,7 +3,7 @@
 //! Owns the public interface and the tables of calls. `receive` decides what happens to a message, `check` which requests are refused,
 //! `route` where things go, `stack` is everything below the calls. Never opens a socket and never reads a clock.
 
-mod check;
+pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod counters;
 pub(crate) mod event;

@@ -109,7 +109,8 @@ pub use fuzz::{fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
     MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,
-    NameAddr, ParseError, ParseErrorKind, Reason, Request, Response, RetryAfter, StatusCode, Tag, Via,
+    NameAddr, ParseError, ParseErrorKind, Reason, Refresher, Request, Response, RetryAfter, SessionExpires,
+    StatusCode, Tag, Via,
 };
 pub use param::{Param, Params};
 pub use scan::Problem;

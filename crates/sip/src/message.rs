@@ -31,7 +31,9 @@ pub use response::Response;
 pub(crate) use start_line::may_start_message;
 pub use status::StatusCode;
 pub use typed::{Essentials, MAX_LIST_VALUES};
-pub use value::{Branch, CSeq, CallId, MediaType, NameAddr, Reason, RetryAfter, Tag, Via};
+pub use value::{
+    Branch, CSeq, CallId, MediaType, NameAddr, Reason, Refresher, RetryAfter, SessionExpires, Tag, Via,
+};
 
 /// One SIP message.
 #[derive(Clone, Debug, PartialEq, Eq)]

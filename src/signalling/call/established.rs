@@ -8,7 +8,9 @@ use confab_conference::{LeaveCause, Refusal};
 use confab_media::{MediaDirection, MediaEvent};
 use confab_reception::Cause;
 use confab_sdp::SessionDescription;
-use confab_sip::{Body, CallKey, EndCause, Event, ProbeOutcome, Reason, Request, StatusCode};
+use confab_sip::{
+    Body, CallKey, EndCause, Event, ProbeOutcome, Reason, ReinviteOutcome, Request, StatusCode,
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
@@ -269,6 +271,12 @@ impl Established {
                 self.negotiation.withdraw_offer();
                 Ok(())
             }
+            Event::RefreshWanted { .. } => {
+                let offer = Body::sdp(self.negotiation.offer().to_string());
+                server.endpoint.send(Command::Reinvite(call, offer)).await;
+                Ok(())
+            }
+            Event::ReinviteOutcome { outcome, .. } => self.reoffered(outcome, trail).await,
             Event::Digit { digit, .. } => {
                 // A leg that is gone has nobody who would want the digit.
                 let _ = self.leg.digit_by_info(digit.key, digit.duration_ms).await;
@@ -311,6 +319,23 @@ impl Established {
                 ))
             }
         }
+    }
+
+    /// Takes what became of a re-INVITE of ours.
+    async fn reoffered(&mut self, outcome: ReinviteOutcome, trail: &mut Trail) -> Result<(), End> {
+        let ReinviteOutcome::Accepted { body: Some(body) } = outcome else {
+            // Refused, crossed or not sent: the session stays as it was, and its timer asks again.
+            self.negotiation.withdraw_offer();
+            return Ok(());
+        };
+        let taken = match SessionDescription::parse(&body.bytes) {
+            Ok(answer) => self.take_answer(&answer, trail).await,
+            Err(error) => Err(refused_description(&error)),
+        };
+        taken.map_err(|refused| {
+            let status = refused.status.code();
+            End::by_us(LeaveCause::CallFailed, "no_answer_in_200", status, &refused.text)
+        })
     }
 
     async fn take_answer(&mut self, answer: &SessionDescription, trail: &mut Trail) -> Result<(), Refused> {
@@ -455,6 +480,7 @@ pub(super) fn label(cause: &EndCause) -> &'static str {
         EndCause::Timeout => "timeout",
         EndCause::Gone { .. } => "gone",
         EndCause::TransportFailed => "transport_failed",
+        EndCause::SessionExpired => "session_expired",
         _ => "ended",
     }
 }

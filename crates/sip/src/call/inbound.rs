@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Call, InviteKind, describe_ourselves, essentials_of, session_body};
+use crate::byte_str::ByteStr;
 use crate::dialog::Dialog;
+use crate::endpoint::check::RELIABLE_PROVISIONAL;
 use crate::endpoint::counters::DropReason;
 use crate::endpoint::event::{Body, CallKey, EndCause, Event, LocalContact, Rejection};
 use crate::endpoint::flow::Flow;
@@ -40,6 +42,8 @@ pub(super) struct Inbound {
     pub(super) kind: InviteKind,
     cseq: u32,
     tag: Option<Tag>,
+    /// It is an UPDATE: its 2xx wants no ACK.
+    is_update: bool,
     pub(super) state: InboundState,
 }
 
@@ -63,7 +67,7 @@ pub(super) enum InboundState {
 }
 
 impl Inbound {
-    fn pending(
+    pub(super) fn pending(
         transaction: ServerId,
         kind: InviteKind,
         request: &Request,
@@ -80,7 +84,16 @@ impl Inbound {
             kind,
             cseq: essentials.cseq.number,
             tag,
+            is_update: false,
             state,
+        }
+    }
+
+    /// The same as an UPDATE.
+    pub(super) fn by_update(self) -> Self {
+        Inbound {
+            is_update: true,
+            ..self
         }
     }
 }
@@ -115,6 +128,7 @@ impl Call {
             .transactions
             .open_invite(now, server_key, merge, route, Some(key));
         let inbound = Inbound::pending(transaction, InviteKind::Initial, &request, &essentials, Some(tag));
+        call.note_peer(&request.headers);
         call.await_answer(now, stack, inbound);
         stack.out.counters.calls_in += 1;
         stack.out.event(Event::Invite {
@@ -200,7 +214,7 @@ impl Call {
     }
 
     /// Takes a new INVITE and starts the wait for our user.
-    fn await_answer(&mut self, now: Instant, stack: &Stack, mut inbound: Inbound) {
+    pub(super) fn await_answer(&mut self, now: Instant, stack: &Stack, mut inbound: Inbound) {
         let mut limit = stack.config.answer_timeout;
         if let InboundState::Pending { request, expires, .. } = &mut inbound.state
             && let Ok(Some(seconds)) = request.headers.expires()
@@ -241,6 +255,12 @@ impl Call {
         if !status.is_provisional() {
             return stack.late_command();
         }
+        let wants_reliable = |tag: &ByteStr| tag.eq_ignore_case(RELIABLE_PROVISIONAL);
+        let required = request.headers.require().unwrap_or_default();
+        if status != StatusCode::TRYING && required.iter().any(wants_reliable) {
+            // RFC 3262 §3: no others may be sent, and the answer needs none before it.
+            return;
+        }
         let establishes = status != StatusCode::TRYING;
         let mut response = stack.response(request, status, tag.as_ref().filter(|_| establishes));
         if establishes {
@@ -264,8 +284,9 @@ impl Call {
             kind,
             tag,
             state,
+            is_update,
             ..
-        }) = self.inbound.as_mut()
+        }) = self.inbound.as_ref()
         else {
             return stack.late_command();
         };
@@ -275,8 +296,10 @@ impl Call {
         if *kind != which {
             return stack.late_command();
         }
-        let mut response = stack.response(request, StatusCode::OK, tag.as_ref());
+        let (transaction, is_update, request) = (*transaction, *is_update, request.clone());
+        let mut response = stack.response(&request, StatusCode::OK, tag.as_ref());
         describe_ourselves(&mut response.headers, stack, &self.flow, &self.contact);
+        self.answer_session(now, &request, &mut response);
         response = response.with_body(body.content_type, body.bytes);
         if let Some(dialog) = &mut self.dialog {
             dialog.confirm();
@@ -285,15 +308,21 @@ impl Call {
             }
         }
         let offered = request.body.is_empty();
-        let bytes = stack.respond(now, *transaction, &response);
-        *state = InboundState::Accepted {
-            response: bytes,
-            status: StatusCode::OK,
-            interval: T1,
-            offered,
-        };
+        let bytes = stack.respond(now, transaction, &response);
         self.timers.clear(TimerKind::AnswerWait);
         self.timers.clear(TimerKind::RefreshProvisional);
+        if is_update {
+            self.inbound = None;
+            return self.report_ack(stack, which, None);
+        }
+        if let Some(inbound) = &mut self.inbound {
+            inbound.state = InboundState::Accepted {
+                response: bytes,
+                status: StatusCode::OK,
+                interval: T1,
+                offered,
+            };
+        }
         self.timers.set(TimerKind::Repeat2xx, now + T1);
         self.timers.set(TimerKind::AckWait, now + TIMEOUT);
     }
@@ -313,6 +342,12 @@ impl Call {
         if which == InviteKind::Initial {
             self.end(stack, EndCause::Rejected { status });
         }
+    }
+
+    /// A 2xx of ours carries an offer, and the ACK that answers it has not come.
+    pub(super) fn offers_in_2xx(&self) -> bool {
+        let state = self.inbound.as_ref().map(|inbound| &inbound.state);
+        matches!(state, Some(InboundState::Accepted { offered: true, .. }))
     }
 
     pub(crate) fn has_pending(&self, which: InviteKind) -> bool {

@@ -136,6 +136,7 @@ impl Call {
             None => self.flow,
         };
         describe_ourselves(&mut request.headers, stack, &flow, &self.contact);
+        self.ask_for_session(&mut request.headers);
         let offered = body.is_some();
         if !offered {
             request.headers.push(HeaderName::Accept, stack.accept());
@@ -398,6 +399,7 @@ impl Call {
             }
             return;
         }
+        self.session_answered(now, &response.headers);
         let body = session_body(stack, &response.headers, &response.body);
         if offered {
             self.outbound = None;

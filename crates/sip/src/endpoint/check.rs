@@ -12,6 +12,9 @@ use crate::uri::{SipScheme, Uri};
 /// Most bytes of an INVITE that its responses may repeat: many times what six proxies add.
 const LARGEST_ECHO: usize = 8 * 1024;
 
+/// Option tag of RFC 3262: provisional responses have to be reliable. An INVITE that requires it gets none but 100, and its answer.
+pub(crate) const RELIABLE_PROVISIONAL: &str = "100rel";
+
 /// A refusal that a check asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -61,6 +64,9 @@ pub(crate) fn check(
     extensions(request, config)?;
     if request.method == Method::Invite {
         contact(request, essentials)?;
+    }
+    if matches!(request.method, Method::Invite | Method::Update) {
+        session_interval(request, config)?;
         accepted_answers(request, config)?;
         content(request, config)?;
     }
@@ -70,7 +76,13 @@ pub(crate) fn check(
 /// 405 for a method that SIP knows and this endpoint does not take part in, 501 for any other token (RFC 3261 §8.2.1, §21.5.2).
 fn method(request: &Request) -> Result<(), Refusal> {
     let status = match &request.method {
-        Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Options | Method::Info => {
+        Method::Invite
+        | Method::Ack
+        | Method::Bye
+        | Method::Cancel
+        | Method::Options
+        | Method::Info
+        | Method::Update => {
             return Ok(());
         }
         Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
@@ -106,6 +118,18 @@ fn echo(request: &Request) -> Result<(), Refusal> {
     })
 }
 
+/// 422 for a session that would have to be refreshed more often than is agreed to (RFC 4028 §9).
+fn session_interval(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
+    let least = config.min_session_expires_s;
+    match request.headers.session_expires() {
+        Some(asked) if asked.seconds < least => {
+            Err(Refusal::new(StatusCode::SESSION_INTERVAL_TOO_SMALL)
+                .with(HeaderName::MinSe, least.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn sequence(request: &Request, essentials: &Essentials) -> Result<(), Refusal> {
     if essentials.cseq.method == request.method {
         Ok(())
@@ -136,6 +160,7 @@ fn extensions(request: &Request, config: &EndpointConfig) -> Result<(), Refusal>
     let unknown: Vec<String> = required
         .iter()
         .filter(|tag| !config.supported.iter().any(|known| tag.eq_ignore_case(known)))
+        .filter(|tag| !(request.method == Method::Invite && tag.eq_ignore_case(RELIABLE_PROVISIONAL)))
         .map(|tag| tag.to_str_lossy().into_owned())
         .collect();
     if unknown.is_empty() {
@@ -341,7 +366,7 @@ mod tests {
                 "Require: 100rel, x\r\n",
                 "",
                 420,
-                "Unsupported: 100rel, x",
+                "Unsupported: x",
             ),
             ("INVITE sip:b@y", "Contact: *\r\n", "", 400, "Subject: "),
             ("INVITE tel:+123", "", "", 416, "Subject: "),
@@ -365,14 +390,14 @@ mod tests {
                 "",
                 "",
                 405,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
             ),
             (
                 "BREW sip:y",
                 "",
                 "",
                 501,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
             ),
         ];
         for (start, headers, body, status, detail) in rows {

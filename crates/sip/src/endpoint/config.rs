@@ -21,6 +21,8 @@ pub struct EndpointConfig {
     pub accept: Vec<String>,
     /// Option tags that are understood (RFC 3261 §19.2), in lower case; others in Require get 420.
     pub supported: Vec<String>,
+    /// Least seconds between refreshes of a session that are agreed to (RFC 4028 §5): at least 90.
+    pub min_session_expires_s: u32,
     /// Whether the user is asked about OPTIONS outside of calls ([`Event::Options`](crate::Event::Options)): the answer is to be
     /// the one that an INVITE would get (RFC 3261 §11.2), which only the user knows. Otherwise 200 is sent.
     pub asks_about_options: bool,
@@ -39,7 +41,8 @@ impl Default for EndpointConfig {
             local_nets: Vec::new(),
             server_name: format!("confab/{}", env!("CARGO_PKG_VERSION")),
             accept: vec!["application/sdp".to_owned()],
-            supported: Vec::new(),
+            supported: vec!["timer".to_owned()],
+            min_session_expires_s: 90,
             asks_about_options: false,
             answer_timeout: Duration::from_secs(180),
             ring_timeout: Duration::from_secs(180),

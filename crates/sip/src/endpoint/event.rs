@@ -157,6 +157,11 @@ pub enum Event {
         /// The outcome.
         outcome: ReinviteOutcome,
     },
+    /// The session wants to be refreshed by a re-INVITE with our offer (RFC 4028 §7.4): the peer takes no UPDATE.
+    RefreshWanted {
+        /// The call.
+        call: CallKey,
+    },
     /// How our probe went.
     Probed {
         /// The call.
@@ -202,6 +207,8 @@ pub enum EndCause {
     },
     /// The message that would have carried the call on could not be sent.
     TransportFailed,
+    /// The session had a timer and was not refreshed in time (RFC 4028 §10); a BYE was sent.
+    SessionExpired,
 }
 
 /// How a re-INVITE of ours went.

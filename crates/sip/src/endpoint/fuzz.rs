@@ -347,6 +347,7 @@ impl<'a> Player<'a> {
             | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }
+            | Event::RefreshWanted { call }
             | Event::ReinviteOutcome { call, .. }
             | Event::Probed { call, .. } => {
                 assert!(self.live.contains(call), "an event of a dead call: {event:?}")

@@ -268,7 +268,9 @@ impl Endpoint {
         };
         let has_room = match received.request.method {
             Method::Invite => !self.no_room_for_invite(&received.flow),
-            Method::Info => self.stack.transactions.len() < self.stack.config.limits.transactions,
+            Method::Info | Method::Update => {
+                self.stack.transactions.len() < self.stack.config.limits.transactions
+            }
             _ => true,
         };
         if !has_room {
@@ -292,6 +294,7 @@ impl Endpoint {
             Method::Invite => self.receive_reinvite(now, key, received),
             Method::Bye => self.receive_bye(now, key, received),
             Method::Info => self.receive_info(now, key, received),
+            Method::Update => self.receive_update(now, key, received),
             _ => self.answer_probe(key, &received),
         }
     }
@@ -313,6 +316,25 @@ impl Endpoint {
             flow,
         };
         self.with_call(key, |call, stack| call.receive_reinvite(now, stack, invite));
+    }
+
+    fn receive_update(&mut self, now: Instant, key: CallKey, received: Received) {
+        let Received {
+            request,
+            essentials,
+            key: server_key,
+            route,
+            flow,
+        } = received;
+        let update = IncomingInvite {
+            request,
+            essentials,
+            key: server_key,
+            merge: None,
+            route,
+            flow,
+        };
+        self.with_call(key, |call, stack| call.receive_update(now, stack, update));
     }
 
     fn receive_bye(&mut self, now: Instant, key: CallKey, received: Received) {

@@ -8,6 +8,7 @@ mod cseq;
 mod id;
 mod name_addr;
 mod reason;
+mod session_expires;
 #[cfg(test)]
 mod tests;
 mod via;
@@ -17,4 +18,5 @@ pub use cseq::CSeq;
 pub use id::{Branch, CallId, Tag};
 pub use name_addr::NameAddr;
 pub use reason::Reason;
+pub use session_expires::{Refresher, SessionExpires};
 pub use via::Via;

@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Bye,
     /// An OPTIONS that asks whether the dialog still lives.
     Probe,
+    /// An UPDATE that refreshes the session.
+    Refresh,
     /// CANCEL, or BYE to a fork: nobody waits for its outcome.
     Unattended,
 }

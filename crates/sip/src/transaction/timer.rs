@@ -64,6 +64,10 @@ pub enum TimerKind {
     GlareWait,
     /// UAC core: our user was asked for the answer to an offer in a 2xx and has not given it; the call is ended.
     LateAnswerWait,
+    /// Session timer: half of the time is over and we refresh (RFC 4028 §7.2).
+    SessionRefresh,
+    /// Session timer: nobody has refreshed the session, the call is ended (RFC 4028 §10).
+    SessionExpiry,
 }
 
 /// Doubles a retransmission interval, up to `cap`.

@@ -12,5 +12,6 @@ mod pair;
 mod races;
 mod refusals;
 mod reinvite;
+mod session;
 mod simulation;
 mod transport;

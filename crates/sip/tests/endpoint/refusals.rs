@@ -18,7 +18,7 @@ fn options_tells_what_we_can_do() {
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(
         header(&response.headers, HeaderName::Allow),
-        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO"
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"
     );
     assert_eq!(
         header(&response.headers, HeaderName::Accept),
@@ -103,7 +103,7 @@ fn methods_we_do_not_take_part_in() {
         assert_eq!(response.status.code(), status, "{method}");
         assert_eq!(
             header(&response.headers, HeaderName::Allow),
-            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO"
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"
         );
         assert!(lone.endpoint.gauges().is_idle());
     }
@@ -117,14 +117,14 @@ fn required_extensions_are_refused_by_name() {
         "1",
         "z9hG4bKa",
         None,
-        "Require: 100rel, timer\r\n",
+        "Require: 100rel, gruu, timer, tdialog\r\n",
         SDP,
     ));
     let response = lone.response();
     assert_eq!(response.status.code(), 420);
     assert_eq!(
         header(&response.headers, HeaderName::Unsupported),
-        "100rel, timer"
+        "gruu, tdialog"
     );
     assert!(lone.events().is_empty());
     assert_eq!(lone.endpoint.counters().refused_class(4), 1);

@@ -17,8 +17,8 @@ use subtle::ConstantTimeEq;
 
 pub use credentials::DigestCredentials;
 
-/// Used nonces that are remembered at most, 24 octets each; beyond, the oldest are taken as expired.
-const MOST_USED: usize = 10_000;
+/// Used nonces that are remembered at most, 40 octets each; beyond, the oldest are taken as expired.
+const MOST_USED: usize = 50_000;
 /// Octets of a nonce: time, number, signature.
 const NONCE: usize = 32;
 /// Octets of it that are signed.
@@ -69,14 +69,39 @@ pub enum DigestVerdict {
     Wrong,
 }
 
+/// The counts with which a nonce was used: requests may overtake each other on their way, none may come twice.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    highest: u32,
+    /// Bit n: `highest - n` was used.
+    window: u64,
+}
+
+impl Counts {
+    /// Notes a count; says whether it is used for the first time. What lies too far back counts as used.
+    fn take(&mut self, count: u32) -> bool {
+        if count > self.highest {
+            let step = count - self.highest;
+            self.window = self.window.checked_shl(step).unwrap_or(0) | 1;
+            self.highest = count;
+            return true;
+        }
+        let behind = self.highest - count;
+        let bit = 1_u64.checked_shl(behind).unwrap_or(0);
+        let is_new = count > 0 && bit != 0 && self.window & bit == 0;
+        self.window |= bit;
+        is_new
+    }
+}
+
 /// The server's half of digest authentication. `Debug` shows no key.
 pub struct DigestServer {
     key: [u8; 32],
     began: Instant,
     lifetime: Duration,
     issued: u64,
-    /// The highest count of each nonce that was used, by time and number.
-    used: BTreeMap<(u64, u64), u32>,
+    /// The counts of each nonce that was used, by time and number.
+    used: BTreeMap<(u64, u64), Counts>,
     /// Nonces up to this one are expired, whatever their time.
     forgotten: (u64, u64),
 }
@@ -119,7 +144,7 @@ impl DigestServer {
     }
 
     /// Says whether who sent a request of this method knows the password. Each nonce counts its requests up: one that comes again, or
-    /// out of order, is stale.
+    /// 64 or more behind the latest, is stale.
     pub fn verify(
         &mut self,
         now: Instant,
@@ -135,13 +160,14 @@ impl DigestServer {
         if !was_right {
             return DigestVerdict::Wrong;
         }
-        let last = self.used.get(&at).copied().unwrap_or(0);
-        if credentials.count <= last {
-            return DigestVerdict::Stale { was_right };
+        if !self.used.contains_key(&at) {
+            self.forget(now);
         }
-        self.forget(now);
-        self.used.insert(at, credentials.count);
-        DigestVerdict::Right
+        if self.used.entry(at).or_default().take(credentials.count) {
+            DigestVerdict::Right
+        } else {
+            DigestVerdict::Stale { was_right }
+        }
     }
 
     fn millis(&self, now: Instant) -> u64 {

@@ -8,16 +8,18 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
+    time::Duration,
 };
 
 use confab_api::event::EventFilter;
 use confab_conference::EventKind;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
+use confab_sip::PasswordLimits;
 
 use super::{
-    Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
-    Sip,
+    Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media,
+    Registrar, Secret, Sip,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -95,6 +97,8 @@ impl<'a> Reader<'a> {
             amqp: self.amqp(),
             fetch: self.fetch(),
             pin_guard: self.pin_guard(),
+            registrar: self.registrar(),
+            password_guard: self.password_guard(),
             store_url: self.text("store.url", |text| {
                 let schemes = ["postgres://", "postgresql://"];
                 let fits = schemes.iter().any(|scheme| text.starts_with(scheme));
@@ -203,6 +207,32 @@ impl<'a> Reader<'a> {
             window_ms: seconds(self.number("pin_guard.source_window_s", 1..=86_400)),
             block_ms: seconds(self.number("pin_guard.source_block_s", 1..=604_800)),
             conference_tries: self.number("pin_guard.conference_tries", 1..=10_000),
+        }
+    }
+
+    fn registrar(&mut self) -> Registrar {
+        let registrar = Registrar {
+            min_expires_s: self.number("registrar.min_expires_s", 1..=3600),
+            max_expires_s: self.number("registrar.max_expires_s", 1..=604_800),
+            max_contacts: self.number("registrar.max_contacts", 1..=100),
+            keep_alive_s: self.number("registrar.keep_alive_s", 0..=3600),
+        };
+        if registrar.max_expires_s < registrar.min_expires_s {
+            let min = registrar.min_expires_s;
+            self.refuse(
+                "registrar.max_expires_s",
+                format!("is below registrar.min_expires_s ({min})"),
+            );
+        }
+        registrar
+    }
+
+    fn password_guard(&mut self) -> PasswordLimits {
+        PasswordLimits {
+            user_tries: self.number("password_guard.user_tries", 1..=10_000),
+            source_tries: self.number("password_guard.source_tries", 1..=10_000),
+            window: Duration::from_secs(self.number("password_guard.window_s", 1..=86_400)),
+            block: Duration::from_secs(self.number("password_guard.block_s", 1..=604_800)),
         }
     }
 

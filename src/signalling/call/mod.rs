@@ -40,6 +40,7 @@ use crate::{
     cdr::{self, Cdr},
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     reception::{Desk, Visit},
+    registrar::Registrar,
     wall_clock,
 };
 
@@ -69,6 +70,8 @@ pub(crate) struct CallServer {
     pub(crate) service_numbers: Vec<String>,
     /// Where callers are received before they are in a conference.
     pub(crate) desk: Arc<Desk>,
+    /// Who has registered, and asks devices for their credentials.
+    pub(crate) registrar: Registrar,
     /// Asks media servers that bridge calls for the credentials of conferences.
     pub(crate) challenger: Challenger,
     /// What is offered and accepted for audio.

@@ -35,8 +35,7 @@ use crate::{
     reception::Desk,
     registrar::{self, Bindings, Registrar},
     signalling::{
-        Advertised, CallServer, CallStats, Calls, Challenger, LocalAddresses, Networks, Signalling,
-        SignallingConfig,
+        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
     },
     sounds::{Sounds, address},
     telemetry::LogLevel,
@@ -63,6 +62,8 @@ struct Server {
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// Writes what the store does not know yet at its end.
+    registrar_task: JoinHandle<()>,
 }
 
 /// Listeners that are bound and not served yet.
@@ -164,8 +165,8 @@ impl Server {
         ));
         let gate = registrar::gate::Gate::new(config.password_guard);
         let endpoint = signalling.endpoint.clone();
-        let (registrar, task) = Registrar::start(bindings, devices, gate, endpoint, stop.subscribe()).await?;
-        tasks.push(task);
+        let (registrar, registrar_task) =
+            Registrar::start(bindings, devices, gate, endpoint, stop.subscribe()).await?;
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -180,7 +181,6 @@ impl Server {
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),
             registrar: registrar.clone(),
-            challenger: Challenger::new(),
             capabilities: Arc::new(config.capabilities()),
             admission: admission.clone(),
             cdr: cdr.clone(),
@@ -231,6 +231,7 @@ impl Server {
             certificate,
             stop,
             tasks,
+            registrar_task,
         })
     }
 }

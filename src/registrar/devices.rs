@@ -55,8 +55,6 @@ pub(crate) struct Device {
     pub(crate) key: DeviceKey,
     /// The realm of its credentials, lower case.
     pub(crate) realm: String,
-    /// The realm of its account.
-    pub(crate) account_realm: String,
     /// `sip.username`; empty when it has none.
     pub(crate) username: String,
     /// `sip.password`, where it has one and is not known by its address instead.
@@ -86,7 +84,6 @@ impl Device {
         let expires = within("sip", "expire_seconds").and_then(Value::as_u64);
         Device {
             key: DeviceKey::new(&login.account.id, &login.device.id),
-            account_realm: login.account.realm.clone(),
             username: text(within("sip", "username")).unwrap_or_default(),
             password: text(within("sip", "password"))
                 .filter(|_| !by_address)
@@ -118,7 +115,8 @@ pub(crate) struct Devices {
     store: Store,
     local: Arc<LocalAddresses>,
     known: Mutex<HashMap<Sign, Found>>,
-    realms: Mutex<HashMap<String, (Instant, bool)>>,
+    /// By host.
+    realms: Mutex<HashMap<String, (Instant, Option<String>)>>,
 }
 
 impl Devices {
@@ -142,25 +140,26 @@ impl Devices {
     /// # Errors
     /// The store does not answer.
     pub(crate) async fn realm_of(&self, host: &str) -> Result<Option<String>, StoreError> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if self.local.is_own_host(bare) {
-            let account = self.store.bootstrap_account().await?;
-            return Ok(account.map(|account| account.realm));
-        }
-        let realm = host.to_lowercase();
+        let host = host.to_lowercase();
         let now = Instant::now();
-        if let Some((at, serves)) = self.realms().get(&realm)
+        if let Some((at, realm)) = self.realms().get(&host)
             && now.duration_since(*at) < UNKNOWN_FOR
         {
-            return Ok(serves.then_some(realm));
+            return Ok(realm.clone());
         }
-        let serves = self.store.serves_realm(&realm).await?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let realm = if self.local.is_own_host(bare) {
+            let account = self.store.bootstrap_account().await?;
+            account.map(|account| account.realm)
+        } else {
+            self.store.serves_realm(&host).await?.then(|| host.clone())
+        };
         let mut realms = self.realms();
         if realms.len() >= MOST_KNOWN {
             realms.clear();
         }
-        realms.insert(realm.clone(), (now, serves));
-        Ok(serves.then_some(realm))
+        realms.insert(host, (now, realm.clone()));
+        Ok(realm)
     }
 
     /// Returns the device of a user in a realm.
@@ -242,7 +241,7 @@ impl Devices {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn realms(&self) -> MutexGuard<'_, HashMap<String, (Instant, bool)>> {
+    fn realms(&self) -> MutexGuard<'_, HashMap<String, (Instant, Option<String>)>> {
         self.realms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -85,9 +85,7 @@ impl Gate {
         // Whoever has no password is nobody's guess; that takes as long to find out.
         let (password, has_one) = password.map_or(("", false), |password| (password.0.as_str(), true));
         let method = request.method.to_string();
-        let verdict = self
-            .digest()
-            .verify(Instant::now(), &method, &credentials, password);
+        let verdict = self.verify(&method, &credentials, password);
         Ok(match (verdict, device) {
             (DigestVerdict::Right, Some(device)) if has_one => match device.enabled {
                 true => Shown::Device(device),
@@ -104,6 +102,17 @@ impl Gate {
                 Shown::Wrong
             }
         })
+    }
+
+    /// Says whether credentials are those of who knows the password.
+    pub(crate) fn verify(
+        &self,
+        method: &str,
+        credentials: &DigestCredentials,
+        password: &str,
+    ) -> DigestVerdict {
+        self.digest()
+            .verify(Instant::now(), method, credentials, password)
     }
 
     fn count_wrong(&self, source: IpAddr, user: &str) {

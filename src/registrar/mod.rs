@@ -247,6 +247,11 @@ impl Registrar {
             .came_from(Instant::now(), device, address)
     }
 
+    /// Whether no device is registered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.bindings.state().core.counts().0 == 0
+    }
+
     /// What is known of devices.
     pub(crate) fn devices(&self) -> &Devices {
         &self.0.devices

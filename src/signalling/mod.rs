@@ -24,7 +24,7 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, Challenger},
+    call::{CallServer, CallStats},
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,

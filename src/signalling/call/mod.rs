@@ -6,6 +6,7 @@
 mod allowance;
 mod bridge;
 mod established;
+mod identity;
 mod media;
 mod options;
 mod set_up;
@@ -27,7 +28,6 @@ use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCod
 use tokio::sync::mpsc;
 
 use self::allowance::{Allowance, Entry, WINDOW};
-pub(crate) use self::bridge::Challenger;
 pub(super) use self::options::answer as answer_options;
 use super::quality::CallQuality;
 use super::{
@@ -72,8 +72,6 @@ pub(crate) struct CallServer {
     pub(crate) desk: Arc<Desk>,
     /// Who has registered, and asks devices for their credentials.
     pub(crate) registrar: Registrar,
-    /// Asks media servers that bridge calls for the credentials of conferences.
-    pub(crate) challenger: Challenger,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.

@@ -25,7 +25,7 @@ use std::{
 use confab_api::event::EventFilter;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
-use confab_sip::PasswordLimits;
+use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use crate::tls::{TlsFile, TlsFiles, TlsFilesError};
 
@@ -116,6 +116,8 @@ pub(crate) struct Sip {
     pub(crate) local_nets: Vec<IpNetwork>,
     /// Whether callers without credentials may reach conference numbers.
     pub(crate) anonymous_dial_in: bool,
+    /// What credentials may be made with, at least one, in the order in which it is offered.
+    pub(crate) digest: Vec<DigestAlgorithm>,
     /// Numbers that ask for the number of the conference, digits each.
     pub(crate) service_numbers: Vec<String>,
     /// Most calls at a time; 0 sets no number.

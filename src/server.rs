@@ -163,7 +163,7 @@ impl Server {
             store.clone(),
             Arc::clone(&local),
         ));
-        let gate = registrar::gate::Gate::new(config.password_guard);
+        let gate = registrar::gate::Gate::new(config.password_guard, config.sip.digest.clone());
         let endpoint = signalling.endpoint.clone();
         let (registrar, registrar_task) =
             Registrar::start(bindings, devices, gate, endpoint, stop.subscribe()).await?;

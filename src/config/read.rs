@@ -15,7 +15,7 @@ use confab_api::event::EventFilter;
 use confab_conference::EventKind;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
-use confab_sip::PasswordLimits;
+use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use super::{
     Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media,
@@ -188,6 +188,7 @@ impl<'a> Reader<'a> {
                 items.iter().map(|item| item.parse()).collect()
             }),
             anonymous_dial_in: self.flag("sip.anonymous_dial_in"),
+            digest: self.list("sip.digest", digest_algorithms),
             service_numbers: self.list("sip.service_numbers", numbers),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
@@ -464,6 +465,20 @@ fn numbers(items: &[String]) -> Result<Vec<String>, String> {
     }
     none_twice(items.iter())?;
     Ok(items.to_vec())
+}
+
+fn digest_algorithms(items: &[String]) -> Result<Vec<DigestAlgorithm>, String> {
+    if items.is_empty() {
+        return Err("is empty: nobody could show who he is".to_owned());
+    }
+    none_twice(items.iter())?;
+    let named = |item: &String| {
+        let known = DigestAlgorithm::ALL
+            .into_iter()
+            .find(|known| known.name() == item);
+        known.ok_or_else(|| format!("'{item}' is neither SHA-256 nor MD5"))
+    };
+    items.iter().map(named).collect()
 }
 
 fn none_twice<T: Ord + std::fmt::Display>(mut items: impl Iterator<Item = T>) -> Result<(), String> {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use confab_documents::StoreError;
 use confab_sip::{
-    Blocked, DigestCredentials, DigestServer, DigestVerdict, HeaderName, PasswordGuard, PasswordGuardCounts,
-    PasswordLimits, Request,
+    Blocked, DigestAlgorithm, DigestCredentials, DigestServer, DigestVerdict, HeaderName, PasswordGuard,
+    PasswordGuardCounts, PasswordLimits, Request,
 };
 
 use super::Standing;
@@ -45,10 +45,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Returns a gate with a key of its own: what it has asked nobody else can have asked.
-    pub(crate) fn new(limits: PasswordLimits) -> Gate {
+    pub(crate) fn new(limits: PasswordLimits, algorithms: Vec<DigestAlgorithm>) -> Gate {
         let digest = DigestServer::new(rand::random(), Instant::now(), CHALLENGE_LIFETIME);
         Gate {
-            digest: Mutex::new(digest),
+            digest: Mutex::new(digest.offering(algorithms)),
             guard: Mutex::new(PasswordGuard::new(limits)),
             hasher: RandomState::new(),
         }
@@ -72,7 +72,7 @@ impl Gate {
         source: IpAddr,
         is_known: impl Fn(&DeviceKey) -> bool,
     ) -> Result<Shown, StoreError> {
-        let Some(credentials) = credentials(request, realm) else {
+        let Some(credentials) = self.credentials(request, realm) else {
             return Ok(Shown::Nothing { stale: false });
         };
         let device = devices.by_username(realm, &credentials.username).await?;
@@ -102,6 +102,15 @@ impl Gate {
                 Shown::Wrong
             }
         })
+    }
+
+    /// Returns the credentials of a request for a realm.
+    pub(crate) fn credentials(&self, request: &Request, realm: &str) -> Option<DigestCredentials> {
+        let values = request.headers.get_all(&HeaderName::Authorization);
+        let digest = self.digest();
+        values
+            .filter_map(|value| DigestCredentials::parse(value))
+            .find(|credentials| credentials.realm.eq_ignore_ascii_case(realm) && digest.offers(credentials))
     }
 
     /// Says whether credentials are those of who knows the password.
@@ -157,12 +166,4 @@ impl Gate {
     fn guard(&self) -> MutexGuard<'_, PasswordGuard> {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns the credentials of a request for a realm.
-pub(crate) fn credentials(request: &Request, realm: &str) -> Option<DigestCredentials> {
-    let values = request.headers.get_all(&HeaderName::Authorization);
-    values
-        .filter_map(|value| DigestCredentials::parse(value))
-        .find(|credentials| credentials.realm.eq_ignore_ascii_case(realm))
 }

@@ -34,8 +34,8 @@ pub enum DigestAlgorithm {
 }
 
 impl DigestAlgorithm {
-    /// Those that are offered, the better one first (RFC 8760 §2.4).
-    const OFFERED: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+    /// All of them, the better one first (RFC 8760 §2.4).
+    pub const ALL: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
 
     /// Returns the name in headers.
     pub fn name(self) -> &'static str {
@@ -99,6 +99,7 @@ pub struct DigestServer {
     key: [u8; 32],
     began: Instant,
     lifetime: Duration,
+    offered: Vec<DigestAlgorithm>,
     issued: u64,
     /// The counts of each nonce that was used, by time and number.
     used: BTreeMap<(u64, u64), Counts>,
@@ -122,10 +123,23 @@ impl DigestServer {
             key,
             began,
             lifetime,
+            offered: DigestAlgorithm::ALL.into(),
             issued: 0,
             used: BTreeMap::new(),
             forgotten: (0, 0),
         }
+    }
+
+    /// Offers these algorithms, in this order, instead of all.
+    #[must_use]
+    pub fn offering(mut self, algorithms: Vec<DigestAlgorithm>) -> DigestServer {
+        self.offered = algorithms;
+        self
+    }
+
+    /// Whether credentials were made with an algorithm that is offered.
+    pub fn offers(&self, credentials: &DigestCredentials) -> bool {
+        self.offered.contains(&credentials.algorithm)
     }
 
     /// Returns the values of the WWW-Authenticate headers that ask for credentials, in their order.
@@ -136,11 +150,11 @@ impl DigestServer {
             .filter(|c| !matches!(c, '"' | '\\') && !c.is_control())
             .collect();
         let stale = if stale { ", stale=true" } else { "" };
-        let challenge = |algorithm: DigestAlgorithm| {
+        let challenge = |algorithm: &DigestAlgorithm| {
             let name = algorithm.name();
             format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
         };
-        DigestAlgorithm::OFFERED.map(challenge).into()
+        self.offered.iter().map(challenge).collect()
     }
 
     /// Says whether who sent a request of this method knows the password. Each nonce counts its requests up: one that comes again, or

@@ -9,7 +9,6 @@ use confab_sip::{ByteStr, DigestVerdict, Flow, HeaderName, Request, StatusCode};
 
 use super::identity::{challenge, identify};
 use super::{CallServer, Refused, set_up::refused_route};
-use crate::registrar::gate;
 use crate::signalling::routing::{self, Reached, RoutingError};
 
 /// Says that the caller leads the conference.
@@ -50,7 +49,7 @@ pub(super) async fn admit(
         .await
         .map_err(store_failed)?;
 
-    let Some(credentials) = gate::credentials(request, &account.realm) else {
+    let Some(credentials) = server.registrar.gate().credentials(request, &account.realm) else {
         return Err(challenge(server, &account.realm, false));
     };
     let own = found.as_ref().and_then(own_credentials);

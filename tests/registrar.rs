@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use confab_testkit::agent::{AudioOffer, Device, Invite, Phone, digest};
-use confab_testkit::peers::{Baresip, BaresipAccount, BaresipConfig};
+use confab_testkit::peers::{Baresip, BaresipAccount, BaresipConfig, Sipp};
 use confab_testkit::server::{HttpClient, Server, ServerBuilder, TempDir, exclusive};
 use serde_json::{Value, json};
 
@@ -222,6 +222,23 @@ fn an_old_challenge_is_stale_and_a_copy_gets_the_same_answer() {
     assert!(contact_told.contains(";expires=1"), "{contact_told}");
     let none = phone.register("*", 0).expect("answered");
     assert_eq!((none.status(), none.header("Contact")), (Some(200), None));
+}
+
+#[test]
+fn sipp_is_told_that_its_credentials_are_stale() {
+    let _alone = exclusive();
+    let server = builder().start().expect("started");
+    let api = server.api().expect("a login");
+    device(&api, "desk");
+    let report = Sipp::new("tests/sipp/register_stale.xml", server.sip)
+        .with("REALM", REALM)
+        .with("RECORD", &format!("desk@{REALM}"))
+        .with("USER", "desk")
+        .with("PASSWORD", PASSWORD)
+        .run()
+        .expect("sipp");
+    assert_eq!((report.successful, report.failed), (1, 0), "{}", report.errors);
+    assert_eq!(registered(&api), [] as [String; 0]);
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl State {
                 }
                 RegistrarOutput::KeepAlive(contact) => {
                     self.counts.kept_alive += 1;
-                    self.keep_alives.push(contact);
+                    self.keep_alives.push(*contact);
                 }
                 _ => {}
             }

@@ -192,7 +192,7 @@ impl<K: Ord + Clone> Registrar<K> {
             }
             let reachable = binding.reachable(&self.config.local_nets);
             let next = self.config.keep_alive.map(|interval| now + interval);
-            self.table.output(RegistrarOutput::KeepAlive(reachable));
+            self.table.output(RegistrarOutput::KeepAlive(Box::new(reachable)));
             self.table
                 .change(&owner, id, |binding| binding.keep_alive_at = next);
         }

@@ -66,7 +66,7 @@ pub enum RegistrarOutput<K> {
         was_last: bool,
     },
     /// The way to this contact is to be used, so that a NAT keeps it open.
-    KeepAlive(Reachable),
+    KeepAlive(Box<Reachable>),
 }
 
 /// What a REGISTER is answered with.

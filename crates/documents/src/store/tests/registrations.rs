@@ -51,7 +51,10 @@ async fn bindings_rest_until_they_are_over_taken_back_or_without_their_device() 
     );
     let deleted = store.delete(account, Kind::Device, &devices[1], &Expected::Anything);
     deleted.await.unwrap();
-    assert_eq!(store.registrations().await.unwrap(), [changed.clone()]);
+    assert_eq!(
+        store.registrations().await.unwrap(),
+        std::slice::from_ref(&changed)
+    );
     store.close().await;
     let again = Store::open_with_key(fixture.dir.path(), &fixture.url, None)
         .await

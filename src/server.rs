@@ -27,7 +27,7 @@ use crate::{
     amqp::{self, AmqpStats},
     cdr::Cdr,
     conferences::{MediaDispatch, Registry, log_events},
-    config::Config,
+    config::{Config, TlsUse},
     data_lock::DataLock,
     first_start,
     http::{self, Limits},
@@ -57,8 +57,8 @@ struct Server {
     cdr: Cdr,
     cdr_writer: JoinHandle<()>,
     store: Store,
-    /// Shown by HTTPS, where it is switched on.
-    certificate: Option<ServerCertificate>,
+    /// What TLS shows, where it is switched on.
+    certificates: Vec<(TlsUse, ServerCertificate)>,
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -114,13 +114,13 @@ impl Server {
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
         let admission = Admission::new(config.sip.max_calls);
+        let sip_certificate = match &config.sip.tls {
+            Some(tls) => Some(ServerCertificate::load(&tls.files)?),
+            None => None,
+        };
         let bindings = Bindings::new(registrar_config(config));
-        let mut signalling = Signalling::start(
-            signalling_config(config),
-            &local,
-            admission.clone(),
-            bindings.clone(),
-        )?;
+        let signalling = signalling_config(config, sip_certificate.as_ref());
+        let mut signalling = Signalling::start(signalling, &local, admission.clone(), bindings.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
         // After everything else that may be refused: its threads write to the log.
         let (media, media_events) = MediaPlane::start(config.media_config()).map_err(media_failure)?;
@@ -136,7 +136,7 @@ impl Server {
             tokio::spawn(log_events(bus.subscribe_all())),
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
-        let sounds = sounds(config).await?;
+        let sounds = sounds(config, &store).await?;
         let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds.clone());
         let amqp_stats = Arc::new(AmqpStats::default());
@@ -202,7 +202,11 @@ impl Server {
             metrics: Arc::new(page),
         };
         let reached = SocketAddr::new(reached_at, sip_address.port());
-        let certificate = listeners.certificate();
+        let http = listeners
+            .certificate()
+            .map(|certificate| (TlsUse::Http, certificate));
+        let sip = sip_certificate.map(|certificate| (TlsUse::Sip, certificate));
+        let certificates = http.into_iter().chain(sip).collect();
         let parts = ApiParts {
             store: &store,
             registry: &registry,
@@ -228,7 +232,7 @@ impl Server {
             cdr,
             cdr_writer,
             store,
-            certificate,
+            certificates,
             stop,
             tasks,
             registrar_task,
@@ -376,12 +380,10 @@ impl Listeners {
 /// Tells the operator what clients will refuse, and where passwords and tokens cross networks in the clear.
 fn warn_of_open_doors(config: &Config) {
     let http = &config.http;
-    if let Some(Err(error)) = http
-        .tls
-        .as_ref()
-        .map(|tls| tls.files.check_time(SystemTime::now()))
-    {
-        tracing::warn!("{error}");
+    for (_, files) in config.tls_files() {
+        if let Err(error) = files.check_time(SystemTime::now()) {
+            tracing::warn!("{error}");
+        }
     }
     let doors = [
         ("http.bind", Some(http.bind), "http.tls_bind"),
@@ -499,7 +501,7 @@ fn local_nets(config: &Config) -> Vec<Network> {
         .collect()
 }
 
-fn signalling_config(config: &Config) -> SignallingConfig {
+fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -> SignallingConfig {
     let endpoint = EndpointConfig {
         advertised: config.advertised_host(),
         local_nets: local_nets(config),
@@ -510,13 +512,19 @@ fn signalling_config(config: &Config) -> SignallingConfig {
     SignallingConfig {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
+        tls: config
+            .sip
+            .tls
+            .as_ref()
+            .zip(certificate)
+            .map(|(tls, certificate)| (tls.listen.clone(), certificate.server_config(&[]))),
         endpoint,
     }
 }
 
 /// What can be played, the operator's prompts decoded.
-async fn sounds(config: &Config) -> anyhow::Result<Sounds> {
-    let sounds = Sounds::new(&config.fetch);
+async fn sounds(config: &Config, store: &Store) -> anyhow::Result<Sounds> {
+    let sounds = Sounds::new(&config.fetch).with_library(store.clone());
     let Some(folder) = config.media.prompts.clone() else {
         return Ok(sounds);
     };

@@ -12,8 +12,6 @@ const LAST: u16 = 220;
 /// Work that some lines wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Issue {
-    /// PINs, prompts, keys, bridge credentials.
-    Callers = 5,
     /// Dialling out, registration.
     Dialling = 6,
     /// Recordings, speech from text.
@@ -23,7 +21,6 @@ enum Issue {
 impl Issue {
     fn name(self) -> &'static str {
         match self {
-            Issue::Callers => "the caller's experience",
             Issue::Dialling => "dialling out and registration",
             Issue::Recording => "recording and speech",
         }
@@ -78,7 +75,6 @@ const ELSEWHERE: &[(u16, &str, &str)] = &[
 const WORDS: &[(u16, &str)] = &[
     (77, "a conference that runs without a document can be read"),
     (82, "a dial-out gets into a locked conference"),
-    (83, "stored media are heard by everybody as they are"),
     (84, "a WAV file is played from its URL"),
     (85, "a tone script is heard for as long as it says"),
     (89, "a recording has everybody's voice"),
@@ -127,21 +123,16 @@ const WORDS: &[(u16, &str)] = &[
     (167, "a tone tells those inside that somebody comes"),
     (168, "a tone tells those who stay that somebody goes"),
     (182, "a profile's rate bounds the bandwidth"),
-    (183, "prompts in the conference's language"),
     (191, "a device's codecs are offered in its order"),
     (192, "a device can insist on SRTP"),
     (193, "a device forwards its calls"),
-    (197, "audio comes back as it was uploaded"),
-    (198, "a part of the audio can be read"),
-    (199, "an upload has a body"),
 ];
 
 /// Returns which issue has to build what a line asks for that has no test.
 fn owner(line: u16) -> Option<Issue> {
     Some(match line {
-        83 | 89 | 90 | 92 | 197..=199 => Issue::Recording,
+        89 | 90 | 92 => Issue::Recording,
         77 | 82 | 94..=130 | 191..=193 => Issue::Dialling,
-        183 => Issue::Callers,
         _ => return None,
     })
 }

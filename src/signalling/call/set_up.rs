@@ -199,7 +199,7 @@ fn open_leg(
     let session_id = rand::random::<u64>() >> 1;
     Ok((
         leg,
-        Negotiation::new(Arc::clone(&server.capabilities), local, session_id),
+        Negotiation::new(Arc::clone(&server.capabilities), local, session_id).with_keys(media::fresh_keys()),
     ))
 }
 

@@ -6,10 +6,13 @@ pub(crate) mod conference;
 mod configuration;
 mod device;
 mod document;
+mod media;
 pub(crate) mod participant;
 mod schema;
 mod webhook;
 mod websocket;
+
+pub use self::media::{MEDIA_LIMITS, fuzz_media};
 
 use confab_documents::Kind;
 
@@ -42,6 +45,10 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ShowDeviceStatus => device::status(call).await,
         Operation::List(kind) => document::list(call, kind).await,
         Operation::Create(kind) => document::create(call, kind).await,
+        Operation::Show(Kind::Media) => media::show(call).await,
+        Operation::DownloadMedia => media::download(call, false).await,
+        Operation::MeasureMedia => media::download(call, true).await,
+        Operation::UploadMedia => media::upload(call).await,
         Operation::Show(kind) => document::show(call, kind).await,
         Operation::Replace(kind) => document::replace(call, kind).await,
         Operation::Patch(kind) => document::patch(call, kind).await,

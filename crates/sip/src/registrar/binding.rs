@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::request::{RegisterRequest, Wanted};
 use super::{same_ip, text};
 use crate::byte_str::ByteStr;
-use crate::endpoint::route::{DEFAULT_PORT, next_hop};
+use crate::endpoint::route::next_hop;
 use crate::endpoint::{Flow, Network, Transport};
 use crate::message::{CallId, NameAddr};
 use crate::uri::Uri;
@@ -168,13 +168,16 @@ impl Binding {
     /// Whether nothing but its connection leads to it: the contact is behind a NAT, or is where the connection came from, which
     /// nobody listens at.
     pub(super) fn needs_its_connection(&self) -> bool {
-        let (Transport::Tcp, true) = (self.flow.transport, self.is_direct) else {
-            return false;
-        };
+        match (self.flow.transport, self.is_direct) {
+            (Transport::Udp, _) | (_, false) => return false,
+            (Transport::Tcp, true) => {}
+            // The server opens no others.
+            (Transport::Tls, true) => return true,
+        }
         let Some(contact) = self.contact.as_sip() else {
             return true;
         };
-        let listens = contact.port.unwrap_or(DEFAULT_PORT) != self.flow.remote.port();
+        let listens = contact.port.unwrap_or(self.flow.transport.default_port()) != self.flow.remote.port();
         self.is_ob || self.is_outbound() || !listens || !same_ip(&contact.host, &self.flow)
     }
 

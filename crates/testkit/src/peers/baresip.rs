@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -28,8 +28,13 @@ pub struct BaresipConfig {
     pub says: Vec<i16>,
     /// Codec it offers: G.711, G.722 or Opus.
     pub codec: Codec,
+    /// How it secures its media: `srtp` (keys beside RTP/AVP), `srtp-mand` (RTP/SAVP), `srtp-mandf` (RTP/SAVPF).
+    pub media_encryption: Option<&'static str>,
     /// Network interface or address that it puts into its session description.
     pub interface: String,
+    /// Where it is on another host: the network namespace, and its address there, which takes the place of `interface`. Keys cannot
+    /// be pressed there.
+    pub host: Option<(String, IpAddr)>,
     /// Where it registers, if it does.
     pub registers: Option<BaresipAccount>,
 }
@@ -57,7 +62,9 @@ impl BaresipConfig {
             target: target.to_owned(),
             says,
             codec: Codec::Pcmu,
+            media_encryption: None,
             interface: "127.0.0.1".to_owned(),
+            host: None,
             registers: None,
         }
     }
@@ -89,7 +96,13 @@ impl Baresip {
         let path = directory.path();
         // Its own, the next one (which it takes for TLS), that of its control connection, and those of its calls.
         let ports = PortLease::take(64)?;
-        let (address, control) = (ports.address(0), ports.address(2));
+        let (mut address, control) = (ports.address(0), ports.address(2));
+        let mut config = config.clone();
+        if let Some((_, ip)) = &config.host {
+            address.set_ip(*ip);
+            config.interface = ip.to_string();
+        }
+        let config = &config;
         let media = ports.address(4).port()..=*ports.range().end();
         fs::create_dir(path.join("heard"))?;
         Wav {
@@ -102,7 +115,14 @@ impl Baresip {
         fs::write(path.join("accounts"), account_line(&address, config))?;
         fs::write(path.join("contacts"), "")?;
         let log = fs::File::create(path.join("log.txt"))?;
-        let mut command = Command::new("baresip");
+        let mut command = match &config.host {
+            Some((namespace, _)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, "baresip"]);
+                command
+            }
+            None => Command::new("baresip"),
+        };
         command
             .arg("-4")
             .arg("-f")
@@ -248,7 +268,9 @@ fn account_line(address: &SocketAddr, config: &BaresipConfig) -> String {
     let user = &config.user;
     let rtpmap = config.codec.rtpmap();
     let codec = rtpmap.split('/').next().unwrap_or_default();
-    let rest = format!("audio_codecs={codec};answermode=auto");
+    let encryption = config.media_encryption.map(|way| format!(";mediaenc={way}"));
+    let encryption = encryption.unwrap_or_default();
+    let rest = format!("audio_codecs={codec};answermode=auto{encryption}");
     match &config.registers {
         None => format!("<sip:{user}@{address}>;regint=0;{rest}\n"),
         Some(BaresipAccount {
@@ -284,7 +306,7 @@ fn configuration(
          audio_source aufile,{path}/says.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
          ausrc_srate {rate_hz}\nausrc_channels 1\nauplay_srate {rate_hz}\nauplay_channels 1\n\
          net_interface {interface}\nrtp_ports {first}-{last}\njitter_buffer_delay 1-5\n\
-         module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
+         module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule srtp.so\nmodule aufile.so\nmodule aubridge.so\n\
          module_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nringback_disabled yes\nsnd_path {path}/heard\n"
     )
 }

@@ -225,12 +225,12 @@ fn an_old_challenge_is_stale_and_a_copy_gets_the_same_answer() {
 }
 
 #[test]
-fn sipp_is_told_that_its_credentials_are_stale() {
+fn sipp_answers_one_challenge_again_and_again() {
     let _alone = exclusive();
     let server = builder().start().expect("started");
     let api = server.api().expect("a login");
     device(&api, "desk");
-    let report = Sipp::new("tests/sipp/register_stale.xml", server.sip)
+    let report = Sipp::new("tests/sipp/register.xml", server.sip)
         .with("REALM", REALM)
         .with("RECORD", &format!("desk@{REALM}"))
         .with("USER", "desk")

@@ -424,8 +424,6 @@ fn values_out_of_range_say_what_is_allowed() {
 #[test]
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
-        ("sip", "tls", "[\"0.0.0.0:5061\"]"),
-        ("sip", "tls_key", "\"k.pem\""),
         ("sip", "ws", "[\"0.0.0.0:5066\"]"),
         ("sip", "wss", "[\"0.0.0.0:5067\"]"),
         ("recording", "announce", "false"),
@@ -437,10 +435,10 @@ fn keys_of_later_versions_take_their_default_only() {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");
         assert_eq!(problem(&format!("[{section}]\n{key} = {value}\n"), &[]), expected);
     }
-    let variable = ("CONFAB__SIP__TLS", "0.0.0.0:5061");
+    let variable = ("CONFAB__SIP__WS", "0.0.0.0:5066");
     assert_eq!(
         problem("", &[variable]),
-        "environment CONFAB__SIP__TLS: sip.tls: not in this version: leave it out"
+        "environment CONFAB__SIP__WS: sip.ws: not in this version: leave it out"
     );
 }
 
@@ -463,11 +461,39 @@ fn published_events_are_named_as_they_are() {
 }
 
 #[test]
+fn what_devices_register_with_is_checked() {
+    let config = load(
+        "[sip]\ndigest = [\"SHA-256\", \"MD5\"]\n[registrar]\nkeep_alive_s = 0\n",
+        &[],
+    )
+    .expect("good");
+    assert_eq!(config.sip.digest, DigestAlgorithm::ALL);
+    assert_eq!(config.registrar.keep_alive_s, 0);
+    assert_eq!(load("", &[]).expect("good").sip.digest, [DigestAlgorithm::Md5]);
+    for (text, why) in [
+        ("[sip]\ndigest = []\n", "c.toml:2: sip.digest: is empty"),
+        (
+            "[sip]\ndigest = [\"md5\"]\n",
+            "c.toml:2: sip.digest: 'md5' is neither SHA-256 nor MD5",
+        ),
+        (
+            "[registrar]\nmax_expires_s = 59\n",
+            "c.toml:2: registrar.max_expires_s: is below registrar.min_expires_s (60)",
+        ),
+    ] {
+        let found = problem(text, &[]);
+        assert!(found.starts_with(why), "{found}");
+    }
+}
+
+#[test]
 fn every_key_is_either_read_or_refused() {
     // Another value for a key either changes the settings or is refused: no key is silently without effect.
     let (hex, api_key) = ("0123456789abcdef".repeat(2), "k".repeat(64));
     let others = [
         "30",
+        "20",
+        "120",
         "true",
         "false",
         "off",
@@ -476,6 +502,7 @@ fn every_key_is_either_read_or_refused() {
         "any",
         "ours",
         "PCMA",
+        "SHA-256",
         "json",
         "4000-4001",
         "add-member",
@@ -491,6 +518,9 @@ fn every_key_is_either_read_or_refused() {
         "http.tls_bind",
         "http.tls_cert",
         "http.tls_key",
+        "sip.tls",
+        "sip.tls_cert",
+        "sip.tls_key",
         "amqp.commands",
         "amqp.url",
     ];

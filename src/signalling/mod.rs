@@ -24,8 +24,8 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, Challenger},
-    endpoint::EndpointHandle,
+    call::{CallServer, CallStats},
+    endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,
     stats::{Counter, TransportStats},
@@ -35,11 +35,14 @@ use self::{
     tcp::Connections,
 };
 use crate::admission::Admission;
+use crate::registrar::Bindings;
 
 /// Calls whose tasks are not started yet.
 const INCOMING_QUEUE: usize = 1024;
 /// OPTIONS that nobody looks at yet; the endpoint has no more of them under way.
 const QUERY_QUEUE: usize = 256;
+/// REGISTERs that nobody looks at yet; the endpoint has no more of them under way.
+const REGISTER_QUEUE: usize = 2048;
 
 /// What signalling is started with.
 pub(crate) struct SignallingConfig {
@@ -51,6 +54,13 @@ pub(crate) struct SignallingConfig {
     pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
     /// The endpoint's own settings.
     pub(crate) endpoint: EndpointConfig,
+}
+
+/// What the endpoint brings to the tasks beside it.
+struct Arrivals {
+    calls: mpsc::Receiver<Incoming>,
+    queries: mpsc::Receiver<Query>,
+    registers: mpsc::Receiver<Registering>,
 }
 
 /// Running transports and endpoint.
@@ -67,7 +77,7 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<SocketAddr>,
     /// The addresses that TLS is bound to, ports resolved.
     pub(crate) tls: Vec<SocketAddr>,
-    incoming: Option<(mpsc::Receiver<Incoming>, mpsc::Receiver<Query>)>,
+    incoming: Option<Arrivals>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -81,12 +91,14 @@ impl Signalling {
         config: SignallingConfig,
         local: &Arc<LocalAddresses>,
         admission: Admission,
+        bindings: Bindings,
     ) -> anyhow::Result<Self> {
         let stats = Arc::<TransportStats>::default();
         let stuck_calls = Arc::<Counter>::default();
         let (inputs, input_queue) = mpsc::channel(INPUT_QUEUE);
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_QUEUE);
         let (queries, query_queue) = mpsc::channel(QUERY_QUEUE);
+        let (registers, register_queue) = mpsc::channel(REGISTER_QUEUE);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = Vec::new();
 
@@ -131,6 +143,8 @@ impl Signalling {
             inputs: input_queue,
             incoming,
             queries,
+            registers,
+            bindings,
             admission,
             stats: Arc::clone(&stats),
             stuck_calls: Arc::clone(&stuck_calls),
@@ -145,7 +159,11 @@ impl Signalling {
             udp,
             tcp,
             tls,
-            incoming: Some((incoming_queue, query_queue)),
+            incoming: Some(Arrivals {
+                calls: incoming_queue,
+                queries: query_queue,
+                registers: register_queue,
+            }),
             stop,
             tasks,
         })
@@ -160,7 +178,11 @@ impl Signalling {
 
     /// Starts a task for each incoming call from now on.
     pub(crate) fn serve(&mut self, server: Arc<CallServer>) -> Option<Calls> {
-        let (mut incoming, mut queries) = self.incoming.take()?;
+        let Arrivals {
+            calls: mut incoming,
+            mut queries,
+            mut registers,
+        } = self.incoming.take()?;
         let (stop, mut stopping) = oneshot::channel();
         let task = tokio::spawn(async move {
             let mut calls = JoinSet::new();
@@ -173,6 +195,10 @@ impl Signalling {
                     Some(query) = queries.recv(), if !is_stopping => {
                         let server = Arc::clone(&server);
                         calls.spawn(async move { call::answer_options(&server, query).await });
+                    }
+                    Some(register) = registers.recv(), if !is_stopping => {
+                        let registrar = server.registrar.clone();
+                        calls.spawn(async move { registrar.answer(register).await });
                     }
                     Some(ended) = calls.join_next(), if !calls.is_empty() => {
                         if let Err(error) = ended {

@@ -123,8 +123,6 @@ const WORDS: &[(u16, &str)] = &[
     (167, "a tone tells those inside that somebody comes"),
     (168, "a tone tells those who stay that somebody goes"),
     (182, "a profile's rate bounds the bandwidth"),
-    (189, "a device registers by digest, a disabled one does not"),
-    (190, "registered devices are listed"),
     (191, "a device's codecs are offered in its order"),
     (192, "a device can insist on SRTP"),
     (193, "a device forwards its calls"),
@@ -134,7 +132,7 @@ const WORDS: &[(u16, &str)] = &[
 fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         89 | 90 | 92 => Issue::Recording,
-        77 | 82 | 94..=130 | 189..=193 => Issue::Dialling,
+        77 | 82 | 94..=130 | 191..=193 => Issue::Dialling,
         _ => return None,
     })
 }

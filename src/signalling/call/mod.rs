@@ -6,6 +6,7 @@
 mod allowance;
 mod bridge;
 mod established;
+mod identity;
 mod media;
 mod options;
 mod set_up;
@@ -27,7 +28,6 @@ use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCod
 use tokio::sync::mpsc;
 
 use self::allowance::{Allowance, Entry, WINDOW};
-pub(crate) use self::bridge::Challenger;
 pub(super) use self::options::answer as answer_options;
 use super::quality::CallQuality;
 use super::{
@@ -40,6 +40,7 @@ use crate::{
     cdr::{self, Cdr},
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     reception::{Desk, Visit},
+    registrar::Registrar,
     wall_clock,
 };
 
@@ -69,8 +70,8 @@ pub(crate) struct CallServer {
     pub(crate) service_numbers: Vec<String>,
     /// Where callers are received before they are in a conference.
     pub(crate) desk: Arc<Desk>,
-    /// Asks media servers that bridge calls for the credentials of conferences.
-    pub(crate) challenger: Challenger,
+    /// Who has registered, and asks devices for their credentials.
+    pub(crate) registrar: Registrar,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CallServer, Established, Refused, Seated, Trail, bridge,
+    identity::{describe, identify},
     media::{self, Peer},
     number_of, over,
 };
@@ -75,7 +76,10 @@ pub(super) async fn run(
         Err(refused) => return close(leg, refused).await,
     };
 
-    let caller = caller(&request.headers, &reached.account.id);
+    let mut caller = caller(&request.headers, &reached.account.id);
+    if let Some(device) = &reached.device {
+        describe(&mut caller, device);
+    }
     let source = Source::of(flow.remote.ip());
     let seat = match receive(server, reached, caller, source).await {
         Ok(seat) => seat,
@@ -273,9 +277,10 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
     if let Some(id) = bridge::id_called(request) {
         return bridge::admit(server, request, flow, &id).await;
     }
+    let device = identify(server, request, flow).await?;
     let (store, local) = (&server.store, &server.local);
-    let service_numbers = &server.service_numbers;
-    let routed = routing::route(store, local, server.anonymous_dial_in, service_numbers, request).await;
+    let (anonymous, service_numbers) = (server.anonymous_dial_in, &server.service_numbers);
+    let routed = routing::route(store, local, anonymous, device, service_numbers, request).await;
     routed.map_err(|error| refused_route(&error))
 }
 
@@ -292,6 +297,7 @@ async fn receive(
         account,
         plan,
         destination,
+        ..
     } = reached;
     caller.spoken_name = reception::known_name(&server.store, &account.id, &caller).await;
     let visitor = Visitor {

@@ -11,6 +11,7 @@ mod operations;
 mod pair;
 mod races;
 mod refusals;
+mod registering;
 mod reinvite;
 mod session;
 mod simulation;

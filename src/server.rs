@@ -29,6 +29,7 @@ use crate::{
     conferences::{MediaDispatch, Registry, log_events},
     config::Config,
     data_lock::DataLock,
+    dialling::{Dialler, NoContacts},
     first_start,
     http::{self, Limits},
     listen,
@@ -78,6 +79,7 @@ struct ApiParts<'a> {
     store: &'a Store,
     registry: &'a Registry<MediaPlane>,
     hook_attempts: Arc<webhooks::Attempts>,
+    dialler: Dialler,
 }
 
 /// Runs the server until it is told to end.
@@ -155,6 +157,7 @@ impl Server {
             store: store.clone(),
             registry: registry.clone(),
             dispatch,
+            listens: signalling.listens(),
             media: Arc::clone(&media),
             media_binds: config.media.bind.clone(),
             media_timeout: Duration::from_secs(config.media.timeout_s.into()),
@@ -172,6 +175,12 @@ impl Server {
         let calls = signalling
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
+        let dialler = Dialler::new(
+            &call_server,
+            calls.orders(),
+            Arc::new(NoContacts),
+            config.outbound.clone(),
+        );
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),
@@ -190,6 +199,7 @@ impl Server {
             store: &store,
             registry: &registry,
             hook_attempts,
+            dialler,
         };
         warn_of_open_doors(config);
         tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
@@ -287,7 +297,8 @@ impl Listeners {
         let conferences = Arc::new(parts.registry.clone());
         let state = ApiState::new(api, parts.store.clone(), conferences, probes)
             .with_events(parts.registry.bus().clone())
-            .with_webhooks(parts.hook_attempts);
+            .with_webhooks(parts.hook_attempts)
+            .with_dialer(Arc::new(parts.dialler));
         let proxies = &config.http.trusted_proxies;
         let mut tasks = vec![http::serve(
             self.http,

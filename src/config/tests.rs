@@ -420,8 +420,6 @@ fn keys_of_later_versions_take_their_default_only() {
         ("sip", "wss", "[\"0.0.0.0:5067\"]"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
-        ("outbound", "concurrent", "1"),
-        ("outbound", "allow", "[\"+49\"]"),
     ];
     for (section, key, value) in rows {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");

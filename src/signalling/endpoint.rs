@@ -14,7 +14,8 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
-    LocalContact, Output, ParseError, QueryKey, Reason, Rejection, Request, StatusCode, Transport,
+    Invitation, LocalContact, Output, ParseError, QueryKey, Reason, Rejection, Request, StatusCode,
+    Transport,
 };
 use tokio::{
     runtime::Handle,
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Probe(CallKey),
     /// Ends the call, whatever its state.
     HangUp(CallKey, Option<Reason>),
+    /// Places a call. When whoever asked is gone by then, it is taken back.
+    Invite(Box<Invitation>, oneshot::Sender<Placed>),
     /// Answers an OPTIONS: with what this server can do, or as an INVITE would be refused.
     AnswerOptions(QueryKey, Option<Rejection>),
     /// The call's task is done: nobody reads its events from here on.
@@ -102,6 +105,14 @@ pub(crate) struct Incoming {
     /// How it came.
     pub(crate) flow: Flow,
     /// What happens to the call from here on.
+    pub(crate) events: mpsc::Receiver<Event>,
+}
+
+/// A call that was just placed.
+pub(crate) struct Placed {
+    /// The endpoint's name for it.
+    pub(crate) call: CallKey,
+    /// What happens to it.
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
@@ -297,6 +308,15 @@ impl Running {
             Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
             Command::Probe(call) => endpoint.probe(now, call),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
+            Command::Invite(invitation, reply) => {
+                let call = endpoint.invite(now, *invitation);
+                let (sender, events) = mpsc::channel(CALL_EVENT_QUEUE);
+                if reply.send(Placed { call, events }).is_ok() {
+                    self.calls.insert(call, sender);
+                } else {
+                    endpoint.hang_up(now, call, None);
+                }
+            }
             Command::AnswerOptions(query, refusal) => endpoint.answer_options(query, refusal),
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
@@ -451,6 +471,7 @@ mod tests {
             flow: Flow::udp(([127, 0, 0, 1], 5060).into(), ([127, 0, 0, 1], 5070).into()),
             from: address("b"),
             to: address("a"),
+            call_id: None,
             contact: LocalContact {
                 user: None,
                 is_focus: false,

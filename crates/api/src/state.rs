@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 
+use crate::dialling::{Dialer, NoDialer};
 use crate::event::EventBus;
 use crate::intake::Intake;
 use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
@@ -105,6 +106,7 @@ pub struct ApiState {
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
     pub(crate) registrations: Arc<dyn Registrations>,
+    pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) webhooks: Arc<dyn WebhookAttempts>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
@@ -142,6 +144,7 @@ impl ApiState {
             store,
             conferences,
             registrations: Arc::new(NoRegistrations),
+            dialer: Arc::new(NoDialer),
             webhooks: Arc::new(NoAttempts),
             probes,
             clock,
@@ -167,6 +170,13 @@ impl ApiState {
     #[must_use]
     pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
         self.registrations = registrations;
+        self
+    }
+
+    /// Returns the state with what places calls; without it, none can be placed.
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Arc<dyn Dialer>) -> ApiState {
+        self.dialer = dialer;
         self
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use confab_conference::{AccountId, Caller, Entry, Refusal};
 use confab_media::{LegHandle, OpenLegError};
 use confab_reception::Source;
-use confab_sdp::{LocalMedia, Negotiation, SdpError, SessionDescription};
+use confab_sdp::{Capabilities, LocalMedia, Negotiation, SdpError, SessionDescription};
 use confab_sip::{Body, CallKey, Event, Flow, HeaderName, Headers, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,11 +28,6 @@ use crate::{
         routing::{self, Reached},
     },
 };
-
-/// Hang-ups that may wait for a call: there is one reason to end, once.
-const HANG_UPS: usize = 2;
-/// Moves to other conferences that may wait for a call; who orders more waits.
-const MOVES: usize = 2;
 
 /// Why there is no call.
 pub(super) enum Failure {
@@ -65,7 +60,8 @@ pub(super) async fn run(
 
     let offer = read_offer(request)?;
     let peer = Peer::of(flow.remote.ip(), &request.headers);
-    let (leg, mut negotiation) = open_leg(server, &peer, flow.local.ip(), offer.as_ref())?;
+    let capabilities = &server.capabilities;
+    let (leg, mut negotiation) = open_leg(server, capabilities, &peer, flow.local.ip(), offer.as_ref())?;
     let agreed = offer
         .as_ref()
         .map(|offer| negotiate(&peer, &mut negotiation, offer, trail))
@@ -111,23 +107,7 @@ pub(super) async fn run(
     server.stats.answered.fetch_add(1, Ordering::Relaxed);
     trail.answered = Some(Instant::now());
     trail.status = StatusCode::OK.code();
-    let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
-    let (mover, moves) = mpsc::channel(MOVES);
-    let was_two_way = negotiation.audio().is_some_and(|audio| !audio.hold);
-    Ok(Established {
-        leg: Arc::new(leg),
-        negotiation,
-        peer,
-        seat,
-        hang_ups,
-        hang_up,
-        moves,
-        mover,
-        is_silent: false,
-        was_two_way,
-        is_held: false,
-        _place: place,
-    })
+    Ok(Established::new(Arc::new(leg), negotiation, peer, seat, place))
 }
 
 async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure> {
@@ -166,8 +146,9 @@ pub(super) fn refused_description(error: &SdpError) -> Refused {
         .with_header(HeaderName::Warning, error.warning("confab"))
 }
 
-fn open_leg(
+pub(super) fn open_leg(
     server: &CallServer,
+    capabilities: &Arc<Capabilities>,
     peer: &Peer,
     arrived_at: IpAddr,
     offer: Option<&SessionDescription>,
@@ -193,10 +174,7 @@ fn open_leg(
     };
     // 63 bits: some peers read the number as signed.
     let session_id = rand::random::<u64>() >> 1;
-    Ok((
-        leg,
-        Negotiation::new(Arc::clone(&server.capabilities), local, session_id),
-    ))
+    Ok((leg, Negotiation::new(Arc::clone(capabilities), local, session_id)))
 }
 
 /// Where a leg's media is on this side.

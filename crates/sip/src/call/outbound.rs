@@ -60,13 +60,14 @@ impl Call {
             flow,
             from,
             to,
+            call_id,
             contact,
             body,
             headers,
         } = invitation;
         let mut call = Call::new(key, true, flow, contact);
         let identity = CallerIdentity {
-            call_id: stack.call_id(),
+            call_id: call_id.unwrap_or_else(|| stack.call_id()),
             tag: stack.tag(),
         };
         let cseq = stack.first_cseq() + 1;
@@ -409,7 +410,11 @@ impl Call {
             self.timers.set(TimerKind::LateAnswerWait, now + LATE_ANSWER);
         }
         stack.out.event(match kind {
-            InviteKind::Initial => Event::Answered { call: self.key, body },
+            InviteKind::Initial => Event::Answered {
+                call: self.key,
+                body,
+                headers: response.headers.clone(),
+            },
             InviteKind::Re => Event::ReinviteOutcome {
                 call: self.key,
                 outcome: ReinviteOutcome::Accepted { body },

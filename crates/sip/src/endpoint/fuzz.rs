@@ -258,6 +258,7 @@ impl<'a> Player<'a> {
         let target = SipUri::from_addr(flow.remote).with_user("b");
         let invitation = Invitation {
             from: NameAddr::new(SipUri::from_addr(flow.local)),
+            call_id: None,
             to: NameAddr::new(target.clone()),
             target: target.into(),
             flow,

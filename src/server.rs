@@ -35,7 +35,7 @@ use crate::{
     listen,
     reception::Desk,
     signalling::{
-        Advertised, CallServer, CallStats, Calls, Challenger, LocalAddresses, Networks, Signalling,
+        Advertised, CallServer, CallStats, Calls, Challenger, LocalAddresses, Networks, Pass, Signalling,
         SignallingConfig,
     },
     sounds::{Sounds, address},
@@ -163,6 +163,7 @@ impl Server {
             media_timeout: Duration::from_secs(config.media.timeout_s.into()),
             local: Arc::clone(&local),
             local_nets: Networks::new(config.local_nets()),
+            pass: Pass::new(),
             anonymous_dial_in: config.sip.anonymous_dial_in,
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),

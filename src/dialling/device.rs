@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_documents::{Body, Document};
-use confab_sip::{HeaderName, NameAddr, SipUri};
+use confab_sip::{DigestIdentity, HeaderName, NameAddr, SipUri};
 use serde_json::Value;
 
 use super::{number, words};
@@ -62,6 +62,8 @@ pub(super) struct Callee {
     pub(super) channel_vars: BTreeMap<String, String>,
     /// Names of codecs, the best first; empty: all there are.
     pub(super) codecs: Vec<String>,
+    /// Who we are when he asks.
+    pub(super) identity: Option<DigestIdentity>,
     /// Further header fields.
     pub(super) headers: Vec<(HeaderName, String)>,
     /// How long it may take until he rings.
@@ -88,10 +90,19 @@ impl Place {
                 target,
                 by: None,
                 flow: None,
+                is_internal: false,
             },
             route: Vec::new(),
             is_judged: true,
         }
+    }
+
+    /// A number of the account's own.
+    pub(super) fn within(target: SipUri) -> Place {
+        let mut place = Place::at(target);
+        place.destination.is_internal = true;
+        place.is_judged = false;
+        place
     }
 }
 
@@ -186,6 +197,7 @@ impl Device<'_> {
                 .flatten()
                 .filter_map(|codec| codec.as_str().map(str::to_owned))
                 .collect(),
+            identity: self.identity(),
             headers: self.headers(),
             progress_within: media
                 .and_then(|media| media.get("progress_timeout")?.as_u64())
@@ -193,6 +205,14 @@ impl Device<'_> {
                 .map(Duration::from_secs),
             confirms: false,
             number,
+        })
+    }
+
+    /// The device's own credentials: where it is a server, they are what we have there.
+    fn identity(&self) -> Option<DigestIdentity> {
+        Some(DigestIdentity {
+            username: self.text(&["sip", "username"])?.to_owned(),
+            password: self.text(&["sip", "password"])?.to_owned(),
         })
     }
 

@@ -269,6 +269,7 @@ impl Dial<'_> {
                 destination: place.destination.clone(),
                 from: self.from(),
                 to: NameAddr::new(target.clone()),
+                identity: callee.identity.clone(),
                 headers: self.headers(callee, place),
                 caller: self.participant(callee, call_id.clone()),
                 call_id,
@@ -352,6 +353,9 @@ impl Dial<'_> {
         } else {
             all.push((HeaderName::PAssertedIdentity, printed(&self.from())));
         }
+        if place.destination.is_internal {
+            all.push(self.server.pass.header());
+        }
         all.extend(callee.headers.iter().cloned());
         all
     }
@@ -371,7 +375,13 @@ impl Dial<'_> {
     }
 
     fn capabilities(&self, callee: &Callee) -> Arc<Capabilities> {
-        Arc::new(offer::ordered(&self.server.capabilities, &callee.codecs))
+        let is_internal = callee.at.iter().all(|place| place.destination.is_internal);
+        let own = &self.server.capabilities;
+        Arc::new(if is_internal {
+            offer::uncompressed(own)
+        } else {
+            offer::ordered(own, &callee.codecs)
+        })
     }
 }
 

@@ -33,6 +33,19 @@ pub(super) fn ordered(own: &Capabilities, wanted: &[String]) -> Capabilities {
     }
 }
 
+/// Returns our capabilities with uncompressed audio before all others, the highest rate first: what goes to ourselves costs no network.
+pub(super) fn uncompressed(own: &Capabilities) -> Capabilities {
+    let mut codecs = own.codecs.clone();
+    codecs.sort_by_key(|codec| match codec.name.eq_ignore_ascii_case("L16") {
+        true => (0, std::cmp::Reverse(codec.clock_rate)),
+        false => (1, std::cmp::Reverse(0)),
+    });
+    Capabilities {
+        codecs,
+        ..own.clone()
+    }
+}
+
 /// The language that who is called is spoken to in.
 pub(super) fn language(conference: &Body, account: &Account) -> String {
     confab_documents::language(conference, Some(&account.language))

@@ -9,6 +9,7 @@ use confab_conference::{AccountId, ConferenceId};
 use confab_documents::{
     Account, DialPlan, Document, Kind, ListOrder, ListPage, Rule, Store, StoreError, Violation, Violations,
 };
+use confab_sip::{Host, SipUri};
 use serde_json::Value;
 
 use super::{
@@ -111,16 +112,7 @@ impl Resolver<'_> {
             let user = target.user_decoded().map(|user| user.to_str_lossy().into_owned());
             let number = user.filter(|user| !user.is_empty());
             let number = number.unwrap_or_else(|| target.host.to_string());
-            let callee = Callee {
-                at: vec![Place::at(target)],
-                name: number.clone(),
-                number,
-                channel_vars: Default::default(),
-                codecs: Vec::new(),
-                headers: Vec::new(),
-                progress_within: None,
-                confirms: false,
-            };
+            let callee = somebody(Place::at(target), number.clone(), number);
             return Ok(vec![Leg {
                 endpoint_id: name.to_owned(),
                 device_id: None,
@@ -272,16 +264,15 @@ impl Resolver<'_> {
         let plan = DialPlan::of(configuration.as_ref(), &self.account.language);
         if let Some(route) = self.store.route_first(account, &plan.forms(number)).await? {
             let is_own = route.document.id == self.conference.as_str();
-            // From one conference into another there is no way in this version.
-            let why = if is_own {
-                words::ROUTING_ERROR
+            let callee = if is_own {
+                Err(words::ROUTING_ERROR)
             } else {
-                words::NOT_BUILT
+                self.other_conference(&route.document, number)
             };
             return Ok(Some(vec![Leg {
                 endpoint_id: endpoint_id.to_owned(),
                 device_id: None,
-                callee: Err(why),
+                callee,
             }]));
         }
         if number.is_empty() || number.len() > LONGEST_EXTENSION {
@@ -324,6 +315,15 @@ impl Resolver<'_> {
             return Ok((!legs.is_empty()).then_some(legs));
         }
         Ok(None)
+    }
+
+    /// Another conference of the account: whoever is there is reached as by a caller from outside.
+    fn other_conference(&self, document: &Document, number: &str) -> Result<Callee, &'static str> {
+        let host = Host::parse(&self.account.realm.as_str().into());
+        let host = host.map_err(|_| words::ROUTING_ERROR)?;
+        let target = SipUri::new(host, None).with_user(number);
+        let name = text(&document.body, &["name"]).unwrap_or(number).to_owned();
+        Ok(somebody(Place::within(target), name, number.to_owned()))
     }
 
     async fn extension(
@@ -375,6 +375,21 @@ impl Resolver<'_> {
                 return Ok(found);
             }
         }
+    }
+}
+
+/// Somebody of whom no document tells.
+fn somebody(at: Place, name: String, number: String) -> Callee {
+    Callee {
+        at: vec![at],
+        name,
+        number,
+        channel_vars: Default::default(),
+        codecs: Vec::new(),
+        identity: None,
+        headers: Vec::new(),
+        progress_within: None,
+        confirms: false,
     }
 }
 

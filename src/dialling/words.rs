@@ -16,8 +16,6 @@ pub(super) const ROUTING_ERROR: &str = "EXCHANGE_ROUTING_ERROR";
 pub(super) const BARRED: &str = "OUTGOING_CALL_BARRED";
 /// The account has as many calls as it may, or has placed as many in the last minute.
 pub(super) const CONGESTION: &str = "SWITCH_CONGESTION";
-/// The number is of a conference, and there is no way from one into another.
-pub(super) const NOT_BUILT: &str = "SERVICE_NOT_IMPLEMENTED";
 /// What the device asks for cannot be had.
 pub(super) const INCOMPATIBLE: &str = "INCOMPATIBLE_DESTINATION";
 /// The conference has as many participants as it may.

@@ -472,6 +472,7 @@ mod tests {
             from: address("b"),
             to: address("a"),
             call_id: None,
+            identity: None,
             contact: LocalContact {
                 user: None,
                 is_focus: false,

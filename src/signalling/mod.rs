@@ -25,7 +25,7 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, Challenger, LegFailure, Order, OutgoingDestination, Race},
+    call::{CallServer, CallStats, Challenger, LegFailure, Order, OutgoingDestination, Pass, Race},
     endpoint::EndpointHandle,
     local::{Advertised, LocalAddresses},
     network::Networks,

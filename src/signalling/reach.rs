@@ -3,7 +3,7 @@
 //! Owns the look-up of host names, beside the endpoint's task. Decides nothing about calls.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -105,6 +105,25 @@ impl Listens {
             transport,
             local: SocketAddr::new(own, from.port()),
             remote,
+            connection: 0,
+        })
+    }
+
+    /// Finds the way back in, for a call from one conference into another.
+    pub(crate) fn to_ourselves(&self) -> Option<Flow> {
+        let udp = self.udp.iter().map(|bound| (Transport::Udp, *bound));
+        let tcp = self.tcp.iter().map(|bound| (Transport::Tcp, *bound));
+        let (transport, bound) = udp.chain(tcp).next()?;
+        let ip: IpAddr = match bound.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let own = SocketAddr::new(ip, bound.port());
+        Some(Flow {
+            transport,
+            local: own,
+            remote: own,
             connection: 0,
         })
     }

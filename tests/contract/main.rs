@@ -6,6 +6,8 @@
 mod actions;
 mod callers;
 mod conventions;
+mod dialled;
+mod dialling;
 mod documents;
 mod ears;
 mod examples;

@@ -10,6 +10,7 @@ mod established;
 mod media;
 mod options;
 mod outgoing;
+mod pass;
 mod set_up;
 
 use std::{
@@ -33,6 +34,7 @@ pub(crate) use self::bridge::Challenger;
 pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
 pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
+pub(crate) use self::pass::Pass;
 use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
@@ -75,6 +77,8 @@ pub(crate) struct CallServer {
     pub(crate) local: Arc<LocalAddresses>,
     /// Networks that see the local address instead of the advertised one.
     pub(crate) local_nets: Networks,
+    /// By it a call is known that this server has placed to itself.
+    pub(crate) pass: Pass,
     /// Whether callers without credentials may reach conference numbers.
     pub(crate) anonymous_dial_in: bool,
     /// Numbers that ask for the number of the conference, in every account.
@@ -118,7 +122,7 @@ impl CallStats {
     /// Whether a call that ended at `now` gets its record. Every answered one does; of the others so many a second that
     /// nobody fills the disk by calling.
     fn keeps_record(&self, trail: &Trail, now: Instant) -> bool {
-        if trail.status == StatusCode::UNAUTHORIZED.code() {
+        if trail.status == StatusCode::UNAUTHORIZED.code() && trail.direction == "inbound" {
             // A question: the call itself is yet to come.
             return false;
         }

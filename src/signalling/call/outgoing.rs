@@ -12,8 +12,8 @@ use confab_conference::{AccountId, Caller, ConferenceId, Refusal};
 use confab_media::{LegHandle, MediaEvent};
 use confab_sdp::{Capabilities, Negotiation, SessionDescription};
 use confab_sip::{
-    Body, CallId, CallKey, EndCause, Event, Flow, HeaderName, Headers, Invitation, LocalContact, NameAddr,
-    Reason, Rejection, SipUri, StatusCode, Uri,
+    Body, CallId, CallKey, DigestIdentity, EndCause, Event, Flow, HeaderName, Headers, Invitation,
+    LocalContact, NameAddr, Reason, Rejection, SipUri, StatusCode, Uri,
 };
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -47,6 +47,8 @@ pub(crate) struct Destination {
     pub(crate) by: Option<SipUri>,
     /// The way that is open already, of a phone that has registered over it.
     pub(crate) flow: Option<Flow>,
+    /// It is a number of this server's own: the call comes back in, to another conference.
+    pub(crate) is_internal: bool,
 }
 
 /// A call to place.
@@ -61,6 +63,8 @@ pub(crate) struct Order {
     pub(crate) from: NameAddr,
     /// Who is called.
     pub(crate) to: NameAddr,
+    /// Who we are when the far side asks.
+    pub(crate) identity: Option<DigestIdentity>,
     /// Further header fields of the INVITE.
     pub(crate) headers: Vec<(HeaderName, String)>,
     /// Call-ID.
@@ -158,6 +162,10 @@ pub(crate) async fn serve(server: Arc<CallServer>, order: Order) {
 async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
     let ways = match order.destination.flow {
         Some(flow) => vec![flow],
+        None if order.destination.is_internal => {
+            let back = server.listens.to_ourselves();
+            vec![back.ok_or(LegFailure::NoWay(NoWay::Transport))?]
+        }
         None => {
             let hop = order.destination.by.as_ref().unwrap_or(&order.destination.target);
             let found = tokio::select! {
@@ -265,6 +273,7 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
             is_focus: true,
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
+        identity: order.identity.clone(),
         headers: order.headers.clone(),
     }
 }

@@ -253,7 +253,8 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
     }
     let (store, local) = (&server.store, &server.local);
     let service_numbers = &server.service_numbers;
-    let routed = routing::route(store, local, server.anonymous_dial_in, service_numbers, request).await;
+    let may_enter = server.anonymous_dial_in || server.pass.is_shown(request);
+    let routed = routing::route(store, local, may_enter, service_numbers, request).await;
     routed.map_err(|error| refused_route(&error))
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::authenticating::Authentication;
 use super::{
     Call, CallerIdentity, InviteKind, SentAck, add_body, describe_ourselves, essentials_of, session_body,
 };
@@ -27,9 +28,9 @@ const EARLY_DIALOGS_MAX: usize = 8;
 pub(super) struct Outbound {
     pub(super) transaction: ClientId,
     pub(super) kind: InviteKind,
-    cseq: u32,
+    pub(super) cseq: u32,
     /// Our INVITE carried the offer.
-    offered: bool,
+    pub(super) offered: bool,
     pub(super) state: OutboundState,
 }
 
@@ -63,9 +64,11 @@ impl Call {
             call_id,
             contact,
             body,
+            identity,
             headers,
         } = invitation;
         let mut call = Call::new(key, true, flow, contact);
+        call.authentication = identity.map(Authentication::new);
         let identity = CallerIdentity {
             call_id: call_id.unwrap_or_else(|| stack.call_id()),
             tag: stack.tag(),
@@ -142,6 +145,14 @@ impl Call {
             request.headers.push(HeaderName::Accept, stack.accept());
         }
         add_body(&mut request, body);
+        if let Some(authentication) = self
+            .authentication
+            .as_mut()
+            .filter(|_| kind == InviteKind::Initial)
+        {
+            authentication.keep(&request);
+        }
+        self.authorize(stack, &mut request);
         let owner = Owner {
             call: self.key,
             purpose: Purpose::Invite,
@@ -199,6 +210,7 @@ impl Call {
         let flow = next_hop(dialog.next_hop(), &self.flow, &stack.config.local_nets);
         let mut ack = dialog.ack(cseq);
         add_body(&mut ack, body);
+        self.authorize_ack(stack, invite, &mut ack);
         let remote_tag = ack.headers.to().ok().flatten().and_then(|to| to.tag());
         let bytes = stack.send_ack(ack, flow);
         SentAck {
@@ -381,6 +393,9 @@ impl Call {
                     stack.dialogs.remove(early.id());
                 }
                 dialog.confirm();
+                if let Some(authentication) = &mut self.authentication {
+                    authentication.forget_invite();
+                }
                 self.register(stack, dialog.id());
                 self.dialog = Some(dialog);
             }
@@ -459,11 +474,12 @@ impl Call {
     }
 
     fn invite_failure(&mut self, now: Instant, stack: &mut Stack, response: &Response) {
-        let Some(Outbound { kind, .. }) = self.outbound.take() else {
+        let Some(outbound) = self.outbound.take() else {
             return;
         };
+        let kind = outbound.kind;
         self.timers.clear(TimerKind::RingWait);
-        if self.ended {
+        if self.ended || self.answer_challenge(now, stack, &outbound, response) {
             return;
         }
         let status = response.status;

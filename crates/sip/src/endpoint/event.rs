@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::flow::Flow;
 use super::info::InfoDigit;
+use crate::digest::DigestIdentity;
 use crate::message::{CallId, HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
 use crate::uri::Uri;
 
@@ -321,6 +322,8 @@ pub struct Invitation {
     pub contact: LocalContact,
     /// The offer; `None` asks the far side for one.
     pub body: Option<Body>,
+    /// Who we are when the far side, or a proxy on the way, asks (401, 407); `None`: then the call has failed.
+    pub identity: Option<DigestIdentity>,
     /// Further header fields.
     pub headers: Vec<(HeaderName, String)>,
 }

@@ -259,6 +259,7 @@ impl<'a> Player<'a> {
         let invitation = Invitation {
             from: NameAddr::new(SipUri::from_addr(flow.local)),
             call_id: None,
+            identity: None,
             to: NameAddr::new(target.clone()),
             target: target.into(),
             flow,

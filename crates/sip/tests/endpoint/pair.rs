@@ -231,6 +231,7 @@ pub(crate) fn invitation(flow: Flow, body: Option<Body>) -> Invitation {
         from: NameAddr::new(SipUri::from_addr(flow.local).with_user("alice")),
         to: NameAddr::new(target),
         call_id: None,
+        identity: None,
         contact: LocalContact {
             user: Some("alice".to_owned()),
             is_focus: false,

@@ -66,7 +66,12 @@ pub struct Incoming {
 impl Callee {
     /// Opens a user agent on a port of its own at this address.
     pub fn at(ip: IpAddr) -> Result<Self, AgentError> {
-        let socket = UdpSocket::bind(SocketAddr::new(ip, 0))?;
+        Self::bound(SocketAddr::new(ip, 0))
+    }
+
+    /// Opens one at exactly this address.
+    pub fn bound(address: SocketAddr) -> Result<Self, AgentError> {
+        let socket = UdpSocket::bind(address)?;
         socket.set_read_timeout(Some(STEP))?;
         let inner = Arc::new(Inner {
             local: socket.local_addr()?,

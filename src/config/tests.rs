@@ -462,6 +462,7 @@ fn every_key_is_either_read_or_refused() {
         "192.0.2.1:7",
         "192.0.2.1",
         "any",
+        "+49",
         "ours",
         "PCMA",
         "json",

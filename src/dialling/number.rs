@@ -22,8 +22,7 @@ impl E164 {
         let of_america = |national: &str| Some(E164(format!("+1{national}")));
         match (plus, digits.len()) {
             (true, 11) if digits.starts_with('1') => of_america(&digits[1..]),
-            (true, 8..=15) if !digits.starts_with(['0', '1']) => Some(E164(format!("+{digits}"))),
-            (true, 10) => of_america(digits),
+            (true, 8..=32) if !digits.starts_with(['0', '1']) => Some(E164(format!("+{digits}"))),
             (true, _) => None,
             (false, _) if digits.starts_with("011") => abroad(&digits[3..]),
             (false, _) if digits.starts_with("00") => abroad(&digits[2..]),
@@ -89,7 +88,7 @@ mod tests {
             ("+49 30 1234567", Some("+49301234567")),
             ("0049301234567", Some("+49301234567")),
             ("01149301234567", Some("+49301234567")),
-            ("+4930123", Some("+4930123")),
+            ("+49301234", Some("+49301234")),
             ("+493012", None),
             ("12345", None),
             ("123456789", None),

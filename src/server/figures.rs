@@ -49,6 +49,12 @@ pub(super) fn page(
             .iter()
             .map(|entry| (entry.key().to_string(), *entry.value()))
             .collect();
+        let dialled = calls
+            .stats
+            .dialled
+            .iter()
+            .map(|entry| ((*entry.key()).to_owned(), *entry.value()))
+            .collect();
         let (pins, pin_sources_blocked) = calls.desk.guard_figures();
         metrics::page(Snapshot {
             gauges: vec![
@@ -100,6 +106,12 @@ pub(super) fn page(
                     help: "Calls refused",
                     label: "status",
                     values: refused,
+                },
+                Counters {
+                    name: "calls_dialled",
+                    help: "Calls that the API had placed",
+                    label: "outcome",
+                    values: dialled,
                 },
                 single(
                     "cdr_left_out",

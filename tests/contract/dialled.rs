@@ -338,7 +338,8 @@ fn line_077_a_conference_that_runs_without_a_document_can_be_read() {
 
 #[test]
 fn line_130_a_dial_starts_a_stored_conference() {
-    let room = Room::new(json!({"name": "Stored"}));
+    let owner = "0123456789abcdef0123456789abcdef";
+    let room = Room::new(json!({"name": "Stored", "owner_id": owner}));
     let mut socket = Socket::open(room.site);
     socket.bind(&crate::websocket::all_of(&room));
     assert_eq!(room.live()["participant_count"], 0);
@@ -346,7 +347,8 @@ fn line_130_a_dial_starts_a_stored_conference() {
     let dialled = dial(&room, json!({"endpoints": [bob.uri("bob")]}));
     let call = rings(&bob);
     let _stream = answers(&room, &call);
-    joined(dialled);
+    let he = participant(&room, &joined(dialled));
+    assert_eq!(he["custom_channel_vars"]["owner_id"], owner);
     socket.event("conference-create");
     socket.event("add-member");
     assert_eq!(room.live()["members"], 1);

@@ -102,8 +102,8 @@ pub(crate) struct CallServer {
 pub(crate) struct CallStats {
     /// Calls answered with 200.
     pub(crate) answered: AtomicU64,
-    /// Calls that this server placed and that were answered, those who lost a race left out.
-    pub(crate) dialled: AtomicU64,
+    /// Calls that this server placed, by what became of them: `answered`, or a failure's name in records.
+    pub(crate) dialled: dashmap::DashMap<&'static str, u64>,
     /// Calls refused, by status.
     pub(crate) refused: dashmap::DashMap<u16, u64>,
     /// How ended calls were heard.

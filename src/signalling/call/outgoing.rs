@@ -4,7 +4,7 @@
 //! race for it have failed.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -153,6 +153,7 @@ pub(crate) async fn serve(server: Arc<CallServer>, order: Order) {
     let mut order = order;
     let outcome = run(&server, &mut order).await;
     if let Err(failure) = outcome {
+        *server.stats.dialled.entry(failure.label()).or_default() += 1;
         tracing::info!(?failure, "a call that was placed came to nothing");
         // Whoever dialled may have gone.
         let _ = order.report.send(Err(failure));
@@ -397,7 +398,7 @@ impl Answered {
             return self.give_up(server, reason, LegFailure::LostRace).await;
         };
         seat.identify(order.caller.clone()).await;
-        server.stats.dialled.fetch_add(1, Ordering::Relaxed);
+        *server.stats.dialled.entry("answered").or_default() += 1;
         trail.answered = Some(std::time::Instant::now());
         trail.status = StatusCode::OK.code();
         trail.codec = Some(codec);

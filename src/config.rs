@@ -25,6 +25,7 @@ use std::{
 use confab_api::event::EventFilter;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
+use confab_sdp::SrtpPolicy;
 
 use crate::{
     dialling::OutboundLimits,
@@ -103,13 +104,33 @@ pub(crate) struct HttpTls {
     pub(crate) files: TlsFiles,
 }
 
+/// SIP over TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct SipTls {
+    /// Where it listens, at least one address.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Certificate and key; not read yet.
+    pub(crate) files: TlsFiles,
+}
+
+/// What a certificate is shown for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsUse {
+    /// HTTPS and the WebSocket port.
+    Http,
+    /// SIP.
+    Sip,
+}
+
 /// SIP transports and admission.
 #[derive(Debug, Clone)]
 pub(crate) struct Sip {
-    /// UDP listeners; with `tcp` at least one.
+    /// UDP listeners; with `tcp` and `tls` at least one.
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP listeners.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// TLS, if it is switched on.
+    pub(crate) tls: Option<SipTls>,
     /// Host name or IP address that peers are told, IPv6 without brackets; empty: the address a peer is reached from.
     pub(crate) advertised_address: String,
     /// Networks that are reached without the advertised address.
@@ -137,6 +158,8 @@ pub(crate) struct Media {
     pub(crate) codec_order: CodecOrder,
     /// Who may become the source of a leg's audio.
     pub(crate) latch: Latch,
+    /// When calls are secured by SRTP.
+    pub(crate) srtp: SrtpPolicy,
     /// Comfort noise is agreed on and sent in place of silence (RFC 3389).
     pub(crate) silence_suppression: bool,
     /// Upper bound of the jitter buffer, ms.
@@ -264,12 +287,22 @@ pub(crate) struct Overrides {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-impl HttpTls {
+impl TlsUse {
     /// Returns the key of the configuration that names a file.
-    pub(crate) fn key_of(file: TlsFile) -> &'static str {
-        match file {
-            TlsFile::Certificate => "http.tls_cert",
-            TlsFile::Key => "http.tls_key",
+    pub(crate) fn key_of(self, file: TlsFile) -> &'static str {
+        match (self, file) {
+            (TlsUse::Http, TlsFile::Certificate) => "http.tls_cert",
+            (TlsUse::Http, TlsFile::Key) => "http.tls_key",
+            (TlsUse::Sip, TlsFile::Certificate) => "sip.tls_cert",
+            (TlsUse::Sip, TlsFile::Key) => "sip.tls_key",
+        }
+    }
+
+    /// Returns the key that switches it on.
+    fn switch(self) -> &'static str {
+        match self {
+            TlsUse::Http => "http.tls_bind",
+            TlsUse::Sip => "sip.tls",
         }
     }
 }
@@ -320,27 +353,32 @@ impl Config {
     /// # Errors
     /// The key, its place and what is wrong with its file.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
-        let Some(tls) = &self.http.tls else {
-            return Ok(());
-        };
-        tls.files.check().map_err(|error| self.faulty_file(error))
+        self.tls_files()
+            .try_for_each(|(usage, files)| files.check().map_err(|error| self.faulty_file(usage, error)))
     }
 
-    /// Checks that the certificate is good now. A server with one that is not starts all the same.
+    /// Returns what certificates there are, and what for.
+    pub(crate) fn tls_files(&self) -> impl Iterator<Item = (TlsUse, &TlsFiles)> {
+        let http = self.http.tls.as_ref().map(|tls| (TlsUse::Http, &tls.files));
+        let sip = self.sip.tls.as_ref().map(|tls| (TlsUse::Sip, &tls.files));
+        http.into_iter().chain(sip)
+    }
+
+    /// Checks that the certificates are good now. A server with one that is not starts all the same.
     ///
     /// # Errors
     /// The key, its place and what is wrong with the certificate.
     pub(crate) fn check_times(&self) -> Result<(), ConfigError> {
-        let Some(tls) = &self.http.tls else {
-            return Ok(());
-        };
-        tls.files
-            .check_time(SystemTime::now())
-            .map_err(|error| self.faulty_file(error))
+        let now = SystemTime::now();
+        self.tls_files().try_for_each(|(usage, files)| {
+            files
+                .check_time(now)
+                .map_err(|error| self.faulty_file(usage, error))
+        })
     }
 
-    fn faulty_file(&self, error: TlsFilesError) -> ConfigError {
-        let key = HttpTls::key_of(error.file);
+    fn faulty_file(&self, usage: TlsUse, error: TlsFilesError) -> ConfigError {
+        let key = usage.key_of(error.file);
         let problem = Problem {
             place: self.values.setting(key).place.clone(),
             key: Some(key.to_owned()),

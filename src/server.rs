@@ -27,7 +27,7 @@ use crate::{
     amqp::{self, AmqpStats},
     cdr::Cdr,
     conferences::{MediaDispatch, Registry, log_events},
-    config::Config,
+    config::{Config, TlsUse},
     data_lock::DataLock,
     dialling::{Dialler, NoContacts},
     first_start,
@@ -58,8 +58,8 @@ struct Server {
     cdr: Cdr,
     cdr_writer: JoinHandle<()>,
     store: Store,
-    /// Shown by HTTPS, where it is switched on.
-    certificate: Option<ServerCertificate>,
+    /// What TLS shows, where it is switched on.
+    certificates: Vec<(TlsUse, ServerCertificate)>,
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -113,7 +113,12 @@ impl Server {
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
         let admission = Admission::new(config.sip.max_calls);
-        let mut signalling = Signalling::start(signalling_config(config), &local, admission.clone())?;
+        let sip_certificate = match &config.sip.tls {
+            Some(tls) => Some(ServerCertificate::load(&tls.files)?),
+            None => None,
+        };
+        let signalling = signalling_config(config, sip_certificate.as_ref());
+        let mut signalling = Signalling::start(signalling, &local, admission.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
         // After everything else that may be refused: its threads write to the log.
         let (media, media_events) = MediaPlane::start(config.media_config()).map_err(media_failure)?;
@@ -195,7 +200,11 @@ impl Server {
             metrics: Arc::new(page),
         };
         let reached = SocketAddr::new(reached_at, sip_address.port());
-        let certificate = listeners.certificate();
+        let http = listeners
+            .certificate()
+            .map(|certificate| (TlsUse::Http, certificate));
+        let sip = sip_certificate.map(|certificate| (TlsUse::Sip, certificate));
+        let certificates = http.into_iter().chain(sip).collect();
         let parts = ApiParts {
             store: &store,
             registry: &registry,
@@ -221,7 +230,7 @@ impl Server {
             cdr,
             cdr_writer,
             store,
-            certificate,
+            certificates,
             stop,
             tasks,
         })
@@ -368,12 +377,10 @@ impl Listeners {
 /// Tells the operator what clients will refuse, and where passwords and tokens cross networks in the clear.
 fn warn_of_open_doors(config: &Config) {
     let http = &config.http;
-    if let Some(Err(error)) = http
-        .tls
-        .as_ref()
-        .map(|tls| tls.files.check_time(SystemTime::now()))
-    {
-        tracing::warn!("{error}");
+    for (_, files) in config.tls_files() {
+        if let Err(error) = files.check_time(SystemTime::now()) {
+            tracing::warn!("{error}");
+        }
     }
     let doors = [
         ("http.bind", Some(http.bind), "http.tls_bind"),
@@ -466,7 +473,7 @@ fn media_failure(error: MediaError) -> anyhow::Error {
     }
 }
 
-fn signalling_config(config: &Config) -> SignallingConfig {
+fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -> SignallingConfig {
     // This machine itself is always reached without the advertised address.
     let loopback = [
         (IpAddr::from([127, 0, 0, 0]), 8),
@@ -484,6 +491,12 @@ fn signalling_config(config: &Config) -> SignallingConfig {
     SignallingConfig {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
+        tls: config
+            .sip
+            .tls
+            .as_ref()
+            .zip(certificate)
+            .map(|(tls, certificate)| (tls.listen.clone(), certificate.server_config(&[]))),
         endpoint,
     }
 }

@@ -38,6 +38,7 @@ impl Config {
         Capabilities {
             codecs: codecs.collect(),
             comfort_noise: self.media.silence_suppression,
+            srtp: self.media.srtp,
             preference: match self.media.codec_order {
                 CodecOrder::Caller => CodecPreference::Offerer,
                 CodecOrder::Ours => CodecPreference::Ours,

@@ -14,23 +14,21 @@ use confab_api::event::EventFilter;
 use confab_conference::EventKind;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
+use confab_sdp::SrtpPolicy;
 
 use super::{
     Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
-    Sip,
+    Sip, SipTls, TlsUse,
     error::{Place, Problem},
     values::{Value, Values},
 };
 use crate::{
     dialling::{OutboundLimits, Pattern},
-    tls::TlsFiles,
+    tls::{TlsFile, TlsFiles},
 };
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("sip.tls", &[]),
-    ("sip.tls_cert", &[]),
-    ("sip.tls_key", &[]),
     ("sip.ws", &[]),
     ("sip.wss", &[]),
     ("recording.rate", &[]),
@@ -146,21 +144,36 @@ impl<'a> Reader<'a> {
 
     fn http_tls(&mut self) -> Option<HttpTls> {
         let bind = self.text("http.tls_bind", address_or_none)?;
-        let mut file = |key| {
+        let files = self.tls_files(TlsUse::Http);
+        Some(HttpTls { bind, files })
+    }
+
+    /// Reads which files TLS wants for what it is used for.
+    fn tls_files(&mut self, usage: TlsUse) -> TlsFiles {
+        let mut file = |file| {
+            let key = usage.key_of(file);
             let path = self.text(key, |text| Ok(PathBuf::from(text)));
             if path.as_os_str().is_empty() {
+                let wanted_by = usage.switch();
                 self.refuse(
                     key,
-                    "is empty, and http.tls_bind wants it: name a PEM file".to_owned(),
+                    format!("is empty, and {wanted_by} wants it: name a PEM file"),
                 );
             }
             path
         };
-        let files = TlsFiles {
-            certificate: file("http.tls_cert"),
-            key: file("http.tls_key"),
-        };
-        Some(HttpTls { bind, files })
+        TlsFiles {
+            certificate: file(TlsFile::Certificate),
+            key: file(TlsFile::Key),
+        }
+    }
+
+    fn sip_tls(&mut self) -> Option<SipTls> {
+        let listen = self.list("sip.tls", listeners);
+        (!listen.is_empty()).then(|| SipTls {
+            listen,
+            files: self.tls_files(TlsUse::Sip),
+        })
     }
 
     fn websocket_tls_bind(&mut self) -> Option<SocketAddr> {
@@ -179,6 +192,7 @@ impl<'a> Reader<'a> {
         let sip = Sip {
             udp: self.list("sip.udp", listeners),
             tcp: self.list("sip.tcp", listeners),
+            tls: self.sip_tls(),
             advertised_address: self.text("sip.advertised_address", host),
             local_nets: self.list("sip.local_nets", |items| {
                 items.iter().map(|item| item.parse()).collect()
@@ -187,10 +201,10 @@ impl<'a> Reader<'a> {
             service_numbers: self.list("sip.service_numbers", numbers),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
-        if sip.udp.is_empty() && sip.tcp.is_empty() {
+        if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_none() {
             self.refuse(
                 "sip.udp",
-                "sip.udp and sip.tcp are both empty: no call could come in".to_owned(),
+                "sip.udp, sip.tcp and sip.tls are all empty: no call could come in".to_owned(),
             );
         }
         sip
@@ -236,6 +250,13 @@ impl<'a> Reader<'a> {
                 "signalling" => Ok(Latch::Signalling),
                 "any" => Ok(Latch::Any),
                 other => Err(format!("'{other}' is neither signalling nor any")),
+            }),
+            srtp: self.text("media.srtp", |text| match text {
+                "off" => Ok(SrtpPolicy::Off),
+                "accept" => Ok(SrtpPolicy::Accept),
+                "offer" => Ok(SrtpPolicy::Offer),
+                "require" => Ok(SrtpPolicy::Require),
+                other => Err(format!("'{other}' is none of off, accept, offer, require")),
             }),
             silence_suppression: self.flag("media.silence_suppression"),
             max_delay_ms: self.number("media.max_delay_ms", 20..=1000),

@@ -103,6 +103,7 @@ fn the_defaults_are_those_of_the_outside_interface() {
     );
     let without_codecs = confab_sdp::Capabilities {
         codecs: capabilities.codecs.clone(),
+        srtp: SrtpPolicy::Accept,
         ..confab_sdp::Capabilities::default()
     };
     assert_eq!(capabilities, without_codecs);
@@ -315,7 +316,11 @@ fn values_out_of_range_say_what_is_allowed() {
             "udp = [\"[::]:5060\", \"[::]:5060\"]",
             "[::]:5060 is there twice",
         ),
-        ("sip", "udp = []\ntcp = []", "sip.udp and sip.tcp are both empty"),
+        (
+            "sip",
+            "udp = []\ntcp = []",
+            "sip.udp, sip.tcp and sip.tls are all empty",
+        ),
         ("sip", "max_calls = -1", "-1 is not within 0 to 1000000"),
         (
             "sip",
@@ -371,6 +376,11 @@ fn values_out_of_range_say_what_is_allowed() {
             "media",
             "codecs = [\"G729\"]",
             "'G729' is no codec of this server",
+        ),
+        (
+            "media",
+            "srtp = \"yes\"",
+            "'yes' is none of off, accept, offer, require",
         ),
         (
             "media",

@@ -62,6 +62,8 @@ pub(super) struct Callee {
     pub(super) channel_vars: BTreeMap<String, String>,
     /// Names of codecs, the best first; empty: all there are.
     pub(super) codecs: Vec<String>,
+    /// Whether media are encrypted.
+    pub(super) security: Security,
     /// Who we are when he asks.
     pub(super) identity: Option<DigestIdentity>,
     /// Further header fields.
@@ -70,6 +72,17 @@ pub(super) struct Callee {
     pub(super) progress_within: Option<Duration>,
     /// Whoever answers has to press 1.
     pub(super) confirms: bool,
+}
+
+/// Whether a device wants its media encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Security {
+    /// As the server does it.
+    Open,
+    /// It is offered.
+    Offered,
+    /// Or there is no call.
+    Required,
 }
 
 /// One place where somebody may be.
@@ -175,11 +188,17 @@ impl Device<'_> {
     ) -> Result<Callee, &'static str> {
         let media = self.document.body.get("media");
         let encryption = media.and_then(|media| media.get("encryption"));
-        let insists = encryption.and_then(|encryption| encryption.get("enforce_security"));
-        if insists == Some(&Value::Bool(true)) {
-            // There is no SRTP in this version.
-            return Err(words::INCOMPATIBLE);
-        }
+        let security = encryption.map_or(Security::Open, |encryption| {
+            let methods = encryption.get("methods").and_then(Value::as_array);
+            let mut methods = methods.into_iter().flatten();
+            if encryption.get("enforce_security") == Some(&Value::Bool(true)) {
+                Security::Required
+            } else if methods.any(|method| method == "srtp") {
+                Security::Offered
+            } else {
+                Security::Open
+            }
+        });
         let at = self.places(dialled, contacts)?;
         let number = self.number().unwrap_or_default();
         let name = self.text(&["caller_id", "internal", "name"]);
@@ -197,6 +216,7 @@ impl Device<'_> {
                 .flatten()
                 .filter_map(|codec| codec.as_str().map(str::to_owned))
                 .collect(),
+            security,
             identity: self.identity(),
             headers: self.headers(),
             progress_within: media
@@ -532,15 +552,15 @@ mod tests {
             callee(json!({"sip": {"username": "desk"}}), &[], None).err(),
             Some("USER_NOT_REGISTERED")
         );
-        assert_eq!(
-            callee(
-                json!({"media": {"encryption": {"enforce_security": true}}}),
-                &two,
-                None
-            )
-            .err(),
-            Some("INCOMPATIBLE_DESTINATION")
-        );
+        for (encryption, security) in [
+            (json!({"enforce_security": true}), Security::Required),
+            (json!({"methods": ["zrtp", "srtp"]}), Security::Offered),
+            (json!({"methods": ["zrtp"]}), Security::Open),
+            (json!({}), Security::Open),
+        ] {
+            let callee = callee(json!({"media": {"encryption": encryption}}), &two, None);
+            assert_eq!(callee.unwrap().security, security);
+        }
     }
 
     #[test]

@@ -253,6 +253,10 @@ impl Dial<'_> {
                 refused = words::BARRED;
                 continue;
             }
+            let Some(capabilities) = self.capabilities(callee) else {
+                refused = words::INCOMPATIBLE;
+                continue;
+            };
             let Some(permit) = self.dialler.brake.enter(Instant::now(), &self.account.id) else {
                 refused = words::CONGESTION;
                 continue;
@@ -273,7 +277,7 @@ impl Dial<'_> {
                 headers: self.headers(callee, place),
                 caller: self.participant(callee, call_id.clone()),
                 call_id,
-                capabilities: self.capabilities(callee),
+                capabilities: Arc::new(capabilities),
                 ring_until: self.ring_until,
                 progress_within: callee.progress_within,
                 confirms: callee.confirms,
@@ -374,13 +378,18 @@ impl Dial<'_> {
         caller
     }
 
-    fn capabilities(&self, callee: &Callee) -> Arc<Capabilities> {
+    /// What is offered; `None` when the device insists on what this server does not do.
+    fn capabilities(&self, callee: &Callee) -> Option<Capabilities> {
         let is_internal = callee.at.iter().all(|place| place.destination.is_internal);
         let own = &self.server.capabilities;
-        Arc::new(if is_internal {
+        let offered = if is_internal {
             offer::uncompressed(own)
         } else {
             offer::ordered(own, &callee.codecs)
+        };
+        Some(Capabilities {
+            srtp: offer::policy(own.srtp, callee.security)?,
+            ..offered
         })
     }
 }

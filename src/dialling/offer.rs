@@ -3,7 +3,9 @@
 //! Owns the names that devices have for codecs.
 
 use confab_documents::{Account, Body};
-use confab_sdp::{Capabilities, CodecCapability};
+use confab_sdp::{Capabilities, CodecCapability, SrtpPolicy};
+
+use super::device::Security;
 
 /// Returns our capabilities with the codecs that a device names, in its order. Those that we lack are left out; when none is left, and for
 /// who names none, it is all of ours but uncompressed audio: hardly anybody takes it, and an INVITE that names its rates is too long
@@ -33,6 +35,16 @@ pub(super) fn ordered(own: &Capabilities, wanted: &[String]) -> Capabilities {
     }
 }
 
+/// Returns whether the media of a device are encrypted; `None` when it insists and this server does not do it (`media.srtp`).
+pub(super) fn policy(own: SrtpPolicy, wanted: Security) -> Option<SrtpPolicy> {
+    match (own, wanted) {
+        (SrtpPolicy::Off, Security::Required) => None,
+        (SrtpPolicy::Off | SrtpPolicy::Require, _) | (_, Security::Open) => Some(own),
+        (_, Security::Required) => Some(SrtpPolicy::Require),
+        (_, Security::Offered) => Some(SrtpPolicy::Offer),
+    }
+}
+
 /// Returns our capabilities with uncompressed audio before all others, the highest rate first: what goes to ourselves costs no network.
 pub(super) fn uncompressed(own: &Capabilities) -> Capabilities {
     let mut codecs = own.codecs.clone();
@@ -54,6 +66,21 @@ pub(super) fn language(conference: &Body, account: &Account) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_offered_encryption_as_it_wants_it_and_this_server_does() {
+        use SrtpPolicy::{Accept, Off, Offer, Require};
+        for (own, open, offered, required) in [
+            (Off, Some(Off), Some(Off), None),
+            (Accept, Some(Accept), Some(Offer), Some(Require)),
+            (Offer, Some(Offer), Some(Offer), Some(Require)),
+            (Require, Some(Require), Some(Require), Some(Require)),
+        ] {
+            assert_eq!(policy(own, Security::Open), open);
+            assert_eq!(policy(own, Security::Offered), offered);
+            assert_eq!(policy(own, Security::Required), required);
+        }
+    }
 
     #[test]
     fn a_device_is_offered_its_codecs_in_its_order() {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     Contacts,
-    device::{Callee, Device, Place, target, text},
+    device::{Callee, Device, Place, Security, target, text},
     number::E164,
     words,
 };
@@ -386,6 +386,7 @@ fn somebody(at: Place, name: String, number: String) -> Callee {
         number,
         channel_vars: Default::default(),
         codecs: Vec::new(),
+        security: Security::Open,
         identity: None,
         headers: Vec::new(),
         progress_within: None,

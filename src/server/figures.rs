@@ -152,6 +152,7 @@ pub(super) fn page(
                         ("udp_receive".to_owned(), transports.udp_receive_errors.get()),
                         ("tcp_refused".to_owned(), transports.tcp_refused.get()),
                         ("tcp_closed".to_owned(), transports.tcp_closed.get()),
+                        ("tls_failed".to_owned(), transports.tls_failed.get()),
                     ],
                 },
                 Counters {

@@ -9,10 +9,7 @@ use tokio::{
 };
 
 use super::Server;
-use crate::{
-    config::{Config, HttpTls},
-    telemetry::LogLevel,
-};
+use crate::{config::Config, telemetry::LogLevel, tls::TlsFile};
 
 /// The whole end takes no longer than this; who has not finished by then is cut off.
 const END_TIME: Duration = Duration::from_millis(4500);
@@ -101,9 +98,7 @@ async fn apply(old: &Config, fresh: &Config, log: &LogLevel, server: &Server) {
         tracing::info!(max_calls = fresh.sip.max_calls, "sip.max_calls changed");
     }
     let mut applied = vec!["log.level", "sip.max_calls"];
-    if server.reload_certificate(fresh).await {
-        applied.extend(["http.tls_cert", "http.tls_key"]);
-    }
+    applied.extend(server.reload_certificates(fresh).await);
     let waiting = old.changed_sections(fresh, &applied);
     if waiting.is_empty() {
         tracing::info!("configuration read again");
@@ -113,23 +108,30 @@ async fn apply(old: &Config, fresh: &Config, log: &LogLevel, server: &Server) {
 }
 
 impl Server {
-    /// Reads certificate and key again, whether or not their names have changed. A bad one leaves the one in use. Returns whether there
-    /// is one to be read; whether TLS is switched on at all is decided at the start.
-    async fn reload_certificate(&self, fresh: &Config) -> bool {
-        let (Some(certificate), Some(tls)) = (&self.certificate, &fresh.http.tls) else {
-            return false;
-        };
-        let (certificate, files) = (certificate.clone(), tls.files.clone());
-        match tokio::task::spawn_blocking(move || certificate.reload(&files, SystemTime::now())).await {
-            Ok(Ok(true)) => tracing::info!("new certificate: new HTTPS connections are shown it"),
-            Ok(Ok(false)) => tracing::info!("certificate read again: it is the same"),
-            Ok(Err(error)) => tracing::error!(
-                key = HttpTls::key_of(error.file),
-                "certificate not reloaded, going on with the one in use: {error}"
-            ),
-            Err(error) => tracing::error!(%error, "certificate not reloaded, going on with the one in use"),
+    /// Reads certificates and keys again, whether or not their names have changed. A bad one leaves the one in use. Returns the configuration's
+    /// keys of those that were read; whether TLS is switched on at all is decided at the start.
+    async fn reload_certificates(&self, fresh: &Config) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        for (usage, certificate) in &self.certificates {
+            let Some((_, files)) = fresh.tls_files().find(|(of, _)| of == usage) else {
+                continue;
+            };
+            keys.extend([TlsFile::Certificate, TlsFile::Key].map(|file| usage.key_of(file)));
+            let (certificate, files) = (certificate.clone(), files.clone());
+            let reload = move || certificate.reload(&files, SystemTime::now());
+            match tokio::task::spawn_blocking(reload).await {
+                Ok(Ok(true)) => tracing::info!(?usage, "new certificate: new connections are shown it"),
+                Ok(Ok(false)) => tracing::info!(?usage, "certificate read again: it is the same"),
+                Ok(Err(error)) => tracing::error!(
+                    key = usage.key_of(error.file),
+                    "certificate not reloaded, going on with the one in use: {error}"
+                ),
+                Err(error) => {
+                    tracing::error!(%error, "certificate not reloaded, going on with the one in use");
+                }
+            }
         }
-        true
+        keys
     }
 
     /// Ends calls, conferences, listeners and store, in this order.

@@ -51,6 +51,8 @@ pub(crate) struct SignallingConfig {
     pub(crate) udp: Vec<SocketAddr>,
     /// Addresses to listen on for TCP.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Addresses to listen on for TLS, and what it wants.
+    pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
     /// The endpoint's own settings.
     pub(crate) endpoint: EndpointConfig,
 }
@@ -67,6 +69,8 @@ pub(crate) struct Signalling {
     pub(crate) udp: Vec<SocketAddr>,
     /// The addresses that TCP is bound to, ports resolved.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// The addresses that TLS is bound to, ports resolved.
+    pub(crate) tls: Vec<SocketAddr>,
     incoming: Option<(mpsc::Receiver<Incoming>, mpsc::Receiver<Query>)>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -111,9 +115,16 @@ impl Signalling {
             {
                 address.set_port(bound.port());
             }
-            let listener = tcp::bind(address)?;
+            let listener = tcp::bind("sip.tcp", address)?;
             tcp.push(listener.local_addr()?);
-            tasks.push(connections.accept(listener));
+            tasks.push(connections.accept(listener, None));
+        }
+        let (addresses, tls_config) = config.tls.unzip();
+        let mut tls = Vec::new();
+        for address in addresses.unwrap_or_default() {
+            let listener = tcp::bind("sip.tls", address)?;
+            tls.push(listener.local_addr()?);
+            tasks.push(connections.accept(listener, tls_config.clone()));
         }
 
         let udp = sockets.iter().map(|(bound, _)| *bound).collect();
@@ -137,16 +148,18 @@ impl Signalling {
             stuck_calls,
             udp,
             tcp,
+            tls,
             incoming: Some((incoming_queue, query_queue)),
             stop,
             tasks,
         })
     }
 
-    /// The first address that SIP is bound to, UDP before TCP.
+    /// The first address that SIP is bound to, UDP before TCP and TLS.
     pub(crate) fn first_address(&self) -> SocketAddr {
         let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        self.udp.first().or(self.tcp.first()).copied().unwrap_or(none)
+        let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls);
+        bound.next().copied().unwrap_or(none)
     }
 
     /// Returns the addresses that calls are placed from.

@@ -85,8 +85,10 @@ impl Listens {
             return Err(NoWay::Ourselves);
         }
         let bound = match transport {
+            Transport::Udp => &self.udp,
             Transport::Tcp => &self.tcp,
-            _ => &self.udp,
+            // Connections over TLS are those that phones have opened.
+            _ => return Err(NoWay::Transport),
         };
         let own_family: Vec<&SocketAddr> = bound
             .iter()

@@ -31,6 +31,8 @@ pub(crate) struct TransportStats {
     pub(crate) send_failed: Counter,
     /// TCP connections refused because too many were open.
     pub(crate) tcp_refused: Counter,
+    /// Connections to a TLS listener without a handshake.
+    pub(crate) tls_failed: Counter,
     /// TCP connections closed for a framing error, a limit or idleness.
     pub(crate) tcp_closed: Counter,
 }

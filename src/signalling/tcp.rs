@@ -1,4 +1,4 @@
-//! SIP over TCP: accepts and opens connections, and writes to connections by their number.
+//! SIP over TCP and TLS: accepts and opens connections, and writes to connections by their number.
 //!
 //! Owns listeners, connections and their limits: how many there are, how much may wait to be written to one. `stream`
 //! reads and writes one of them. It parses nothing.
@@ -20,6 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use confab_sip::{Flow, Transport};
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,6 +28,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{endpoint::Input, stats::TransportStats};
 use crate::listen;
@@ -37,6 +39,8 @@ const MAX_CONNECTIONS: usize = 4096;
 const MAX_CONNECTIONS_PER_SOURCE: usize = 128;
 /// How long an outgoing connection may take to open: Timer B and F end the transaction soon after.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long the handshake of TLS may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Outgoing connections that are being opened.
 const MAX_OPENING: usize = 256;
 /// Messages that wait for one connection to open.
@@ -63,7 +67,7 @@ struct Shared {
 struct Open {
     writers: HashMap<u64, Writer>,
     /// The latest connection to each peer, used for messages that name no connection.
-    peers: HashMap<SocketAddr, u64>,
+    peers: HashMap<(Transport, SocketAddr), u64>,
     sources: HashMap<IpAddr, usize>,
     /// What waits for a connection that is being opened.
     opening: HashMap<SocketAddr, Vec<(Flow, Bytes)>>,
@@ -75,6 +79,9 @@ struct Writer {
     /// Bytes in the queue.
     queued: Arc<AtomicUsize>,
 }
+
+/// The write queue of a connection as its task has it: for answers of the reader, what waits, how many bytes that is.
+type Queue = (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>, Arc<AtomicUsize>);
 
 /// Why a message was not handed to a connection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,11 +97,11 @@ pub(crate) enum SendError {
     Busy,
 }
 
-/// Binds one listener.
+/// Binds one listener of the configuration's `key`.
 ///
 /// # Errors
 /// The address is in use or not of this machine; the text says which one and what to do.
-pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(crate) fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bind = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -108,7 +115,7 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         TcpListener::from_std(socket.into())
     };
     bind().map_err(|error| {
-        let text = listen::failure("sip.tcp", address, &error);
+        let text = listen::failure(key, address, &error);
         anyhow::Error::new(error).context(text)
     })
 }
@@ -151,15 +158,16 @@ impl Connections {
         }))
     }
 
-    /// Accepts connections on `listener` until the endpoint is gone.
-    pub(crate) fn accept(&self, listener: TcpListener) -> JoinHandle<()> {
+    /// Accepts connections on `listener` until the endpoint is gone, over TLS with `tls`.
+    pub(crate) fn accept(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> JoinHandle<()> {
+        let tls = tls.map(TlsAcceptor::from);
         let connections = self.clone();
         tokio::spawn(async move {
             while !connections.0.inputs.is_closed() {
                 match listener.accept().await {
                     Ok((stream, remote)) => {
                         let local = stream.local_addr().unwrap_or(remote);
-                        if connections.open(stream, local, remote).is_none() {
+                        if connections.open(stream, local, remote, tls.clone()).is_none() {
                             connections.0.stats.tcp_refused.increment();
                         }
                     }
@@ -180,12 +188,17 @@ impl Connections {
     /// See [`SendError`]; the caller tells the endpoint.
     pub(crate) fn send(&self, flow: Flow, bytes: Bytes) -> Result<(), SendError> {
         let mut open = self.lock();
-        let known = [Some(flow.connection), open.peers.get(&flow.remote).copied()];
+        let peer = (flow.transport, flow.remote);
+        let known = [Some(flow.connection), open.peers.get(&peer).copied()];
         for connection in known.into_iter().flatten() {
             match open.send(connection, bytes.clone()) {
                 Err(SendError::Closed) => {}
                 sent => return sent,
             }
+        }
+        if flow.transport == Transport::Tls {
+            // Whose certificate would have to be shown is not known here.
+            return Err(SendError::Closed);
         }
         let opening = open.opening.len();
         match open.opening.entry(flow.remote) {
@@ -204,7 +217,7 @@ impl Connections {
     /// Opens a connection and sends what waits for it.
     async fn connect(self, local: SocketAddr, remote: SocketAddr) {
         let opened = match timeout(CONNECT_TIME, TcpStream::connect(remote)).await {
-            Ok(Ok(stream)) => self.open(stream, local, remote),
+            Ok(Ok(stream)) => self.open(stream, local, remote, None),
             Ok(Err(_)) | Err(_) => None,
         };
         let failed: Vec<Flow> = {
@@ -222,7 +235,17 @@ impl Connections {
         }
     }
 
-    fn open(&self, stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
+    fn open(
+        &self,
+        stream: TcpStream,
+        local: SocketAddr,
+        remote: SocketAddr,
+        tls: Option<TlsAcceptor>,
+    ) -> Option<u64> {
+        let transport = match tls {
+            Some(_) => Transport::Tls,
+            None => Transport::Tcp,
+        };
         let mut open = self.lock();
         let from_source = open.sources.get(&source(remote)).copied().unwrap_or(0);
         if from_source >= MAX_CONNECTIONS_PER_SOURCE || open.writers.len() >= MAX_CONNECTIONS {
@@ -238,7 +261,7 @@ impl Connections {
             queued: Arc::clone(&queued),
         };
         open.writers.insert(connection, writer);
-        open.peers.insert(remote, connection);
+        open.peers.insert((transport, remote), connection);
         drop(open);
         let _ = stream.set_nodelay(true);
         // A peer that is gone without a word ends the connection; a silent one keeps its way through a NAT.
@@ -247,13 +270,34 @@ impl Connections {
             .with_interval(PROBE_INTERVAL / 4);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probing);
         let flow = Flow {
-            transport: Transport::Tcp,
+            transport,
             local,
             remote,
             connection,
         };
-        tokio::spawn(self.clone().serve(stream, flow, replies, waiting, queued));
+        tokio::spawn(self.clone().carry(stream, tls, flow, (replies, waiting, queued)));
         Some(connection)
+    }
+
+    /// Does the handshake where there is one, and serves the connection.
+    async fn carry(self, stream: TcpStream, tls: Option<TlsAcceptor>, flow: Flow, queue: Queue) {
+        let Some(tls) = tls else {
+            let (reader, writer) = stream.into_split();
+            return self.serve(reader, writer, flow, queue).await;
+        };
+        match timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let (reader, writer) = tokio::io::split(stream);
+                self.serve(reader, writer, flow, queue).await;
+            }
+            failed => {
+                self.0.stats.tls_failed.increment();
+                if let Ok(Err(error)) = failed {
+                    tracing::debug!(remote = %flow.remote, %error, "no TLS handshake on a SIP connection");
+                }
+                self.forget(flow);
+            }
+        }
     }
 
     /// Lets the connection end once what is queued for it is written.
@@ -265,8 +309,9 @@ impl Connections {
     fn forget(&self, flow: Flow) {
         let mut open = self.lock();
         open.writers.remove(&flow.connection);
-        if open.peers.get(&flow.remote) == Some(&flow.connection) {
-            open.peers.remove(&flow.remote);
+        let peer = (flow.transport, flow.remote);
+        if open.peers.get(&peer) == Some(&flow.connection) {
+            open.peers.remove(&peer);
         }
         if let Some(from_source) = open.sources.get_mut(&source(flow.remote)) {
             *from_source -= 1;

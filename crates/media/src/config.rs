@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub use confab_codec::{CodecKind, Coding, OpusSettings};
 pub use confab_rtp::Latch;
+use confab_srtp::{MasterKey, Mki};
 
 /// Start-up settings of the whole media plane.
 #[derive(Debug, Clone)]
@@ -82,6 +83,8 @@ pub struct LegMedia {
     pub remote_rtcp: SocketAddr,
     /// RTP and RTCP share one port (RFC 5761).
     pub rtcp_mux: bool,
+    /// The keys of SRTP, when the stream is secured.
+    pub srtp: Option<SrtpMedia>,
     /// Extended reports that the peer wants and sends (RFC 3611).
     pub extended_reports: ExtendedReports,
     /// The codec of both directions, and how the peer wants to be sent to.
@@ -105,6 +108,17 @@ pub struct LegMedia {
     pub signalling_ip: IpAddr,
     /// Further addresses named by the call's Via and Contact, from which media may come.
     pub trusted_ips: Vec<IpAddr>,
+}
+
+/// The keys that secure a leg's streams (RFC 3711).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SrtpMedia {
+    /// Protects what we send.
+    pub send: MasterKey,
+    /// Protects what the peer sends.
+    pub receive: MasterKey,
+    /// What names the peer's key in each of its packets, where the peer said that it does.
+    pub receive_mki: Option<Mki>,
 }
 
 /// What was negotiated about extended RTCP reports (RFC 3611 §5).

@@ -137,9 +137,10 @@ mod stats;
 mod sys;
 mod tap;
 
+pub use confab_srtp::{MasterKey, Mki};
 pub use config::{
     CodecKind, Coding, ComfortNoiseMedia, ConferenceMedia, ExtendedReports, JoinOptions, Latch, LegMedia,
-    LegSetting, MediaConfig, MediaDirection, OpusSettings, TelephoneEventMedia,
+    LegSetting, MediaConfig, MediaDirection, OpusSettings, SrtpMedia, TelephoneEventMedia,
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};

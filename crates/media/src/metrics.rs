@@ -38,6 +38,10 @@ pub enum DropReason {
     MalformedRtcp,
     /// RTCP from a foreign source.
     RtcpSource,
+    /// SRTP that does not authenticate: damaged, forged, or of another key.
+    Unauthentic,
+    /// SRTP that was received before.
+    Replayed,
     /// The system refused to send the datagram.
     SendFailed,
     /// Sending is not allowed to this address by the rules against reflection.
@@ -46,7 +50,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [DropReason; 14] = [
+    pub const ALL: [DropReason; 16] = [
         DropReason::Malformed,
         DropReason::Oversized,
         DropReason::NotStarted,
@@ -59,6 +63,8 @@ impl DropReason {
         DropReason::SequenceJump,
         DropReason::MalformedRtcp,
         DropReason::RtcpSource,
+        DropReason::Unauthentic,
+        DropReason::Replayed,
         DropReason::SendFailed,
         DropReason::SendForbidden,
     ];
@@ -78,6 +84,8 @@ impl DropReason {
             DropReason::SequenceJump => "sequence_jump",
             DropReason::MalformedRtcp => "malformed_rtcp",
             DropReason::RtcpSource => "rtcp_source",
+            DropReason::Unauthentic => "unauthentic",
+            DropReason::Replayed => "replayed",
             DropReason::SendFailed => "send_failed",
             DropReason::SendForbidden => "send_forbidden",
         }

@@ -143,7 +143,8 @@ impl MediaPlane {
         let id = LegId(shared.next_id());
         let seed = LegSeed {
             ssrc: rand::random(),
-            first_sequence: rand::random(),
+            // Half of the numbers away from a wrap, which a receiver of SRTP must not miss (RFC 3711 §3.3.1).
+            first_sequence: rand::random::<u16>() >> 1,
             first_timestamp: rand::random(),
             cname: format!("{:024x}", rand::random::<u128>() >> 32).into(), // RFC 7022 §4.2: 96 random bits
             report_seed: rand::random(),

@@ -85,6 +85,7 @@ fn media(remote: SocketAddr) -> LegMedia {
         remote,
         remote_rtcp: SocketAddr::new(remote.ip(), remote.port().wrapping_add(1)),
         rtcp_mux: false,
+        srtp: None,
         extended_reports: ExtendedReports::default(),
         coding: CodecKind::Pcmu.into(),
         send_pt: 0,

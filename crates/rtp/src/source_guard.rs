@@ -249,7 +249,13 @@ impl SourceGuard {
     }
 
     /// Takes a packet whose SRTP tag authenticated: its address is in use from now on, whatever it is.
-    pub fn authenticated(&mut self, now_ns: u64, from: SocketAddr, ssrc: Ssrc, sequence: SequenceNumber) {
+    pub fn authenticated(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        ssrc: Ssrc,
+        sequence: SequenceNumber,
+    ) -> Verdict {
         let packet = Arrival {
             now_ns,
             from,
@@ -257,8 +263,19 @@ impl SourceGuard {
             sequence: Some(sequence),
             negotiated: true,
         };
-        self.rtp.accept(&packet);
-        self.rtp.counters.accepted += 1;
+        self.rtp.take_authenticated(&packet)
+    }
+
+    /// Takes an RTCP packet whose SRTP tag authenticated.
+    pub fn authenticated_rtcp(&mut self, now_ns: u64, from: SocketAddr, ssrc: Ssrc) -> Verdict {
+        let packet = Arrival {
+            now_ns,
+            from,
+            ssrc,
+            sequence: None,
+            negotiated: true,
+        };
+        self.rtcp.take_authenticated(&packet)
     }
 
     /// Where to send RTP now: the source in use, or the signalled address before there is one.
@@ -387,6 +404,25 @@ impl Track {
             }),
             Err(_) => self.judge_candidate(rules, since_ns, packet),
         }
+    }
+
+    /// Takes a packet that needs no judgement.
+    fn take_authenticated(&mut self, packet: &Arrival) -> Verdict {
+        let goes_on = match self.source {
+            Some(source) => same(packet.from, source.address),
+            None => same(packet.from, self.signalled),
+        };
+        if same(packet.from, self.signalled) {
+            self.signalled_heard_ns = Some(packet.now_ns);
+        }
+        self.accept(packet);
+        let verdict = if goes_on {
+            Verdict::Accept
+        } else {
+            Verdict::Latched
+        };
+        self.counters.count(verdict);
+        verdict
     }
 
     /// Judges a packet from an address that is neither signalled nor in use.

@@ -3,6 +3,7 @@
 //! The first audio stream that can be served gets an answer, every other stream is refused in its place.
 
 use crate::capabilities::{Capabilities, CodecCapability, CodecPreference};
+use crate::crypto::{self, Crypto, Security};
 use crate::description::{Attribute, Connection, MediaDescription, OriginLine, SessionDescription};
 use crate::direction::Direction;
 use crate::error::SdpError;
@@ -11,7 +12,7 @@ use crate::format::{PayloadFormat, TELEPHONE_EVENT_FMTP, payload_formats};
 use crate::stream::{AudioStream, CodecChoice, ComfortNoise, LocalMedia, Negotiated, Origin, TelephoneEvent};
 use crate::transport;
 
-/// Answers `offer` for the leg at `local`.
+/// Answers `offer` for the leg at `local`, which is not secured.
 ///
 /// The answer names one codec, so that no later packet can arrive in another one, with the payload type numbers of
 /// the offer (RFC 3264 §6.1), and the direction that mirrors the offer's.
@@ -25,13 +26,27 @@ pub fn answer(
     local: LocalMedia,
     origin: Origin,
 ) -> Result<Negotiated, SdpError> {
+    answer_secured(offer, capabilities, local, origin, None)
+}
+
+/// Answers `offer` as [`answer`] does, with `security` for streams that offer keys. Those come before others: some phones offer a
+/// stream twice, with keys and without.
+pub(crate) fn answer_secured(
+    offer: &SessionDescription,
+    capabilities: &Capabilities,
+    local: LocalMedia,
+    origin: Origin,
+    security: Option<&Security>,
+) -> Result<Negotiated, SdpError> {
     let mut refusal = None;
     let mut accepted = None;
-    for (media_index, media) in offer.media.iter().enumerate() {
-        if !media.is_audio() || media.port == 0 {
-            continue;
-        }
-        match answer_audio(offer, media_index, capabilities, local) {
+    let audio = |(_, media): &(usize, &MediaDescription)| media.is_audio() && media.port != 0;
+    let mut streams: Vec<_> = offer.media.iter().enumerate().filter(audio).collect();
+    if security.is_some() {
+        streams.sort_by_key(|(_, media)| media.attribute("crypto").is_none());
+    }
+    for (media_index, _) in streams {
+        match answer_audio(offer, media_index, capabilities, local, security) {
             Ok(stream) => {
                 accepted = Some(stream);
                 break;
@@ -61,9 +76,10 @@ fn answer_audio(
     media_index: usize,
     capabilities: &Capabilities,
     local: LocalMedia,
+    security: Option<&Security>,
 ) -> Result<(AudioStream, MediaDescription), SdpError> {
     let media = &offer.media[media_index];
-    transport::check_protocol(media)?;
+    let secured = crypto::answer(media, security)?;
     let formats = payload_formats(media);
     let (format, capability) = choose_codec(media, &formats, capabilities)?;
     let remote = transport::remote(offer, media, local.address)?;
@@ -77,6 +93,7 @@ fn answer_audio(
             .flatten()
             .all(|format| transport::fits_rtcp_mux(format.payload_type));
     let reports = NamedReports::read(offer, media).answered(capabilities.extended_reports);
+    let (crypto, srtp) = secured.unzip();
     let can_send = Direction::new(!remote.on_hold, true);
     let direction = offer.direction_of(media).reversed().and(can_send);
     let audio = AudioStream {
@@ -84,6 +101,7 @@ fn answer_audio(
         remote: remote.rtp,
         remote_rtcp: if rtcp_mux { remote.rtp } else { remote.rtcp },
         rtcp_mux,
+        srtp,
         extended_reports: reports.agreed(reports),
         direction,
         codec: CodecChoice {
@@ -127,6 +145,7 @@ fn answer_audio(
         max_ptime_ms: capabilities.max_ptime_ms,
         rtcp_mux,
         reports,
+        crypto: crypto.as_slice(),
     };
     Ok((audio, description.at(local)))
 }
@@ -203,6 +222,7 @@ pub(crate) struct AudioLine<'a> {
     pub(crate) max_ptime_ms: u16,
     pub(crate) rtcp_mux: bool,
     pub(crate) reports: NamedReports,
+    pub(crate) crypto: &'a [Crypto],
 }
 
 impl AudioLine<'_> {
@@ -210,6 +230,7 @@ impl AudioLine<'_> {
     pub(crate) fn at(&self, local: LocalMedia) -> MediaDescription {
         let mut attributes: Vec<Attribute> =
             self.formats.iter().flat_map(PayloadFormat::attributes).collect();
+        attributes.extend(self.crypto.iter().map(Crypto::attribute));
         attributes.push(Attribute::with_value("ptime", self.ptime_ms.to_string()));
         attributes.push(Attribute::with_value("maxptime", self.max_ptime_ms.to_string()));
         attributes.push(Attribute::flag(self.direction.as_str()));

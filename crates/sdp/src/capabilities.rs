@@ -1,5 +1,7 @@
 //! What this side can do: codecs and packet times as data, so that another codec is another row.
 
+use crate::crypto::SrtpPolicy;
+
 /// Shortest packet time that is sent, ms. A peer that asks for less gets this.
 pub const MIN_PTIME_MS: u16 = 10;
 
@@ -16,6 +18,8 @@ pub struct Capabilities {
     pub rtcp_mux: bool,
     /// Whether extended reports about voice quality and round trip (RFC 3611) are offered and accepted.
     pub extended_reports: bool,
+    /// When streams are secured, in calls that have keys.
+    pub srtp: SrtpPolicy,
     /// Packet time that is offered, and used when the peer asks for none; ms.
     pub ptime_ms: u16,
     /// Longest packet time that is sent or taken; ms, at least [`MIN_PTIME_MS`], printed as `maxptime`.
@@ -99,7 +103,7 @@ impl CodecCapability {
 }
 
 impl Default for Capabilities {
-    /// PCMU and PCMA, telephone-event, no comfort noise, rtcp-mux, extended reports, 20 ms packets (10 to 60 ms), the offerer's order.
+    /// PCMU and PCMA, telephone-event, no comfort noise, rtcp-mux, extended reports, no SRTP, 20 ms packets (10 to 60 ms), the offerer's order.
     fn default() -> Self {
         Capabilities {
             codecs: vec![CodecCapability::pcmu(), CodecCapability::pcma()],
@@ -107,6 +111,7 @@ impl Default for Capabilities {
             comfort_noise: false,
             rtcp_mux: true,
             extended_reports: true,
+            srtp: SrtpPolicy::Off,
             ptime_ms: 20,
             max_ptime_ms: 60,
             preference: CodecPreference::Offerer,

@@ -45,6 +45,9 @@ pub enum SdpError {
         /// The profile asked for.
         protocol: String,
     },
+    /// The audio stream has to be secured, and offers or answers no `crypto` attribute that is known.
+    #[error("the audio stream has no crypto attribute that can be used")]
+    NotSecured,
     /// Offerer and server have no codec in common.
     #[error("no common codec among {}", offered.join(", "))]
     NoCommonCodec {
@@ -96,6 +99,7 @@ impl SdpError {
             | SdpError::NoOpenOffer => 400,
             SdpError::NoAudio
             | SdpError::Protocol { .. }
+            | SdpError::NotSecured
             | SdpError::NoCommonCodec { .. }
             | SdpError::NotAnIpAddress { .. }
             | SdpError::AddressFamily { .. }
@@ -108,7 +112,7 @@ impl SdpError {
     pub fn warning_code(&self) -> u16 {
         match self {
             SdpError::NotAnIpAddress { .. } | SdpError::AddressFamily { .. } => 301,
-            SdpError::Protocol { .. } => 302,
+            SdpError::Protocol { .. } | SdpError::NotSecured => 302,
             SdpError::NoAudio | SdpError::Refused => 304,
             SdpError::NoCommonCodec { .. } => 305,
             SdpError::Version | SdpError::Syntax { .. } | SdpError::NoConnection => 307,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::capabilities::Capabilities;
+use crate::crypto::{LocalKeys, SrtpPolicy};
 use crate::description::SessionDescription;
 use crate::negotiation::Negotiation;
 use crate::stream::LocalMedia;
@@ -27,18 +28,36 @@ pub fn fuzz_sdp(body: &[u8]) {
             "printing and parsing changes nothing"
         );
     }
-    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+    for (address, srtp) in [
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), SrtpPolicy::Off),
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), SrtpPolicy::Accept),
+        (IpAddr::V6(Ipv6Addr::LOCALHOST), SrtpPolicy::Require),
+    ] {
         let local = LocalMedia {
             address,
             port: 16384,
             rtcp_port: 16385,
         };
-        let mut negotiation = Negotiation::new(Arc::new(Capabilities::default()), local, 1);
+        let capabilities = Capabilities {
+            srtp,
+            ..Capabilities::default()
+        };
+        let keys = LocalKeys::new(&[7; LocalKeys::OCTETS]);
+        let mut negotiation = Negotiation::new(Arc::new(capabilities), local, 1).with_keys(keys);
         match negotiation.answer(&theirs) {
             Ok(agreed) => {
                 let ours = &agreed.description;
                 assert_eq!(ours.media.len(), theirs.media.len(), "as many streams as offered");
                 assert!((10..=60).contains(&agreed.audio.ptime_ms), "packet time in range");
+                let secured = agreed.audio.srtp.is_some();
+                assert!(
+                    secured || srtp != SrtpPolicy::Require,
+                    "secured when it has to be"
+                );
+                assert!(
+                    !secured || srtp != SrtpPolicy::Off,
+                    "not secured when it must not be"
+                );
                 let printed = ours.to_string();
                 if printed.len() <= crate::MAX_BYTES {
                     let read = SessionDescription::parse(printed.as_bytes());

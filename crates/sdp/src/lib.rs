@@ -10,8 +10,8 @@
 //!
 //! # What it deliberately does not do
 //! It opens no socket, knows no SIP message, resolves no host name and keeps no clock. It serves one audio stream
-//! per call over RTP/AVP (and RTP/AVPF); video, fax, data, further audio streams and secured profiles are refused
-//! in their place with port 0. It does not decide whether an address may be sent to: that is the media plane's
+//! per call over RTP/AVP and, where the call has keys, RTP/SAVP (RTP/AVPF and RTP/SAVPF as well); video, fax, data and further
+//! audio streams are refused in their place with port 0. It does not decide whether an address may be sent to: that is the media plane's
 //! source and destination policy.
 //!
 //! # Main types
@@ -42,12 +42,13 @@
 //! ```
 //!
 //! # Specifications
-//! RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3551 (audio profile, static payload types), RFC 4585 §4 (AVPF
+//! RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3551 (audio profile, static payload types), RFC 4568 (keys of SRTP), RFC 4585 §4 (AVPF
 //! profile name), RFC 4733 (telephone-event), RFC 3605 (`a=rtcp`), RFC 3611 §5 (`a=rtcp-xr`), RFC 5761
-//! (rtcp-mux), RFC 6157 §5 (hold without `0.0.0.0`), RFC 3261 §20.43 (warnings).
+//! (rtcp-mux), RFC 8643 (keys beside RTP/AVP), RFC 6157 §5 (hold without `0.0.0.0`), RFC 3261 §20.43 (warnings).
 
 mod answer;
 mod capabilities;
+mod crypto;
 mod description;
 mod direction;
 mod error;
@@ -62,6 +63,7 @@ mod transport;
 
 pub use answer::answer;
 pub use capabilities::{Capabilities, CodecCapability, CodecPreference, MIN_PTIME_MS};
+pub use crypto::{LocalKeys, SrtpKeys, SrtpPolicy};
 pub use description::{
     Attribute, Bandwidth, Connection, MediaDescription, OriginLine, SessionDescription, Timing,
 };

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use crate::answer::answer;
+use crate::answer::answer_secured;
 use crate::capabilities::Capabilities;
+use crate::crypto::{LocalKeys, Security};
 use crate::description::SessionDescription;
 use crate::error::SdpError;
 use crate::format::{PayloadFormat, payload_formats};
-use crate::offer::{Earlier, accept_answer, describe};
+use crate::offer::{Earlier, accept_secured, describe};
 use crate::stream::{AudioStream, LocalMedia, Negotiated, Origin};
 
 /// The offer/answer state of one call.
@@ -24,6 +25,7 @@ pub struct Negotiation {
     capabilities: Arc<Capabilities>,
     local: LocalMedia,
     session_id: u64,
+    security: Option<Security>,
     sent: Option<SessionDescription>,
     open_offer: Option<SessionDescription>,
     earlier: Earlier,
@@ -37,10 +39,21 @@ impl Negotiation {
             capabilities,
             local,
             session_id,
+            security: None,
             sent: None,
             open_offer: None,
             earlier: Earlier::default(),
             audio: None,
+        }
+    }
+
+    /// Gives the call keys, so that its stream is secured as [`Capabilities::srtp`] says.
+    #[must_use]
+    pub fn with_keys(self, keys: LocalKeys) -> Self {
+        let policy = self.capabilities.srtp;
+        Negotiation {
+            security: Some(Security { policy, keys }),
+            ..self
         }
     }
 
@@ -65,7 +78,13 @@ impl Negotiation {
     /// # Errors
     /// See [`answer`](crate::answer()). What was agreed before stays.
     pub fn answer(&mut self, offer: &SessionDescription) -> Result<Negotiated, SdpError> {
-        let mut negotiated = answer(offer, &self.capabilities, self.local, self.origin())?;
+        let mut negotiated = answer_secured(
+            offer,
+            &self.capabilities,
+            self.local,
+            self.origin(),
+            self.security.as_ref(),
+        )?;
         self.stamp(&mut negotiated.description);
         self.open_offer = None;
         self.agree(&negotiated, offer);
@@ -75,7 +94,13 @@ impl Negotiation {
     /// Makes an offer and keeps it open. In a running session it has the media descriptions agreed before in their
     /// places, those other than audio disabled, and the same payload type numbers.
     pub fn offer(&mut self) -> SessionDescription {
-        let mut description = describe(&self.capabilities, self.local, self.origin(), &self.earlier);
+        let mut description = describe(
+            &self.capabilities,
+            self.local,
+            self.origin(),
+            &self.earlier,
+            self.security.as_ref(),
+        );
         self.stamp(&mut description);
         self.open_offer = Some(description.clone());
         description
@@ -87,7 +112,7 @@ impl Negotiation {
     /// [`SdpError::NoOpenOffer`], or see [`accept_answer`](crate::accept_answer). The offer is closed either way.
     pub fn accept_answer(&mut self, answer: &SessionDescription) -> Result<Negotiated, SdpError> {
         let offer = self.open_offer.take().ok_or(SdpError::NoOpenOffer)?;
-        let negotiated = accept_answer(&offer, answer)?;
+        let negotiated = accept_secured(&offer, answer, self.security.as_ref())?;
         self.agree(&negotiated, answer);
         Ok(negotiated)
     }

@@ -2,6 +2,7 @@
 
 use crate::answer::{AudioLine, names};
 use crate::capabilities::Capabilities;
+use crate::crypto::{self, Security};
 use crate::description::{Connection, MediaDescription, OriginLine, SessionDescription};
 use crate::direction::Direction;
 use crate::error::SdpError;
@@ -16,7 +17,7 @@ use crate::transport;
 /// Offers every codec of ours for one `sendrecv` audio stream at `local`. For an offer within a running session
 /// use [`Negotiation::offer`](crate::Negotiation::offer), which keeps what was agreed before in its place.
 pub fn offer(capabilities: &Capabilities, local: LocalMedia, origin: Origin) -> SessionDescription {
-    describe(capabilities, local, origin, &Earlier::default())
+    describe(capabilities, local, origin, &Earlier::default(), None)
 }
 
 /// What an offer within a session must keep (RFC 3264 §8).
@@ -38,12 +39,11 @@ pub(crate) fn describe(
     local: LocalMedia,
     origin: Origin,
     earlier: &Earlier,
+    security: Option<&Security>,
 ) -> SessionDescription {
     let formats = numbered_formats(capabilities, earlier);
-    let protocol = earlier
-        .media
-        .get(earlier.audio_index)
-        .map_or("RTP/AVP", |media| media.protocol.as_str());
+    let before = earlier.media.get(earlier.audio_index);
+    let (protocol, crypto) = crypto::offer(security, before);
     let line = AudioLine {
         protocol,
         formats: &formats,
@@ -52,6 +52,7 @@ pub(crate) fn describe(
         max_ptime_ms: capabilities.max_ptime_ms,
         rtcp_mux: capabilities.rtcp_mux,
         reports: NamedReports::offered(capabilities.extended_reports),
+        crypto: &crypto,
     };
     let mut media: Vec<MediaDescription> = earlier.media.iter().map(MediaDescription::refused).collect();
     match media.get_mut(earlier.audio_index) {
@@ -167,6 +168,15 @@ pub fn accept_answer(
     our_offer: &SessionDescription,
     answer: &SessionDescription,
 ) -> Result<Negotiated, SdpError> {
+    accept_secured(our_offer, answer, None)
+}
+
+/// Reads the answer to `our_offer` as [`accept_answer`] does, which had keys of `security`.
+pub(crate) fn accept_secured(
+    our_offer: &SessionDescription,
+    answer: &SessionDescription,
+    security: Option<&Security>,
+) -> Result<Negotiated, SdpError> {
     let offered = our_offer
         .media
         .iter()
@@ -178,7 +188,7 @@ pub fn accept_answer(
         .get(media_index)
         .filter(|media| media.is_audio() && media.port != 0)
         .ok_or(SdpError::Refused)?;
-    transport::check_protocol(theirs)?;
+    let srtp = crypto::accept(ours, theirs, security)?;
     let local = our_offer
         .connection_of(ours)
         .and_then(Connection::ip)
@@ -207,6 +217,7 @@ pub fn accept_answer(
         remote: remote.rtp,
         remote_rtcp: if rtcp_mux { remote.rtp } else { remote.rtcp },
         rtcp_mux,
+        srtp,
         extended_reports: reports,
         direction,
         codec,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::crypto::SrtpKeys;
 use crate::description::SessionDescription;
 use crate::direction::Direction;
 
@@ -45,6 +46,8 @@ pub struct AudioStream {
     pub remote_rtcp: SocketAddr,
     /// Whether RTP and RTCP share one port in both directions (RFC 5761).
     pub rtcp_mux: bool,
+    /// The keys, when the stream is secured.
+    pub srtp: Option<SrtpKeys>,
     /// Extended reports (RFC 3611) to send and to expect.
     pub extended_reports: ExtendedReports,
     /// Direction seen from us: `RecvOnly` when the peer holds us with `sendonly`.

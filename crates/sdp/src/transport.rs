@@ -1,4 +1,4 @@
-//! Where and how the peer wants its audio: profile, address, ports, packet time. The parts of an audio media
+//! Where and how the peer wants its audio: address, ports, packet time. The parts of an audio media
 //! description that are read the same way in an offer and in an answer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,24 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::capabilities::MIN_PTIME_MS;
 use crate::description::{MediaDescription, SessionDescription};
 use crate::error::SdpError;
-
-/// The RTP profiles that are spoken: plain RTP, and the same with RTCP feedback (RFC 4585), whose feedback
-/// messages nobody is obliged to send.
-const PROTOCOLS: [&str; 2] = ["RTP/AVP", "RTP/AVPF"];
-
-/// Checks the profile of an audio media description.
-pub(crate) fn check_protocol(media: &MediaDescription) -> Result<(), SdpError> {
-    if PROTOCOLS
-        .iter()
-        .any(|known| media.protocol.eq_ignore_ascii_case(known))
-    {
-        Ok(())
-    } else {
-        Err(SdpError::Protocol {
-            protocol: media.protocol.clone(),
-        })
-    }
-}
 
 /// The addresses of a peer's audio stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -76,6 +76,7 @@ impl House {
             remote: stream.local_addr(),
             remote_rtcp: stream.local_addr(),
             rtcp_mux: true,
+            srtp: None,
             extended_reports: ExtendedReports::default(),
             coding: CodecKind::Pcmu.into(),
             send_pt: 0,

@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 use confab_media::{
-    CodecKind, Coding, ComfortNoiseMedia, ExtendedReports, LegMedia, MediaDirection, OpusSettings,
+    CodecKind, Coding, ComfortNoiseMedia, ExtendedReports, LegMedia, MediaDirection, OpusSettings, SrtpMedia,
     TelephoneEventMedia,
 };
-use confab_sdp::{AudioStream, CodecChoice, Direction};
+use confab_sdp::{AudioStream, CodecChoice, Direction, LocalKeys};
 use confab_sip::Headers;
 
 /// Where the call's signalling comes from: media may come from there, and go there (RTP source rules).
@@ -67,6 +67,11 @@ impl Peer {
             remote: audio.remote,
             remote_rtcp: audio.remote_rtcp,
             rtcp_mux: audio.rtcp_mux,
+            srtp: audio.srtp.as_ref().map(|keys| SrtpMedia {
+                send: keys.send.clone(),
+                receive: keys.receive.clone(),
+                receive_mki: keys.receive_mki,
+            }),
             extended_reports: ExtendedReports {
                 voip_metrics: audio.extended_reports.voip_metrics,
                 receiver_round_trip: audio.extended_reports.receiver_round_trip,
@@ -94,6 +99,13 @@ impl Peer {
             trusted_ips: self.trusted_ips.clone(),
         })
     }
+}
+
+/// Draws the keys of a call.
+pub(super) fn fresh_keys() -> LocalKeys {
+    let mut random = [0; LocalKeys::OCTETS];
+    rand::fill(&mut random);
+    LocalKeys::new(&random)
 }
 
 fn kind(choice: &CodecChoice) -> Option<CodecKind> {

@@ -174,7 +174,10 @@ pub(super) fn open_leg(
     };
     // 63 bits: some peers read the number as signed.
     let session_id = rand::random::<u64>() >> 1;
-    Ok((leg, Negotiation::new(Arc::clone(capabilities), local, session_id)))
+    Ok((
+        leg,
+        Negotiation::new(Arc::clone(capabilities), local, session_id).with_keys(media::fresh_keys()),
+    ))
 }
 
 /// Where a leg's media is on this side.

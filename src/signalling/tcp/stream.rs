@@ -1,26 +1,22 @@
-//! One TCP connection: frames what comes in, writes what goes out.
+//! One connection over TCP or TLS: frames what comes in, writes what goes out.
 //!
 //! Owns how long a connection may be idle, how long a peer may take over one message, and the end of a connection. It
 //! parses nothing beyond framing.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use confab_sip::{Flow, Framed, KEEP_ALIVE_PONG, StreamFramer};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, tcp},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc,
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{super::endpoint::Input, Connections};
+use super::{super::endpoint::Input, Connections, Queue};
 
 /// After this long without a byte from its peer the endpoint is asked whether a call still needs the connection.
 const IDLE: Duration = Duration::from_secs(600);
@@ -69,13 +65,11 @@ impl Patience {
 impl Connections {
     pub(super) async fn serve(
         self,
-        stream: TcpStream,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
         flow: Flow,
-        replies: mpsc::WeakSender<Bytes>,
-        waiting: mpsc::Receiver<Bytes>,
-        queued: Arc<AtomicUsize>,
+        (replies, waiting, queued): Queue,
     ) {
-        let (reader, writer) = stream.into_split();
         let replies = Replies(replies, &queued);
         // Whichever side ends first ends the connection: a half-closed peer cannot be answered.
         tokio::select! {
@@ -92,7 +86,7 @@ impl Connections {
             .await;
     }
 
-    async fn read(&self, mut reader: tcp::OwnedReadHalf, flow: Flow, replies: &Replies<'_>) {
+    async fn read(&self, mut reader: impl AsyncRead + Unpin, flow: Flow, replies: &Replies<'_>) {
         let mut framer = StreamFramer::new();
         let mut buffer = vec![0; 16 * 1024];
         let mut patience = Patience::new(Instant::now());
@@ -155,7 +149,11 @@ impl Replies<'_> {
     }
 }
 
-async fn write(mut writer: tcp::OwnedWriteHalf, mut waiting: mpsc::Receiver<Bytes>, queued: &AtomicUsize) {
+async fn write(
+    mut writer: impl AsyncWrite + Unpin,
+    mut waiting: mpsc::Receiver<Bytes>,
+    queued: &AtomicUsize,
+) {
     while let Some(bytes) = waiting.recv().await {
         match timeout(WRITE_TIME, writer.write_all(&bytes)).await {
             Ok(Ok(())) => {}

@@ -13,9 +13,9 @@ struct World {
 fn world() -> World {
     let (sender, inputs) = mpsc::channel(8192);
     let connections = Connections::new(sender, Arc::default());
-    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = bind("sip.tcp", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
-    connections.accept(listener);
+    connections.accept(listener, None);
     World {
         connections,
         inputs,
@@ -88,13 +88,13 @@ async fn messages_without_a_connection_share_one() {
 
 #[tokio::test]
 async fn both_families_can_have_the_same_port() {
-    let v6 = match bind("[::]:0".parse().unwrap()) {
+    let v6 = match bind("sip.tcp", "[::]:0".parse().unwrap()) {
         Ok(listener) => listener,
         // A machine without IPv6.
         Err(_) => return,
     };
     let port = v6.local_addr().unwrap().port();
-    assert!(bind(SocketAddr::from(([127, 0, 0, 1], port))).is_ok());
+    assert!(bind("sip.tcp", SocketAddr::from(([127, 0, 0, 1], port))).is_ok());
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub(crate) mod processing;
 mod receiving;
 pub(crate) mod reports;
 mod rest;
+pub(crate) mod security;
 pub(crate) mod session;
 mod skipped;
 
@@ -42,6 +43,7 @@ use notices::{EventSink, Notices};
 use output::Output;
 use receiving::Receiving;
 use reports::{REPORT_ROOM, Reports};
+use security::Security;
 use session::Session;
 
 /// Keys that wait to be sent on: more than are pressed in a tick.
@@ -56,6 +58,15 @@ pub(crate) struct LegSeed {
     pub(crate) cname: Box<str>,
     pub(crate) report_seed: u32,
     pub(crate) timeout: Duration,
+}
+
+/// By what a received packet is known to be the peer's.
+#[derive(Debug, Clone, Copy)]
+enum Trust {
+    /// Where it comes from.
+    Address,
+    /// It authenticated.
+    Key,
 }
 
 /// A leg's place in a conference.
@@ -191,6 +202,9 @@ impl<S> Leg<S> {
         }
         std::mem::swap(before, session);
         let (now, before) = (before, session);
+        if let (Some(now), Some(before)) = (&mut now.security, &mut before.security) {
+            now.go_on_from(before);
+        }
         self.input.digits.begin(now.event_clock);
         self.output.dialler.begin(now);
         if now.receiving.kind == before.receiving.kind {
@@ -215,9 +229,9 @@ impl<S> Leg<S> {
     /// Takes a datagram from the RTP socket.
     pub(crate) fn receive_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
         let result = if is_rtcp(received.bytes) {
-            self.accept_rtcp(received)
+            self.open_rtcp(received)
         } else {
-            self.accept_rtp(received)
+            self.open_rtp(received)
         };
         self.rejected += u64::from(result.is_err());
         result
@@ -225,23 +239,61 @@ impl<S> Leg<S> {
 
     /// Takes a datagram from the RTCP socket.
     pub(crate) fn receive_rtcp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
-        let result = self.accept_rtcp(received);
+        let result = self.open_rtcp(received);
         self.rejected += u64::from(result.is_err());
         result
     }
 
-    fn accept_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+    /// Decrypts RTP where the leg has keys, and takes it.
+    fn open_rtp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+        let Some(mut security) = self.take_security() else {
+            return self.accept_rtp(received, Trust::Address);
+        };
+        let result = security
+            .open_rtp(received.bytes)
+            .and_then(|bytes| self.accept_rtp(&Received { bytes, ..*received }, Trust::Key));
+        self.put_security(security);
+        result
+    }
+
+    /// Decrypts RTCP where the leg has keys, and takes it.
+    fn open_rtcp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+        let Some(mut security) = self.take_security() else {
+            return self.accept_rtcp(received, Trust::Address);
+        };
+        let result = security
+            .open_rtcp(received.bytes)
+            .and_then(|bytes| self.accept_rtcp(&Received { bytes, ..*received }, Trust::Key));
+        self.put_security(security);
+        result
+    }
+
+    fn take_security(&mut self) -> Option<Box<Security>> {
+        self.session.as_mut()?.security.take()
+    }
+
+    fn put_security(&mut self, security: Box<Security>) {
+        if let Some(session) = &mut self.session {
+            session.security = Some(security);
+        }
+    }
+
+    fn accept_rtp(&mut self, received: &Received<'_>, trust: Trust) -> Result<(), DropReason> {
         let (Some(session), Some(guard)) = (&mut self.session, &mut self.guard) else {
             return Err(DropReason::NotStarted);
         };
         let packet = RtpPacket::parse(received.bytes).map_err(|_| DropReason::Malformed)?;
-        let verdict = guard.check(
-            received.arrival_ns,
-            received.from,
-            packet.ssrc(),
-            packet.sequence_number(),
-            packet.payload_type(),
-        );
+        let (ssrc, sequence) = (packet.ssrc(), packet.sequence_number());
+        let verdict = match trust {
+            Trust::Address => guard.check(
+                received.arrival_ns,
+                received.from,
+                ssrc,
+                sequence,
+                packet.payload_type(),
+            ),
+            Trust::Key => guard.authenticated(received.arrival_ns, received.from, ssrc, sequence),
+        };
         match verdict {
             Verdict::Accept => {}
             Verdict::Latched => self.notices.latched(received.from),
@@ -314,14 +366,18 @@ impl<S> Leg<S> {
         }
     }
 
-    fn accept_rtcp(&mut self, received: &Received<'_>) -> Result<(), DropReason> {
+    fn accept_rtcp(&mut self, received: &Received<'_>, trust: Trust) -> Result<(), DropReason> {
         let Some(guard) = &mut self.guard else {
             return Err(DropReason::NotStarted);
         };
         let ours = self.output.sender.ssrc();
         let rtcp = ReceivedRtcp::parse(received.bytes, ours).map_err(|_| DropReason::MalformedRtcp)?;
         let sender = rtcp.sender.unwrap_or(Ssrc(0));
-        if let Verdict::Reject(_) = guard.check_rtcp(received.arrival_ns, received.from, sender) {
+        let verdict = match trust {
+            Trust::Address => guard.check_rtcp(received.arrival_ns, received.from, sender),
+            Trust::Key => guard.authenticated_rtcp(received.arrival_ns, received.from, sender),
+        };
+        if let Verdict::Reject(_) = verdict {
             return Err(DropReason::RtcpSource);
         }
         self.notices.heard(received.arrival_ns);
@@ -375,12 +431,20 @@ impl<S> Leg<S> {
         } else {
             Channel::Rtcp
         };
-        let mut buffer = [0; REPORT_ROOM];
+        let mut buffer = [0; REPORT_ROOM + confab_srtp::MAX_OVERHEAD];
+        let (room, _) = buffer.split_first_chunk_mut().expect("shorter than the buffer");
         let reception = &mut self.input.reception;
         let written = self
             .reports
-            .write(&mut buffer, clocks, session, &self.output, reception, leaving);
-        written.is_ok_and(|packet| io.send(&self.sockets, channel, packet, to))
+            .write(room, clocks, session, &self.output, reception, leaving);
+        let Ok(length) = written.map(<[u8]>::len) else {
+            return false;
+        };
+        let length = match &mut session.security {
+            Some(security) => security.protector.protect_rtcp(&mut buffer, length).ok(),
+            None => Some(length),
+        };
+        length.is_some_and(|length| io.send(&self.sockets, channel, &buffer[..length], to))
     }
 
     /// Notes the score of a block. Most legs are silent most of the time, and then nothing is touched.

@@ -10,6 +10,7 @@ use confab_rtp::{ClockRate, IpNet, PayloadType, PayloadTypes, SourceRules};
 use super::processing::{Processing, Wishes};
 pub(crate) use super::receiving::Scale;
 use super::receiving::{Receiving, clock_rate, scale};
+use super::security::Security;
 use crate::config::{ExtendedReports, Latch, LegMedia};
 use crate::shard::bus::{RateSet, set_rates};
 use crate::sys;
@@ -62,6 +63,8 @@ pub(crate) struct Session {
     /// The peer's RTP is used.
     pub(crate) receives: bool,
     pub(crate) rtcp_mux: bool,
+    /// What is received and sent is SRTP. Boxed, as most legs have none.
+    pub(crate) security: Option<Box<Security>>,
     pub(crate) extended_reports: ExtendedReports,
     /// Taken by the leg's source guard when the session begins.
     pub(crate) rules: Option<Box<SourceRules>>,
@@ -106,6 +109,7 @@ impl Session {
             sends: media.direction.sends() && has_address,
             receives: media.direction.receives(),
             rtcp_mux: media.rtcp_mux,
+            security: media.srtp.as_ref().map(|keys| Box::new(Security::new(keys))),
             extended_reports: media.extended_reports,
             rules: None,
         };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use confab_rtp::packet::HEADER_LEN;
+use confab_srtp::Protector;
 
 use super::key::Tenants;
 use super::queues::{Outbox, ShardQueues};
@@ -19,7 +20,7 @@ pub(super) const MAX_BACKLOG: u32 = 32;
 
 /// Octets of the longest datagram that is used: 60 ms of stereo at 48 kHz, uncompressed, and the headers. No multiple of 4096, which
 /// would put the beginnings of all slots into the same lines of the cache.
-const MAX_DATAGRAM: usize = 11_648;
+pub(crate) const MAX_DATAGRAM: usize = 11_648;
 
 /// Legs that are received for, or sent to, one after the other.
 pub(crate) const BATCH: usize = 64;
@@ -124,8 +125,19 @@ impl<I: ShardIo> Workbench<I> {
     pub(crate) fn packet_for(&mut self, leg: u32, length: usize) -> &mut [u8] {
         let slot = &mut self.scratch.to_send[self.scratch.packed];
         self.scratch.packed += 1;
-        (slot.leg, slot.length) = (leg, length);
+        (slot.leg, slot.length, slot.added) = (leg, length, 0);
         &mut slot.bytes[..length]
+    }
+
+    /// Protects the packet that was packed last; without success it is not sent.
+    pub(crate) fn protect_packed(&mut self, protector: &mut Protector) {
+        let slot = &mut self.scratch.to_send[self.scratch.packed - 1];
+        if let Ok(length) = protector.protect_rtp(&mut slot.bytes, slot.length) {
+            (slot.added, slot.length) = (length - slot.length, length);
+        } else {
+            self.scratch.packed -= 1;
+            self.queues.counters.dropped(DropReason::SendFailed);
+        }
     }
 
     /// Sends the packets that were packed.
@@ -141,7 +153,7 @@ impl<I: ShardIo> Workbench<I> {
             {
                 sent += 1;
                 leg.output.packets_sent += 1;
-                leg.output.octets_sent += (slot.length - HEADER_LEN) as u64;
+                leg.output.octets_sent += (slot.length - slot.added - HEADER_LEN) as u64;
             } else {
                 self.queues.counters.dropped(DropReason::SendFailed);
             }
@@ -160,6 +172,8 @@ struct ReceiveSlot {
 struct SendSlot {
     leg: u32,
     length: usize,
+    /// Octets of it that SRTP has added.
+    added: usize,
     bytes: [u8; MAX_PACKET],
 }
 
@@ -186,6 +200,7 @@ impl Scratch {
             to_send: std::array::from_fn(|_| SendSlot {
                 leg: 0,
                 length: 0,
+                added: 0,
                 bytes: [0; MAX_PACKET],
             }),
             packed: 0,

@@ -13,6 +13,8 @@ pub enum Transport {
     Udp,
     /// A byte stream, messages framed by Content-Length.
     Tcp,
+    /// The same, encrypted (RFC 3261 §26.2.1).
+    Tls,
 }
 
 impl Transport {
@@ -21,19 +23,29 @@ impl Transport {
         !matches!(self, Transport::Udp)
     }
 
-    /// The token of the Via header field: `UDP`, `TCP`.
+    /// The port when none is given (RFC 3261 §19.1.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+        }
+    }
+
+    /// The token of the Via header field: `UDP`, `TCP`, `TLS`.
     pub fn via_token(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
         }
     }
 
-    /// The value of the `transport` URI parameter: `udp`, `tcp`.
+    /// The value of the `transport` URI parameter: `udp`, `tcp`, `tls`.
     pub fn uri_value(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         }
     }
 
@@ -42,6 +54,7 @@ impl Transport {
         match value {
             _ if value.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
             _ if value.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
+            _ if value.eq_ignore_ascii_case(b"tls") => Some(Transport::Tls),
             _ => None,
         }
     }
@@ -49,7 +62,7 @@ impl Transport {
 
 /// Where a message came from, or where it has to go.
 ///
-/// For UDP `connection` is always 0. For TCP a number other than 0 names a connection that exists; 0 asks the shell to use
+/// For UDP `connection` is always 0. For TCP and TLS a number other than 0 names a connection that exists; 0 asks the shell to use
 /// its connection to `remote`, or to open one, and to report [`Endpoint::handle_send_failed`](crate::Endpoint::handle_send_failed)
 /// when it cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,10 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::config::Network;
 use super::flow::{Flow, Transport};
 use crate::message::Via;
-use crate::uri::{Host, Uri};
-
-/// The port of SIP over UDP and TCP when none is given (RFC 3261 §19.1.2).
-pub(crate) const DEFAULT_PORT: u16 = 5060;
+use crate::uri::{Host, SipScheme, Uri};
 
 /// Where the responses of one transaction go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +40,7 @@ pub(crate) fn note_source(via: &mut Via, source: SocketAddr) {
 /// `maddr` is not followed: it lets anybody aim our responses at third parties.
 pub(crate) fn response_route(via: &Via, flow: &Flow) -> Option<ResponseRoute> {
     let source = flow.remote;
-    let sent_by_port = via.sent_by.port.unwrap_or(DEFAULT_PORT);
+    let sent_by_port = via.sent_by.port.unwrap_or(flow.transport.default_port());
     match flow.transport {
         Transport::Udp => {
             let behind_nat = via
@@ -62,7 +59,7 @@ pub(crate) fn response_route(via: &Via, flow: &Flow) -> Option<ResponseRoute> {
                 fallback: None,
             })
         }
-        Transport::Tcp => {
+        Transport::Tcp | Transport::Tls => {
             let remote = SocketAddr::new(source.ip(), sent_by_port);
             let fallback = is_usable(remote).then_some(Flow {
                 remote,
@@ -105,11 +102,12 @@ pub(crate) fn next_hop(target: &Uri, flow: &Flow, local_nets: &[Network]) -> Flo
         Some(value) => Transport::from_uri_value(value.as_bytes()).unwrap_or(flow.transport),
         // Without the parameter UDP is meant, but a peer that reached us over a connection is best answered on it.
         None if ip == source => flow.transport,
+        None if uri.scheme == SipScheme::Sips => Transport::Tls,
         None => Transport::Udp,
     };
     let behind_nat = is_private(ip) && ip != source && !local_nets.iter().any(|net| net.contains(ip));
     let unreachable = behind_nat || (source.is_loopback() && !ip.is_loopback());
-    let port = uri.port.unwrap_or(DEFAULT_PORT);
+    let port = uri.port.unwrap_or(transport.default_port());
     let remote = SocketAddr::new(ip, port);
     let same_connection = flow.connection != 0 && flow.transport == transport && ip == source;
     let other_family = remote.is_ipv4() != flow.local.ip().to_canonical().is_ipv4();

@@ -28,6 +28,8 @@ pub struct BaresipConfig {
     pub says: Vec<i16>,
     /// Codec it offers: G.711, G.722 or Opus.
     pub codec: Codec,
+    /// How it secures its media: `srtp` (keys beside RTP/AVP), `srtp-mand` (RTP/SAVP), `srtp-mandf` (RTP/SAVPF).
+    pub media_encryption: Option<&'static str>,
     /// Network interface or address that it puts into its session description.
     pub interface: String,
 }
@@ -40,6 +42,7 @@ impl BaresipConfig {
             target: target.to_owned(),
             says,
             codec: Codec::Pcmu,
+            media_encryption: None,
             interface: "127.0.0.1".to_owned(),
         }
     }
@@ -78,9 +81,13 @@ impl Baresip {
         fs::write(
             path.join("accounts"),
             format!(
-                "<sip:{}@{address}>;regint=0;audio_codecs={};answermode=auto\n",
+                "<sip:{}@{address}>;regint=0;audio_codecs={};answermode=auto{}\n",
                 config.user,
-                config.codec.rtpmap().split('/').next().unwrap_or_default()
+                config.codec.rtpmap().split('/').next().unwrap_or_default(),
+                config
+                    .media_encryption
+                    .map(|way| format!(";mediaenc={way}"))
+                    .unwrap_or_default()
             ),
         )?;
         fs::write(path.join("contacts"), "")?;
@@ -249,7 +256,7 @@ fn configuration(
          audio_source aufile,{path}/says.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
          ausrc_srate {rate_hz}\nausrc_channels 1\nauplay_srate {rate_hz}\nauplay_channels 1\n\
          net_interface {interface}\nrtp_ports {first}-{last}\njitter_buffer_delay 1-5\n\
-         module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule aufile.so\nmodule aubridge.so\n\
+         module_path {MODULES}\nmodule {module}\nmodule sndfile.so\nmodule srtp.so\nmodule aufile.so\nmodule aubridge.so\n\
          module_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nringback_disabled yes\nsnd_path {path}/heard\n"
     )
 }

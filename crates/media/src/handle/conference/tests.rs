@@ -19,6 +19,7 @@ fn media() -> LegMedia {
         remote,
         remote_rtcp: remote,
         rtcp_mux: true,
+        srtp: None,
         extended_reports: ExtendedReports::default(),
         coding: CodecKind::Pcmu.into(),
         send_pt: 0,

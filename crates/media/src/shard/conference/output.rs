@@ -258,7 +258,7 @@ impl ConferenceAudio {
         leg: &mut Leg<I::Sockets>,
         bench: &mut Workbench<I>,
     ) {
-        let (Some(session), Some(membership)) = (&leg.session, &leg.membership) else {
+        let (Some(session), Some(membership)) = (&mut leg.session, &leg.membership) else {
             return;
         };
         let group = &self.groups[membership.group];
@@ -282,6 +282,7 @@ impl ConferenceAudio {
                 let (head, body) = packet_for(bench, index, length);
                 body.copy_from_slice(&event.payload);
                 header.write(head);
+                protect(session, bench);
             }
             if slot.replaces_audio {
                 return leg.output.sender.skip(units);
@@ -294,6 +295,7 @@ impl ConferenceAudio {
                 let (head, body) = packet_for(bench, index, 1);
                 body[0] = level;
                 header.write(head);
+                protect(session, bench);
             }
             return leg.output.sender.skip(units);
         }
@@ -309,6 +311,14 @@ impl ConferenceAudio {
             .sender
             .next_packet(session.send_pt, units, length)
             .write(head);
+        protect(session, bench);
+    }
+}
+
+/// Protects the packet that was written last, where the leg has keys.
+fn protect<I: ShardIo>(session: &mut Session, bench: &mut Workbench<I>) {
+    if let Some(security) = &mut session.security {
+        bench.protect_packed(&mut security.protector);
     }
 }
 

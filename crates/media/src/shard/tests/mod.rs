@@ -14,6 +14,7 @@ mod playback;
 mod playing_on;
 mod plays_at_random;
 mod protocol;
+mod secured;
 mod settings;
 mod speaker;
 mod speech;

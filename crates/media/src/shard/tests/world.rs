@@ -143,6 +143,7 @@ pub(super) fn media(number: usize) -> LegMedia {
         remote,
         remote_rtcp: SocketAddr::from((ip, 4001)),
         rtcp_mux: false,
+        srtp: None,
         extended_reports: ExtendedReports::default(),
         coding: CodecKind::Pcmu.into(),
         send_pt: 0,
@@ -530,7 +531,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    fn read(packet: &Packet) -> Self {
+    pub(super) fn read(packet: &Packet) -> Self {
         let rtp = RtpPacket::parse(packet.bytes()).unwrap();
         let payload_type = rtp.payload_type().value();
         let law = if payload_type == 8 { Law::A } else { Law::Mu };

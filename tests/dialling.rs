@@ -106,7 +106,7 @@ fn level_of(stream: &Stream, frequency_hz: f64) -> f64 {
 }
 
 fn tone_samples(rate_hz: u32, frequency_hz: f64, seconds: u32) -> Vec<i16> {
-    let amplitude = 32768.0 * 10f64.powf(LEVEL_DBFS / 20.0) * 2f64.sqrt();
+    let amplitude = 32768.0 * 10f64.powf(LEVEL_DBFS / 20.0);
     (0..rate_hz * seconds)
         .map(|at| {
             let phase = std::f64::consts::TAU * frequency_hz * f64::from(at) / f64::from(rate_hz);
@@ -252,11 +252,16 @@ fn sipp_refuses_rings_for_ever_and_answers_late() {
 fn baresip_answers_and_is_heard_both_ways() {
     let _alone = exclusive();
     let site = Site::start();
-    for codec in [Codec::Pcmu, Codec::G722, Codec::Opus] {
+    for (codec, secured) in [
+        (Codec::Pcmu, None),
+        (Codec::G722, None),
+        (Codec::Opus, Some("srtp-mand")),
+    ] {
         let rate_hz = codec.rate_hz();
         let says: Vec<i16> = tone_samples(rate_hz, 1100.0, 20);
         let config = BaresipConfig {
             codec,
+            media_encryption: secured,
             ..BaresipConfig::new("bob", "", says)
         };
         let mut bob = Baresip::start(&config).expect("baresip");
@@ -264,7 +269,13 @@ fn baresip_answers_and_is_heard_both_ways() {
         let tone = Source::tone(Law::Mu, 700.0, LEVEL_DBFS);
         let ann =
             Participant::join_as(&phone, &site.engine, "3000", Some(tone), "ann", "Ann").expect("joined");
-        let told = entries(site.dial(json!({"endpoints": [bob.uri().expect("it listens")]})));
+        let uri = bob.uri().expect("it listens");
+        let endpoint = match secured {
+            None => json!(uri),
+            Some(_) => json!({"name": "Secured", "sip": {"invite_format": "route", "route": uri},
+                "media": {"encryption": {"enforce_security": true}}}),
+        };
+        let told = entries(site.dial(json!({"endpoints": [endpoint]})));
         assert_eq!(told[0]["status"], "success", "{told:?}\n{}", bob.log());
         bob.wait_established(SOON).expect("established");
         let level = level_of(&ann.stream, 1100.0);

@@ -71,7 +71,11 @@ impl Listens {
             return Err(NoWay::Transport);
         }
         match uri.transport() {
-            Some(named) => Transport::from_uri_value(named.as_bytes()).ok_or(NoWay::Transport),
+            Some(named) => match Transport::from_uri_value(named.as_bytes()) {
+                Some(known @ (Transport::Udp | Transport::Tcp)) => Ok(known),
+                // Connections over TLS are those that phones have opened.
+                _ => Err(NoWay::Transport),
+            },
             None if self.udp.is_empty() => Ok(Transport::Tcp),
             None => Ok(Transport::Udp),
         }
@@ -87,7 +91,6 @@ impl Listens {
         let bound = match transport {
             Transport::Udp => &self.udp,
             Transport::Tcp => &self.tcp,
-            // Connections over TLS are those that phones have opened.
             _ => return Err(NoWay::Transport),
         };
         let own_family: Vec<&SocketAddr> = bound

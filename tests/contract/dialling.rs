@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{Callee, Incoming};
+use confab_testkit::agent::{AudioOffer, Callee, Incoming};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{Source, Stream};
 use confab_testkit::server::HttpAnswer;
@@ -293,6 +293,32 @@ fn line_100_an_extension_rings_what_is_behind_it() {
         failed(dial(&room, json!({"endpoints": [room.number]}))),
         "EXCHANGE_ROUTING_ERROR"
     );
+}
+
+#[test]
+fn line_192_a_device_can_insist_on_srtp() {
+    let room = Room::new(json!({}));
+    let desk = phone();
+    let device = device(routed(
+        "desk",
+        &desk,
+        json!({
+            "media": {"audio": {"codecs": ["PCMU"]}, "encryption": {"enforce_security": true}}
+        }),
+    ));
+    let dialled = dial(&room, json!({"endpoints": [device]}));
+    let call = rings(&desk);
+    let offer = String::from_utf8_lossy(&call.invite.body).into_owned();
+    assert!(
+        offer.contains(" RTP/SAVP ") && offer.contains("a=crypto:1 "),
+        "{offer}"
+    );
+    // Without a key in the answer there is no call.
+    let plain = AudioOffer::new("127.0.0.1:40000".parse().expect("an address"));
+    call.answer(&plain).expect("sent");
+    call.wait_request("BYE", SOON).expect("a BYE");
+    assert_eq!(failed(dialled), "INCOMPATIBLE_DESTINATION");
+    assert!(room.participants().is_empty());
 }
 
 #[test]

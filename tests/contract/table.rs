@@ -93,7 +93,6 @@ const WORDS: &[(u16, &str)] = &[
     (183, "prompts in the conference's language"),
     (189, "a device registers by digest, a disabled one does not"),
     (190, "registered devices are listed"),
-    (192, "a device can insist on SRTP"),
     (197, "audio comes back as it was uploaded"),
     (198, "a part of the audio can be read"),
     (199, "an upload has a body"),
@@ -103,7 +102,7 @@ const WORDS: &[(u16, &str)] = &[
 fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         83 | 89 | 90 | 92 | 197..=199 => Issue::Recording,
-        95 | 101 | 189 | 190 | 192 => Issue::Dialling,
+        95 | 101 | 189 | 190 => Issue::Dialling,
         183 => Issue::Callers,
         _ => return None,
     })

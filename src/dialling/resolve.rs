@@ -397,3 +397,96 @@ fn somebody(at: Place, name: String, number: String) -> Callee {
 fn not_found(id: &str) -> Unresolved {
     Unresolved::Wrong(Rule::NotFound, format!("ID {id} not found"), None)
 }
+
+#[cfg(test)]
+mod tests {
+    use confab_documents::BootstrapConfig;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::dialling::NoContacts;
+
+    /// A store with a device, a user who has it, and a conference.
+    async fn store(folder: &std::path::Path) -> (Store, Account, [String; 2]) {
+        let store = Store::open(folder, "").await.unwrap();
+        let config = BootstrapConfig {
+            conference_number: "3000".into(),
+            ..BootstrapConfig::default()
+        };
+        let first = store.bootstrap(config).await.unwrap().unwrap();
+        let account = store.account(&first.account_id).await.unwrap().unwrap();
+        let make = async |kind, body: Value| {
+            let body = body.as_object().unwrap().clone();
+            store.create(&account.id, kind, body).await.unwrap().id
+        };
+        let user = make(Kind::User, json!({"first_name": "A", "last_name": "B"})).await;
+        let device = make(
+            Kind::Device,
+            json!({"name": "Desk", "owner_id": user, "caller_id": {"internal": {"number": "1417"}},
+                "sip": {"invite_format": "route", "route": "sip:desk@192.0.2.7"}}),
+        )
+        .await;
+        (store, account, [user, device])
+    }
+
+    async fn resolve(
+        store: &Store,
+        account: &Account,
+        names: &[String],
+    ) -> Result<Vec<Endpoint>, DialRefusal> {
+        let resolver = Resolver {
+            store,
+            contacts: &NoContacts,
+            account,
+            conference: &ConferenceId::from("room"),
+        };
+        let endpoints: Vec<DialEndpoint> = names.iter().cloned().map(DialEndpoint::Named).collect();
+        resolver.resolve(&endpoints).await
+    }
+
+    #[test]
+    fn all_endpoints_are_found_or_each_one_that_is_none_is_told_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (store, account, [user, device]) = runtime.block_on(store(folder.path()));
+        let name = prop_oneof![
+            4 => prop_oneof![
+                Just(user), Just(device), Just("1417".to_owned()), Just("sip:bob@192.0.2.9".to_owned()),
+                Just("4158867900".to_owned()), Just("3000".to_owned()), Just("99".to_owned()),
+            ].prop_map(|name| (name, true)),
+            1 => prop_oneof![
+                Just("abcdefgh".to_owned()), Just("f".repeat(32)), Just("sip:".to_owned()), Just(String::new()),
+            ].prop_map(|name| (name, false)),
+        ];
+        let run = |names: Vec<(String, bool)>| {
+            let good: Vec<bool> = names.iter().map(|(_, good)| *good).collect();
+            let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+            let bad: Vec<String> = (1..=good.len())
+                .filter(|place| !good[place - 1])
+                .map(|place| format!("data.endpoints.{place}"))
+                .collect();
+            match runtime.block_on(resolve(&store, &account, &names)) {
+                Ok(found) => {
+                    prop_assert!(bad.is_empty());
+                    prop_assert_eq!(found.len(), names.len());
+                    for (endpoint, name) in found.iter().zip(&names) {
+                        prop_assert!(endpoint.legs.iter().all(|leg| leg.endpoint_id == *name));
+                        prop_assert_eq!(endpoint.legs.len(), 1);
+                    }
+                }
+                Err(DialRefusal::Invalid(wrong)) => {
+                    let told: Vec<&str> = wrong.iter().map(|one| one.field.as_str()).collect();
+                    prop_assert_eq!(told, bad);
+                }
+                Err(other) => panic!("{other}"),
+            }
+            Ok(())
+        };
+        proptest!(ProptestConfig::with_cases(64), |(names in prop::collection::vec(name, 1..6))| run(names)?);
+        let any = "\\PC{0,40}|sips?:\\PC{0,20}|[0-9+*# ()-]{0,20}";
+        proptest!(ProptestConfig::with_cases(128), |(name in any)| {
+            let _ = runtime.block_on(resolve(&store, &account, &[name]));
+        });
+    }
+}

@@ -120,6 +120,11 @@ fn line_094_a_sip_uri_is_dialled_and_joins_when_it_answers() {
         call.invite.start_line,
         format!("INVITE {} SIP/2.0", bob.uri("bob"))
     );
+    let octets = call.invite.to_bytes().len();
+    assert!(
+        octets <= 1300,
+        "{octets} octets do not go by UDP (RFC 3261 §18.1.1)"
+    );
     assert!(room.participants().is_empty(), "nobody joins before he answers");
     let _stream = answers(&room, &call);
     let entry = joined(dialled);

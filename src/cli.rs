@@ -34,6 +34,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Look at this machine and say what would go wrong: ports, addresses, certificates, clock, privileges, room.
+    Doctor {
+        /// TOML file that the server is to run with.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Folder of database, media, recordings and key file.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
     /// Ask the server on this machine whether it is alive; exit code 0 when it is.
     Health {
         /// TOML file that the server runs with, for its HTTP address.

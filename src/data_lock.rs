@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-const LOCK_FILE: &str = "confab.lock";
+/// Name of the file that is locked.
+pub(crate) const LOCK_FILE: &str = "confab.lock";
 
 /// Holds the data directory for as long as it lives.
 #[derive(Debug)]

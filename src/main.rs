@@ -8,6 +8,7 @@ mod conferences;
 mod config;
 mod data_lock;
 mod dialling;
+mod doctor;
 mod first_start;
 mod health;
 mod http;
@@ -40,6 +41,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let outcome = match cli::command() {
         Command::CheckConfig { config } => return cli::check_config(config.as_deref()),
+        Command::Doctor { config, data_dir } => return doctor::run(config.as_deref(), data_dir.as_deref()),
         Command::Health { config } => health::check(config.as_deref()),
         Command::Serve(options) => serve(options),
     };

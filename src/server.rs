@@ -134,7 +134,7 @@ impl Server {
             tokio::spawn(log_events(bus.subscribe_all())),
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
-        let sounds = sounds(config).await?;
+        let sounds = sounds(config, &store).await?;
         let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds.clone());
         let amqp_stats = Arc::new(AmqpStats::default());
@@ -502,8 +502,8 @@ fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -
 }
 
 /// What can be played, the operator's prompts decoded.
-async fn sounds(config: &Config) -> anyhow::Result<Sounds> {
-    let sounds = Sounds::new(&config.fetch);
+async fn sounds(config: &Config, store: &Store) -> anyhow::Result<Sounds> {
+    let sounds = Sounds::new(&config.fetch).with_library(store.clone());
     let Some(folder) = config.media.prompts.clone() else {
         return Ok(sounds);
     };

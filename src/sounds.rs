@@ -1,21 +1,22 @@
-//! What the names of sounds mean: tone scripts and silence at once, prompts and hold music by decoding them, URLs by
-//! fetching them.
+//! What the names of sounds mean: tone scripts and silence at once, prompts and hold music by decoding them, media documents by
+//! reading them from the store, URLs by fetching them.
 //!
 //! Owns the one client that fetches media, its limits and its cache, and what is said (see [`confab_prompts`] for the names
 //! of prompts, of sequences of them with numbers and digits, and of hold music). Never plays anything; who asks gets
-//! [`Sound`]s, or the reason why there are none. There is no library of media documents in this version: an account
-//! cannot have prompts of its own yet, and every other name is unknown.
+//! [`Sound`]s, or the reason why there are none. Names mean what they mean for an account ([`Sounds::of`]): its media documents, those
+//! of accounts below it, and its own prompts ([`library`]) in front of all others.
 //!
 //! A name may leave its language open. Whoever knows in which language it is to be said completes it before it comes here, with
 //! [`confab_prompts::Phrase::in_language`]; what comes without one is said in English.
 //!
 //! Decoding blocks, so it runs on the blocking pool. Whatever is fetched is bounded: its size, its duration, the time it takes,
 //! the redirects on the way, how many are fetched at a time ([`fetch::AT_A_TIME`]), how many are waited for ([`cache::MOST_UNDER_WAY`]), and the
-//! memory of what is kept.
+//! memory of what is kept. So is what comes from the store.
 
 pub(crate) mod address;
 mod cache;
 mod fetch;
+mod library;
 pub(crate) mod outbound;
 mod own_prompts;
 mod prompts;
@@ -28,27 +29,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_api::MediaProblem;
-use confab_conference::MediaName;
+use confab_conference::{AccountId, MediaName};
+use confab_documents::Store;
 use confab_dsp::ToneScript;
 use confab_media::{Repeat, Sound};
+use confab_prompts::music_name;
 
 pub(crate) use self::fetch::FetchError;
 use self::{
     cache::Cache,
     fetch::{Fetcher, Link},
+    library::{AccountPrompts, Asked, Library},
     own_prompts::Own,
-    prompts::{Prompts, Stored},
+    prompts::Prompts,
 };
 use crate::config;
 
 /// The longest script that may stand for somebody's coming or going.
 const LONGEST_TONE: Duration = Duration::from_secs(60);
 
-/// Where sounds come from. Clones share client, cache and prompts.
+/// Where sounds come from. Clones share client, caches and prompts.
 #[derive(Clone)]
 pub(crate) struct Sounds {
     cache: Arc<Cache>,
     prompts: Arc<Prompts>,
+    library: Option<Arc<Library>>,
+    /// Whose names are meant; without one, no names of the library are understood.
+    account: Option<AccountId>,
 }
 
 /// What a name of media comes to.
@@ -73,8 +80,10 @@ pub(crate) struct Audible {
 pub(crate) enum Source {
     /// With a web server.
     Remote(Link),
-    /// In the program, to be decoded.
-    Stored(Stored),
+    /// In the store.
+    Library(Asked),
+    /// A phrase or music: prompts that have to be looked for, or decoded.
+    Said(MediaName),
 }
 
 impl fmt::Display for Source {
@@ -82,7 +91,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Remote(link) => link.fmt(f),
-            Source::Stored(_) => f.write_str("a built-in prompt"),
+            Source::Library(asked) => asked.fmt(f),
+            Source::Said(name) => f.write_str(name.as_str()),
         }
     }
 }
@@ -110,7 +120,29 @@ impl Sounds {
         Sounds {
             cache: Arc::new(Cache::new(Fetcher::new(config), config.cache_mb * 1_000_000)),
             prompts: Arc::default(),
+            library: None,
+            account: None,
         }
+    }
+
+    /// Plays the media of a store too.
+    pub(crate) fn with_library(self, store: Store) -> Sounds {
+        Sounds {
+            library: Some(Arc::new(Library::new(store))),
+            ..self
+        }
+    }
+
+    /// Returns what names mean for an account.
+    pub(crate) fn of(&self, account: &AccountId) -> Sounds {
+        Sounds {
+            account: Some(account.clone()),
+            ..self.clone()
+        }
+    }
+
+    fn library(&self) -> Option<(&Library, &AccountId)> {
+        self.library.as_deref().zip(self.account.as_ref())
     }
 
     /// Puts the operator's prompts before the built-in ones. Blocks while it reads and decodes them.
@@ -142,23 +174,82 @@ impl Sounds {
                 Err(error) => Err(MediaProblem::Invalid(error.to_string())),
             };
         }
-        let stored = self.prompts.find(text).unwrap_or(Err(MediaProblem::Unknown))?;
-        Ok(match self.prompts.ready(&stored) {
-            Some(audible) => Media::Here(audible),
-            None => Media::Later(Source::Stored(stored)),
-        })
+        if let Some((library, asked)) = self.asked(text) {
+            return Ok(match library.ready(&asked) {
+                Some(clip) => Media::Here(Audible::once(Sound::clip(clip))),
+                None => Media::Later(Source::Library(asked)),
+            });
+        }
+        let of_account = match self.library() {
+            // Whether it is known which prompts the account has.
+            Some((library, account)) if music_name(text).is_none() => library.prompts_ready(account),
+            _ => Some(Arc::default()),
+        };
+        let later = || Media::Later(Source::Said(name.clone()));
+        let Some(of_account) = of_account else {
+            // What is no phrase, or one with a fault, is none with other prompts either.
+            return match self.prompts.find(text, &AccountPrompts::default()) {
+                None => Err(MediaProblem::Unknown),
+                Some(Err(problem @ MediaProblem::Invalid(_))) => Err(problem),
+                Some(_) => Ok(later()),
+            };
+        };
+        let found = self.prompts.find(text, &of_account);
+        let stored = found.unwrap_or(Err(MediaProblem::Unknown))?;
+        let ready = self.prompts.ready(&stored, self.library.as_deref());
+        Ok(ready.map_or_else(later, Media::Here))
+    }
+
+    fn asked(&self, name: &str) -> Option<(&Library, Asked)> {
+        let (library, account) = self.library()?;
+        Some((library, Asked::parse(account, name)?))
+    }
+
+    /// Says whether a name means something that the account can have played; the store is asked, URLs are not.
+    ///
+    /// # Errors
+    /// As for [`Sounds::resolve`]; and there is no such medium, or no file to it.
+    pub(crate) async fn check(&self, name: &MediaName) -> Result<Media, MediaProblem> {
+        // Not by what was known a moment ago: another server may have taken in the file.
+        if let Some((library, asked)) = self.asked(name.as_str()) {
+            match library.file(&asked).await {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    return Err(match library.has_document(&asked).await {
+                        Ok(true) => {
+                            MediaProblem::Invalid("The media document has no file: upload one".to_owned())
+                        }
+                        Ok(false) | Err(_) => MediaProblem::Unknown,
+                    });
+                }
+                // It turns out when it is played.
+                Err(error) => tracing::warn!(%error, "the store does not say whether there is a medium"),
+            }
+        }
+        match self.resolve(name)? {
+            Media::Later(source @ Source::Said(_)) => {
+                if let Some((library, account)) = self.library() {
+                    let of_account = library.prompts(account).await;
+                    let found = self.prompts.find(name.as_str(), &of_account);
+                    found.unwrap_or(Err(MediaProblem::Unknown))?;
+                }
+                Ok(Media::Later(source))
+            }
+            media => Ok(media),
+        }
     }
 
     /// Says whether a name can stand for a tone when somebody comes or goes.
     ///
     /// # Errors
-    /// As for [`Sounds::resolve`]; and it is something without an end, or a script of more than a minute.
-    pub(crate) fn check_tone(&self, name: &MediaName) -> Result<(), MediaProblem> {
-        let length = match self.resolve(name)? {
+    /// As for [`Sounds::check`]; and it is something without an end, or a script of more than a minute.
+    pub(crate) async fn check_tone(&self, name: &MediaName) -> Result<(), MediaProblem> {
+        let is_script = ToneScript::is_script(name.as_str());
+        let length = match self.check(name).await? {
             Media::Here(audible) if audible.repeat == Repeat::Forever => None,
-            Media::Here(audible) => audible.sounds.iter().map(Sound::duration).sum(),
-            Media::Later(Source::Stored(stored)) if stored.is_endless() => None,
-            Media::Later(_) => Some(Duration::ZERO),
+            Media::Here(audible) if is_script => audible.sounds.iter().map(Sound::duration).sum(),
+            Media::Later(Source::Said(name)) if music_name(name.as_str()).is_some() => None,
+            Media::Here(_) | Media::Later(_) => Some(Duration::ZERO),
         };
         match length {
             None => Err("It never ends: nothing that is played behind it would be heard".to_owned()),
@@ -173,7 +264,7 @@ impl Sounds {
         .map_err(MediaProblem::Invalid)
     }
 
-    /// Fetches what a URL names, from the cache if it may, or decodes a prompt. Who else waits for a URL shares the one fetch; it
+    /// Fetches what a URL names, from the cache if it may, or reads and decodes what is stored. Who else waits for a URL shares the one fetch; it
     /// ends when nobody waits any more.
     ///
     /// # Errors
@@ -184,7 +275,32 @@ impl Sounds {
                 let clip = self.cache.get(link).await?;
                 Ok(Audible::once(Sound::clip(clip)))
             }
-            Source::Stored(stored) => self.prompts.decode(stored).await,
+            Source::Library(asked) => {
+                let library = self.library.as_deref().ok_or(FetchError::Missing)?;
+                let clip = library.get(asked).await?;
+                Ok(Audible::once(Sound::clip(clip)))
+            }
+            Source::Said(name) => self.say(name).await,
+        }
+    }
+
+    async fn say(&self, name: &MediaName) -> Result<Audible, FetchError> {
+        let of_account = match self.library() {
+            Some((library, account)) => library.prompts(account).await,
+            None => Arc::default(),
+        };
+        let find = |of_account: &AccountPrompts| {
+            let found = self.prompts.find(name.as_str(), of_account);
+            found.and_then(Result::ok).ok_or(FetchError::Missing)
+        };
+        let stored = find(&of_account)?;
+        match self.prompts.decode(&stored, self.library.as_deref()).await {
+            Err(error) if stored.is_of_account() => {
+                tracing::warn!(%error, name = name.as_str(), "an account's own prompt cannot be had: the built-in one is heard");
+                let stored = find(&AccountPrompts::default())?;
+                self.prompts.decode(&stored, None).await
+            }
+            decoded => decoded,
         }
     }
 

@@ -44,12 +44,12 @@ impl<M: MixPlane> LiveConferences for Registry<M> {
         Ok(Registry::move_participant(self, account, from, participant, to, settings).await?)
     }
 
-    async fn check_media(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
-        self.sounds().resolve(media).map(drop)
+    async fn check_media(&self, account: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
+        self.sounds().of(account).check(media).await.map(drop)
     }
 
-    async fn check_tone(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
-        self.sounds().check_tone(media)
+    async fn check_tone(&self, account: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
+        self.sounds().of(account).check_tone(media).await
     }
 
     async fn updated(&self, account: &AccountId, conference: &ConferenceId, settings: Settings) {

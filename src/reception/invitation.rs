@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use confab_conference::AccountId;
 use confab_media::{ControlError, LegHandle};
 use confab_reception::Saying;
 
@@ -29,12 +30,12 @@ impl Invited {
     pub(crate) async fn ask(
         desk: &Desk,
         leg: &Arc<LegHandle>,
-        language: &str,
+        (account, language): (&AccountId, &str),
     ) -> Result<Invited, ControlError> {
         let lobby = Lobby::enter(&desk.media, leg).await?;
         let said = |name: &str| Saying::Media(name.to_owned());
         let sayings: Vec<Saying> = (0..TIMES).flat_map(|_| [said(PROMPT), said(PAUSE)]).collect();
-        let sounds = speech::sounds(desk, &sayings, None, language).await;
+        let sounds = speech::sounds(desk, &sayings, None, language, account).await;
         lobby.play(sounds).await?;
         Ok(Invited { lobby })
     }

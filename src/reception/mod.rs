@@ -410,8 +410,9 @@ impl Visit {
     fn play(&mut self, number: u32, sayings: Vec<Saying>, language: String) {
         let Some(lobby) = self.lobby.clone() else { return };
         let (desk, own) = (Arc::clone(&self.desk), self.name.clone());
+        let account = self.visitor.account.clone();
         let task = self.work.spawn(async move {
-            let sounds = speech::sounds(&desk, &sayings, own, &language).await;
+            let sounds = speech::sounds(&desk, &sayings, own, &account, &language).await;
             if sounds.is_empty() {
                 return Done::Handed(number, None);
             }

@@ -1,28 +1,31 @@
 //! From what a caller is to hear to sounds. What cannot be had is left out, and counted as plays of conferences are.
 
-use confab_conference::{MediaName, PlayFailure};
+use confab_conference::{AccountId, MediaName, PlayFailure};
+use confab_documents::is_id;
 use confab_media::Sound;
 use confab_prompts::Phrase;
 use confab_reception::Saying;
 
 use super::Desk;
 use crate::names::SpokenName;
-use crate::sounds::Media;
+use crate::sounds::{Media, Sounds};
 
-/// Returns what these come to in a language, fetched where it has to be; `own` is the caller's name as he has said it.
+/// Returns what these come to for an account and in a language, fetched where it has to be; `own` is the caller's name as he has said it.
 pub(super) async fn sounds(
     desk: &Desk,
     sayings: &[Saying],
     own: Option<SpokenName>,
+    account: &AccountId,
     language: &str,
 ) -> Vec<Sound> {
+    let understood = desk.sounds.of(account);
     let mut sounds = Vec::new();
     for saying in sayings {
         let Some(name) = name(saying, language) else {
             sounds.extend(own.iter().flat_map(|own| own.audible().sounds));
             continue;
         };
-        match of_name(desk, &name).await {
+        match of_name(&understood, &name).await {
             Ok(found) => sounds.extend(found),
             Err(failure) => desk.registry.play_failed(failure),
         }
@@ -30,10 +33,10 @@ pub(super) async fn sounds(
     sounds
 }
 
-async fn of_name(desk: &Desk, name: &MediaName) -> Result<Vec<Sound>, PlayFailure> {
-    match desk.sounds.resolve(name) {
+async fn of_name(sounds: &Sounds, name: &MediaName) -> Result<Vec<Sound>, PlayFailure> {
+    match sounds.resolve(name) {
         Ok(Media::Here(audible)) => Ok(audible.sounds),
-        Ok(Media::Later(source)) => match desk.sounds.fetch(&source).await {
+        Ok(Media::Later(source)) => match sounds.fetch(&source).await {
             Ok(audible) => Ok(audible.sounds),
             Err(error) => {
                 tracing::debug!(%source, %error, "a caller does not hear what he should");
@@ -54,6 +57,10 @@ fn name(saying: &Saying, language: &str) -> Option<MediaName> {
         Saying::Media(name) => name,
         Saying::Name => return None,
     };
+    // An id looks like that of a prompt.
+    if is_id(name) {
+        return Some(MediaName::from(name));
+    }
     Some(match Phrase::parse(name) {
         Some(Ok(phrase)) => MediaName::from(phrase.in_language(language).to_string().as_str()),
         _ => MediaName::from(name),
@@ -76,6 +83,10 @@ mod tests {
             ),
             (Saying::Media("https://a/conf-x".into()), "https://a/conf-x"),
             (Saying::Media("prompt:de-de/conf-x".into()), "prompt:de-de/conf-x"),
+            (
+                Saying::Media("0123456789abcdef0123456789abcdef".into()),
+                "0123456789abcdef0123456789abcdef",
+            ),
         ] {
             assert_eq!(name(&saying, "fr"), Some(MediaName::from(expected)));
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use confab_conference::PlayFailure;
+use confab_documents::StoreError;
 use confab_media::Clip;
 use confab_recording::{ImportError, ImportLimits, import};
 use reqwest::header::{
@@ -83,7 +84,7 @@ pub(crate) enum FetchError {
     TooLarge(usize),
     #[error("not there within {0} s (fetch.timeout_s)")]
     Timeout(u64),
-    #[error("too many URLs are being fetched")]
+    #[error("too much is being fetched")]
     Busy,
     #[error("{0}")]
     Transport(String),
@@ -91,6 +92,16 @@ pub(crate) enum FetchError {
     Audio(#[from] ImportError),
     #[error("the server's decoder failed")]
     Decoder,
+    #[error("there is no such media")]
+    Missing,
+    #[error("{0}")]
+    Store(String),
+}
+
+impl From<StoreError> for FetchError {
+    fn from(error: StoreError) -> FetchError {
+        FetchError::Store(error.to_string())
+    }
 }
 
 impl FetchError {
@@ -98,12 +109,12 @@ impl FetchError {
     pub(crate) fn failure(&self) -> PlayFailure {
         match self {
             FetchError::Disabled | FetchError::Private(_) => PlayFailure::Forbidden,
-            FetchError::BadUrl(_) => PlayFailure::Unknown,
+            FetchError::BadUrl(_) | FetchError::Missing => PlayFailure::Unknown,
             FetchError::Redirects | FetchError::BadRedirect | FetchError::Status(_) => PlayFailure::Refused,
             FetchError::TooLarge(_) => PlayFailure::TooLarge,
             FetchError::Timeout(_) => PlayFailure::Timeout,
             FetchError::Busy => PlayFailure::Busy,
-            FetchError::Transport(_) => PlayFailure::Unreachable,
+            FetchError::Transport(_) | FetchError::Store(_) => PlayFailure::Unreachable,
             FetchError::Audio(error) => match error {
                 ImportError::TooLarge { .. } | ImportError::TooLong { .. } => PlayFailure::TooLarge,
                 ImportError::UnknownFormat

@@ -1,4 +1,5 @@
-//! What is said, and hold music: the built-in files and those of the operator's folder. Owns their decoded samples.
+//! What is said, and hold music: the built-in files and those of the operator's folder. Owns their decoded samples. An account's own
+//! prompts come before them; their samples are the [`Library`]'s.
 //!
 //! The operator's files (`media.prompts`) are read and decoded at start, so that whatever is wrong with them is told then. The built-in
 //! ones are decoded when they are first asked for, on the blocking pool, and kept: all of them together, and never more than them,
@@ -8,11 +9,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use confab_api::MediaProblem;
+use confab_documents::MediaFile;
 use confab_media::{Clip, Repeat, Sound};
 use confab_prompts::{DEFAULT_LANGUAGE, Phrase, built_in, built_in_languages, languages, music, music_name};
 use confab_recording::{ImportError, ImportLimits, import};
 use tokio::sync::OnceCell;
 
+use super::library::{AccountPrompts, Library};
 use super::{Audible, FetchError, own_prompts::Own};
 
 /// All that can be said, and all hold music.
@@ -27,7 +30,7 @@ pub(super) type Key = (&'static str, &'static str);
 
 /// Prompts or music that were found and may have to be decoded before they are heard.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(super) struct Stored {
     files: Vec<File>,
     repeat: Repeat,
 }
@@ -35,6 +38,7 @@ pub(crate) struct Stored {
 #[derive(Clone, Debug)]
 enum File {
     Own(Clip),
+    Account(MediaFile),
     BuiltIn(Key, &'static [u8]),
 }
 
@@ -46,16 +50,16 @@ impl Prompts {
         }
     }
 
-    /// Returns what a name means. `None` when it is no name of a prompt, a phrase or hold music.
+    /// Returns what a name means for an account that has these prompts. `None` when it is no name of a prompt, a phrase or hold music.
     ///
     /// # Errors
     /// It is one, and there is nothing of this name, or the name is not understood.
-    pub(super) fn find(&self, name: &str) -> Option<Result<Stored, MediaProblem>> {
+    pub(super) fn find(&self, name: &str, account: &AccountPrompts) -> Option<Result<Stored, MediaProblem>> {
         if let Some(music) = music_name(name) {
             return Some(self.music(music).ok_or(MediaProblem::Unknown));
         }
         Some(match Phrase::parse(name)? {
-            Ok(phrase) => self.phrase(&phrase).ok_or(MediaProblem::Unknown),
+            Ok(phrase) => self.phrase(&phrase, account).ok_or(MediaProblem::Unknown),
             Err(error) => Err(MediaProblem::Invalid(error.to_string())),
         })
     }
@@ -71,14 +75,15 @@ impl Prompts {
 
     /// Finds every part of a phrase in one language: what is missing in it is missing in all of the phrase, so that no sentence
     /// changes its language on the way. A phrase that no language has as a whole is put together from what there is.
-    fn phrase(&self, phrase: &Phrase) -> Option<Stored> {
+    fn phrase(&self, phrase: &Phrase, account: &AccountPrompts) -> Option<Stored> {
         let mut available = built_in_languages();
         available.extend(self.own.languages());
+        available.extend(account.languages());
         let steps = languages(phrase.language().unwrap_or(DEFAULT_LANGUAGE), &available);
         let ids = phrase.ids();
-        let whole = |step: &String| ids.iter().map(|id| self.prompt(step, id)).collect();
+        let whole = |step: &String| ids.iter().map(|id| self.prompt(step, id, account)).collect();
         let pieces = || {
-            let anywhere = |id: &String| steps.iter().find_map(|step| self.prompt(step, id));
+            let anywhere = |id: &String| steps.iter().find_map(|step| self.prompt(step, id, account));
             ids.iter().map(anywhere).collect()
         };
         Some(Stored {
@@ -87,18 +92,20 @@ impl Prompts {
         })
     }
 
-    /// Returns a prompt of exactly this language, the operator's own before the built-in one.
-    fn prompt(&self, language: &str, id: &str) -> Option<File> {
-        let own = self.own.get(language, id).map(File::Own);
+    /// Returns a prompt of exactly this language: the account's before the operator's before the built-in one.
+    fn prompt(&self, language: &str, id: &str, account: &AccountPrompts) -> Option<File> {
+        let of_account = account.get(language, id).cloned().map(File::Account);
+        let own = of_account.or_else(|| self.own.get(language, id).map(File::Own));
         own.or_else(|| {
             built_in(language, id).map(|prompt| File::BuiltIn((prompt.language, prompt.id), prompt.audio))
         })
     }
 
     /// Returns what is to be heard if all of it is decoded.
-    pub(super) fn ready(&self, stored: &Stored) -> Option<Audible> {
+    pub(super) fn ready(&self, stored: &Stored, library: Option<&Library>) -> Option<Audible> {
         let clip = |file: &File| match file {
             File::Own(clip) => Some(clip.clone()),
+            File::Account(file) => library?.clip_ready(file),
             File::BuiltIn(key, _) => self.cell(*key).get().cloned(),
         };
         let clips: Option<Vec<Clip>> = stored.files.iter().map(clip).collect();
@@ -108,12 +115,17 @@ impl Prompts {
     /// Decodes what is not decoded, on the blocking pool.
     ///
     /// # Errors
-    /// The decoder failed.
-    pub(super) async fn decode(&self, stored: &Stored) -> Result<Audible, FetchError> {
+    /// The decoder failed, or a file of an account cannot be had.
+    pub(super) async fn decode(
+        &self,
+        stored: &Stored,
+        library: Option<&Library>,
+    ) -> Result<Audible, FetchError> {
         let mut clips = Vec::with_capacity(stored.files.len());
         for file in &stored.files {
             clips.push(match file {
                 File::Own(clip) => clip.clone(),
+                File::Account(file) => library.ok_or(FetchError::Missing)?.clip(file).await?,
                 File::BuiltIn(key, bytes) => {
                     let cell = self.cell(*key);
                     cell.get_or_try_init(|| decode(bytes)).await?.clone()
@@ -143,9 +155,9 @@ impl Prompts {
 }
 
 impl Stored {
-    /// Returns whether it goes on until it is stopped.
-    pub(super) fn is_endless(&self) -> bool {
-        self.repeat == Repeat::Forever
+    /// Returns whether a file of an account is in it.
+    pub(super) fn is_of_account(&self) -> bool {
+        self.files.iter().any(|file| matches!(file, File::Account(_)))
     }
 
     fn audible(&self, clips: Vec<Clip>) -> Audible {

@@ -1,8 +1,10 @@
 //! What names of media come to, with a web server on loopback.
 
+mod library;
 pub(crate) mod origin;
 mod prompts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use confab_api::MediaProblem;
@@ -112,7 +114,7 @@ async fn names_are_scripts_urls_or_unknown() {
     ] {
         let name = MediaName::from(tone);
         assert!(sounds.resolve(&name).is_ok(), "{tone} can be played on demand");
-        let checked = sounds.check_tone(&name);
+        let checked = sounds.check_tone(&name).await;
         let told = match &checked {
             Ok(()) => true,
             Err(MediaProblem::Invalid(why)) => !why.contains("never ends"),
@@ -120,7 +122,10 @@ async fn names_are_scripts_urls_or_unknown() {
         };
         assert_eq!(told, ends, "{tone}: {checked:?}");
     }
-    assert_eq!(sounds.check_tone(&"beep".into()), Err(MediaProblem::Unknown));
+    assert_eq!(
+        sounds.check_tone(&"beep".into()).await,
+        Err(MediaProblem::Unknown)
+    );
     assert!(invalid(&sounds, "tone_stream://%(500,0)").contains("offset"));
     assert!(invalid(&sounds, "http://").contains("not understood"));
     assert!(invalid(&sounds, "http://[::1/x").contains("not understood"));

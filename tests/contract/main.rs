@@ -13,6 +13,7 @@ mod ears;
 mod examples;
 mod fixture;
 mod keys;
+mod media;
 mod moderators;
 mod participants;
 mod races;

@@ -12,8 +12,6 @@ const LAST: u16 = 220;
 /// Work that some lines wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Issue {
-    /// PINs, prompts, keys, bridge credentials.
-    Callers = 5,
     /// Dialling out, registration.
     Dialling = 6,
     /// Recordings, speech from text.
@@ -23,7 +21,6 @@ enum Issue {
 impl Issue {
     fn name(self) -> &'static str {
         match self {
-            Issue::Callers => "the caller's experience",
             Issue::Dialling => "dialling out and registration",
             Issue::Recording => "recording and speech",
         }
@@ -76,7 +73,6 @@ const ELSEWHERE: &[(u16, &str, &str)] = &[
 
 /// What the lines ask for that other programs prove or that wait, in our words.
 const WORDS: &[(u16, &str)] = &[
-    (83, "stored media are heard by everybody as they are"),
     (84, "a WAV file is played from its URL"),
     (85, "a tone script is heard for as long as it says"),
     (89, "a recording has everybody's voice"),
@@ -90,20 +86,15 @@ const WORDS: &[(u16, &str)] = &[
     (167, "a tone tells those inside that somebody comes"),
     (168, "a tone tells those who stay that somebody goes"),
     (182, "a profile's rate bounds the bandwidth"),
-    (183, "prompts in the conference's language"),
     (189, "a device registers by digest, a disabled one does not"),
     (190, "registered devices are listed"),
-    (197, "audio comes back as it was uploaded"),
-    (198, "a part of the audio can be read"),
-    (199, "an upload has a body"),
 ];
 
 /// Returns which issue has to build what a line asks for that has no test.
 fn owner(line: u16) -> Option<Issue> {
     Some(match line {
-        83 | 89 | 90 | 92 | 197..=199 => Issue::Recording,
+        89 | 90 | 92 => Issue::Recording,
         95 | 101 | 189 | 190 => Issue::Dialling,
-        183 => Issue::Callers,
         _ => return None,
     })
 }

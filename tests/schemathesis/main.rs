@@ -50,6 +50,14 @@ fn every_answer_is_one_that_the_document_describes() {
         (0..OTHERS).map(make).collect()
     };
     let accounts = made("", &json!({"name": "below"}));
+    let media = made("/media", &json!({"name": "jingle"}));
+    // Half of them have files.
+    let file = confab_recording::wav(8000, &[0; 800]).expect("a rate of conferences");
+    for id in media.iter().filter_map(Value::as_str).step_by(2) {
+        let path = format!("/v2/accounts/{ACCOUNT_ID}/media/{id}/raw");
+        let answer = api.send("POST", &path, &[("Content-Type", "audio/wav")], &file);
+        assert_eq!(answer.expect("answered").status, 200);
+    }
     let directory = TempDir::new("schemathesis").expect("a directory");
     let (world, report) = (
         directory.path().join("world.json"),
@@ -66,7 +74,7 @@ fn every_answer_is_one_that_the_document_describes() {
         "ids": {
             "user_id": made("/users", &json!({"first_name": "Ada", "last_name": "L"})),
             "device_id": made("/devices", &json!({"name": "phone"})),
-            "media_id": made("/media", &json!({"name": "jingle"})),
+            "media_id": media,
             "resource_id": made("/resources", &json!({"name": "trunk", "gateways": [{"server": "sip.example.com"}]})),
             "webhook_id": made("/webhooks", &json!({"name": "hook", "uri": "http://127.0.0.1:9/", "hook": "all"})),
             "config_id": ["conferences"],

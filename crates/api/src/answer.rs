@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
+use crate::download::Download;
 use crate::rate_limit::Budget;
 use crate::timestamp::iso8601;
 
@@ -45,6 +46,10 @@ pub(crate) struct Answer {
     pub(crate) new_token: Option<String>,
     /// Sent as it is, without an envelope.
     pub(crate) bare: bool,
+    /// Which bytes of a file this is, as `Content-Range` says it.
+    pub(crate) content_range: Option<String>,
+    /// Bytes of a file, sent in the place of the envelope.
+    pub(crate) download: Option<Download>,
 }
 
 /// Which part of a list an answer holds.
@@ -68,6 +73,8 @@ impl Answer {
             page: None,
             new_token: None,
             bare: false,
+            content_range: None,
+            download: None,
         }
     }
 
@@ -104,11 +111,14 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// Turns an answer into the response.
-    pub(crate) fn respond(&self, answer: Answer) -> Response {
+    pub(crate) fn respond(&self, mut answer: Answer) -> Response {
+        let download = answer.download.take();
         let etag = answer.etag.as_ref().map(|tag| format!("\"{tag}\""));
         let unchanged = self.reads && etag.as_ref().is_some_and(|tag| self.knows(tag));
         let mut response = if unchanged {
             StatusCode::NOT_MODIFIED.into_response()
+        } else if let Some(download) = download {
+            download.respond(answer.status)
         } else {
             let text = self.text(&answer);
             (answer.status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
@@ -123,6 +133,9 @@ impl Frame {
         }
         if let Some(location) = &answer.location {
             set(headers, header::LOCATION, location);
+        }
+        if let Some(range) = answer.content_range.as_ref().filter(|_| !unchanged) {
+            set(headers, header::CONTENT_RANGE, range);
         }
         if answer.status == StatusCode::METHOD_NOT_ALLOWED {
             set(headers, header::ALLOW, &self.allow);

@@ -8,8 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use confab_conference::AccountId;
-use confab_documents::{Account, is_id};
+use confab_documents::{Account, Kind, is_id};
 
 use crate::answer::{self, Answer, Frame};
 use crate::body::Envelope;
@@ -22,6 +23,7 @@ use crate::rights::Rights;
 use crate::route::{self, Destination, Match, Operation, PathAccount, Verb};
 use crate::state::ApiState;
 use crate::token::{BadToken, Identity, random_text};
+use crate::upload::Form;
 
 /// The longest request id taken from a client.
 const MAX_REQUEST_ID: usize = 128;
@@ -33,6 +35,8 @@ pub(crate) struct Call<'a> {
     pub(crate) query: &'a Query,
     pub(crate) envelope: &'a Envelope,
     pub(crate) matched: &'a Match,
+    /// The file that the request brings, as it is in its body.
+    pub(crate) upload: Option<(Form, &'a Bytes)>,
     /// The account whose resources are asked for; for a path that names none, the token's own.
     pub(crate) account: Option<AccountId>,
     /// The token's text and who it stands for.
@@ -140,7 +144,7 @@ fn frame(state: &ApiState, parts: &Parts, query: &Query) -> Frame {
         pretty: pretty_header || query.says("pretty_print", true),
         cross_origin: parts.headers.contains_key(header::ORIGIN),
         allow: "GET, PUT, POST, PATCH, DELETE, OPTIONS".into(),
-        reads: parts.method == Method::GET,
+        reads: [Method::GET, Method::HEAD].contains(&parts.method),
         if_none_match: list_header(&parts.headers, &header::IF_NONE_MATCH),
     }
 }
@@ -162,18 +166,26 @@ async fn run(
     matched: &Match,
     frame: &mut Frame,
 ) -> Result<Answer, ApiError> {
-    let sender = match identify(state, parts, query, &Envelope::default()) {
-        Ok(_) => Sender::Known,
-        Err(_) => Sender::Stranger,
+    let form = upload_form(parts, query, matched);
+    let sender = match (identify(state, parts, query, &Envelope::default()), form) {
+        (Ok(_), Some(form)) => Sender::Uploader(form.limit()),
+        (Ok(_), None) => Sender::Known,
+        (Err(_), _) => Sender::Stranger,
     };
     let taken = state.intake.read(body, sender).await?;
     // A faulty body is told of only to those who may know the resource: until then, it is as good as none.
-    let parsed = Envelope::parse(&parts.headers, &taken.bytes);
+    let parsed = match form {
+        Some(_) => Ok(Envelope::default()),
+        None => Envelope::parse(&parts.headers, &taken.bytes),
+    };
     let empty = Envelope::default();
     let envelope = parsed.as_ref().unwrap_or(&empty);
 
     let verb = effective_verb(&parts.method, query, envelope).ok_or(ApiError::MethodNotAllowed)?;
-    let operation = matched.route.operation(verb).ok_or(ApiError::MethodNotAllowed)?;
+    let mut operation = matched.route.operation(verb).ok_or(ApiError::MethodNotAllowed)?;
+    if form.is_some() {
+        operation = Operation::UploadMedia;
+    }
     let known = check_account_id(state, &matched.account).await?;
     check_ids(matched)?;
     let (account, login) = authenticate(state, parts, query, envelope, matched, operation, frame).await?;
@@ -189,10 +201,26 @@ async fn run(
         query,
         envelope,
         matched,
+        upload: form.map(|form| (form, &taken.bytes)),
         account,
         login,
     };
     resource::run(operation, &call).await
+}
+
+/// Returns how a request has the file that it brings; `None` for one that brings none.
+fn upload_form(parts: &Parts, query: &Query, matched: &Match) -> Option<Form> {
+    let stands_for_post = query
+        .get("verb")
+        .is_none_or(|verb| verb.eq_ignore_ascii_case(Verb::Post.name()));
+    if parts.method != Method::POST || !stands_for_post {
+        return None;
+    }
+    match matched.route.operation(Verb::Post)? {
+        Operation::UploadMedia => Form::of(&parts.headers, true),
+        Operation::Replace(Kind::Media) => Form::of(&parts.headers, false),
+        _ => None,
+    }
 }
 
 /// Returns the verb a request stands for: POST may carry another one in the query or in the body.

@@ -47,6 +47,10 @@ pub(crate) enum ApiError {
     BodyBroken,
     /// The body's type is not understood.
     UnsupportedMediaType(String),
+    /// A file is sent as something that is not taken as media.
+    NoAudioType(String),
+    /// The range of bytes lies outside of the file, which has so many.
+    RangeNotSatisfiable(u64),
     /// A play names media that there are not.
     UnknownMedia(String),
     /// As many plays wait as may, or as many digits.
@@ -140,6 +144,18 @@ impl ApiError {
                     "content type '{kind}' is not supported; send application/json"
                 )),
             ),
+            ApiError::NoAudioType(kind) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "invalid_content_type",
+                message(&format!(
+                    "content type '{kind}' is not taken; send audio/wav, audio/mpeg, audio/ogg or audio/flac"
+                )),
+            ),
+            ApiError::RangeNotSatisfiable(length) => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range_not_satisfiable",
+                message(&format!("there are {length} bytes")),
+            ),
             ApiError::UnknownMedia(media) => (StatusCode::NOT_FOUND, "bad identifier", json!([media])),
             ApiError::TooManyWaiting(what) => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message(what))
@@ -177,8 +193,13 @@ impl ApiError {
     /// Returns the answer that tells the client.
     pub(crate) fn into_answer(self) -> Answer {
         let (status, id, data) = self.parts();
+        let content_range = match self {
+            ApiError::RangeNotSatisfiable(length) => Some(format!("bytes */{length}")),
+            _ => None,
+        };
         Answer {
             error: Some(id),
+            content_range,
             ..Answer::new(status, data)
         }
     }

@@ -15,6 +15,9 @@ use crate::error::ApiError;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the file of a media document may take: the largest at a megabit per second.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How long a body waits for room.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -22,18 +25,15 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// with a token beside it, and no document is longer than half of this.
 pub(crate) const MAX_STRANGERS_BYTES: usize = 512 * 1024;
 
-/// What is read and dropped of a body that is too large, so that a client which sends before it listens gets to see
-/// the answer.
-const MAX_DRAINED_BYTES: usize = 2 * MAX_BODY_BYTES;
-
 /// Bodies that say they are no longer than this take no room: the number of connections bounds them.
 const FREE_BYTES: usize = 4096;
 
 /// Room is given out in pieces of this size.
 const PIECE: usize = 16 * 1024;
 
-/// Room for the bodies of strangers, and for those of all others.
+/// Room for the bodies of strangers, for files, and for all others. Files have their own: they may come slowly.
 const STRANGERS_ROOM: usize = 32 * 1024 * 1024;
+const UPLOAD_ROOM: usize = 64 * 1024 * 1024;
 const ROOM: usize = 256 * 1024 * 1024;
 
 /// Whose body it is.
@@ -41,6 +41,8 @@ const ROOM: usize = 256 * 1024 * 1024;
 pub(crate) enum Sender {
     /// He has shown a good token.
     Known,
+    /// He has shown one, and sends the file of a media document: in so many bytes at most.
+    Uploader(usize),
     /// He has not, or not yet.
     Stranger,
 }
@@ -49,14 +51,29 @@ impl Sender {
     fn limit(self) -> usize {
         match self {
             Sender::Known => MAX_BODY_BYTES,
+            Sender::Uploader(limit) => limit,
             Sender::Stranger => MAX_STRANGERS_BYTES,
         }
+    }
+
+    fn timeout(self) -> Duration {
+        match self {
+            Sender::Uploader(_) => UPLOAD_TIMEOUT,
+            Sender::Known | Sender::Stranger => BODY_TIMEOUT,
+        }
+    }
+
+    /// Returns what is read and dropped of a body that is too large, so that a client which sends before it listens gets to see
+    /// the answer.
+    fn drained(self) -> usize {
+        2 * self.limit().max(MAX_BODY_BYTES)
     }
 }
 
 /// The room for bodies.
 pub(crate) struct Intake {
     strangers: Semaphore,
+    uploaders: Semaphore,
     known: Semaphore,
 }
 
@@ -70,6 +87,7 @@ impl Default for Intake {
     fn default() -> Intake {
         Intake {
             strangers: Semaphore::new(STRANGERS_ROOM / PIECE),
+            uploaders: Semaphore::new(UPLOAD_ROOM / PIECE),
             known: Semaphore::new(ROOM / PIECE),
         }
     }
@@ -92,7 +110,7 @@ impl Intake {
             length if length > limit || length <= FREE_BYTES => None,
             length => Some(self.room(sender, length).await?),
         };
-        let bytes = timeout(BODY_TIMEOUT, collect(body, limit))
+        let bytes = timeout(sender.timeout(), collect(body, limit, sender.drained()))
             .await
             .map_err(|_| ApiError::BodyTimeout)??;
         Ok(Taken { bytes, _room: room })
@@ -101,6 +119,7 @@ impl Intake {
     async fn room(&self, sender: Sender, length: usize) -> Result<SemaphorePermit<'_>, ApiError> {
         let all = match sender {
             Sender::Known => &self.known,
+            Sender::Uploader(_) => &self.uploaders,
             Sender::Stranger => &self.strangers,
         };
         let pieces = u32::try_from(length.div_ceil(PIECE)).unwrap_or(u32::MAX);
@@ -111,7 +130,7 @@ impl Intake {
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     let mut total = 0;
     while let Some(frame) = body.frame().await {
@@ -119,7 +138,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
             continue;
         };
         total += data.len();
-        if total > MAX_DRAINED_BYTES {
+        if total > drained {
             break;
         }
         if total > limit {
@@ -149,7 +168,11 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_taken_whole_up_to_what_its_sender_may_send() {
         let intake = Intake::default();
-        for (sender, limit) in [(Sender::Known, 8_000_000), (Sender::Stranger, 524_288)] {
+        for (sender, limit) in [
+            (Sender::Known, 8_000_000),
+            (Sender::Uploader(11_534_336), 11_534_336),
+            (Sender::Stranger, 524_288),
+        ] {
             for length in [0, 1, 4096, 4097, limit - 1, limit] {
                 let taken = intake
                     .read(Body::from(vec![7; length]), sender)

@@ -91,6 +91,7 @@ mod command;
 mod dialling;
 mod dispatch;
 mod docs;
+mod download;
 mod error;
 pub mod event;
 mod health;
@@ -107,6 +108,7 @@ mod state;
 mod timestamp;
 mod token;
 mod tones;
+mod upload;
 mod view;
 pub mod websocket;
 
@@ -122,6 +124,7 @@ pub use live::{
     ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,
 };
 pub use rate_limit::client_network;
+pub use resource::{MEDIA_LIMITS, fuzz_media};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 
 /// Returns the router of the public address: `/v2`, the health routes, `/metrics` for the master account, and the

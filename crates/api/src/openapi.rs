@@ -5,6 +5,7 @@
 mod describe;
 mod documents;
 mod live;
+mod media;
 mod plain;
 mod responses;
 mod schemas;
@@ -240,7 +241,9 @@ fn text(operation: Operation) -> Text {
             let summary = "One WebSocket session.";
             Text::new("showWebSocket", summary, "200", live::websocket_schema())
         }
-        other => documents::text(other).expect("every operation is described"),
+        other => documents::text(other)
+            .or_else(|| media::text(other))
+            .expect("every operation is described"),
     }
 }
 
@@ -271,7 +274,7 @@ mod tests {
             item.as_object()
                 .unwrap()
                 .keys()
-                .filter_map(|key| Verb::parse(key))
+                .filter_map(|key| Verb::of(&key.to_uppercase().parse().ok()?))
                 .collect()
         };
         paths

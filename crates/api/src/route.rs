@@ -12,6 +12,8 @@ pub(crate) enum Verb {
     Post,
     Patch,
     Delete,
+    /// Only where a route names it.
+    Head,
 }
 
 impl Verb {
@@ -22,10 +24,11 @@ impl Verb {
             Verb::Post => "POST",
             Verb::Patch => "PATCH",
             Verb::Delete => "DELETE",
+            Verb::Head => "HEAD",
         }
     }
 
-    /// Returns the verb of that name, in any case.
+    /// Returns the verb of that name, in any case, which another method may stand for.
     pub(crate) fn parse(name: &str) -> Option<Verb> {
         let verbs = [Verb::Get, Verb::Put, Verb::Post, Verb::Patch, Verb::Delete];
         verbs
@@ -34,7 +37,10 @@ impl Verb {
     }
 
     pub(crate) fn of(method: &Method) -> Option<Verb> {
-        Verb::parse(method.as_str())
+        match *method {
+            Method::HEAD => Some(Verb::Head),
+            _ => Verb::parse(method.as_str()),
+        }
     }
 }
 
@@ -64,6 +70,10 @@ pub(crate) enum Operation {
     Replace(Kind),
     Patch(Kind),
     Delete(Kind),
+    /// The file of a media document, or what is to be known of it.
+    DownloadMedia,
+    MeasureMedia,
+    UploadMedia,
     ListUserDevices,
     ShowDeviceStatus,
     ShowWebhookAttempts,
@@ -222,6 +232,14 @@ pub(crate) const ROUTES: &[Route] = &[
     document!("/accounts/{account_id}/devices/{device_id}", Kind::Device),
     collection!("/accounts/{account_id}/media", Kind::Media),
     document!("/accounts/{account_id}/media/{media_id}", Kind::Media),
+    Route {
+        template: "/accounts/{account_id}/media/{media_id}/raw",
+        operations: &[
+            (Verb::Get, Operation::DownloadMedia),
+            (Verb::Head, Operation::MeasureMedia),
+            (Verb::Post, Operation::UploadMedia),
+        ],
+    },
     collection!("/accounts/{account_id}/resources", Kind::Resource),
     document!("/accounts/{account_id}/resources/{resource_id}", Kind::Resource),
     collection!("/accounts/{account_id}/users", Kind::User),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use confab_conference::GregorianSeconds;
 use confab_documents::Store;
+use tokio::sync::Semaphore;
 
 use crate::dialling::{Dialer, NoDialer};
 use crate::event::EventBus;
@@ -13,6 +14,9 @@ use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, W
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
 use crate::websocket::sessions::Sessions;
+
+/// Files that are decoded at a time to see whether they can be: each takes up to 60 MB of samples meanwhile.
+const DECODED_AT_A_TIME: usize = 2;
 
 /// What the configuration says about the interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +117,8 @@ pub struct ApiState {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Arc<RateLimit>,
     pub(crate) intake: Arc<Intake>,
+    /// Leave to decode a file that was uploaded.
+    pub(crate) decoding: Arc<Semaphore>,
     pub(crate) events: EventBus,
     pub(crate) sockets: Sessions,
 }
@@ -140,6 +146,7 @@ impl ApiState {
             tokens: Arc::new(Tokens::new(config.token_ttl)),
             limits: Arc::new(RateLimit::new(config.rate_limit)),
             intake: Arc::default(),
+            decoding: Arc::new(Semaphore::new(DECODED_AT_A_TIME)),
             config: Arc::new(config),
             store,
             conferences,

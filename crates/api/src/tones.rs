@@ -89,7 +89,7 @@ async fn check_keys(
 
 /// Returns whether a name has the form of something that a library of media holds: an id, with or without its account, a prompt's
 /// id, or a text to be spoken. They are kept whether there is such a thing or not: KAZOO keeps them too, and what is there when they are
-/// to be heard is heard. So far that is prompts.
+/// to be heard is heard.
 fn is_of_library(name: &str) -> bool {
     let is_id = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_word = |text: &str| {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_library_will_hold_has_its_forms() {
+    fn what_a_library_holds_has_its_forms() {
         let id = "0123456789abcdef0123456789abcdef";
         for name in [
             id,

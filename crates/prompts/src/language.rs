@@ -6,6 +6,9 @@ pub const DEFAULT_LANGUAGE: &str = "en-us";
 /// Letters and digits that the tag of a language has at most, its hyphens included.
 const LONGEST: usize = 16;
 
+/// Relatives of a language that take its place.
+const MOST_RELATIVES: usize = 8;
+
 /// Returns whether a text can be the tag of a language: `en`, `en-us`, `zh-hant-tw`, in any case (the form of RFC 5646 §2.1, not its
 /// registry).
 pub fn is_language(text: &str) -> bool {
@@ -20,8 +23,8 @@ pub fn is_language(text: &str) -> bool {
 }
 
 /// Returns where to look for a prompt of a language, in this order: the language itself, then what remains when its last
-/// part is taken away, and so on; then any of the available languages that has the same first part (`de-de` for `de-at`: closer
-/// than English), the first by name; then [`DEFAULT_LANGUAGE`]. Upper case and `_` mean lower case and `-`.
+/// part is taken away, and so on; then the available languages that have the same first part (`de-de` for `de-at`: closer
+/// than English), by name, eight of them at most; then [`DEFAULT_LANGUAGE`]. Upper case and `_` mean lower case and `-`.
 pub fn languages(language: &str, available: &[&str]) -> Vec<String> {
     let wanted = language.to_ascii_lowercase().replace('_', "-");
     let mut steps = Vec::new();
@@ -37,9 +40,13 @@ pub fn languages(language: &str, available: &[&str]) -> Vec<String> {
         add(rest);
     }
     let relative = |other: &&&str| other.split('-').next() == Some(rest);
-    if let Some(relative) = available.iter().filter(relative).min() {
-        add(relative);
-    }
+    let mut relatives: Vec<&&str> = available.iter().filter(relative).collect();
+    relatives.sort_unstable();
+    relatives.dedup();
+    relatives
+        .into_iter()
+        .take(MOST_RELATIVES)
+        .for_each(|relative| add(relative));
     add(DEFAULT_LANGUAGE);
     steps
 }

@@ -185,7 +185,8 @@ fn sequence(text: &str) -> Result<Phrase, PhraseError> {
     Ok(Phrase { language, parts })
 }
 
-/// `account/id[/language]`. The account says whose prompt takes the place of the built-in one, which none does here.
+/// `account/id[/language]`. The account says whose prompt takes the place of the built-in one: here, that of whoever has it
+/// played.
 fn kazoo(text: &str) -> Result<Phrase, PhraseError> {
     let (_, text) = text
         .split_once('/')

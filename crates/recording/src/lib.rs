@@ -1,7 +1,7 @@
 //! Audio files: what was uploaded or fetched becomes samples that can be played, and what was recorded becomes a file.
 //!
 //! [`import()`] reads WAV (PCM of 8 to 32 bits, float, A-law, µ-law), MP3, Ogg Vorbis and FLAC. The kind is found out from the
-//! content: names and content types are often wrong. Several channels are mixed down to one. What comes out has one of the
+//! content: names and content types are often wrong; [`AudioKind`] tells by the first bytes which it should be. Several channels are mixed down to one. What comes out has one of the
 //! rates that conferences mix in, so that converting it further is the media plane's ordinary business.
 //!
 //! [`WavWriter`] writes WAV files that can be played at every moment of their making. [`Utterance`] is what somebody says into a recording,
@@ -31,6 +31,7 @@ mod convert;
 #[doc(hidden)]
 pub mod fuzz;
 mod import;
+mod kind;
 mod unfinished;
 mod utterance;
 mod wav;
@@ -40,5 +41,6 @@ mod tests;
 
 pub use convert::RATES_HZ;
 pub use import::{Audio, ImportError, ImportLimits, import};
+pub use kind::AudioKind;
 pub use utterance::Utterance;
 pub use wav::{WavWriter, wav};

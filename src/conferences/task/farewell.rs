@@ -27,6 +27,7 @@ impl<M: MixPlane> Task<M> {
     pub(super) fn say_farewell(&self, mut member: Member<M>, cause: LeaveCause, media: MediaName) {
         (member.attachment, member.counted) = (None, None);
         let (mix, shared) = (Arc::clone(&self.mix), Arc::clone(&self.shared));
+        let sounds = self.sounds();
         tokio::spawn(async move {
             let leg = Arc::clone(&member.leg);
             note(M::set_muted(&leg, true).await);
@@ -34,7 +35,7 @@ impl<M: MixPlane> Task<M> {
             for what in [StopPlay::All, StopPlay::Background] {
                 note(M::stop_play(&mix, To::One(&leg), what).await);
             }
-            let found = tokio::time::timeout(MOST_SEEKING, find(&shared.sounds, &media)).await;
+            let found = tokio::time::timeout(MOST_SEEKING, find(&sounds, &media)).await;
             if let Ok(Ok(audible)) = found {
                 let lasts: Option<Duration> = audible.sounds.iter().map(Sound::duration).sum();
                 let mut left = lasts.map_or(MOST_HEARD, |lasts| (lasts + ON_ITS_WAY).min(MOST_HEARD));

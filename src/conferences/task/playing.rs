@@ -113,13 +113,14 @@ impl<M: MixPlane> Task<M> {
             Manner::Background => Lane::Background,
         };
         let line = (audience, lane);
+        let sounds = self.sounds();
         let mut found = Vec::with_capacity(media.len());
         for name in &media {
             if let Some(spoken) = self.names.audible(name) {
                 found.push(Media::Here(spoken));
                 continue;
             }
-            match self.shared.sounds.resolve(name) {
+            match sounds.resolve(name) {
                 Ok(part) => found.push(part),
                 Err(problem) => self.playing.complain(name, name.as_str(), &problem),
             }
@@ -130,7 +131,7 @@ impl<M: MixPlane> Task<M> {
         let content = match here(&found) {
             Some(sounds) => Content::Here(sounds),
             None => {
-                let sounds = self.shared.sounds.clone();
+                let sounds = sounds.clone();
                 Content::Fetching(self.playing.fetches.spawn(async move {
                     Fetched {
                         number,
@@ -148,6 +149,11 @@ impl<M: MixPlane> Task<M> {
             content,
         });
         self.hand_over(line).await;
+    }
+
+    /// Returns what names of media mean for the account of the conference.
+    pub(super) fn sounds(&self) -> Sounds {
+        self.shared.sounds.of(&self.core.identity().account_id)
     }
 
     /// Takes in what a fetch has brought.
@@ -179,7 +185,7 @@ impl<M: MixPlane> Task<M> {
             Err(error) => {
                 let failure = error.failure();
                 if let Some(name) = queue.remove(at).and_then(|waiting| waiting.media.last().cloned()) {
-                    let what = match self.shared.sounds.resolve(&name) {
+                    let what = match self.sounds().resolve(&name) {
                         Ok(Media::Later(source)) => source.to_string(),
                         _ => String::new(),
                     };

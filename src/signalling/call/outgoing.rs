@@ -440,7 +440,7 @@ impl Answered {
     ) -> Result<Invited, (LegFailure, Reason)> {
         let mut keys = server.dispatch.subscribe(self.leg.id());
         let until = (Instant::now() + CONFIRM_TIME).min(order.ring_until + CONFIRM_GRACE);
-        let invited = Invited::ask(&server.desk, &self.leg, &order.language).await;
+        let invited = Invited::ask(&server.desk, &self.leg, (&order.account, &order.language)).await;
         let invited = invited.map_err(|_| {
             (
                 LegFailure::Overloaded,

@@ -105,7 +105,7 @@ async fn hold_music_has_no_end() {
     for name in ["moh:default", "local_stream://moh", "local_stream://default"] {
         // Before and after it was decoded.
         for _ in 0..2 {
-            let told = sounds.check_tone(&name.into()).expect_err("no tone");
+            let told = sounds.check_tone(&name.into()).await.expect_err("no tone");
             assert!(
                 matches!(&told, MediaProblem::Invalid(why) if why.contains("never ends")),
                 "{told:?}"
@@ -115,7 +115,7 @@ async fn hold_music_has_no_end() {
             assert!(audible.sounds[0].duration() >= Some(Duration::from_secs(60)));
         }
     }
-    assert_eq!(sounds.check_tone(&"conf-has_joined".into()), Ok(()));
+    assert_eq!(sounds.check_tone(&"conf-has_joined".into()).await, Ok(()));
     for unknown in [
         "moh:jazz",
         "moh:",

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Text, reference};
+use super::{Text, media, reference};
 use crate::arguments;
 use crate::route::{Operation, Verb};
 
@@ -42,6 +42,16 @@ pub(super) fn common_parameters() -> Value {
             json!({ "type": "string" }),
             "Entity tags or revisions that the document must have: 409 when it has another.",
         ),
+        "Range": header(
+            "Range",
+            json!({ "type": "string", "pattern": "^bytes=([0-9]+-[0-9]*|-[0-9]+)$" }),
+            "One range of bytes: 206 with them alone. Several at once are answered with everything.",
+        ),
+        "IfRange": header(
+            "If-Range",
+            json!({ "type": "string" }),
+            "The entity tag that the file must have for Range to count.",
+        ),
         "PrettyPrint": {
             "name": "pretty_print",
             "in": "query",
@@ -62,7 +72,7 @@ pub(super) fn operation(template: &str, verb: Verb, operation: Operation, text: 
     let answers = answers(template, verb, operation, &text);
     let mut parameters = vec!["RequestId", "PrettyPrint"];
     match verb {
-        Verb::Get => parameters.push("IfNoneMatch"),
+        Verb::Get | Verb::Head => parameters.push("IfNoneMatch"),
         Verb::Post => parameters.extend(["IfMatch", "Verb"]),
         Verb::Patch | Verb::Delete => parameters.push("IfMatch"),
         Verb::Put => {}
@@ -88,6 +98,7 @@ pub(super) fn operation(template: &str, verb: Verb, operation: Operation, text: 
         let required = text.actions.is_none();
         description["requestBody"] = json!({ "required": required, "content": json_content(schema) });
     }
+    media::complete(verb, operation, &mut description);
     description
 }
 
@@ -230,8 +241,15 @@ pub(super) fn tunnels(path: &mut Map<String, Value>) {
     else {
         return;
     };
-    for (status, answer) in others {
-        answers.entry(status).or_insert(answer);
+    for (status, other) in others {
+        let answer = answers.entry(status).or_insert_with(|| other.clone());
+        let content = answer.get_mut("content").and_then(Value::as_object_mut);
+        let Some((content, more)) = content.zip(other["content"].as_object()) else {
+            continue;
+        };
+        for (kind, body) in more {
+            content.entry(kind.clone()).or_insert_with(|| body.clone());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Owns the description of errors and headers that all operations share. Never describes a success.
 
+use confab_documents::MAX_MEDIA_BYTES;
 use serde_json::{Map, Value, json};
 
 use super::describe::json_content;
@@ -18,6 +19,11 @@ pub(super) fn headers() -> Value {
             "The document's revision, with its live state where it has any; of a list, a hash of what it shows.",
         ),
         "Cache-Control": header(true, json!({ "const": "no-cache" }), "Ask again before showing it again."),
+        "Content-Range": header(
+            true,
+            json!({ "type": "string", "pattern": "^bytes [0-9*]" }),
+            "Which bytes these are, and how many there are in all.",
+        ),
         "Location": header(true, text(), "The path of the new document."),
         "Allow": header(true, text(), "The methods that the path takes."),
         "Retry-After": header(true, json!({ "type": "string", "pattern": "^[0-9]+$" }), "Seconds to wait."),
@@ -60,7 +66,12 @@ pub(super) fn errors() -> Value {
             message(),
             &["Allow"],
         ),
-        ("TooSlow", "The body took longer than 30 s.", message(), &[]),
+        (
+            "TooSlow",
+            "The body took longer than 30 s, or that of a file longer than 120 s.",
+            message(),
+            &[],
+        ),
         (
             "Conflict",
             "The document has another revision than If-Match asks for, or the chosen id is taken.",
@@ -70,7 +81,7 @@ pub(super) fn errors() -> Value {
         (
             "TooLarge",
             "The body is too large.",
-            json!({ "type": "object", "description": format!("`file.maxSize.target` is {MAX_BODY_BYTES} bytes.") }),
+            json!({ "type": "object", "description": format!("`file.maxSize.target` is {MAX_BODY_BYTES} bytes, of a file {MAX_MEDIA_BYTES}.") }),
             &[],
         ),
         (
@@ -89,7 +100,7 @@ pub(super) fn errors() -> Value {
             "RangeNotSatisfiable",
             "The range lies outside of what there is.",
             json!({ "type": "object" }),
-            &[],
+            &["Content-Range"],
         ),
         (
             "TooMany",

@@ -31,7 +31,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 impl Call<'_> {
     /// Returns the id of the path's document.
-    fn document_id(&self, kind: Kind) -> Result<String, ApiError> {
+    pub(super) fn document_id(&self, kind: Kind) -> Result<String, ApiError> {
         Ok(match kind {
             Kind::Account => self.account()?.to_string(),
             kind => self.matched.parameter(parameter(kind)).to_owned(),

@@ -7,10 +7,13 @@ mod configuration;
 mod device;
 mod dial;
 mod document;
+mod media;
 pub(crate) mod participant;
 mod schema;
 mod webhook;
 mod websocket;
+
+pub use self::media::{MEDIA_LIMITS, fuzz_media};
 
 use confab_documents::Kind;
 
@@ -43,6 +46,10 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ShowDeviceStatus => device::status(call).await,
         Operation::List(kind) => document::list(call, kind).await,
         Operation::Create(kind) => document::create(call, kind).await,
+        Operation::Show(Kind::Media) => media::show(call).await,
+        Operation::DownloadMedia => media::download(call, false).await,
+        Operation::MeasureMedia => media::download(call, true).await,
+        Operation::UploadMedia => media::upload(call).await,
         Operation::Show(kind) => document::show(call, kind).await,
         Operation::Replace(kind) => document::replace(call, kind).await,
         Operation::Patch(kind) => document::patch(call, kind).await,

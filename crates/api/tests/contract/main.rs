@@ -10,6 +10,7 @@ mod documents;
 mod hostile;
 mod lists;
 mod media;
+mod media_files;
 mod participants;
 mod plain_routes;
 mod playing;

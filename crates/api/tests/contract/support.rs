@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use bytes::Bytes;
 use confab_api::{ApiConfig, ApiState, Clock, ControlError, LiveConferences, MediaProblem, Probes, router};
 use confab_conference::*;
 use confab_documents::{BootstrapConfig, Store, settings};
@@ -240,6 +241,7 @@ pub(crate) struct Server {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
     pub(crate) text: String,
     pub(crate) json: Value,
 }
@@ -365,6 +367,7 @@ impl Server {
         Reply {
             status: parts.status,
             headers: parts.headers,
+            bytes,
             text,
             json,
         }

@@ -85,7 +85,10 @@ fn a_missing_language_is_replaced_by_the_next_best() {
 #[test]
 fn the_steps_are_in_order() {
     let available = ["de-ch", "de-at", "en-us", "en-au"];
-    assert_eq!(languages("de-de", &available), ["de-de", "de", "de-at", "en-us"]);
+    assert_eq!(
+        languages("de-de", &available),
+        ["de-de", "de", "de-at", "de-ch", "en-us"]
+    );
     assert_eq!(languages("en-gb", &available), ["en-gb", "en", "en-au", "en-us"]);
     assert_eq!(
         languages("zh-hant-tw", &available),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -32,6 +32,9 @@ pub struct BaresipConfig {
     pub media_encryption: Option<&'static str>,
     /// Network interface or address that it puts into its session description.
     pub interface: String,
+    /// Where it is on another host: the network namespace, and its address there, which takes the place of `interface`. Keys cannot
+    /// be pressed there.
+    pub host: Option<(String, IpAddr)>,
 }
 
 impl BaresipConfig {
@@ -44,6 +47,7 @@ impl BaresipConfig {
             codec: Codec::Pcmu,
             media_encryption: None,
             interface: "127.0.0.1".to_owned(),
+            host: None,
         }
     }
 }
@@ -68,7 +72,13 @@ impl Baresip {
         let path = directory.path();
         // Its own, the next one (which it takes for TLS), that of its control connection, and those of its calls.
         let ports = PortLease::take(64)?;
-        let (address, control) = (ports.address(0), ports.address(2));
+        let (mut address, control) = (ports.address(0), ports.address(2));
+        let mut config = config.clone();
+        if let Some((_, ip)) = &config.host {
+            address.set_ip(*ip);
+            config.interface = ip.to_string();
+        }
+        let config = &config;
         let media = ports.address(4).port()..=*ports.range().end();
         fs::create_dir(path.join("heard"))?;
         Wav {
@@ -92,7 +102,15 @@ impl Baresip {
         )?;
         fs::write(path.join("contacts"), "")?;
         let log = fs::File::create(path.join("log.txt"))?;
-        let child = Command::new("baresip")
+        let mut command = match &config.host {
+            Some((namespace, _)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, "baresip"]);
+                command
+            }
+            None => Command::new("baresip"),
+        };
+        let child = command
             .arg("-4")
             .arg("-f")
             .arg(path)

@@ -1,0 +1,194 @@
+//! Addresses and ports: whether they can be listened on, whether peers can reach what they are told, and whether the ports for media are free.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _, UdpSocket},
+    ops::RangeInclusive,
+};
+
+use super::Finding;
+use crate::{config::Config, listen, sounds::address::is_public};
+
+/// Where the kernel says which ports it gives to whoever asks for any.
+const OWN_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+/// Media ports that are tried.
+const TRIED: usize = 64;
+
+pub(super) fn look(config: &Config, running: bool, findings: &mut Vec<Finding>) {
+    if !running {
+        listeners(config, findings);
+    }
+    addresses(config, findings);
+    media(config, running, findings);
+}
+
+fn listeners(config: &Config, findings: &mut Vec<Finding>) {
+    let (http, sip) = (&config.http, &config.sip);
+    let mut tcp = vec![("http.bind", http.bind)];
+    tcp.extend(http.websocket_bind.map(|bind| ("http.websocket_bind", bind)));
+    tcp.extend(http.tls.as_ref().map(|tls| ("http.tls_bind", tls.bind)));
+    tcp.extend(
+        http.websocket_tls_bind
+            .map(|bind| ("http.websocket_tls_bind", bind)),
+    );
+    tcp.extend(http.admin_bind.map(|bind| ("http.admin_bind", bind)));
+    tcp.extend(sip.tcp.iter().map(|bind| ("sip.tcp", *bind)));
+    let tls = sip.tls.iter().flat_map(|tls| &tls.listen);
+    tcp.extend(tls.map(|bind| ("sip.tls", *bind)));
+    let mut told = |key: &str, address: SocketAddr, bound: io::Result<()>| {
+        findings.push(match bound {
+            Ok(()) => Finding::fine(key, format!("{address} is free")),
+            Err(error) => Finding::wrong(key, listen::failure(key, address, &error)),
+        });
+    };
+    for address in &sip.udp {
+        told("sip.udp", *address, UdpSocket::bind(address).map(drop));
+    }
+    for (key, address) in tcp {
+        told(key, address, TcpListener::bind(address).map(drop));
+    }
+}
+
+/// Says what address peers are told, and whether that is one that they can reach.
+fn addresses(config: &Config, findings: &mut Vec<Finding>) {
+    let key = "sip.advertised_address";
+    let own = towards_the_world();
+    let name = config.sip.advertised_address.as_str();
+    if name.is_empty() {
+        findings.push(match own {
+            Some(own) if is_public(own) => Finding::fine(key, format!("empty: peers are told {own}")),
+            Some(own) => Finding::doubtful(
+                key,
+                format!(
+                    "empty: peers are told {own}, which the public network does not reach; behind NAT set it to the public address \
+                     and forward the ports of SIP and media"
+                ),
+            ),
+            None => Finding::doubtful(key, "empty, and this machine has no route to other networks"),
+        });
+        return;
+    }
+    let resolved = (name, 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+    findings.push(match resolved {
+        Ok(found) if !found.is_empty() => {
+            let ip = found[0].ip();
+            let here = UdpSocket::bind((ip, 0)).is_ok();
+            if here {
+                Finding::fine(key, format!("{ip}, an address of this machine"))
+            } else if is_public(ip) {
+                Finding::fine(
+                    key,
+                    format!("{ip}, not an address of this machine: the ports of SIP and media have to be forwarded to it"),
+                )
+            } else {
+                Finding::doubtful(key, format!("{ip} is neither public nor an address of this machine"))
+            }
+        }
+        Ok(_) => Finding::wrong(key, format!("'{name}' has no address")),
+        Err(error) => Finding::wrong(key, format!("'{name}' does not resolve ({error}): use an IP address, or mend DNS")),
+    });
+}
+
+/// Returns the address that this machine has towards other networks. Nothing is sent.
+fn towards_the_world() -> Option<IpAddr> {
+    // TEST-NET-1 (RFC 5737): routed like any far address, never a real host.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+fn media(config: &Config, running: bool, findings: &mut Vec<Finding>) {
+    let (key, ports) = ("media.ports", &config.media.ports);
+    let calls = pairs(ports);
+    if config.sip.max_calls > calls {
+        let most = config.sip.max_calls;
+        findings.push(Finding::wrong(
+            key,
+            format!("room for {calls} calls, and sip.max_calls is {most}: widen it"),
+        ));
+    }
+    let own = std::fs::read_to_string(OWN_PORTS)
+        .ok()
+        .and_then(|text| range(&text));
+    if let Some(own) = own.filter(|own| overlap(own, ports)) {
+        findings.push(Finding::doubtful(
+            key,
+            format!(
+                "the system gives ports of {}-{} to other programs (net.ipv4.ip_local_port_range): a call may find its port taken",
+                own.start(),
+                own.end()
+            ),
+        ));
+    }
+    if running {
+        return;
+    }
+    for bind in &config.media.bind {
+        let even = ports.clone().filter(|port| port % 2 == 0);
+        let step = (calls / TRIED).max(1);
+        let taken: Vec<u16> = even
+            .step_by(step)
+            .filter(|port| UdpSocket::bind((*bind, *port)).is_err())
+            .collect();
+        findings.push(if taken.is_empty() {
+            Finding::fine(
+                key,
+                format!(
+                    "{}-{} on {bind}, room for {calls} calls",
+                    ports.start(),
+                    ports.end()
+                ),
+            )
+        } else {
+            Finding::doubtful(
+                key,
+                format!("on {bind} some are taken or not to be had, {} for one", taken[0]),
+            )
+        });
+    }
+}
+
+/// Returns how many pairs of an even port and the next one there are.
+fn pairs(ports: &RangeInclusive<u16>) -> usize {
+    let first = u32::from(*ports.start()).next_multiple_of(2);
+    let last = u32::from(*ports.end());
+    (last + 1).saturating_sub(first) as usize / 2
+}
+
+fn overlap(one: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> bool {
+    one.start() <= other.end() && other.start() <= one.end()
+}
+
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    Some(numbers.next()?.ok()?..=numbers.next()?.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_begin_with_even_ports() {
+        for (ports, expected) in [
+            (16384..=32767, 8192),
+            (20001..=20003, 1),
+            (20001..=20001, 0),
+            (20000..=20000, 0),
+            (65534..=65535, 1),
+        ] {
+            assert_eq!(pairs(&ports), expected, "{ports:?}");
+        }
+    }
+
+    #[test]
+    fn the_systems_ports_are_read_and_compared() {
+        let own = range("32768\t60999\n").expect("a range");
+        assert_eq!(own, 32768..=60999);
+        assert!(!overlap(&own, &(16384..=32767)));
+        assert!(overlap(&own, &(16384..=32768)));
+        assert!(overlap(&own, &(40000..=40001)));
+        assert_eq!(range("junk"), None);
+        assert_eq!(range("1 70000"), None);
+    }
+}

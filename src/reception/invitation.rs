@@ -35,7 +35,7 @@ impl Invited {
         let lobby = Lobby::enter(&desk.media, leg).await?;
         let said = |name: &str| Saying::Media(name.to_owned());
         let sayings: Vec<Saying> = (0..TIMES).flat_map(|_| [said(PROMPT), said(PAUSE)]).collect();
-        let sounds = speech::sounds(desk, &sayings, None, language, account).await;
+        let sounds = speech::sounds(desk, &sayings, None, account, language).await;
         lobby.play(sounds).await?;
         Ok(Invited { lobby })
     }

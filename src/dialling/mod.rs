@@ -120,6 +120,8 @@ impl Dialler {
         if server.admission.is_draining() {
             return Ok(DialAnswer::NoServer);
         }
+        let bus = server.registry.bus();
+        bus.publish_dial(&account.id, &conference, request.told.clone());
         let dial = Dial {
             dialler: &self,
             server: &server,

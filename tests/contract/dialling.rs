@@ -619,6 +619,11 @@ fn line_115_application_variables_come_back() {
     let bob = phone();
     let mut socket = Socket::open(room.site);
     socket.bind(&all_of(&room));
+    let mut commands = Socket::open(room.site);
+    commands.bind(&format!(
+        "conference.command.{}",
+        room.path.trim_start_matches("/conferences/")
+    ));
     let body = json!({"action": "dial", "data": {
         "custom_application_vars": {"foo": "outer", "only": "outside"},
         "data": {"endpoints": [bob.uri("bob")], "custom_application_vars": {"foo": "inner", "count": 5}}
@@ -626,6 +631,12 @@ fn line_115_application_variables_come_back() {
     let dialled = dial_body(&format!("{}?random=1&asked=query", room.path), body);
     let call = rings(&bob);
     let _stream = answers(&room, &call);
+    let told = commands.frame(SOON).expect("a command");
+    assert_eq!(
+        (&told["name"], &told["data"]["application_name"]),
+        (&json!("command"), &json!("dial"))
+    );
+    assert_eq!(told["data"]["endpoints"], json!([bob.uri("bob")]));
     let expected = json!({"foo": "inner", "only": "outside", "count": "5", "asked": "query"});
     assert_eq!(
         participant(&room, &joined(dialled))["custom_application_vars"],

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use confab_conference::{AccountId, ConferenceId, Settings};
 use confab_documents::{Body, Document, StoreError, Violations};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// Places calls for conferences. Implemented by the server's dialler.
@@ -50,6 +51,8 @@ pub struct DialRequest {
     pub is_ad_hoc: bool,
     /// What it runs with when this dial starts it.
     pub settings: Settings,
+    /// The arguments as listeners of commands are told, without anybody's password.
+    pub told: Map<String, Value>,
 }
 
 /// Whom to call, as the request says it.

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     cdr,
     conferences::Seat,
-    reception::{Invited, YES},
+    reception::{Invited, YES, known_name},
     signalling::{
         endpoint::{Command, Placed},
         reach::NoWay,
@@ -397,7 +397,9 @@ impl Answered {
             let reason = Reason::sip(200, "Call completed elsewhere");
             return self.give_up(server, reason, LegFailure::LostRace).await;
         };
-        seat.identify(order.caller.clone()).await;
+        let mut caller = order.caller.clone();
+        caller.spoken_name = known_name(&server.store, &order.account, &caller).await;
+        seat.identify(caller).await;
         *server.stats.dialled.entry("answered").or_default() += 1;
         trail.answered = Some(std::time::Instant::now());
         trail.status = StatusCode::OK.code();

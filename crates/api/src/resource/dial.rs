@@ -65,8 +65,10 @@ pub(super) async fn run<T>(call: &Call<'_>, requested: Requested<T>) -> Result<A
             Document::unsaved(account, Kind::Conference, id.as_str(), body)?
         }
     };
+    let endpoints = endpoints(&arguments, &conference)?;
     let request = DialRequest {
-        endpoints: endpoints(&arguments, &conference)?,
+        told: told(&arguments, &endpoints),
+        endpoints,
         caller_id_name: text(&arguments, "caller_id_name"),
         caller_id_number: text(&arguments, "caller_id_number"),
         flags: flags(&arguments),
@@ -165,6 +167,29 @@ fn endpoints(arguments: &Map<String, Value>, conference: &Document) -> Result<Ve
     });
     let read = read.collect();
     if broken.is_empty() { Ok(read) } else { Err(broken) }
+}
+
+/// Returns what listeners of commands are told: the arguments of the dial itself, of devices that are written out only the ids.
+fn told(arguments: &Map<String, Value>, endpoints: &[DialEndpoint]) -> Map<String, Value> {
+    const KEYS: [&str; 7] = [
+        "caller_id_name",
+        "caller_id_number",
+        "participant_flags",
+        "profile_name",
+        "target_call_id",
+        "timeout",
+        "outbound_call_id",
+    ];
+    let said = KEYS
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), arguments.get(*key)?.clone())));
+    let mut told: Map<String, Value> = said.collect();
+    let endpoints = endpoints.iter().map(|endpoint| match endpoint {
+        DialEndpoint::Named(name) => name.as_str(),
+        DialEndpoint::Device(device) => device.id.as_str(),
+    });
+    told.insert("endpoints".to_owned(), endpoints.collect());
+    told
 }
 
 fn generated_id() -> String {

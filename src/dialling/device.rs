@@ -337,6 +337,7 @@ impl Device<'_> {
             }
             _ => username.or(wanted).map(str::to_owned),
         }
+        .filter(|user| !user.is_empty())
     }
 
     fn over_transport(&self, uri: SipUri) -> SipUri {

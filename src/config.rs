@@ -26,6 +26,7 @@ use confab_api::event::EventFilter;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
 use confab_sdp::SrtpPolicy;
+use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use crate::{
     dialling::OutboundLimits,
@@ -64,6 +65,10 @@ pub(crate) struct Config {
     pub(crate) pin_guard: GuardLimits,
     /// `store.url`: a PostgreSQL database, password and all; empty for SQLite in the data directory.
     pub(crate) store_url: Secret,
+    /// Section `[registrar]`.
+    pub(crate) registrar: Registrar,
+    /// Section `[password_guard]`.
+    pub(crate) password_guard: PasswordLimits,
     /// Section `[bootstrap]`.
     pub(crate) bootstrap: Bootstrap,
     /// Section `[log]`.
@@ -137,10 +142,25 @@ pub(crate) struct Sip {
     pub(crate) local_nets: Vec<IpNetwork>,
     /// Whether callers without credentials may reach conference numbers.
     pub(crate) anonymous_dial_in: bool,
+    /// What credentials may be made with, at least one, in the order in which it is offered.
+    pub(crate) digest: Vec<DigestAlgorithm>,
     /// Numbers that ask for the number of the conference, digits each.
     pub(crate) service_numbers: Vec<String>,
     /// Most calls at a time; 0 sets no number.
     pub(crate) max_calls: usize,
+}
+
+/// How devices register.
+#[derive(Debug, Clone)]
+pub(crate) struct Registrar {
+    /// The shortest life of a registration, seconds.
+    pub(crate) min_expires_s: u32,
+    /// The longest one, seconds; not below the shortest.
+    pub(crate) max_expires_s: u32,
+    /// Contacts of one device.
+    pub(crate) max_contacts: usize,
+    /// How often the way to a device behind a NAT is used, seconds; 0: never.
+    pub(crate) keep_alive_s: u32,
 }
 
 /// The media plane.

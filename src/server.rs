@@ -19,7 +19,7 @@ use confab_api::websocket::{self, WebSocketConfig};
 use confab_api::{ApiConfig, ApiState, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
-use confab_sip::{EndpointConfig, Network};
+use confab_sip::{EndpointConfig, Network, RegistrarConfig};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -29,13 +29,14 @@ use crate::{
     conferences::{MediaDispatch, Registry, log_events},
     config::{Config, TlsUse},
     data_lock::DataLock,
-    dialling::{Dialler, NoContacts},
+    dialling::Dialler,
     first_start,
     http::{self, Limits},
     listen,
     reception::Desk,
+    registrar::{self, Bindings, Registrar},
     signalling::{
-        Advertised, CallServer, CallStats, Calls, Challenger, LocalAddresses, Networks, Pass, Signalling,
+        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, Signalling,
         SignallingConfig,
     },
     sounds::{Sounds, address},
@@ -63,6 +64,8 @@ struct Server {
     /// Ends listeners and background tasks.
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// Writes what the store does not know yet at its end.
+    registrar_task: JoinHandle<()>,
 }
 
 /// Listeners that are bound and not served yet.
@@ -78,6 +81,7 @@ struct Listeners {
 struct ApiParts<'a> {
     store: &'a Store,
     registry: &'a Registry<MediaPlane>,
+    registrar: Registrar,
     hook_attempts: Arc<webhooks::Attempts>,
     dialler: Dialler,
 }
@@ -117,8 +121,9 @@ impl Server {
             Some(tls) => Some(ServerCertificate::load(&tls.files)?),
             None => None,
         };
+        let bindings = Bindings::new(registrar_config(config));
         let signalling = signalling_config(config, sip_certificate.as_ref());
-        let mut signalling = Signalling::start(signalling, &local, admission.clone())?;
+        let mut signalling = Signalling::start(signalling, &local, admission.clone(), bindings.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
         // After everything else that may be refused: its threads write to the log.
         let (media, media_events) = MediaPlane::start(config.media_config()).map_err(media_failure)?;
@@ -157,6 +162,14 @@ impl Server {
             sounds,
             config.pin_guard,
         );
+        let devices = Arc::new(registrar::devices::Devices::new(
+            store.clone(),
+            Arc::clone(&local),
+        ));
+        let gate = registrar::gate::Gate::new(config.password_guard, config.sip.digest.clone());
+        let endpoint = signalling.endpoint.clone();
+        let (registrar, registrar_task) =
+            Registrar::start(bindings, devices, gate, endpoint, stop.subscribe()).await?;
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -172,7 +185,7 @@ impl Server {
             anonymous_dial_in: config.sip.anonymous_dial_in,
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),
-            challenger: Challenger::new(),
+            registrar: registrar.clone(),
             capabilities: Arc::new(config.capabilities()),
             admission: admission.clone(),
             cdr: cdr.clone(),
@@ -184,7 +197,7 @@ impl Server {
         let dialler = Dialler::new(
             &call_server,
             calls.orders(),
-            Arc::new(NoContacts),
+            Arc::new(registrar.clone()),
             config.outbound.clone(),
         );
 
@@ -208,6 +221,7 @@ impl Server {
         let parts = ApiParts {
             store: &store,
             registry: &registry,
+            registrar,
             hook_attempts,
             dialler,
         };
@@ -233,6 +247,7 @@ impl Server {
             certificates,
             stop,
             tasks,
+            registrar_task,
         })
     }
 }
@@ -308,6 +323,7 @@ impl Listeners {
         let state = ApiState::new(api, parts.store.clone(), conferences, probes)
             .with_events(parts.registry.bus().clone())
             .with_webhooks(parts.hook_attempts)
+            .with_registrations(Arc::new(parts.registrar))
             .with_dialer(Arc::new(parts.dialler));
         let proxies = &config.http.trusted_proxies;
         let mut tasks = vec![http::serve(
@@ -473,19 +489,37 @@ fn media_failure(error: MediaError) -> anyhow::Error {
     }
 }
 
-fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -> SignallingConfig {
-    // This machine itself is always reached without the advertised address.
+fn registrar_config(config: &Config) -> RegistrarConfig {
+    let registrar = &config.registrar;
+    RegistrarConfig {
+        min_expires: registrar.min_expires_s,
+        max_expires: registrar.max_expires_s,
+        max_contacts: registrar.max_contacts,
+        keep_alive: (registrar.keep_alive_s > 0).then(|| Duration::from_secs(registrar.keep_alive_s.into())),
+        local_nets: local_nets(config),
+        ..RegistrarConfig::default()
+    }
+}
+
+/// The networks that are reached without the advertised address.
+fn local_nets(config: &Config) -> Vec<Network> {
+    // This machine itself always is.
     let loopback = [
         (IpAddr::from([127, 0, 0, 0]), 8),
         (IpAddr::from(Ipv6Addr::LOCALHOST), 128),
     ];
     let local_nets = config.local_nets().chain(loopback);
+    local_nets
+        .map(|(address, prefix_bits)| Network { address, prefix_bits })
+        .collect()
+}
+
+fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -> SignallingConfig {
     let endpoint = EndpointConfig {
         advertised: config.advertised_host(),
-        local_nets: local_nets
-            .map(|(address, prefix_bits)| Network { address, prefix_bits })
-            .collect(),
+        local_nets: local_nets(config),
         asks_about_options: true,
+        takes_registrations: true,
         ..EndpointConfig::default()
     };
     SignallingConfig {

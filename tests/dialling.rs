@@ -8,7 +8,7 @@ use confab_testkit::agent::{Callee, Participant, Phone};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
-use confab_testkit::peers::{Baresip, BaresipConfig, SippServer};
+use confab_testkit::peers::{Baresip, BaresipAccount, BaresipConfig, SippServer};
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source, Stream};
 use confab_testkit::server::{HttpAnswer, HttpClient, Server, ServerBuilder, exclusive};
 use serde_json::{Value, json};
@@ -297,6 +297,81 @@ fn baresip_answers_and_is_heard_both_ways() {
         ann.leave().expect("left");
         nothing_is_left(&site);
     }
+}
+
+#[test]
+fn a_registered_baresip_is_dialled_by_its_user() {
+    let _alone = exclusive();
+    let site = Site::start();
+    let made = |collection: &str, data: Value| {
+        let answer = site
+            .api
+            .account("PUT", &format!("/{collection}"), Some(&json!({ "data": data })));
+        answer.expect("answered").json()["data"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    };
+    let realm = site.api.account("GET", "", None).expect("answered").json()["data"]["realm"].clone();
+    let realm = realm.as_str().expect("a realm");
+    let user = made("users", json!({"first_name": "Bob", "last_name": "Person"}));
+    let phones = ["bob-desk", "bob-soft"].map(|name| {
+        made(
+            "devices",
+            json!({"name": name, "owner_id": user, "sip": {"username": name, "password": "open sesame"}}),
+        );
+        let account = BaresipAccount {
+            realm: realm.to_owned(),
+            server: site.server.sip,
+            transport: "udp",
+            password: "open sesame".to_owned(),
+            expires_s: 300,
+        };
+        let says = tone_samples(RATE_HZ, 1100.0, 20);
+        Baresip::start(&BaresipConfig::registering(name, account, says)).expect("baresip")
+    });
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let status = site
+            .api
+            .account("GET", "/devices/status", None)
+            .expect("answered")
+            .json();
+        if status["data"].as_array().is_some_and(|all| all.len() == 2) {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{status}\n{}",
+            phones[0].log()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let phone = Phone::udp(site.server.sip).expect("a phone");
+    let tone = Source::tone(Law::Mu, 700.0, LEVEL_DBFS);
+    let ann = Participant::join_as(&phone, &site.engine, "3000", Some(tone), "ann", "Ann").expect("joined");
+    let told = entries(site.dial(json!({"endpoints": [user]})));
+    let mut outcomes: Vec<&str> = told
+        .iter()
+        .filter_map(|entry| entry["message"].as_str())
+        .collect();
+    outcomes.sort_unstable();
+    assert!(
+        outcomes.len() == 2 && outcomes[0] == "LOSE_RACE" && outcomes[1].starts_with("dial resulted"),
+        "{told:?}"
+    );
+    assert_eq!(
+        site.participants().len(),
+        2,
+        "the other one was cancelled or ended"
+    );
+    let level = level_of(&ann.stream, 1100.0);
+    assert!(
+        (level - LEVEL_DBFS).abs() < 1.5,
+        "ann hears baresip at {level:.1} dBFS"
+    );
+    drop(phones);
+    ann.leave().expect("left");
 }
 
 #[test]

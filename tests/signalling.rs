@@ -562,10 +562,15 @@ fn requests_outside_their_call_are_told_so() {
     let register = phone
         .request(OutOfDialog::new("REGISTER"), WAIT)
         .expect("answered");
-    assert_eq!(register.status(), Some(405));
+    assert_eq!(register.status(), Some(401));
+    assert!(register.header("WWW-Authenticate").is_some(), "{register}");
+    let publish = phone
+        .request(OutOfDialog::new("PUBLISH"), WAIT)
+        .expect("answered");
+    assert_eq!(publish.status(), Some(405));
     assert!(
-        register.lists("Allow", "INVITE") && !register.lists("Allow", "REGISTER"),
-        "{register}"
+        publish.lists("Allow", "INVITE") && !publish.lists("Allow", "PUBLISH"),
+        "{publish}"
     );
     let timed_out = phone.request(OutOfDialog::new("ACK"), Duration::from_millis(300));
     assert!(

@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
+    time::Duration,
 };
 
 use confab_api::event::EventFilter;
@@ -15,10 +16,11 @@ use confab_conference::EventKind;
 use confab_media::Latch;
 use confab_reception::GuardLimits;
 use confab_sdp::SrtpPolicy;
+use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use super::{
-    Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Secret,
-    Sip, SipTls, TlsUse,
+    Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media,
+    Registrar, Secret, Sip, SipTls, TlsUse,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -93,6 +95,8 @@ impl<'a> Reader<'a> {
             fetch: self.fetch(),
             outbound: self.outbound(),
             pin_guard: self.pin_guard(),
+            registrar: self.registrar(),
+            password_guard: self.password_guard(),
             store_url: self.text("store.url", |text| {
                 let schemes = ["postgres://", "postgresql://"];
                 let fits = schemes.iter().any(|scheme| text.starts_with(scheme));
@@ -198,6 +202,7 @@ impl<'a> Reader<'a> {
                 items.iter().map(|item| item.parse()).collect()
             }),
             anonymous_dial_in: self.flag("sip.anonymous_dial_in"),
+            digest: self.list("sip.digest", digest_algorithms),
             service_numbers: self.list("sip.service_numbers", numbers),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
@@ -232,6 +237,32 @@ impl<'a> Reader<'a> {
             window_ms: seconds(self.number("pin_guard.source_window_s", 1..=86_400)),
             block_ms: seconds(self.number("pin_guard.source_block_s", 1..=604_800)),
             conference_tries: self.number("pin_guard.conference_tries", 1..=10_000),
+        }
+    }
+
+    fn registrar(&mut self) -> Registrar {
+        let registrar = Registrar {
+            min_expires_s: self.number("registrar.min_expires_s", 1..=3600),
+            max_expires_s: self.number("registrar.max_expires_s", 1..=604_800),
+            max_contacts: self.number("registrar.max_contacts", 1..=100),
+            keep_alive_s: self.number("registrar.keep_alive_s", 0..=3600),
+        };
+        if registrar.max_expires_s < registrar.min_expires_s {
+            let min = registrar.min_expires_s;
+            self.refuse(
+                "registrar.max_expires_s",
+                format!("is below registrar.min_expires_s ({min})"),
+            );
+        }
+        registrar
+    }
+
+    fn password_guard(&mut self) -> PasswordLimits {
+        PasswordLimits {
+            user_tries: self.number("password_guard.user_tries", 1..=10_000),
+            source_tries: self.number("password_guard.source_tries", 1..=10_000),
+            window: Duration::from_secs(self.number("password_guard.window_s", 1..=86_400)),
+            block: Duration::from_secs(self.number("password_guard.block_s", 1..=604_800)),
         }
     }
 
@@ -470,6 +501,20 @@ fn numbers(items: &[String]) -> Result<Vec<String>, String> {
     }
     none_twice(items.iter())?;
     Ok(items.to_vec())
+}
+
+fn digest_algorithms(items: &[String]) -> Result<Vec<DigestAlgorithm>, String> {
+    if items.is_empty() {
+        return Err("is empty: nobody could show who he is".to_owned());
+    }
+    none_twice(items.iter())?;
+    let named = |item: &String| {
+        let known = DigestAlgorithm::ALL
+            .into_iter()
+            .find(|known| known.name() == item);
+        known.ok_or_else(|| format!("'{item}' is neither SHA-256 nor MD5"))
+    };
+    items.iter().map(named).collect()
 }
 
 fn none_twice<T: Ord + std::fmt::Display>(mut items: impl Iterator<Item = T>) -> Result<(), String> {

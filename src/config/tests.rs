@@ -461,11 +461,39 @@ fn published_events_are_named_as_they_are() {
 }
 
 #[test]
+fn what_devices_register_with_is_checked() {
+    let config = load(
+        "[sip]\ndigest = [\"SHA-256\", \"MD5\"]\n[registrar]\nkeep_alive_s = 0\n",
+        &[],
+    )
+    .expect("good");
+    assert_eq!(config.sip.digest, DigestAlgorithm::ALL);
+    assert_eq!(config.registrar.keep_alive_s, 0);
+    assert_eq!(load("", &[]).expect("good").sip.digest, [DigestAlgorithm::Md5]);
+    for (text, why) in [
+        ("[sip]\ndigest = []\n", "c.toml:2: sip.digest: is empty"),
+        (
+            "[sip]\ndigest = [\"md5\"]\n",
+            "c.toml:2: sip.digest: 'md5' is neither SHA-256 nor MD5",
+        ),
+        (
+            "[registrar]\nmax_expires_s = 59\n",
+            "c.toml:2: registrar.max_expires_s: is below registrar.min_expires_s (60)",
+        ),
+    ] {
+        let found = problem(text, &[]);
+        assert!(found.starts_with(why), "{found}");
+    }
+}
+
+#[test]
 fn every_key_is_either_read_or_refused() {
     // Another value for a key either changes the settings or is refused: no key is silently without effect.
     let (hex, api_key) = ("0123456789abcdef".repeat(2), "k".repeat(64));
     let others = [
         "30",
+        "20",
+        "120",
         "true",
         "false",
         "off",
@@ -475,6 +503,7 @@ fn every_key_is_either_read_or_refused() {
         "+49",
         "ours",
         "PCMA",
+        "SHA-256",
         "json",
         "4000-4001",
         "add-member",

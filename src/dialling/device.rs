@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_documents::{Body, Document};
-use confab_sip::{DigestIdentity, HeaderName, NameAddr, SipUri};
+use confab_sip::{DigestIdentity, HeaderName, NameAddr, Reachable, SipUri};
 use serde_json::Value;
 
 use super::{number, words};
@@ -48,6 +48,17 @@ pub(crate) struct Contact {
     pub(crate) path: Vec<NameAddr>,
     /// The way that it came, where that is the one to take.
     pub(crate) flow: Option<confab_sip::Flow>,
+}
+
+impl Contact {
+    /// Takes what the registrar knows; `None` for a contact that is no SIP URI.
+    pub(super) fn of(reachable: Reachable) -> Option<Contact> {
+        Some(Contact {
+            uri: reachable.target.as_sip()?.clone(),
+            path: reachable.route,
+            flow: Some(reachable.flow),
+        })
+    }
 }
 
 /// Somebody who can be called.

@@ -36,6 +36,7 @@ pub(crate) use self::{
 };
 use crate::{
     conferences::Seat,
+    registrar::Registrar,
     signalling::{CallServer, LegFailure, Order, Race},
 };
 
@@ -51,9 +52,19 @@ pub(crate) trait Contacts: Send + Sync {
     async fn of(&self, account: &AccountId, device: &str) -> Vec<Contact>;
 }
 
-/// No device is ever registered.
-pub(crate) struct NoContacts;
+#[async_trait]
+impl Contacts for Registrar {
+    async fn of(&self, account: &AccountId, device: &str) -> Vec<Contact> {
+        let known = self.contacts(account, device).into_iter();
+        known.filter_map(Contact::of).collect()
+    }
+}
 
+/// No device is ever registered.
+#[cfg(test)]
+struct NoContacts;
+
+#[cfg(test)]
 #[async_trait]
 impl Contacts for NoContacts {
     async fn of(&self, _: &AccountId, _: &str) -> Vec<Contact> {

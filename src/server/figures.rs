@@ -55,6 +55,8 @@ pub(super) fn page(
             .iter()
             .map(|entry| ((*entry.key()).to_owned(), *entry.value()))
             .collect();
+        let (bindings, registered, registrations) = calls.registrar.figures();
+        let (passwords, passwords_blocked) = calls.registrar.gate().guard_figures();
         let (pins, pin_sources_blocked) = calls.desk.guard_figures();
         metrics::page(Snapshot {
             gauges: vec![
@@ -62,6 +64,17 @@ pub(super) fn page(
                     "pin_sources_blocked",
                     "Sources of calls that may try no PINs at this time",
                     gauge(pin_sources_blocked),
+                ),
+                ("registrations", "Bindings of the registrar", gauge(bindings)),
+                (
+                    "registered_devices",
+                    "Devices that are registered",
+                    gauge(registered),
+                ),
+                (
+                    "passwords_blocked",
+                    "Sources, and devices from one source, whose passwords are not looked at at this time",
+                    gauge(passwords_blocked),
                 ),
                 ("calls", "Calls being served", gauge(calls.admission.calls())),
                 (
@@ -167,6 +180,35 @@ pub(super) fn page(
                         ("delayed", pins.delayed),
                         ("forgotten", pins.forgotten),
                     ]),
+                },
+                Counters {
+                    name: "passwords",
+                    help: "Passwords of devices that were wrong, sources and devices that came to be refused, requests refused, and \
+                           what was forgotten for want of room",
+                    label: "what",
+                    values: named([
+                        ("wrong", passwords.wrong),
+                        ("blocked", passwords.blocks),
+                        ("refused", passwords.refused),
+                        ("forgotten", passwords.forgotten),
+                    ]),
+                },
+                Counters {
+                    name: "registrar",
+                    help: "Bindings made, refreshed and ended, and OPTIONS sent to keep the way through NATs open",
+                    label: "what",
+                    values: named([
+                        ("made", registrations.made),
+                        ("refreshed", registrations.refreshed),
+                        ("ended", registrations.ended),
+                        ("keep_alive", registrations.kept_alive),
+                    ]),
+                },
+                Counters {
+                    name: "registers",
+                    help: "Replies to REGISTER; none: to sources that have guessed too often",
+                    label: "status",
+                    values: calls.registrar.replies(),
                 },
                 Counters {
                     name: "plays_failed",

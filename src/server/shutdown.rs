@@ -147,6 +147,7 @@ impl Server {
         for task in self.tasks {
             task.abort();
         }
+        let _ = timeout_at(deadline, self.registrar_task).await;
         // The writer ends when the last sender is gone.
         drop(self.call_server);
         drop(self.cdr);

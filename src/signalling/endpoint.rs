@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
-    Invitation, LocalContact, Output, ParseError, QueryKey, Reason, Rejection, Request, StatusCode,
-    Transport,
+    Invitation, LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request,
+    StatusCode, Transport,
 };
 use tokio::{
     runtime::Handle,
@@ -29,6 +29,7 @@ use super::{
     udp::SipSocket,
 };
 use crate::admission::{Admission, RETRY_AFTER_S};
+use crate::registrar::Bindings;
 
 /// Messages read from the network and not handled yet.
 pub(super) const INPUT_QUEUE: usize = 4096;
@@ -90,6 +91,12 @@ pub(crate) enum Command {
     Invite(Box<Invitation>, oneshot::Sender<Placed>),
     /// Answers an OPTIONS: with what this server can do, or as an INVITE would be refused.
     AnswerOptions(QueryKey, Option<Rejection>),
+    /// Replies to a REGISTER.
+    AnswerRegister(QueryKey, Reply),
+    /// Leaves a REGISTER without a reply.
+    IgnoreRegister(QueryKey),
+    /// Uses the way to a registered contact, so that a NAT keeps it open.
+    KeepAlive(Box<Reachable>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -121,6 +128,16 @@ pub(crate) struct Query {
     /// The endpoint's name for it.
     pub(crate) query: QueryKey,
     /// The OPTIONS.
+    pub(crate) request: Request,
+    /// How it came.
+    pub(crate) flow: Flow,
+}
+
+/// A REGISTER that waits for its reply.
+pub(crate) struct Registering {
+    /// The endpoint's name for it.
+    pub(crate) query: QueryKey,
+    /// The REGISTER.
     pub(crate) request: Request,
     /// How it came.
     pub(crate) flow: Flow,
@@ -190,6 +207,8 @@ pub(super) struct EndpointTask {
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) queries: mpsc::Sender<Query>,
+    pub(super) registers: mpsc::Sender<Registering>,
+    pub(super) bindings: Bindings,
     pub(super) admission: Admission,
     pub(super) stats: Arc<TransportStats>,
     pub(super) stuck_calls: Arc<Counter>,
@@ -282,9 +301,12 @@ impl Running {
                 endpoint.handle_framing_error(flow, error);
                 self.broken.push(flow.connection);
             }
-            Input::ConnectionClosed { connection } => endpoint.handle_connection_closed(now, connection),
+            Input::ConnectionClosed { connection } => {
+                endpoint.handle_connection_closed(now, connection);
+                self.task.bindings.connection_closed(connection);
+            }
             Input::Idle { connection } => {
-                if !endpoint.uses_connection(connection) {
+                if !endpoint.uses_connection(connection) && !self.task.bindings.uses_connection(connection) {
                     self.task.stats.tcp_closed.increment();
                     self.broken.push(connection);
                 }
@@ -318,6 +340,9 @@ impl Running {
                 }
             }
             Command::AnswerOptions(query, refusal) => endpoint.answer_options(query, refusal),
+            Command::AnswerRegister(query, reply) => endpoint.answer_register(now, query, reply),
+            Command::IgnoreRegister(query) => endpoint.ignore_register(query),
+            Command::KeepAlive(contact) => endpoint.keep_alive(&contact),
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),
@@ -369,6 +394,15 @@ impl Running {
             let asked = Query { query, request, flow };
             if self.task.queries.try_send(asked).is_err() {
                 self.task.endpoint.answer_options(query, Some(busy()));
+            }
+            return;
+        }
+        if let Event::Register { query, request, flow } = event {
+            let asked = Registering { query, request, flow };
+            if self.task.registers.try_send(asked).is_err() {
+                let reply = Reply::refusal(StatusCode::SERVICE_UNAVAILABLE, None);
+                let reply = reply.with(HeaderName::RetryAfter, RETRY_AFTER_S.to_string());
+                self.task.endpoint.answer_register(Instant::now(), query, reply);
             }
             return;
         }

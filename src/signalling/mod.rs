@@ -25,8 +25,8 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, Challenger, LegFailure, Order, OutgoingDestination, Pass, Race},
-    endpoint::EndpointHandle,
+    call::{CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race},
+    endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,
     reach::{Listens, NoWay},
@@ -37,6 +37,7 @@ use self::{
     tcp::Connections,
 };
 use crate::admission::Admission;
+use crate::registrar::Bindings;
 
 /// Calls whose tasks are not started yet.
 const INCOMING_QUEUE: usize = 1024;
@@ -44,6 +45,8 @@ const INCOMING_QUEUE: usize = 1024;
 const ORDERS_QUEUE: usize = 256;
 /// OPTIONS that nobody looks at yet; the endpoint has no more of them under way.
 const QUERY_QUEUE: usize = 256;
+/// REGISTERs that nobody looks at yet; the endpoint has no more of them under way.
+const REGISTER_QUEUE: usize = 2048;
 
 /// What signalling is started with.
 pub(crate) struct SignallingConfig {
@@ -55,6 +58,13 @@ pub(crate) struct SignallingConfig {
     pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
     /// The endpoint's own settings.
     pub(crate) endpoint: EndpointConfig,
+}
+
+/// What the endpoint brings to the tasks beside it.
+struct Arrivals {
+    calls: mpsc::Receiver<Incoming>,
+    queries: mpsc::Receiver<Query>,
+    registers: mpsc::Receiver<Registering>,
 }
 
 /// Running transports and endpoint.
@@ -71,7 +81,7 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<SocketAddr>,
     /// The addresses that TLS is bound to, ports resolved.
     pub(crate) tls: Vec<SocketAddr>,
-    incoming: Option<(mpsc::Receiver<Incoming>, mpsc::Receiver<Query>)>,
+    incoming: Option<Arrivals>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -85,12 +95,14 @@ impl Signalling {
         config: SignallingConfig,
         local: &Arc<LocalAddresses>,
         admission: Admission,
+        bindings: Bindings,
     ) -> anyhow::Result<Self> {
         let stats = Arc::<TransportStats>::default();
         let stuck_calls = Arc::<Counter>::default();
         let (inputs, input_queue) = mpsc::channel(INPUT_QUEUE);
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_QUEUE);
         let (queries, query_queue) = mpsc::channel(QUERY_QUEUE);
+        let (registers, register_queue) = mpsc::channel(REGISTER_QUEUE);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = Vec::new();
 
@@ -135,6 +147,8 @@ impl Signalling {
             inputs: input_queue,
             incoming,
             queries,
+            registers,
+            bindings,
             admission,
             stats: Arc::clone(&stats),
             stuck_calls: Arc::clone(&stuck_calls),
@@ -149,7 +163,11 @@ impl Signalling {
             udp,
             tcp,
             tls,
-            incoming: Some((incoming_queue, query_queue)),
+            incoming: Some(Arrivals {
+                calls: incoming_queue,
+                queries: query_queue,
+                registers: register_queue,
+            }),
             stop,
             tasks,
         })
@@ -172,7 +190,11 @@ impl Signalling {
 
     /// Starts a task for each call from now on, one that comes in or one that is ordered.
     pub(crate) fn serve(&mut self, server: Arc<CallServer>) -> Option<Calls> {
-        let (mut incoming, mut queries) = self.incoming.take()?;
+        let Arrivals {
+            calls: mut incoming,
+            mut queries,
+            mut registers,
+        } = self.incoming.take()?;
         let (orders, mut outgoing) = mpsc::channel(ORDERS_QUEUE);
         let (stop, mut stopping) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -189,6 +211,10 @@ impl Signalling {
                     Some(query) = queries.recv(), if !is_stopping => {
                         let server = Arc::clone(&server);
                         calls.spawn(async move { call::answer_options(&server, query).await });
+                    }
+                    Some(register) = registers.recv(), if !is_stopping => {
+                        let registrar = server.registrar.clone();
+                        calls.spawn(async move { registrar.answer(register).await });
                     }
                     Some(ended) = calls.join_next(), if !calls.is_empty() => {
                         if let Err(error) = ended {

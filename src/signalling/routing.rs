@@ -2,6 +2,8 @@
 //!
 //! Owns the rules of "account of a call" (ARCHITECTURE.md) and what a number means; asks the store, changes nothing.
 
+use std::sync::Arc;
+
 use confab_conference::{AccountId, ConferenceId, Settings};
 use confab_documents::{
     Account, AccountDefaults, DialPlan, Document, Route, Store, StoreError, call_flow, settings_with,
@@ -10,6 +12,7 @@ use confab_reception::{CallFlow, RoleSoFar};
 use confab_sip::{Request, SipUri, StatusCode};
 
 use super::local::LocalAddresses;
+use crate::registrar::devices::Device;
 
 /// The conference that a call goes to.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ pub(crate) struct Reached {
     pub(crate) plan: DialPlan,
     /// The conference; `None` where the caller is asked for its number.
     pub(crate) destination: Option<Destination>,
+    /// The caller's device, where it is known and the account is its own.
+    pub(crate) device: Option<Arc<Device>>,
 }
 
 /// Why a call goes nowhere.
@@ -88,6 +93,7 @@ pub(crate) async fn route(
     store: &Store,
     local: &LocalAddresses,
     anonymous_dial_in: bool,
+    device: Option<Arc<Device>>,
     service_numbers: &[String],
     request: &Request,
 ) -> Result<Reached, RoutingError> {
@@ -96,8 +102,8 @@ pub(crate) async fn route(
         .user_decoded()
         .filter(|user| !user.is_empty())
         .ok_or(RoutingError::NoNumber)?;
-    let account = account(store, local, uri).await?;
-    if !anonymous_dial_in {
+    let (account, device) = account_for(store, local, uri, device).await?;
+    if !anonymous_dial_in && device.is_none() {
         return Err(RoutingError::Anonymous);
     }
     let user = user.to_str_lossy();
@@ -117,6 +123,7 @@ pub(crate) async fn route(
         account,
         plan,
         destination,
+        device,
     })
 }
 
@@ -170,6 +177,52 @@ pub(crate) async fn serves_host(
 ) -> Result<(), RoutingError> {
     let uri = request.uri.as_sip().ok_or(RoutingError::UnknownHost)?;
     account(store, local, uri).await.map(drop)
+}
+
+impl Reached {
+    /// Returns a conference that was reached by its id.
+    pub(crate) fn by_document(
+        account: Account,
+        document: &Document,
+        configuration: Option<&Document>,
+        role: RoleSoFar,
+    ) -> Reached {
+        let language = &account.language;
+        Reached {
+            plan: DialPlan::of(configuration, language),
+            destination: Some(Destination {
+                account: account.id.clone(),
+                conference: ConferenceId::from(document.id.as_str()),
+                settings: settings_with(document, account_defaults(configuration, language)),
+                flow: call_flow(document, configuration, language),
+                role,
+            }),
+            account,
+            device: None,
+        }
+    }
+}
+
+/// Finds the account that a call belongs to: a device's own when it calls this server's address or its realm, else that of the request
+/// URI, where a device of another account is a stranger.
+async fn account_for(
+    store: &Store,
+    local: &LocalAddresses,
+    uri: &SipUri,
+    device: Option<Arc<Device>>,
+) -> Result<(Account, Option<Arc<Device>>), RoutingError> {
+    let Some(device) = device else {
+        return Ok((account(store, local, uri).await?, None));
+    };
+    let host = uri.host.to_string();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if local.is_own_host(bare) || host.eq_ignore_ascii_case(&device.realm) {
+        let own = store.account(&device.key.account).await?;
+        return Ok((own.ok_or(RoutingError::UnknownHost)?, Some(device)));
+    }
+    let account = account(store, local, uri).await?;
+    let is_own = account.id == device.key.account;
+    Ok((account, is_own.then_some(device)))
 }
 
 /// Finds the account that a request URI belongs to.

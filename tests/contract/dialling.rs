@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{AudioOffer, Callee, Incoming};
+use confab_testkit::agent::{AudioOffer, Callee, Device, Incoming};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{Source, Stream};
 use confab_testkit::server::HttpAnswer;
 use serde_json::{Value, json};
 
 use crate::ears::assert_hearing;
-use crate::fixture::{Room, SOON, breaks, is_error, is_success, site};
+use crate::fixture::{Room, SOON, breaks, is_error, is_success, number, site};
 use crate::websocket::{Socket, all_of};
 
 /// Dials beside the test: the answer waits for the called party.
@@ -134,6 +134,42 @@ fn line_094_a_sip_uri_is_dialled_and_joins_when_it_answers() {
     let listed = participant(&room, &entry);
     assert_eq!((&listed["speak"], &listed["hear"]), (&json!(true), &json!(true)));
     call.hang_up().expect("answered");
+}
+
+#[test]
+fn line_095_a_registered_device_is_dialled_where_it_registered() {
+    let room = Room::new(json!({}));
+    let name = format!("desk{}", number());
+    let id = device(json!({"name": name, "sip": {"username": name, "password": "open sesame"}}));
+    let dialled = dial(&room, json!({"endpoints": [id]}));
+    assert_eq!(failed(dialled), "USER_NOT_REGISTERED");
+    let account = site().api.account("GET", "", None).expect("answered");
+    let realm = is_success(&account, 200)["realm"]
+        .as_str()
+        .expect("a realm")
+        .to_owned();
+    let mut registering = Device::new(site().server.sip, &realm, &name, "open sesame").expect("a socket");
+    // It has registered twice: both ring, and the first who answers joins.
+    let (desk, softphone) = (phone(), phone());
+    for contact in [&desk, &softphone] {
+        let answer = registering.register(&format!("<{}>", contact.uri("here")), 120);
+        assert_eq!(answer.expect("answered").status(), Some(200));
+    }
+    let dialled = dial(&room, json!({"endpoints": [id]}));
+    let (at_desk, at_softphone) = (rings(&desk), rings(&softphone));
+    assert_eq!(
+        at_desk.invite.start_line,
+        format!("INVITE {} SIP/2.0", desk.uri("here"))
+    );
+    at_desk.respond(180, "Ringing").expect("sent");
+    let _stream = answers(&room, &at_softphone);
+    at_desk.wait_request("CANCEL", SOON).expect("a CANCEL");
+    let entry = joined(dialled);
+    assert_eq!(entry["endpoint_id"], id.as_str());
+    assert_eq!(
+        participant(&room, &entry)["custom_channel_vars"]["username"],
+        name.as_str()
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod actions;
 mod callers;
 mod conventions;
+mod devices;
 mod dialled;
 mod dialling;
 mod documents;

@@ -16,6 +16,7 @@
 //! - [`Schema`], [`Violations`]: the rules and the broken ones.
 //! - [`MediaFile`]: what is known of the audio of a media document; [`Store::create_media`] and [`Store::put_media_bytes`] store it.
 //! - [`Route`]: the conference behind a dialled number and the role that the number gives.
+//! - [`DeviceLogin`]: the device behind credentials or an address; [`Registration`]: where one is reached, kept over a restart.
 //! - [`BootstrapConfig`], [`FirstStart`]: the first account of an empty store.
 //!
 //! # Secrets
@@ -65,6 +66,6 @@ pub use reception::{DialPlan, call_flow};
 pub use schema::{Rule, Schema, Violation, Violations};
 pub use secret::{Credentials, PasswordVerifier};
 pub use store::{
-    AccountName, BootstrapConfig, FirstStart, ListOrder, ListPage, ListScope, Login, MAX_MEDIA_BYTES,
-    MediaFile, Route, RouteRole, Store,
+    AccountName, BootstrapConfig, Change, DeviceLogin, FirstStart, ListOrder, ListPage, ListScope, Login,
+    MAX_MEDIA_BYTES, MediaFile, Registration, RegistrationKey, Route, RouteRole, Store,
 };

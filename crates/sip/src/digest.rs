@@ -20,8 +20,8 @@ use subtle::ConstantTimeEq;
 pub use client::{DigestChallenge, DigestIdentity, DigestRequest};
 pub use credentials::DigestCredentials;
 
-/// Used nonces that are remembered at most, 24 octets each; beyond, the oldest are taken as expired.
-const MOST_USED: usize = 10_000;
+/// Used nonces that are remembered at most, 40 octets each; beyond, the oldest are taken as expired.
+const MOST_USED: usize = 50_000;
 /// Octets of a nonce: time, number, signature.
 const NONCE: usize = 32;
 /// Octets of it that are signed.
@@ -37,12 +37,12 @@ pub enum DigestAlgorithm {
 }
 
 impl DigestAlgorithm {
-    /// Those that are offered, the better one first (RFC 8760 §2.4).
-    const OFFERED: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+    /// All of them, the better one first (RFC 8760 §2.4).
+    pub const ALL: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
 
     /// Returns the one of this name, in any case.
     fn by_name(name: &str) -> Option<DigestAlgorithm> {
-        Self::OFFERED
+        Self::ALL
             .into_iter()
             .find(|known| known.name().eq_ignore_ascii_case(name))
     }
@@ -79,14 +79,40 @@ pub enum DigestVerdict {
     Wrong,
 }
 
+/// The counts with which a nonce was used: requests may overtake each other on their way, none may come twice.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    highest: u32,
+    /// Bit n: `highest - n` was used.
+    window: u64,
+}
+
+impl Counts {
+    /// Notes a count; says whether it is used for the first time. What lies too far back counts as used.
+    fn take(&mut self, count: u32) -> bool {
+        if count > self.highest {
+            let step = count - self.highest;
+            self.window = self.window.checked_shl(step).unwrap_or(0) | 1;
+            self.highest = count;
+            return true;
+        }
+        let behind = self.highest - count;
+        let bit = 1_u64.checked_shl(behind).unwrap_or(0);
+        let is_new = count > 0 && bit != 0 && self.window & bit == 0;
+        self.window |= bit;
+        is_new
+    }
+}
+
 /// The server's half of digest authentication. `Debug` shows no key.
 pub struct DigestServer {
     key: [u8; 32],
     began: Instant,
     lifetime: Duration,
+    offered: Vec<DigestAlgorithm>,
     issued: u64,
-    /// The highest count of each nonce that was used, by time and number.
-    used: BTreeMap<(u64, u64), u32>,
+    /// The counts of each nonce that was used, by time and number.
+    used: BTreeMap<(u64, u64), Counts>,
     /// Nonces up to this one are expired, whatever their time.
     forgotten: (u64, u64),
 }
@@ -107,10 +133,23 @@ impl DigestServer {
             key,
             began,
             lifetime,
+            offered: DigestAlgorithm::ALL.into(),
             issued: 0,
             used: BTreeMap::new(),
             forgotten: (0, 0),
         }
+    }
+
+    /// Offers these algorithms, in this order, instead of all.
+    #[must_use]
+    pub fn offering(mut self, algorithms: Vec<DigestAlgorithm>) -> DigestServer {
+        self.offered = algorithms;
+        self
+    }
+
+    /// Whether credentials were made with an algorithm that is offered.
+    pub fn offers(&self, credentials: &DigestCredentials) -> bool {
+        self.offered.contains(&credentials.algorithm)
     }
 
     /// Returns the values of the WWW-Authenticate headers that ask for credentials, in their order.
@@ -121,15 +160,15 @@ impl DigestServer {
             .filter(|c| !matches!(c, '"' | '\\') && !c.is_control())
             .collect();
         let stale = if stale { ", stale=true" } else { "" };
-        let challenge = |algorithm: DigestAlgorithm| {
+        let challenge = |algorithm: &DigestAlgorithm| {
             let name = algorithm.name();
             format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
         };
-        DigestAlgorithm::OFFERED.map(challenge).into()
+        self.offered.iter().map(challenge).collect()
     }
 
     /// Says whether who sent a request of this method knows the password. Each nonce counts its requests up: one that comes again, or
-    /// out of order, is stale.
+    /// 64 or more behind the latest, is stale.
     pub fn verify(
         &mut self,
         now: Instant,
@@ -145,13 +184,14 @@ impl DigestServer {
         if !was_right {
             return DigestVerdict::Wrong;
         }
-        let last = self.used.get(&at).copied().unwrap_or(0);
-        if credentials.count <= last {
-            return DigestVerdict::Stale { was_right };
+        if !self.used.contains_key(&at) {
+            self.forget(now);
         }
-        self.forget(now);
-        self.used.insert(at, credentials.count);
-        DigestVerdict::Right
+        if self.used.entry(at).or_default().take(credentials.count) {
+            DigestVerdict::Right
+        } else {
+            DigestVerdict::Stale { was_right }
+        }
     }
 
     fn millis(&self, now: Instant) -> u64 {

@@ -13,6 +13,7 @@ mod info;
 pub(crate) mod multipart;
 pub(crate) mod outbox;
 mod receive;
+mod registering;
 pub(crate) mod route;
 pub(crate) mod stack;
 
@@ -34,6 +35,7 @@ pub use info::{InfoDigit, MAX_INFO_DIGIT_MS, NoDigit};
 
 use crate::call::{Call, InviteKind};
 use crate::message::{ParseError, Reason, StatusCode};
+use crate::transaction::key::ServerKey;
 use crate::transaction::layer::{ClientNews, ClientOutcome, LayerEvent};
 use crate::transaction::timer::TimerKind;
 use stack::Stack;
@@ -56,6 +58,9 @@ pub struct Endpoint {
     last_call: u64,
     /// OPTIONS that the user has been asked about.
     queries: BTreeMap<QueryKey, receive::Received>,
+    /// REGISTERs that the user has been asked about.
+    registers: BTreeMap<QueryKey, receive::Received>,
+    registers_by_key: BTreeMap<ServerKey, QueryKey>,
     last_query: u64,
 }
 
@@ -76,6 +81,8 @@ impl Endpoint {
             call_connections: BTreeSet::new(),
             last_call: 0,
             queries: BTreeMap::new(),
+            registers: BTreeMap::new(),
+            registers_by_key: BTreeMap::new(),
             last_query: 0,
         }
     }

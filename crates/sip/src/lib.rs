@@ -77,12 +77,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # The registrar
+//!
+//! [`Registrar`] keeps whom which contacts reach: [`Event::Register`] brings a REGISTER, [`RegisterRequest::read`] says what it wants, its
+//! credentials are asked for by whoever knows the passwords ([`DigestServer`], [`PasswordGuard`]), [`Registrar::register`] does it, and
+//! [`Endpoint::answer_register`] sends the reply. [`Registrar::reachable`] says where calls to somebody go.
+//!
 //! # RFC sections
 //!
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
 //!
 //! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
 //! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
+//!
+//! Registrar: RFC 3261 §10.3, RFC 3327 (Path), RFC 5626 (flows, instances; without STUN), RFC 7616 and RFC 8760 (digest).
 
 mod byte_str;
 mod call;
@@ -93,6 +101,7 @@ mod framing;
 mod fuzz;
 mod message;
 mod param;
+mod registrar;
 mod scan;
 mod transaction;
 mod uri;
@@ -115,6 +124,10 @@ pub use message::{
     NameAddr, ParseError, ParseErrorKind, Reason, Request, Response, RetryAfter, StatusCode, Tag, Via,
 };
 pub use param::{Param, Params};
+pub use registrar::{
+    Binding, BindingId, Blocked, PasswordGuard, PasswordGuardCounts, PasswordLimits, Reachable,
+    RegisterRequest, Registrar, RegistrarConfig, RegistrarOutput, Reply, Unbound, fuzz_registrar,
+};
 pub use scan::Problem;
 pub use transaction::timer::{T1, T2, T4, TimerKind};
 pub use uri::{Host, HostPort, OtherUri, RequestUri, SipScheme, SipUri, Uri, UriError};

@@ -6,7 +6,7 @@ mod baresip;
 mod sipp;
 mod speech;
 
-pub use baresip::{Baresip, BaresipConfig};
+pub use baresip::{Baresip, BaresipAccount, BaresipConfig};
 pub use sipp::{Sipp, SippReport, SippServer};
 pub use speech::speak;
 

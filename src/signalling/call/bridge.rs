@@ -2,50 +2,17 @@
 //!
 //! An id is never dialled without them, and whoever calls one is asked for them whether there is such a conference or not.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
 use confab_conference::{ConferenceId, Role};
-use confab_documents::{DialPlan, Document, call_flow, is_id, settings_with};
+use confab_documents::{Account, Document, StoreError, is_id};
 use confab_reception::{RoleSoFar, Source, Verdict};
-use confab_sip::{
-    ByteStr, DigestCredentials, DigestServer, DigestVerdict, Flow, HeaderName, Request, StatusCode,
-};
+use confab_sip::{ByteStr, DigestVerdict, Flow, HeaderName, Request, StatusCode};
 
+use super::identity::{challenge, identify};
 use super::{CallServer, Refused, set_up::refused_route};
-use crate::signalling::routing::{self, Destination, Reached, RoutingError};
+use crate::signalling::routing::{self, Reached, RoutingError};
 
-/// How long a challenge can be answered.
-const CHALLENGE_LIFETIME: Duration = Duration::from_secs(60);
 /// Says that the caller leads the conference.
 const MODERATOR: &str = "X-Conf-Flags-Moderator";
-
-/// Asks for credentials and verifies them.
-pub(crate) struct Challenger(Mutex<DigestServer>);
-
-impl Challenger {
-    /// Returns one with a key of its own: what it has asked nobody else can have asked.
-    pub(crate) fn new() -> Challenger {
-        let server = DigestServer::new(rand::random(), Instant::now(), CHALLENGE_LIFETIME);
-        Challenger(Mutex::new(server))
-    }
-
-    fn server(&self) -> MutexGuard<'_, DigestServer> {
-        // Held for single operations.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn challenge(&self, realm: &str, stale: bool) -> Refused {
-        let challenges = self.server().challenges(Instant::now(), realm, stale);
-        let refused = Refused::new(
-            StatusCode::UNAUTHORIZED,
-            "the conference asks for its credentials",
-        );
-        challenges.into_iter().fold(refused, |refused, challenge| {
-            refused.with_header(HeaderName::WwwAuthenticate, challenge)
-        })
-    }
-}
 
 /// Returns the id that a request calls, if it calls one.
 pub(super) fn id_called(request: &Request) -> Option<String> {
@@ -82,30 +49,29 @@ pub(super) async fn admit(
         .await
         .map_err(store_failed)?;
 
-    let values = request.headers.get_all(&HeaderName::Authorization);
-    let credentials = values
-        .filter_map(|value| DigestCredentials::parse(value))
-        .find(|credentials| credentials.realm == account.realm);
-    let Some(credentials) = credentials else {
-        return Err(server.challenger.challenge(&account.realm, false));
+    let Some(credentials) = server.registrar.gate().credentials(request, &account.realm) else {
+        return Err(challenge(server, &account.realm, false));
     };
+    let own = found.as_ref().and_then(own_credentials);
+    let is_own = own.is_some_and(|(username, _)| username == credentials.username);
+    if !is_own
+        && is_device(server, &account.realm, &credentials.username)
+            .await
+            .map_err(store_failed)?
+    {
+        return by_device(server, request, flow, account, found, configuration).await;
+    }
     let source = Source::of(flow.remote.ip());
     let wrong = || Refused::new(StatusCode::FORBIDDEN, "wrong credentials");
     if server.desk.is_blocked(&source) {
         return Err(wrong());
     }
-    let own = found.as_ref().and_then(own_credentials);
     // Without credentials of its own a conference takes nobody's; that takes as long to find out.
-    let (username, password) = own.unwrap_or_default();
-    let now = Instant::now();
+    let (_, password) = own.unwrap_or_default();
     let method = request.method.to_string();
-    let verdict = server
-        .challenger
-        .server()
-        .verify(now, &method, &credentials, password);
-    let is_known = own.is_some() && credentials.username == username;
+    let verdict = server.registrar.gate().verify(&method, &credentials, password);
     match (verdict, found) {
-        (DigestVerdict::Right, Some(document)) if is_known && account.enabled => {
+        (DigestVerdict::Right, Some(document)) if is_own && account.enabled => {
             let says_moderator = request
                 .headers
                 .text(&HeaderName::from_token(ByteStr::from(MODERATOR)));
@@ -115,33 +81,55 @@ pub(super) async fn admit(
             } else {
                 Role::Member
             };
-            let configuration = configuration.as_ref();
-            Ok(Reached {
-                plan: DialPlan::of(configuration, &account.language),
-                destination: Some(Destination {
-                    account: account.id.clone(),
-                    conference,
-                    settings: settings_with(
-                        &document,
-                        routing::account_defaults(configuration, &account.language),
-                    ),
-                    flow: call_flow(&document, configuration, &account.language),
-                    role: RoleSoFar::Admitted(role),
-                }),
+            let role = RoleSoFar::Admitted(role);
+            Ok(Reached::by_document(
                 account,
-            })
+                &document,
+                configuration.as_ref(),
+                role,
+            ))
         }
-        (DigestVerdict::Stale { was_right }, _) => {
-            Err(server.challenger.challenge(&account.realm, was_right && is_known))
+        (DigestVerdict::Stale { was_right: true }, _) if is_own => {
+            Err(challenge(server, &account.realm, true))
         }
-        _ => {
-            // Guessing it is as bad as guessing a PIN.
+        (verdict, _) => {
+            // Guessing it is as bad as guessing a PIN, with an old challenge too.
             let _: Verdict = server
                 .desk
                 .judge(&source, (&account.id, &ConferenceId::from(id)), false);
-            Err(wrong())
+            match verdict {
+                DigestVerdict::Stale { .. } => Err(challenge(server, &account.realm, false)),
+                _ => Err(wrong()),
+            }
         }
     }
+}
+
+async fn is_device(server: &CallServer, realm: &str, username: &str) -> Result<bool, StoreError> {
+    let device = server.registrar.devices().by_username(realm, username).await?;
+    Ok(device.is_some())
+}
+
+/// Lets a device of the account in that calls a conference by its id: it is asked for a PIN as it would be by a number.
+async fn by_device(
+    server: &CallServer,
+    request: &Request,
+    flow: Flow,
+    account: Account,
+    found: Option<Document>,
+    configuration: Option<Document>,
+) -> Result<Reached, Refused> {
+    let device = identify(server, request, flow).await?;
+    let is_ours = device
+        .as_ref()
+        .is_some_and(|device| device.key.account == account.id);
+    let Some(document) = found.filter(|_| is_ours) else {
+        return Err(refused_route(&RoutingError::UnknownNumber));
+    };
+    let configuration = configuration.as_ref();
+    let mut reached = Reached::by_document(account, &document, configuration, RoleSoFar::Undecided);
+    reached.device = device;
+    Ok(reached)
 }
 
 /// Returns the username and the password of a conference that has both.

@@ -7,6 +7,7 @@
 mod allowance;
 mod bridge;
 mod established;
+mod identity;
 mod media;
 mod options;
 mod outgoing;
@@ -30,7 +31,6 @@ use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCod
 use tokio::sync::{mpsc, oneshot};
 
 use self::allowance::{Allowance, Entry, WINDOW};
-pub(crate) use self::bridge::Challenger;
 pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
 pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
@@ -47,6 +47,7 @@ use crate::{
     cdr::{self, Cdr},
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     reception::{Desk, Visit},
+    registrar::Registrar,
     wall_clock,
 };
 
@@ -85,8 +86,8 @@ pub(crate) struct CallServer {
     pub(crate) service_numbers: Vec<String>,
     /// Where callers are received before they are in a conference.
     pub(crate) desk: Arc<Desk>,
-    /// Asks media servers that bridge calls for the credentials of conferences.
-    pub(crate) challenger: Challenger,
+    /// Who has registered, and asks devices for their credentials.
+    pub(crate) registrar: Registrar,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.

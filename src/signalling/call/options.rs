@@ -5,7 +5,7 @@
 use confab_conference::Entry;
 use confab_sip::{Flow, HeaderName, Request, StatusCode};
 
-use super::{CallServer, Refused, set_up};
+use super::{CallServer, Refused, identity::identify, set_up};
 use crate::{
     admission::RETRY_AFTER_S,
     reception,
@@ -30,8 +30,9 @@ async fn judge(server: &CallServer, request: &Request, flow: Flow) -> Result<(),
         return Err(set_up::overloaded(overload));
     }
     let (store, local) = (&server.store, &server.local);
-    let service_numbers = &server.service_numbers;
-    let routed = routing::route(store, local, server.anonymous_dial_in, service_numbers, request).await;
+    let device = identify(server, request, flow).await?;
+    let (anonymous, service_numbers) = (server.anonymous_dial_in, &server.service_numbers);
+    let routed = routing::route(store, local, anonymous, device, service_numbers, request).await;
     let destination = match routed {
         Ok(reached) => reached.destination,
         // Without a number the question is whether this server serves at all: what load balancers ask.

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CallServer, Established, Refused, Seated, Trail, bridge,
+    identity::{describe, identify},
     media::{self, Peer},
     number_of, over,
 };
@@ -71,7 +72,10 @@ pub(super) async fn run(
         Err(refused) => return close(leg, refused).await,
     };
 
-    let caller = caller(&request.headers, &reached.account.id);
+    let mut caller = caller(&request.headers, &reached.account.id);
+    if let Some(device) = &reached.device {
+        describe(&mut caller, device);
+    }
     let source = Source::of(flow.remote.ip());
     let seat = match receive(server, reached, caller, source).await {
         Ok(seat) => seat,
@@ -254,10 +258,11 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
     if let Some(id) = bridge::id_called(request) {
         return bridge::admit(server, request, flow, &id).await;
     }
+    let device = identify(server, request, flow).await?;
     let (store, local) = (&server.store, &server.local);
     let service_numbers = &server.service_numbers;
-    let may_enter = server.anonymous_dial_in || server.pass.is_shown(request);
-    let routed = routing::route(store, local, may_enter, service_numbers, request).await;
+    let anonymous = server.anonymous_dial_in || server.pass.is_shown(request);
+    let routed = routing::route(store, local, anonymous, device, service_numbers, request).await;
     routed.map_err(|error| refused_route(&error))
 }
 
@@ -274,6 +279,7 @@ async fn receive(
         account,
         plan,
         destination,
+        ..
     } = reached;
     caller.spoken_name = reception::known_name(&server.store, &account.id, &caller).await;
     let visitor = Visitor {

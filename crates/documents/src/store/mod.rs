@@ -4,12 +4,14 @@
 mod account;
 mod bootstrap;
 mod credentials;
+mod devices;
 mod dialect;
 mod document;
 mod keys;
 mod list;
 mod media;
 mod recent;
+mod registrations;
 mod route;
 mod wall_clock;
 
@@ -31,12 +33,17 @@ use recent::Recent;
 
 pub use bootstrap::{BootstrapConfig, FirstStart};
 pub use credentials::{AccountName, Login};
+pub use devices::{Change, DeviceLogin};
 pub use list::{ListOrder, ListPage, ListScope};
 pub use media::{MAX_MEDIA_BYTES, MediaFile};
+pub use registrations::{Registration, RegistrationKey};
 pub use route::{Route, RouteRole};
 
 /// The SQLite file's name within the data directory.
 const DATABASE_FILE: &str = "confab.db";
+
+/// The file that says which of the servers on a PostgreSQL database this is: a random id.
+const SERVER_FILE: &str = "server-id";
 
 /// How long a request waits for a connection or for its turn to write before the store counts as not answering.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,6 +65,8 @@ struct Shared {
     dialect: Dialect,
     /// How an operator is told which database it is.
     name: String,
+    /// Which server of those on the database this is; empty for SQLite, which one has for itself.
+    server: String,
     sealer: Sealer,
     /// Held by the one writer. Writers queue here in turn, so that those who wait hold no connection and readers, the
     /// routing of calls among them, always find one.
@@ -131,7 +140,11 @@ impl Store {
             .connect_with(address.options.clone())
             .await
             .map_err(failed)?;
-        match Store::unlock(pool.clone(), dialect, address.name, &origin).await {
+        let server = match dialect {
+            Dialect::Sqlite => String::new(),
+            Dialect::Postgres => server_id(data_dir).await?,
+        };
+        match Store::unlock(pool.clone(), dialect, (address.name, server), &origin).await {
             Ok(store) => Ok(store),
             Err(error) => {
                 pool.close().await;
@@ -144,7 +157,7 @@ impl Store {
     async fn unlock(
         pool: AnyPool,
         dialect: Dialect,
-        name: String,
+        (name, server): (String, String),
         origin: &KeyOrigin,
     ) -> Result<Store, StoreError> {
         dialect
@@ -163,6 +176,7 @@ impl Store {
                 pool,
                 dialect,
                 name,
+                server,
                 sealer,
                 turn: Arc::default(),
                 hashing: Semaphore::new(1),
@@ -315,6 +329,23 @@ async fn make_writable(data_dir: &Path, database: Option<&Path>) -> Result<(), S
     let probe = data_dir.join(format!(".probe-{}", crate::document::random_id()));
     tokio::fs::write(&probe, b"").await.map_err(error)?;
     tokio::fs::remove_file(&probe).await.map_err(error)
+}
+
+/// Returns the id of the server whose data directory this is, made at its first start.
+async fn server_id(data_dir: &Path) -> Result<String, StoreError> {
+    let path = data_dir.join(SERVER_FILE);
+    let error = |error| StoreError::DataDir {
+        path: path.clone(),
+        error,
+    };
+    match tokio::fs::read_to_string(&path).await {
+        Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+        Err(failed) if failed.kind() != ErrorKind::NotFound => return Err(error(failed)),
+        _ => {}
+    }
+    let id = crate::document::random_id();
+    tokio::fs::write(&path, format!("{id}\n")).await.map_err(error)?;
+    Ok(id)
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ impl std::fmt::Debug for DigestCredentials {
 }
 
 impl DigestCredentials {
-    /// Reads the value of an Authorization header; `None` for another scheme, an algorithm or a quality of protection that was not
-    /// offered, and what cannot be read.
+    /// Reads the value of an Authorization header; `None` for another scheme, an algorithm or a quality of protection that is not
+    /// known, and what cannot be read.
     pub fn parse(value: &[u8]) -> Option<DigestCredentials> {
         let text = std::str::from_utf8(value)
             .ok()

@@ -5,7 +5,8 @@
 
 use super::config::EndpointConfig;
 use super::multipart::session_part;
-use super::stack::ALLOW;
+use super::stack::allow;
+use crate::byte_str::ByteStr;
 use crate::message::{Branch, Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
 use crate::uri::{SipScheme, Uri};
 
@@ -54,7 +55,7 @@ pub(crate) fn check(
     essentials: &Essentials,
     config: &EndpointConfig,
 ) -> Result<(), Refusal> {
-    method(request)?;
+    method(request, config)?;
     echo(request)?;
     sequence(request, essentials)?;
     scheme(request)?;
@@ -68,15 +69,16 @@ pub(crate) fn check(
 }
 
 /// 405 for a method that SIP knows and this endpoint does not take part in, 501 for any other token (RFC 3261 §8.2.1, §21.5.2).
-fn method(request: &Request) -> Result<(), Refusal> {
+fn method(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
     let status = match &request.method {
         Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Options | Method::Info => {
             return Ok(());
         }
+        Method::Register if config.takes_registrations => return Ok(()),
         Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
-    Err(Refusal::new(status).with(HeaderName::Allow, ALLOW))
+    Err(Refusal::new(status).with(HeaderName::Allow, allow(config)))
 }
 
 /// 513 for an INVITE whose responses would be large: they are kept and repeated, up to eleven times, to an address that
@@ -135,13 +137,21 @@ fn extensions(request: &Request, config: &EndpointConfig) -> Result<(), Refusal>
         .map_err(|error| Refusal::bad_header(&error))?;
     let unknown: Vec<String> = required
         .iter()
-        .filter(|tag| !config.supported.iter().any(|known| tag.eq_ignore_case(known)))
+        .filter(|tag| !is_known(request, config, tag))
         .map(|tag| tag.to_str_lossy().into_owned())
         .collect();
     if unknown.is_empty() {
         return Ok(());
     }
     Err(Refusal::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, unknown.join(", ")))
+}
+
+fn is_known(request: &Request, config: &EndpointConfig, tag: &ByteStr) -> bool {
+    /// What the registrar understands: RFC 3327, RFC 5626.
+    const OF_REGISTRATIONS: [&str; 2] = ["path", "outbound"];
+    let registers = request.method == Method::Register;
+    config.supported.iter().any(|known| tag.eq_ignore_case(known))
+        || registers && OF_REGISTRATIONS.iter().any(|known| tag.eq_ignore_case(known))
 }
 
 /// 400 for an INVITE that does not say where the requests of its dialog go: by a SIP or SIPS URI (RFC 3261 §8.1.1.8). One of

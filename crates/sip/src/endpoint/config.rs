@@ -24,6 +24,8 @@ pub struct EndpointConfig {
     /// Whether the user is asked about OPTIONS outside of calls ([`Event::Options`](crate::Event::Options)): the answer is to be
     /// the one that an INVITE would get (RFC 3261 §11.2), which only the user knows. Otherwise 200 is sent.
     pub asks_about_options: bool,
+    /// Whether REGISTER reaches the user ([`Event::Register`](crate::Event::Register)); otherwise 405 is sent.
+    pub takes_registrations: bool,
     /// How long the user of the endpoint may take to answer an INVITE before it is refused with 480.
     pub answer_timeout: Duration,
     /// How long the far side may ring before our INVITE is cancelled.
@@ -41,6 +43,7 @@ impl Default for EndpointConfig {
             accept: vec!["application/sdp".to_owned()],
             supported: Vec::new(),
             asks_about_options: false,
+            takes_registrations: false,
             answer_timeout: Duration::from_secs(180),
             ring_timeout: Duration::from_secs(180),
             limits: Limits::default(),
@@ -62,6 +65,8 @@ pub struct Limits {
     pub unacknowledged_per_source: usize,
     /// OPTIONS that wait for the user's answer.
     pub queries: usize,
+    /// REGISTERs that wait for the user's reply.
+    pub registers: usize,
     /// Different 2xx responses to one INVITE of ours that are answered with ACK and BYE; further ones are ignored.
     pub forks: usize,
 }
@@ -73,6 +78,7 @@ impl Default for Limits {
             transactions: 100_000,
             unacknowledged_per_source: 256,
             queries: 256,
+            registers: 2048,
             forks: 8,
         }
     }

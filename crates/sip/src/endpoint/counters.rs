@@ -6,7 +6,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
-    /// A datagram of nothing but line ends: a keep-alive.
+    /// A datagram of nothing but line ends, or a response to a keep-alive of ours.
     KeepAlive,
     /// Not a SIP message, or one so broken that nobody could be answered.
     Unreadable,
@@ -26,11 +26,13 @@ pub enum DropReason {
     LateCommand,
     /// A response of the transaction layer's user that the transaction does not take any more.
     LateResponse,
+    /// A request that the user left without an answer.
+    Ignored,
 }
 
 impl DropReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::KeepAlive,
         DropReason::Unreadable,
         DropReason::UnreadableResponse,
@@ -41,6 +43,7 @@ impl DropReason {
         DropReason::TooManyForks,
         DropReason::LateCommand,
         DropReason::LateResponse,
+        DropReason::Ignored,
     ];
 
     /// A name for metrics: lower case, words joined by underscores.
@@ -56,6 +59,7 @@ impl DropReason {
             DropReason::TooManyForks => "too_many_forks",
             DropReason::LateCommand => "late_command",
             DropReason::LateResponse => "late_response",
+            DropReason::Ignored => "ignored",
         }
     }
 }

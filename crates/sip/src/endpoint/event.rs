@@ -29,7 +29,7 @@ impl fmt::Display for CallKey {
     }
 }
 
-/// One OPTIONS that waits for its answer. Never used twice by the same endpoint.
+/// One OPTIONS or REGISTER that waits for its answer. Never used twice by the same endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryKey(pub(crate) u64);
 
@@ -74,6 +74,16 @@ pub enum Event {
         /// The question.
         query: QueryKey,
         /// The OPTIONS.
+        request: Request,
+        /// The flow it came over.
+        flow: Flow,
+    },
+    /// Somebody says where he is reached, or asks where he is. The user replies to each with
+    /// [`Endpoint::answer_register`](crate::Endpoint::answer_register); copies of the request meanwhile are dropped.
+    Register {
+        /// The request's name.
+        query: QueryKey,
+        /// The REGISTER.
         request: Request,
         /// The flow it came over.
         flow: Flow,

@@ -14,6 +14,7 @@ use super::{
     Output, Rejection,
 };
 use crate::message::{HeaderName, Message, NameAddr, Request, Response, StatusCode, Tag};
+use crate::registrar::Reply;
 use crate::uri::SipUri;
 
 const METHODS: [&str; 9] = [
@@ -86,10 +87,12 @@ impl<'a> Player<'a> {
             unacknowledged_per_source: 6,
             forks: 3,
             queries: 4,
+            registers: 4,
         };
         let config = EndpointConfig {
             limits,
             asks_about_options: true,
+            takes_registrations: true,
             ..EndpointConfig::default()
         };
         Player {
@@ -339,6 +342,11 @@ impl<'a> Player<'a> {
                 self.known.push(*call);
             }
             Event::Options { query, .. } => self.endpoint.answer_options(*query, None),
+            Event::Register { query, .. } => {
+                let status = *self.script.pick(&[StatusCode::OK, StatusCode::UNAUTHORIZED]);
+                let reply = Reply::refusal(status, None);
+                self.endpoint.answer_register(self.now, *query, reply);
+            }
             Event::Ended { call, .. } => assert!(self.live.remove(call), "a call ends once"),
             Event::Cancelled { call }
             | Event::Acked { call, .. }

@@ -14,7 +14,7 @@ use super::counters::DropReason;
 use super::event::{CallKey, QueryKey, Rejection};
 use super::flow::Flow;
 use super::route::{ResponseRoute, is_local, note_source, response_route, source_route};
-use super::stack::{ALLOW, Stack};
+use super::stack::{Stack, allow};
 use super::{event::Event, info};
 use crate::call::{Call, IncomingInvite};
 use crate::dialog::DialogId;
@@ -29,11 +29,11 @@ const FULL_RETRY_AFTER_S: u32 = 10;
 
 /// A request with what has been found out about it.
 pub(super) struct Received {
-    request: Request,
+    pub(super) request: Request,
     essentials: Essentials,
-    key: ServerKey,
-    route: ResponseRoute,
-    flow: Flow,
+    pub(super) key: ServerKey,
+    pub(super) route: ResponseRoute,
+    pub(super) flow: Flow,
 }
 
 impl Endpoint {
@@ -88,6 +88,9 @@ impl Endpoint {
         let Ok(essentials) = Essentials::of(&response.headers) else {
             return self.stack.out.drop_for(DropReason::UnreadableResponse);
         };
+        if Endpoint::is_kept_alive(essentials.via.branch().as_ref()) {
+            return self.stack.out.drop_for(DropReason::KeepAlive);
+        }
         let stack = &mut self.stack;
         if let Some(news) = stack
             .transactions
@@ -168,6 +171,7 @@ impl Endpoint {
         match received.request.method {
             Method::Invite => self.receive_new_invite(now, received),
             Method::Options => self.receive_options(received),
+            Method::Register => self.receive_register(received),
             // BYE without a To tag belongs to no dialog (RFC 3261 §15.1.2).
             _ => self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST)),
         }
@@ -247,7 +251,9 @@ impl Endpoint {
     fn capabilities(&self, received: &Received) -> Response {
         let tag = self.request_tag(received);
         let mut response = self.stack.response(&received.request, StatusCode::OK, Some(&tag));
-        response.headers.push(HeaderName::Allow, ALLOW);
+        response
+            .headers
+            .push(HeaderName::Allow, allow(&self.stack.config));
         let kinds = std::iter::once(self.stack.accept()).chain(info::ACCEPTED.map(str::to_owned));
         let accept = kinds.collect::<Vec<_>>().join(", ");
         response.headers.push(HeaderName::Accept, accept);
@@ -363,7 +369,7 @@ impl Endpoint {
     // ---- refusals
 
     /// Refuses without keeping state.
-    fn refuse(&mut self, received: &Received, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, received: &Received, refusal: Refusal) {
         let tag = self.request_tag(received);
         let response = self.refusal_response(&received.request, &tag, &refusal);
         self.stack.respond_stateless(&received.route, &response);
@@ -385,6 +391,10 @@ impl Endpoint {
         self.stack.respond(now, id, &response);
     }
 
+    pub(super) fn refuse_full(&mut self, received: &Received) {
+        self.refuse_overload(received, FULL_RETRY_AFTER_S);
+    }
+
     fn refuse_overload(&mut self, received: &Received, retry_after_s: u32) {
         self.stack.out.counters.refused_overload += 1;
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE)
@@ -392,7 +402,7 @@ impl Endpoint {
         self.refuse(received, refusal);
     }
 
-    fn refusal_response(&self, request: &Request, tag: &Tag, refusal: &Refusal) -> Response {
+    pub(super) fn refusal_response(&self, request: &Request, tag: &Tag, refusal: &Refusal) -> Response {
         let mut response = self.stack.response(request, refusal.status, Some(tag));
         if let Some(reason) = &refusal.reason {
             response = response.with_reason(reason.clone());
@@ -404,7 +414,7 @@ impl Endpoint {
     }
 
     /// The To tag for responses without a dialog: the same for every copy of the request.
-    fn request_tag(&self, received: &Received) -> Tag {
+    pub(super) fn request_tag(&self, received: &Received) -> Tag {
         let branch = received.essentials.via.branch();
         self.stack.stateless_tag(&[
             received.essentials.call_id.as_bytes(),

@@ -23,8 +23,19 @@ use crate::uri::{HostPort, SipUri};
 
 /// The methods this endpoint takes part in, as Allow prints them.
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
+/// The same with a registrar beside it.
+const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REGISTER";
 /// RFC 3261 §18.1.1: a request larger than this goes over a congestion-controlled transport, in bytes.
 pub(crate) const LARGEST_UDP_REQUEST: usize = 1300;
+
+/// The methods that requests outside of calls may have, and those within.
+pub(crate) fn allow(config: &EndpointConfig) -> &'static str {
+    if config.takes_registrations {
+        ALLOW_WITH_REGISTER
+    } else {
+        ALLOW
+    }
+}
 
 pub(crate) struct Stack {
     pub(crate) config: EndpointConfig,
@@ -205,6 +216,13 @@ impl Stack {
         let bytes = ack.to_bytes();
         self.out.transmit(flow, bytes.clone());
         bytes
+    }
+
+    /// Completes and sends a request whose responses nobody waits for, once.
+    pub(crate) fn send_unattended(&mut self, mut request: Request, flow: Flow, branch: &Branch) {
+        self.name_agent(&mut request);
+        self.add_via(&mut request, &flow, branch);
+        self.out.transmit(flow, request.to_bytes());
     }
 
     /// Sends the CANCEL of an INVITE on its way (RFC 3261 §9.1), with the given Reason values.

@@ -12,6 +12,7 @@ mod operations;
 mod pair;
 mod races;
 mod refusals;
+mod registering;
 mod reinvite;
 mod simulation;
 mod transport;

@@ -6,6 +6,17 @@ use super::SipMessage;
 
 /// Returns the value of the Authorization header that answers a 401 to `method` for `uri`; `None` when it has no MD5 challenge.
 pub fn answer(challenge: &SipMessage, method: &str, uri: &str, user: &str, password: &str) -> Option<String> {
+    answer_again(challenge, method, uri, (user, password), 1)
+}
+
+/// Returns the value of the Authorization header that answers a challenge for the `count`-th time.
+pub fn answer_again(
+    challenge: &SipMessage,
+    method: &str,
+    uri: &str,
+    (user, password): (&str, &str),
+    count: u32,
+) -> Option<String> {
     let mut challenges = challenge.header_values("WWW-Authenticate");
     let challenge = challenges.find(|value| value.contains("algorithm=MD5"))?;
     let part = |key: &str| challenge.split_once(&format!("{key}=\""))?.1.split('"').next();
@@ -19,9 +30,9 @@ pub fn answer(challenge: &SipMessage, method: &str, uri: &str, user: &str, passw
     };
     let who = hash(format!("{user}:{realm}:{password}"));
     let what = hash(format!("{method}:{uri}"));
-    let response = hash(format!("{who}:{nonce}:00000001:c0ffee:auth:{what}"));
+    let response = hash(format!("{who}:{nonce}:{count:08x}:c0ffee:auth:{what}"));
     Some(format!(
         "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", algorithm=MD5, qop=auth, \
-         nc=00000001, cnonce=\"c0ffee\", response=\"{response}\""
+         nc={count:08x}, cnonce=\"c0ffee\", response=\"{response}\""
     ))
 }

@@ -1,4 +1,4 @@
-//! Owns one baresip process that places or takes one call, plays a file into it, presses keys and records both directions.
+//! Owns one baresip process that registers, places or takes one call, plays a file into it, presses keys and records both directions.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -35,6 +35,23 @@ pub struct BaresipConfig {
     /// Where it is on another host: the network namespace, and its address there, which takes the place of `interface`. Keys cannot
     /// be pressed there.
     pub host: Option<(String, IpAddr)>,
+    /// Where it registers, if it does.
+    pub registers: Option<BaresipAccount>,
+}
+
+/// The registration of a baresip.
+#[derive(Debug, Clone)]
+pub struct BaresipAccount {
+    /// The realm in its address.
+    pub realm: String,
+    /// The server, whatever the realm resolves to.
+    pub server: SocketAddr,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// The password.
+    pub password: String,
+    /// The life it asks for, seconds; it refreshes when nine tenths are over.
+    pub expires_s: u32,
 }
 
 impl BaresipConfig {
@@ -48,6 +65,15 @@ impl BaresipConfig {
             media_encryption: None,
             interface: "127.0.0.1".to_owned(),
             host: None,
+            registers: None,
+        }
+    }
+
+    /// Registers over loopback and calls nobody yet.
+    pub fn registering(user: &str, account: BaresipAccount, says: Vec<i16>) -> Self {
+        Self {
+            registers: Some(account),
+            ..Self::new(user, "", says)
         }
     }
 }
@@ -88,18 +114,7 @@ impl Baresip {
         .write(&path.join("says.wav"))?;
         let text = configuration(&address, &control, &media, path, config);
         fs::write(path.join("config"), text)?;
-        fs::write(
-            path.join("accounts"),
-            format!(
-                "<sip:{}@{address}>;regint=0;audio_codecs={};answermode=auto{}\n",
-                config.user,
-                config.codec.rtpmap().split('/').next().unwrap_or_default(),
-                config
-                    .media_encryption
-                    .map(|way| format!(";mediaenc={way}"))
-                    .unwrap_or_default()
-            ),
-        )?;
+        fs::write(path.join("accounts"), account_line(&address, config))?;
         fs::write(path.join("contacts"), "")?;
         let log = fs::File::create(path.join("log.txt"))?;
         let mut command = match &config.host {
@@ -110,15 +125,15 @@ impl Baresip {
             }
             None => Command::new("baresip"),
         };
-        let child = command
+        command
             .arg("-4")
             .arg("-f")
             .arg(path)
-            .args(["-n", &config.interface])
-            .args(match config.target.as_str() {
-                "" => Vec::new(),
-                target => vec!["-e".to_owned(), format!("d {target}")],
-            })
+            .args(["-n", &config.interface]);
+        if !config.target.is_empty() {
+            command.args(["-e", &format!("d {}", config.target)]);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -170,6 +185,11 @@ impl Baresip {
     /// Waits until the other side has ended the call.
     pub fn wait_closed(&self, timeout: Duration) -> io::Result<()> {
         self.wait_log("session closed", timeout)
+    }
+
+    /// Calls somebody.
+    pub fn dial(&self, target: &str) -> io::Result<()> {
+        self.command("dial", target)
     }
 
     /// Presses keys, `0`–`9`, `*`, `#`, in its call: it sends each as a telephone-event (RFC 4733).
@@ -251,6 +271,28 @@ impl Drop for Baresip {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+fn account_line(address: &SocketAddr, config: &BaresipConfig) -> String {
+    let user = &config.user;
+    let rtpmap = config.codec.rtpmap();
+    let codec = rtpmap.split('/').next().unwrap_or_default();
+    let encryption = config.media_encryption.map(|way| format!(";mediaenc={way}"));
+    let encryption = encryption.unwrap_or_default();
+    let rest = format!("audio_codecs={codec};answermode=auto{encryption}");
+    match &config.registers {
+        None => format!("<sip:{user}@{address}>;regint=0;{rest}\n"),
+        Some(BaresipAccount {
+            realm,
+            server,
+            transport,
+            password,
+            expires_s,
+        }) => format!(
+            "<sip:{user}@{realm};transport={transport}>;auth_user={user};auth_pass={password};\
+             outbound=\"sip:{server};transport={transport}\";regint={expires_s};{rest}\n"
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 mod files;
 mod lists;
 mod media;
+mod registrations;
 mod secrets;
 
 use confab_conference::ConferenceId;

@@ -318,13 +318,13 @@ fn a_registered_baresip_is_dialled_by_its_user() {
     let phones = ["bob-desk", "bob-soft"].map(|name| {
         made(
             "devices",
-            json!({"name": name, "owner_id": user, "sip": {"username": name, "password": "open sesame"}}),
+            json!({"name": name, "owner_id": user, "sip": {"username": name, "password": "open-sesame"}}),
         );
         let account = BaresipAccount {
             realm: realm.to_owned(),
             server: site.server.sip,
             transport: "udp",
-            password: "open sesame".to_owned(),
+            password: "open-sesame".to_owned(),
             expires_s: 300,
         };
         let says = tone_samples(RATE_HZ, 1100.0, 20);

@@ -79,6 +79,11 @@ impl Admission {
         let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
+    /// Whether new calls are refused for good.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.0.draining.borrow()
+    }
+
     /// Tells whether the media plane's guard has tripped.
     pub(crate) fn set_media_overloaded(&self, overloaded: bool) {
         self.0.media_overloaded.store(overloaded, Ordering::Release);

@@ -28,7 +28,10 @@ use confab_reception::GuardLimits;
 use confab_sdp::SrtpPolicy;
 use confab_sip::{DigestAlgorithm, PasswordLimits};
 
-use crate::tls::{TlsFile, TlsFiles, TlsFilesError};
+use crate::{
+    dialling::OutboundLimits,
+    tls::{TlsFile, TlsFiles, TlsFilesError},
+};
 
 pub(crate) use self::{
     error::{ConfigError, Place, Problem},
@@ -57,6 +60,8 @@ pub(crate) struct Config {
     /// Section `[fetch]`.
     pub(crate) fetch: Fetch,
     /// Section `[pin_guard]`.
+    /// Where calls may be placed to, and how many.
+    pub(crate) outbound: OutboundLimits,
     pub(crate) pin_guard: GuardLimits,
     /// `store.url`: a PostgreSQL database, password and all; empty for SQLite in the data directory.
     pub(crate) store_url: Secret,

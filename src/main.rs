@@ -7,6 +7,7 @@ mod cli;
 mod conferences;
 mod config;
 mod data_lock;
+mod dialling;
 mod doctor;
 mod first_start;
 mod health;

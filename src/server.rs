@@ -29,13 +29,15 @@ use crate::{
     conferences::{MediaDispatch, Registry, log_events},
     config::{Config, TlsUse},
     data_lock::DataLock,
+    dialling::Dialler,
     first_start,
     http::{self, Limits},
     listen,
     reception::Desk,
     registrar::{self, Bindings, Registrar},
     signalling::{
-        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Signalling, SignallingConfig,
+        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, Signalling,
+        SignallingConfig,
     },
     sounds::{Sounds, address},
     telemetry::LogLevel,
@@ -81,6 +83,7 @@ struct ApiParts<'a> {
     registry: &'a Registry<MediaPlane>,
     registrar: Registrar,
     hook_attempts: Arc<webhooks::Attempts>,
+    dialler: Dialler,
 }
 
 /// Runs the server until it is told to end.
@@ -172,11 +175,13 @@ impl Server {
             store: store.clone(),
             registry: registry.clone(),
             dispatch,
+            listens: signalling.listens(),
             media: Arc::clone(&media),
             media_binds: config.media.bind.clone(),
             media_timeout: Duration::from_secs(config.media.timeout_s.into()),
             local: Arc::clone(&local),
             local_nets: Networks::new(config.local_nets()),
+            pass: Pass::new(),
             anonymous_dial_in: config.sip.anonymous_dial_in,
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),
@@ -189,6 +194,12 @@ impl Server {
         let calls = signalling
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
+        let dialler = Dialler::new(
+            &call_server,
+            calls.orders(),
+            Arc::new(registrar.clone()),
+            config.outbound.clone(),
+        );
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),
@@ -212,6 +223,7 @@ impl Server {
             registry: &registry,
             registrar,
             hook_attempts,
+            dialler,
         };
         warn_of_open_doors(config);
         tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
@@ -311,7 +323,8 @@ impl Listeners {
         let state = ApiState::new(api, parts.store.clone(), conferences, probes)
             .with_events(parts.registry.bus().clone())
             .with_webhooks(parts.hook_attempts)
-            .with_registrations(Arc::new(parts.registrar));
+            .with_registrations(Arc::new(parts.registrar))
+            .with_dialer(Arc::new(parts.dialler));
         let proxies = &config.http.trusted_proxies;
         let mut tasks = vec![http::serve(
             self.http,

@@ -24,6 +24,8 @@ pub(crate) enum LegSetting {
     Agc(bool),
     /// Noise suppression of what comes from it.
     Denoise(bool),
+    /// Keys that are pressed on it are sent on to all others.
+    DistributeDigits,
 }
 
 /// Who hears a play.
@@ -159,6 +161,7 @@ impl MixPlane for MediaPlane {
             LegSetting::EnergyLevel(level) => confab_media::LegSetting::EnergyLevel(level),
             LegSetting::Agc(on) => confab_media::LegSetting::AutoGain(on),
             LegSetting::Denoise(on) => confab_media::LegSetting::Denoise(on),
+            LegSetting::DistributeDigits => confab_media::LegSetting::DistributeDigits(true),
         })
         .await
     }

@@ -9,6 +9,7 @@ use confab_conference::{
     AccountId, Caller, ConferenceId, Control, Entry, Identity, InstanceId, LeaveCause, ParticipantId,
     ParticipantIds, PlayFailure, Refusal, Role, Settings, Snapshot,
 };
+use confab_documents::Body;
 use confab_media::MediaPlane;
 use dashmap::DashMap;
 use dashmap::mapref::entry;
@@ -47,6 +48,8 @@ pub(super) struct Shared<M: MixPlane> {
     /// Plays that were not heard, one count for each of [`PlayFailure::ALL`].
     plays_failed: [AtomicU64; PlayFailure::ALL.len()],
     running: DashMap<Key, mpsc::Sender<Request<M>>>,
+    /// What stands for the documents of those that run without one.
+    ad_hoc: DashMap<Key, Body>,
     last_participant: Arc<AtomicU64>,
     pub(super) draining: AtomicBool,
 }
@@ -73,9 +76,17 @@ impl<M: MixPlane> Shared<M> {
 
     /// Takes an instance out of the map, unless another has its place already.
     pub(super) fn remove(&self, identity: &Identity, sender: &mpsc::Sender<Request<M>>) {
-        let key = (identity.account_id.clone(), identity.conference_id.clone());
-        self.running
-            .remove_if(&key, |_, known| known.same_channel(sender));
+        self.forget(
+            &(identity.account_id.clone(), identity.conference_id.clone()),
+            sender,
+        );
+    }
+
+    fn forget(&self, key: &Key, sender: &mpsc::Sender<Request<M>>) {
+        let gone = self.running.remove_if(key, |_, known| known.same_channel(sender));
+        if gone.is_some() {
+            self.ad_hoc.remove(key);
+        }
     }
 }
 
@@ -92,6 +103,7 @@ impl<M: MixPlane> Registry<M> {
                 participants: Arc::default(),
                 plays_failed: Default::default(),
                 running: DashMap::new(),
+                ad_hoc: DashMap::new(),
                 last_participant: Arc::default(),
                 draining: AtomicBool::new(false),
             }),
@@ -145,6 +157,21 @@ impl<M: MixPlane> Registry<M> {
         &self.shared.sounds
     }
 
+    /// Keeps what stands for the document of a conference for as long as it runs; the first to say so is believed.
+    pub(crate) fn remember_ad_hoc(&self, account: &AccountId, conference: &ConferenceId, body: &Body) {
+        let key = (account.clone(), conference.clone());
+        // With the instance's entry held, so that its end comes before or after, and not in between.
+        if let Some(_running) = self.shared.running.get(&key) {
+            self.shared.ad_hoc.entry(key).or_insert_with(|| body.clone());
+        }
+    }
+
+    /// Returns what stands for the document of a conference that runs without one.
+    pub(crate) fn ad_hoc(&self, account: &AccountId, conference: &ConferenceId) -> Option<Body> {
+        let key = (account.clone(), conference.clone());
+        self.shared.ad_hoc.get(&key).map(|known| known.value().clone())
+    }
+
     /// Returns the bus that the conferences publish on.
     pub(crate) fn bus(&self) -> &EventBus {
         &self.shared.bus
@@ -179,9 +206,7 @@ impl<M: MixPlane> Registry<M> {
             match answer.await {
                 Ok(Err(Refusal::Ended)) | Err(_) => {
                     // The instance ended before it read the request. Another takes its place.
-                    self.shared
-                        .running
-                        .remove_if(&key, |_, known| known.same_channel(&sender));
+                    self.shared.forget(&key, &sender);
                 }
                 Ok(outcome) => return outcome,
             }

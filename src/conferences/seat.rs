@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use confab_conference::{ConferenceId, LeaveCause, ParticipantId, Refusal};
+use confab_conference::{Caller, ConferenceId, LeaveCause, ParticipantId, Refusal};
 use confab_media::MediaPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -57,6 +57,23 @@ impl<M: MixPlane> Seat<M> {
     pub(crate) fn movable(mut self, moves: mpsc::Sender<Move<M>>) -> Seat<M> {
         self.moves = Some(moves);
         self
+    }
+
+    /// Says who takes the place, where that was not known when it was asked for.
+    pub(crate) async fn identify(&self, caller: Caller) {
+        let participant = self.hold.id;
+        // A conference that is gone learns of it when he joins.
+        let _ = self
+            .hold
+            .requests
+            .send(Request::Identify { participant, caller })
+            .await;
+    }
+
+    /// Returns what waits until the conference has ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<M> {
+        let requests = self.hold.requests.clone();
+        async move { requests.closed().await }
     }
 
     /// Gives the caller the name that is announced when he comes and goes.

@@ -213,6 +213,8 @@ impl<M: MixPlane> Task<M> {
                 let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
             }
             Request::Name { participant, name } => self.name(participant, name),
+            // Refused only when there is no such place any more.
+            Request::Identify { participant, caller } => drop(self.core.identify(participant, caller)),
             // Whoever asked may have stopped waiting.
             Request::Admits { entry, reply } => drop(reply.send(self.core.admits(entry))),
             Request::Join {
@@ -530,6 +532,7 @@ impl<M: MixPlane> Task<M> {
                 self.setting(participant, LegSetting::EnergyLevel(level))
             }
             Effect::SetAgc { participant, on } => self.setting(participant, LegSetting::Agc(on)),
+            Effect::DistributeKeys { participant } => self.setting(participant, LegSetting::DistributeDigits),
             Effect::SetDenoise { participant, on } => self.setting(participant, LegSetting::Denoise(on)),
             Effect::SetHeard(Hearing {
                 talker,

@@ -24,7 +24,10 @@ use super::{
     error::{Place, Problem},
     values::{Value, Values},
 };
-use crate::tls::{TlsFile, TlsFiles};
+use crate::{
+    dialling::{OutboundLimits, Pattern},
+    tls::{TlsFile, TlsFiles},
+};
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
@@ -34,10 +37,6 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
     ("recording.max_gb", &[]),
-    ("outbound.allow", &[]),
-    ("outbound.deny", &[]),
-    ("outbound.per_minute", &[]),
-    ("outbound.concurrent", &[]),
 ];
 
 /// Rates of uncompressed audio in Hz, in our order of preference.
@@ -94,6 +93,7 @@ impl<'a> Reader<'a> {
             events: self.events(),
             amqp: self.amqp(),
             fetch: self.fetch(),
+            outbound: self.outbound(),
             pin_guard: self.pin_guard(),
             registrar: self.registrar(),
             password_guard: self.password_guard(),
@@ -213,6 +213,21 @@ impl<'a> Reader<'a> {
             );
         }
         sip
+    }
+
+    fn outbound(&mut self) -> OutboundLimits {
+        let patterns = |items: &[String]| {
+            items
+                .iter()
+                .map(|item| Pattern::parse(item))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        OutboundLimits {
+            allow: self.list("outbound.allow", patterns),
+            deny: self.list("outbound.deny", patterns),
+            per_minute: self.number("outbound.per_minute", 0..=100_000),
+            concurrent: self.number("outbound.concurrent", 0..=100_000),
+        }
     }
 
     fn pin_guard(&mut self) -> GuardLimits {

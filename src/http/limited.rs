@@ -37,12 +37,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// For requests: they are short, and no answer takes long.
+    /// For requests: they are short, and no answer takes longer than a dial of the longest ring time (120 s, and 5 s more).
     pub(crate) const HTTP: Limits = Limits {
         connections: 2048,
         per_source: 256,
-        idle: Duration::from_secs(75),
-        idle_upgraded: Duration::from_secs(75),
+        idle: Duration::from_secs(135),
+        idle_upgraded: Duration::from_secs(135),
         send_buffer: None,
     };
     /// For WebSockets, which stay; their sessions have limits of their own.

@@ -5,6 +5,7 @@
 //! it goes on into the conference as a leg does that is moved. [`Desk`] is what all visits share, the guard against
 //! guessed PINs among it. Never touches SIP; whatever is dropped gives back its place, its mix and its work.
 
+mod invitation;
 mod lobby;
 mod naming;
 mod speech;
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
+pub(crate) use self::invitation::{Invited, YES};
 use self::lobby::Lobby;
 pub(crate) use self::naming::known as known_name;
 use crate::conferences::{Registry, Seat};

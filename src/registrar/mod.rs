@@ -220,7 +220,6 @@ impl Registrar {
     // ---- what others ask
 
     /// Where a device can be reached now: what it prefers first, then where it registered last. Empty when it is not registered.
-    #[allow(dead_code, reason = "dialling devices is built beside this")]
     pub(crate) fn contacts(&self, account: &AccountId, device: &str) -> Vec<Reachable> {
         let key = DeviceKey::new(account, device);
         self.0.bindings.state().core.reachable(Instant::now(), &key)

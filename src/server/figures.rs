@@ -49,6 +49,12 @@ pub(super) fn page(
             .iter()
             .map(|entry| (entry.key().to_string(), *entry.value()))
             .collect();
+        let dialled = calls
+            .stats
+            .dialled
+            .iter()
+            .map(|entry| ((*entry.key()).to_owned(), *entry.value()))
+            .collect();
         let (bindings, registered, registrations) = calls.registrar.figures();
         let (passwords, passwords_blocked) = calls.registrar.gate().guard_figures();
         let (pins, pin_sources_blocked) = calls.desk.guard_figures();
@@ -113,6 +119,12 @@ pub(super) fn page(
                     help: "Calls refused",
                     label: "status",
                     values: refused,
+                },
+                Counters {
+                    name: "calls_dialled",
+                    help: "Calls that the API had placed",
+                    label: "outcome",
+                    values: dialled,
                 },
                 single(
                     "cdr_left_out",

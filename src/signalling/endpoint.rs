@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
-    LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request, StatusCode,
-    Transport,
+    Invitation, LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request,
+    StatusCode, Transport,
 };
 use tokio::{
     runtime::Handle,
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Probe(CallKey),
     /// Ends the call, whatever its state.
     HangUp(CallKey, Option<Reason>),
+    /// Places a call. When whoever asked is gone by then, it is taken back.
+    Invite(Box<Invitation>, oneshot::Sender<Placed>),
     /// Answers an OPTIONS: with what this server can do, or as an INVITE would be refused.
     AnswerOptions(QueryKey, Option<Rejection>),
     /// Replies to a REGISTER.
@@ -112,6 +114,14 @@ pub(crate) struct Incoming {
     /// How it came.
     pub(crate) flow: Flow,
     /// What happens to the call from here on.
+    pub(crate) events: mpsc::Receiver<Event>,
+}
+
+/// A call that was just placed.
+pub(crate) struct Placed {
+    /// The endpoint's name for it.
+    pub(crate) call: CallKey,
+    /// What happens to it.
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
@@ -323,6 +333,15 @@ impl Running {
             Command::Reinvite(call, body) => endpoint.reinvite(now, call, Some(body)),
             Command::Probe(call) => endpoint.probe(now, call),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
+            Command::Invite(invitation, reply) => {
+                let call = endpoint.invite(now, *invitation);
+                let (sender, events) = mpsc::channel(CALL_EVENT_QUEUE);
+                if reply.send(Placed { call, events }).is_ok() {
+                    self.calls.insert(call, sender);
+                } else {
+                    endpoint.hang_up(now, call, None);
+                }
+            }
             Command::AnswerOptions(query, refusal) => endpoint.answer_options(query, refusal),
             Command::AnswerRegister(query, reply) => endpoint.answer_register(now, query, reply),
             Command::IgnoreRegister(query) => endpoint.ignore_register(query),
@@ -490,6 +509,8 @@ mod tests {
             flow: Flow::udp(([127, 0, 0, 1], 5060).into(), ([127, 0, 0, 1], 5070).into()),
             from: address("b"),
             to: address("a"),
+            call_id: None,
+            identity: None,
             contact: LocalContact {
                 user: None,
                 is_focus: false,

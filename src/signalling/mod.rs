@@ -8,6 +8,7 @@ mod endpoint;
 mod local;
 mod network;
 mod quality;
+mod reach;
 pub(crate) mod routing;
 mod stats;
 mod tcp;
@@ -24,10 +25,11 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats},
+    call::{CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race},
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,
+    reach::{Listens, NoWay},
     stats::{Counter, TransportStats},
 };
 use self::{
@@ -39,6 +41,8 @@ use crate::registrar::Bindings;
 
 /// Calls whose tasks are not started yet.
 const INCOMING_QUEUE: usize = 1024;
+/// Calls to place whose tasks are not started yet; whoever places more waits.
+const ORDERS_QUEUE: usize = 256;
 /// OPTIONS that nobody looks at yet; the endpoint has no more of them under way.
 const QUERY_QUEUE: usize = 256;
 /// REGISTERs that nobody looks at yet; the endpoint has no more of them under way.
@@ -176,13 +180,22 @@ impl Signalling {
         bound.next().copied().unwrap_or(none)
     }
 
-    /// Starts a task for each incoming call from now on.
+    /// Returns the addresses that calls are placed from.
+    pub(crate) fn listens(&self) -> Listens {
+        Listens {
+            udp: self.udp.clone(),
+            tcp: self.tcp.clone(),
+        }
+    }
+
+    /// Starts a task for each call from now on, one that comes in or one that is ordered.
     pub(crate) fn serve(&mut self, server: Arc<CallServer>) -> Option<Calls> {
         let Arrivals {
             calls: mut incoming,
             mut queries,
             mut registers,
         } = self.incoming.take()?;
+        let (orders, mut outgoing) = mpsc::channel(ORDERS_QUEUE);
         let (stop, mut stopping) = oneshot::channel();
         let task = tokio::spawn(async move {
             let mut calls = JoinSet::new();
@@ -191,6 +204,9 @@ impl Signalling {
                 tokio::select! {
                     Some(call) = incoming.recv(), if !is_stopping => {
                         calls.spawn(call::serve(Arc::clone(&server), call));
+                    }
+                    Some(order) = outgoing.recv(), if !is_stopping => {
+                        calls.spawn(call::serve_outgoing(Arc::clone(&server), order));
                     }
                     Some(query) = queries.recv(), if !is_stopping => {
                         let server = Arc::clone(&server);
@@ -209,7 +225,7 @@ impl Signalling {
                 }
             }
         });
-        Some(Calls { stop, task })
+        Some(Calls { stop, task, orders })
     }
 
     /// Stops the transports and the endpoint. Messages handed out before are on the wire.
@@ -226,12 +242,18 @@ impl Signalling {
 pub(crate) struct Calls {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Calls {
+    /// Returns where calls are ordered that are to be placed.
+    pub(crate) fn orders(&self) -> mpsc::Sender<Order> {
+        self.orders.clone()
+    }
+
     /// Starts no more and waits for those that hang up and write their records; calls that run beyond `deadline` are dropped.
     pub(crate) async fn stop(self, deadline: Instant) {
-        let Self { stop, mut task } = self;
+        let Self { stop, mut task, .. } = self;
         let _ = stop.send(());
         if timeout_at(deadline, &mut task).await.is_err() {
             task.abort();

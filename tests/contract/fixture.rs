@@ -40,6 +40,8 @@ impl Site {
         // All callers of these tests come from one address, and many of them have the wrong PIN.
         let builder = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
             .set("sip.service_numbers", &format!("[\"{SERVICE_NUMBER}\"]"))
+            // And all calls are placed by one account.
+            .set("outbound.per_minute", "10000")
             .set("pin_guard.source_tries", "10000")
             .set("pin_guard.conference_tries", "10000");
         let builder = settings

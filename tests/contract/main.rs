@@ -7,6 +7,8 @@ mod actions;
 mod callers;
 mod conventions;
 mod devices;
+mod dialled;
+mod dialling;
 mod documents;
 mod ears;
 mod examples;

@@ -49,7 +49,7 @@ impl Socket {
     }
 
     /// Returns the next frame within a time.
-    fn frame(&mut self, within: Duration) -> Option<Value> {
+    pub(crate) fn frame(&mut self, within: Duration) -> Option<Value> {
         let deadline = Instant::now() + within;
         loop {
             match self.socket.read() {

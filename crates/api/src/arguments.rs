@@ -20,6 +20,7 @@ struct Schemas {
     stop_play: Takes,
     digits: Takes,
     moves: Takes,
+    dial: Takes,
 }
 
 /// What an action takes.
@@ -45,6 +46,7 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
         stop_play: takes("stop_play"),
         digits: takes("digits"),
         moves: takes("move"),
+        dial: takes("dial"),
     }
 });
 
@@ -59,6 +61,7 @@ pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
         "stop_play" => &SCHEMAS.stop_play,
         "dtmf" => &SCHEMAS.digits,
         "move" => &SCHEMAS.moves,
+        "dial" => &SCHEMAS.dial,
         _ => return None,
     };
     Some(&takes.json)
@@ -162,6 +165,17 @@ impl Arguments {
                 let value = other.cloned().unwrap_or_default();
                 Err(Violation::wrong_type(MEDIA_ID, "string", &value).into())
             }
+        }
+    }
+
+    /// Returns what a dial was given, its types as they came: nothing is repaired.
+    pub(crate) fn dial(self) -> Result<Map<String, Value>, ApiError> {
+        let values = Value::Object(self.values_or_refused()?);
+        let mut violations = Violations::default();
+        SCHEMAS.dial.schema.check(&values, &mut violations);
+        match values {
+            Value::Object(values) if violations.is_empty() => Ok(values),
+            _ => Err(ApiError::Validation(violations)),
         }
     }
 

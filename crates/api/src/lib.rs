@@ -88,6 +88,7 @@ mod answer;
 mod arguments;
 mod body;
 mod command;
+mod dialling;
 mod dispatch;
 mod docs;
 mod download;
@@ -115,6 +116,9 @@ use axum::Router;
 use axum::routing::get;
 
 pub use command::{BrokerCommand, fuzz_broker_command};
+pub use dialling::{
+    DialAnswer, DialEndpoint, DialRefusal, DialRequest, Dialer, EndpointAnswer, NoDialer, ParticipantFlags,
+};
 pub use health::admin_router;
 pub use live::{
     ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,

@@ -199,8 +199,9 @@ fn text(operation: Operation) -> Text {
             conference(),
         ),
         Operation::ControlConference => {
-            Text::new("controlConference", "An action on a conference.", "202", done())
-                .acting(conference::ACTIONS.names())
+            let summary = "An action on a conference. A dial is answered when every endpoint has joined, failed, or rung for its time.";
+            let done = json!({ "anyOf": [done(), reference("DialAnswer")] });
+            Text::new("controlConference", summary, "202", done).acting(conference::ACTIONS.names())
         }
         Operation::ListParticipants => {
             let items = array(reference("Participant"));

@@ -7,6 +7,7 @@ use confab_conference::GregorianSeconds;
 use confab_documents::Store;
 use tokio::sync::Semaphore;
 
+use crate::dialling::{Dialer, NoDialer};
 use crate::event::EventBus;
 use crate::intake::Intake;
 use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
@@ -109,6 +110,7 @@ pub struct ApiState {
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
     pub(crate) registrations: Arc<dyn Registrations>,
+    pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) webhooks: Arc<dyn WebhookAttempts>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
@@ -149,6 +151,7 @@ impl ApiState {
             store,
             conferences,
             registrations: Arc::new(NoRegistrations),
+            dialer: Arc::new(NoDialer),
             webhooks: Arc::new(NoAttempts),
             probes,
             clock,
@@ -174,6 +177,13 @@ impl ApiState {
     #[must_use]
     pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
         self.registrations = registrations;
+        self
+    }
+
+    /// Returns the state with what places calls; without it, none can be placed.
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Arc<dyn Dialer>) -> ApiState {
+        self.dialer = dialer;
         self
     }
 }

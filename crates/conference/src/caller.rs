@@ -32,6 +32,8 @@ pub enum Entry {
         no_hold_music: bool,
         /// Joins only a conference that somebody is in.
         join_existing: bool,
+        /// The keys he presses are sent on to all others, and control nothing.
+        distributes_keys: bool,
     },
     /// An operator moved the participant here from another conference: the lock applies, the join settings do not.
     Moved(Carried),
@@ -54,6 +56,8 @@ pub struct Carried {
     pub agc: bool,
     /// Noise suppression of what comes from him.
     pub denoise: bool,
+    /// The keys he presses are sent on to all others, and control nothing.
+    pub distributes_keys: bool,
 }
 
 impl Entry {
@@ -64,6 +68,7 @@ impl Entry {
         ghost: false,
         no_hold_music: false,
         join_existing: false,
+        distributes_keys: false,
     };
 
     /// A ghost whom the server called.
@@ -73,6 +78,7 @@ impl Entry {
         ghost: true,
         no_hold_music: false,
         join_existing: false,
+        distributes_keys: false,
     };
 
     /// Returns whether who enters so hears no hold music while he is alone.
@@ -84,6 +90,16 @@ impl Entry {
                 ..
             }
         )
+    }
+
+    /// Returns whether the keys of who enters so are for the others.
+    pub(crate) fn distributes_keys(self) -> bool {
+        match self {
+            Entry::DialIn => false,
+            Entry::DialOut { distributes_keys, .. } | Entry::Moved(Carried { distributes_keys, .. }) => {
+                distributes_keys
+            }
+        }
     }
 
     /// Returns whether a conference that nobody is in yet does not start for who enters so.

@@ -74,6 +74,13 @@ pub enum Command {
         /// What says it.
         name: MediaName,
     },
+    /// Says who takes a place that was held before that was known.
+    Identify {
+        /// The id that the reservation was given.
+        participant: ParticipantId,
+        /// Who he is.
+        caller: Caller,
+    },
     /// Reports that a participant has pressed a key of his phone, and does what the key means to him.
     KeyPressed {
         /// Whose phone.

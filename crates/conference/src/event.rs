@@ -337,6 +337,11 @@ pub enum Effect {
         /// The new state.
         on: bool,
     },
+    /// Send the keys that are pressed on the leg on to all others.
+    DistributeKeys {
+        /// Whose leg.
+        participant: ParticipantId,
+    },
     /// Switch the noise suppression of what comes from the leg.
     SetDenoise {
         /// Whose leg.

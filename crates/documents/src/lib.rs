@@ -55,6 +55,7 @@ mod reception;
 pub mod schema;
 mod secret;
 mod store;
+mod unsaved;
 
 pub use account::{API_KEY_LENGTH, Account};
 pub use conference::{AccountDefaults, check as check_conference, language, settings, settings_with};

@@ -7,6 +7,7 @@
 //! A call is over for the user with [`Event::Ended`]. It stays in memory until the last messages are through: the ACK a BYE has
 //! to wait for, the response to the BYE, repeated 2xx responses that need their ACK again.
 
+mod authenticating;
 mod closing;
 mod inbound;
 mod outbound;
@@ -25,6 +26,7 @@ use crate::message::{CallId, Essentials, HeaderName, Headers, Reason, Request, T
 use crate::transaction::layer::{ClientId, ClientNews, Purpose};
 use crate::transaction::timer::{TimerKind, Timers};
 
+use authenticating::Authentication;
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
@@ -60,6 +62,8 @@ pub(crate) struct Call {
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     acks: Vec<SentAck>,
+    /// Who we are when we are asked.
+    authentication: Option<Authentication>,
     bye: Option<ClientId>,
     probe: Option<ClientId>,
     /// The BYE waits for the ACK of our 2xx (RFC 3261 §15), with these Reason values.
@@ -82,6 +86,7 @@ impl Call {
             inbound: None,
             outbound: None,
             acks: Vec::new(),
+            authentication: None,
             bye: None,
             probe: None,
             bye_after_ack: None,

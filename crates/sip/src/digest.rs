@@ -1,8 +1,10 @@
-//! Digest authentication of requests, the server's half (RFC 3261 §22 with RFC 7616 and RFC 8760: SHA-256 and MD5, `qop=auth`).
+//! Digest authentication of requests (RFC 3261 §22 with RFC 7616 and RFC 8760: SHA-256 and MD5): the server's half, which asks for
+//! `qop=auth`; `client` has the other one.
 //!
 //! Owns nonces and what was done with them. Knows no users: whoever verifies brings the password. A nonce carries its own age, signed with
 //! the server's key, so that a challenge costs no memory; only nonces that were used are remembered, until they expire.
 
+mod client;
 mod credentials;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use client::{DigestChallenge, DigestIdentity, DigestRequest};
 pub use credentials::DigestCredentials;
 
 /// Used nonces that are remembered at most, 40 octets each; beyond, the oldest are taken as expired.
@@ -36,6 +39,13 @@ pub enum DigestAlgorithm {
 impl DigestAlgorithm {
     /// All of them, the better one first (RFC 8760 §2.4).
     pub const ALL: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+
+    /// Returns the one of this name, in any case.
+    fn by_name(name: &str) -> Option<DigestAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name().eq_ignore_ascii_case(name))
+    }
 
     /// Returns the name in headers.
     pub fn name(self) -> &'static str {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::digest::{DigestCredentials, DigestServer, DigestVerdict};
+use crate::digest::{
+    DigestChallenge, DigestCredentials, DigestIdentity, DigestRequest, DigestServer, DigestVerdict,
+};
 use crate::endpoint::{InfoDigit, MAX_INFO_DIGIT_MS};
 use crate::framing::StreamFramer;
 use crate::message::{
@@ -22,6 +24,28 @@ pub fn fuzz_credentials(now: Instant, data: &[u8]) {
         let mut server = DigestServer::new([0; 32], now, Duration::from_secs(60));
         let verdict = server.verify(now, "INVITE", &credentials, "password");
         assert_ne!(verdict, DigestVerdict::Right, "he was never challenged");
+    }
+}
+
+/// Reads `data` as a value of a WWW-Authenticate header and answers it.
+///
+/// # Panics
+/// When the answer is more than one line.
+pub fn fuzz_challenge(data: &[u8]) {
+    if let Some(challenge) = DigestChallenge::parse(data) {
+        let identity = DigestIdentity {
+            username: "user".to_owned(),
+            password: "password".to_owned(),
+        };
+        let request = DigestRequest {
+            method: "INVITE",
+            uri: "sip:a@b.example",
+            body: data,
+            cnonce: "0a4f113b",
+            count: 1,
+        };
+        let answer = challenge.answer(&identity, request);
+        assert!(!answer.chars().any(char::is_control), "{answer:?}");
     }
 }
 

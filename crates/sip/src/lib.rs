@@ -107,14 +107,17 @@ mod transaction;
 mod uri;
 
 pub use byte_str::ByteStr;
-pub use digest::{DigestAlgorithm, DigestCredentials, DigestServer, DigestVerdict};
+pub use digest::{
+    DigestAlgorithm, DigestChallenge, DigestCredentials, DigestIdentity, DigestRequest, DigestServer,
+    DigestVerdict,
+};
 pub use endpoint::{
     Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges,
     InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output, ProbeOutcome,
     QueryKey, ReinviteOutcome, Rejection, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
-pub use fuzz::{fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};
+pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
     MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,

@@ -1,9 +1,11 @@
 //! Owns the SIP half of a test participant: a small user agent client that calls the server over real sockets.
 //!
 //! Shares nothing with the server's SIP stack: it prints and reads SIP as plain text. It places calls, acknowledges, cancels, changes and
-//! ends them, answers BYE and OPTIONS from the server, and keeps every message for the test to look at. It never answers calls, and never talks to anything but the one server it was made for.
+//! ends them, answers BYE and OPTIONS from the server, and keeps every message for the test to look at; a [`Callee`] is called. It never talks to anything but
+//! the one server it was made for.
 
 mod call;
+mod callee;
 mod device;
 pub mod digest;
 mod message;
@@ -12,6 +14,7 @@ mod phone;
 mod sdp;
 
 pub use call::{Call, Invite};
+pub use callee::{Callee, Incoming};
 pub use device::Device;
 pub use message::SipMessage;
 pub use participant::{Joining, Participant};

@@ -7,7 +7,7 @@ mod sipp;
 mod speech;
 
 pub use baresip::{Baresip, BaresipAccount, BaresipConfig};
-pub use sipp::{Sipp, SippReport};
+pub use sipp::{Sipp, SippReport, SippServer};
 pub use speech::speak;
 
 use std::io;

@@ -30,6 +30,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
         participant: ParticipantId,
         name: SpokenName,
     },
+    /// Says who takes a place.
+    Identify {
+        participant: ParticipantId,
+        caller: Caller,
+    },
     /// Turns a place into a participant.
     Join {
         participant: ParticipantId,
@@ -69,7 +74,11 @@ impl<M: MixPlane> Request<M> {
             Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Moving { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
-            Request::Name { .. } | Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
+            Request::Name { .. }
+            | Request::Identify { .. }
+            | Request::Vacate { .. }
+            | Request::Update(_)
+            | Request::End { .. } => {}
         }
     }
 }

@@ -198,6 +198,10 @@ impl Established {
         let seat = seat.movable(self.mover.clone());
         match seat.join(Arc::clone(&self.leg), self.hang_up.clone()).await {
             Ok(participant) => {
+                if let Some(told) = self.joined.take() {
+                    // Whoever dialled may have gone.
+                    let _ = told.send(Ok(()));
+                }
                 trail.participant_id = Some(participant.id().get());
                 let conference = trail.conference.as_ref().map(ToString::to_string);
                 tracing::info!(participant = %participant.id(), conference, "joined");
@@ -205,6 +209,9 @@ impl Established {
                 Ok(())
             }
             Err(refusal) => {
+                if let Some(told) = self.joined.take() {
+                    let _ = told.send(Err(refusal));
+                }
                 tracing::warn!(%refusal, "an answered call could not join");
                 let refused = refused_by_conference(refusal);
                 Err(End::by_us(

@@ -45,6 +45,14 @@ impl Peer {
         }
     }
 
+    /// Returns who answered a call that was placed to `signalling_ip`, by the Contact of his response.
+    pub(super) fn answered(signalling_ip: IpAddr, headers: &Headers) -> Self {
+        // The Via of a response is our own.
+        let mut contacts = Headers::new();
+        contacts.copy_all(headers, &confab_sip::HeaderName::Contact);
+        Self::of(signalling_ip, &contacts)
+    }
+
     /// The same peer after a re-INVITE, which may have come from another address. The topmost Via says from which: the
     /// endpoint notes it there.
     pub(super) fn moved(&self, headers: &Headers) -> Self {

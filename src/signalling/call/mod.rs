@@ -1,7 +1,8 @@
 //! One call: from its INVITE to its record.
 //!
-//! Each incoming call is one task that owns its SDP session, its media leg and its seat in a conference, and talks to
-//! their owners. [`set_up`] takes it from INVITE to 200, [`established`] from there to the end.
+//! Each call is one task that owns its SDP session, its media leg and its seat in a conference, and talks to
+//! their owners. [`set_up`] takes a call that comes in from INVITE to 200, [`outgoing`] one that is placed; [`established`] takes both
+//! from there to the end.
 
 mod allowance;
 mod bridge;
@@ -9,6 +10,8 @@ mod established;
 mod identity;
 mod media;
 mod options;
+mod outgoing;
+mod pass;
 mod set_up;
 
 use std::{
@@ -21,19 +24,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use confab_conference::{AccountId, ConferenceId};
+use confab_conference::{AccountId, ConferenceId, Refusal};
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
 use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode, Uri};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use self::allowance::{Allowance, Entry, WINDOW};
 pub(super) use self::options::answer as answer_options;
+pub(super) use self::outgoing::serve as serve_outgoing;
+pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
+pub(crate) use self::pass::Pass;
 use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
     local::LocalAddresses,
     network::Networks,
+    reach::Listens,
 };
 use crate::{
     admission::{Admission, Place},
@@ -43,6 +50,11 @@ use crate::{
     registrar::Registrar,
     wall_clock,
 };
+
+/// Hang-ups that may wait for a call: there is one reason to end, once.
+const HANG_UPS: usize = 2;
+/// Moves to other conferences that may wait for a call; who orders more waits.
+const MOVES: usize = 2;
 
 /// What every call task needs.
 pub(crate) struct CallServer {
@@ -54,6 +66,8 @@ pub(crate) struct CallServer {
     pub(crate) registry: Registry<MediaPlane>,
     /// The switchboard of media events.
     pub(crate) dispatch: MediaDispatch,
+    /// Addresses that SIP is bound to, to place calls from.
+    pub(crate) listens: Listens,
     /// The media plane.
     pub(crate) media: Arc<MediaPlane>,
     /// Addresses that media legs may be opened on.
@@ -64,6 +78,8 @@ pub(crate) struct CallServer {
     pub(crate) local: Arc<LocalAddresses>,
     /// Networks that see the local address instead of the advertised one.
     pub(crate) local_nets: Networks,
+    /// By it a call is known that this server has placed to itself.
+    pub(crate) pass: Pass,
     /// Whether callers without credentials may reach conference numbers.
     pub(crate) anonymous_dial_in: bool,
     /// Numbers that ask for the number of the conference, in every account.
@@ -87,6 +103,8 @@ pub(crate) struct CallServer {
 pub(crate) struct CallStats {
     /// Calls answered with 200.
     pub(crate) answered: AtomicU64,
+    /// Calls that this server placed, by what became of them: `answered`, or a failure's name in records.
+    pub(crate) dialled: dashmap::DashMap<&'static str, u64>,
     /// Calls refused, by status.
     pub(crate) refused: dashmap::DashMap<u16, u64>,
     /// How ended calls were heard.
@@ -105,7 +123,7 @@ impl CallStats {
     /// Whether a call that ended at `now` gets its record. Every answered one does; of the others so many a second that
     /// nobody fills the disk by calling.
     fn keeps_record(&self, trail: &Trail, now: Instant) -> bool {
-        if trail.status == StatusCode::UNAUTHORIZED.code() {
+        if trail.status == StatusCode::UNAUTHORIZED.code() && trail.direction == "inbound" {
             // A question: the call itself is yet to come.
             return false;
         }
@@ -200,8 +218,39 @@ struct Established {
     was_two_way: bool,
     /// The peer holds the call: neither side is heard.
     is_held: bool,
+    /// Told how the first join went, for a call that this server has placed.
+    joined: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// Held for as long as the call runs.
     _place: Place,
+}
+
+impl Established {
+    fn new(
+        leg: Arc<LegHandle>,
+        negotiation: Negotiation,
+        peer: media::Peer,
+        seat: Seated,
+        place: Place,
+    ) -> Established {
+        let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
+        let (mover, moves) = mpsc::channel(MOVES);
+        let was_two_way = negotiation.audio().is_some_and(|audio| !audio.hold);
+        Established {
+            leg,
+            negotiation,
+            peer,
+            seat,
+            hang_ups,
+            hang_up,
+            moves,
+            mover,
+            is_silent: false,
+            was_two_way,
+            is_held: false,
+            joined: None,
+            _place: place,
+        }
+    }
 }
 
 /// Where the caller is: with a late offer the place is reserved until the ACK brings the answer.
@@ -216,6 +265,8 @@ enum Seated {
 /// What the record needs to know, gathered along the way.
 struct Trail {
     call: CallKey,
+    /// `inbound` or `outbound`.
+    direction: &'static str,
     outline: Outline,
     remote: SocketAddr,
     started: Instant,
@@ -242,7 +293,7 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
     let mut watch = Watch {
         server: &server,
         in_order: false,
-        trail: Trail::new(call, &request, flow),
+        trail: Trail::new(call, "inbound", Outline::of(&request), flow),
     };
     let trail = &mut watch.trail;
     tracing::debug!(?flow.remote, headers = ?trail.outline, "call began");
@@ -371,10 +422,11 @@ impl Drop for Watch<'_> {
 }
 
 impl Trail {
-    fn new(call: CallKey, request: &Request, flow: Flow) -> Self {
+    fn new(call: CallKey, direction: &'static str, outline: Outline, flow: Flow) -> Self {
         Self {
             call,
-            outline: Outline::of(request),
+            direction,
+            outline,
             remote: flow.remote,
             started: Instant::now(),
             started_at: wall_clock::rfc3339(std::time::SystemTime::now()),
@@ -393,7 +445,7 @@ impl Trail {
         cdr::Record {
             call: self.call.to_string(),
             call_id: self.outline.call_id.clone(),
-            direction: "inbound",
+            direction: self.direction,
             account_id: self.account.as_ref().map(AccountId::to_string),
             conference_id: self.conference.as_ref().map(ConferenceId::to_string),
             participant_id: self.participant_id,

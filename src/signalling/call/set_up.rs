@@ -11,7 +11,7 @@ use std::{
 use confab_conference::{AccountId, Caller, Entry, Refusal};
 use confab_media::{LegHandle, OpenLegError};
 use confab_reception::Source;
-use confab_sdp::{LocalMedia, Negotiation, SdpError, SessionDescription};
+use confab_sdp::{Capabilities, LocalMedia, Negotiation, SdpError, SessionDescription};
 use confab_sip::{Body, CallKey, Event, Flow, HeaderName, Headers, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,11 +29,6 @@ use crate::{
         routing::{self, Reached},
     },
 };
-
-/// Hang-ups that may wait for a call: there is one reason to end, once.
-const HANG_UPS: usize = 2;
-/// Moves to other conferences that may wait for a call; who orders more waits.
-const MOVES: usize = 2;
 
 /// Why there is no call.
 pub(super) enum Failure {
@@ -66,7 +61,8 @@ pub(super) async fn run(
 
     let offer = read_offer(request)?;
     let peer = Peer::of(flow.remote.ip(), &request.headers);
-    let (leg, mut negotiation) = open_leg(server, &peer, flow.local.ip(), offer.as_ref())?;
+    let capabilities = &server.capabilities;
+    let (leg, mut negotiation) = open_leg(server, capabilities, &peer, flow.local.ip(), offer.as_ref())?;
     let agreed = offer
         .as_ref()
         .map(|offer| negotiate(&peer, &mut negotiation, offer, trail))
@@ -115,23 +111,7 @@ pub(super) async fn run(
     server.stats.answered.fetch_add(1, Ordering::Relaxed);
     trail.answered = Some(Instant::now());
     trail.status = StatusCode::OK.code();
-    let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
-    let (mover, moves) = mpsc::channel(MOVES);
-    let was_two_way = negotiation.audio().is_some_and(|audio| !audio.hold);
-    Ok(Established {
-        leg: Arc::new(leg),
-        negotiation,
-        peer,
-        seat,
-        hang_ups,
-        hang_up,
-        moves,
-        mover,
-        is_silent: false,
-        was_two_way,
-        is_held: false,
-        _place: place,
-    })
+    Ok(Established::new(Arc::new(leg), negotiation, peer, seat, place))
 }
 
 async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure> {
@@ -170,8 +150,9 @@ pub(super) fn refused_description(error: &SdpError) -> Refused {
         .with_header(HeaderName::Warning, error.warning("confab"))
 }
 
-fn open_leg(
+pub(super) fn open_leg(
     server: &CallServer,
+    capabilities: &Arc<Capabilities>,
     peer: &Peer,
     arrived_at: IpAddr,
     offer: Option<&SessionDescription>,
@@ -199,7 +180,7 @@ fn open_leg(
     let session_id = rand::random::<u64>() >> 1;
     Ok((
         leg,
-        Negotiation::new(Arc::clone(&server.capabilities), local, session_id).with_keys(media::fresh_keys()),
+        Negotiation::new(Arc::clone(capabilities), local, session_id).with_keys(media::fresh_keys()),
     ))
 }
 
@@ -279,7 +260,8 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
     }
     let device = identify(server, request, flow).await?;
     let (store, local) = (&server.store, &server.local);
-    let (anonymous, service_numbers) = (server.anonymous_dial_in, &server.service_numbers);
+    let service_numbers = &server.service_numbers;
+    let anonymous = server.anonymous_dial_in || server.pass.is_shown(request);
     let routed = routing::route(store, local, anonymous, device, service_numbers, request).await;
     routed.map_err(|error| refused_route(&error))
 }

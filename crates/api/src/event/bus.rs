@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use confab_conference::{AccountId, ConferenceId, Control, Event};
+use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::filter::EventFilter;
-use super::message::{CommandMessage, EventMessage, Origin, Writer};
+use super::message::{Command, CommandMessage, EventMessage, Origin, Writer};
 use super::topics::{After, Gone, Joined, Mailbox, Topic, Topics};
 
 /// Events kept for a [`Subscription`] that is slow.
@@ -78,8 +79,22 @@ impl EventBus {
 
     /// Tells those who listen for the commands of a conference that one was carried out. Never waits.
     pub fn publish_command(&self, account: &AccountId, conference: &ConferenceId, control: Control) {
+        self.tell_command(account, conference, Command::Control(control));
+    }
+
+    /// Tells the same listeners that others are called to a conference, with these arguments. Never waits.
+    pub fn publish_dial(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        arguments: Map<String, Value>,
+    ) {
+        self.tell_command(account, conference, Command::Dial(arguments));
+    }
+
+    fn tell_command(&self, account: &AccountId, conference: &ConferenceId, command: Command) {
         let writer = Arc::clone(&self.0.writer);
-        let message = CommandMessage::new(account.clone(), conference.clone(), control, writer);
+        let message = CommandMessage::new(account.clone(), conference.clone(), command, writer);
         self.0.topics.command(message);
     }
 

@@ -3,7 +3,7 @@
 use confab_conference::{AccountId, Audience, ConferenceId, Control, ParticipantId, Relationship, StopPlay};
 use serde_json::{Map, Value};
 
-use super::message::Origin;
+use super::message::{Command, Origin};
 
 /// Returns the command as `conference.command` listeners get it. A command about all members names no participant. Digits are left out:
 /// they may be a PIN.
@@ -11,13 +11,33 @@ pub(super) fn of_command(
     origin: &Origin,
     account: &AccountId,
     conference: &ConferenceId,
-    control: &Control,
+    command: &Command,
 ) -> Value {
     let mut body = Map::new();
     let mut put = |key: &str, value: Value| drop(body.insert(key.into(), value));
-    put("application_name", name(control).into());
+    let told = match command {
+        Command::Control(control) => name(control),
+        Command::Dial(_) => "dial",
+    };
+    put("application_name", told.into());
     put("account_id", account.as_str().into());
     put("conference_id", conference.as_str().into());
+    match command {
+        Command::Control(control) => put_control(control, put),
+        Command::Dial(arguments) => body.extend(arguments.clone()),
+    }
+    let ends = [
+        ("event_category", "conference"),
+        ("event_name", "command"),
+        ("node", &origin.node),
+        ("app_name", &origin.app_name),
+        ("app_version", &origin.app_version),
+    ];
+    body.extend(ends.map(|(key, text)| (key.to_owned(), text.into())));
+    Value::Object(body)
+}
+
+fn put_control(control: &Control, mut put: impl FnMut(&str, Value)) {
     if let Some(id) = participant(control) {
         put("participant_id", id.get().into());
     }
@@ -48,15 +68,6 @@ pub(super) fn of_command(
         }
         _ => {}
     }
-    let ends = [
-        ("event_category", "conference"),
-        ("event_name", "command"),
-        ("node", &origin.node),
-        ("app_name", &origin.app_name),
-        ("app_version", &origin.app_version),
-    ];
-    body.extend(ends.map(|(key, text)| (key.to_owned(), text.into())));
-    Value::Object(body)
 }
 
 fn name(control: &Control) -> &'static str {
@@ -174,7 +185,7 @@ mod tests {
                 &Origin::default(),
                 &AccountId::from("a"),
                 &ConferenceId::from("c"),
-                &control,
+                &Command::Control(control.clone()),
             );
             let mut expected = common.clone();
             for (key, value) in own.as_object().unwrap() {
@@ -182,5 +193,17 @@ mod tests {
             }
             assert_eq!(told, expected, "{control:?}");
         }
+        let arguments = json!({"endpoints": ["sip:bob@b.example"], "timeout": 5});
+        let told = of_command(
+            &Origin::default(),
+            &AccountId::from("a"),
+            &ConferenceId::from("c"),
+            &Command::Dial(arguments.as_object().unwrap().clone()),
+        );
+        let mut expected = common;
+        expected["application_name"] = "dial".into();
+        expected["endpoints"] = arguments["endpoints"].clone();
+        expected["timeout"] = 5.into();
+        assert_eq!(told, expected);
     }
 }

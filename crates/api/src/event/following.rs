@@ -131,7 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
     let entry = prop_oneof![
         2 => Just(Entry::DialIn),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost, no_hold_music: false, join_existing: false }),
+            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost, no_hold_music: false, join_existing: false, distributes_keys: false }),
     ];
     prop_oneof![
         4 => (any::<bool>(), entry).prop_map(|(moderator, entry)| Step::Enter { moderator, entry }),

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use confab_conference::{AccountId, ConferenceId, Control, Event};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{body, command, key};
 
@@ -154,22 +154,31 @@ impl EventMessage {
 pub(crate) struct CommandMessage {
     account: AccountId,
     conference: ConferenceId,
-    control: Control,
+    command: Command,
     writer: Arc<Writer>,
     written: OnceLock<Written>,
+}
+
+/// What was carried out.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A control of what runs.
+    Control(Control),
+    /// A dial, with its arguments as they are told.
+    Dial(Map<String, Value>),
 }
 
 impl CommandMessage {
     pub(crate) fn new(
         account: AccountId,
         conference: ConferenceId,
-        control: Control,
+        command: Command,
         writer: Arc<Writer>,
     ) -> CommandMessage {
         CommandMessage {
             account,
             conference,
-            control,
+            command,
             writer,
             written: OnceLock::new(),
         }
@@ -189,7 +198,7 @@ impl CommandMessage {
                 &self.writer.origin,
                 &self.account,
                 &self.conference,
-                &self.control,
+                &self.command,
             );
             let key = format!(
                 "conference.command.{}",

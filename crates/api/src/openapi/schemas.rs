@@ -41,6 +41,29 @@ pub(super) fn all() -> Value {
         "required": ["device_id", "registered"],
         "properties": { "device_id": { "type": "string" }, "registered": { "const": true } },
     });
+    schemas["DialAnswer"] = json!({
+        "type": "object",
+        "properties": {
+            "endpoint_responses": {
+                "type": "array",
+                "description": "One for each leg, in the order of the request.",
+                "items": {
+                    "type": "object",
+                    "required": ["endpoint_id", "job_id", "message", "status"],
+                    "properties": {
+                        "endpoint_id": { "type": "string", "description": "The endpoint as the request has it." },
+                        "device_id": { "type": "string", "description": "The device, where the endpoint is a user." },
+                        "job_id": { "type": "string" },
+                        "call_id": { "type": "string", "description": "The Call-ID of who has joined." },
+                        "message": { "type": "string", "description": "For an error why, as USER_BUSY or NO_ANSWER." },
+                        "status": { "enum": ["success", "error"] },
+                    },
+                },
+            },
+            "status": { "const": "error", "description": "Nobody was called: the server is ending." },
+            "message": { "type": "string" },
+        },
+    });
     schemas["ApiKey"] = json!({
         "type": "object",
         "required": ["api_key"],

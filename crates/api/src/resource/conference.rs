@@ -6,8 +6,9 @@ use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
 use confab_documents::{Body, Document, Kind, ListScope, Rule, Violation, Violations};
 use serde_json::{Value, json};
 
+use super::dial;
 use super::document::{Walk, told};
-use crate::action::{self, Actions};
+use crate::action::{self, Actions, Requested};
 use crate::answer::{Answer, TagBuilder};
 use crate::arguments::{Arguments, MEDIA_ID};
 use crate::dispatch::Call;
@@ -17,20 +18,32 @@ use crate::live::{ControlError, MediaProblem};
 use crate::tones;
 use crate::view::Viewpoint;
 
-/// What an action makes of its arguments.
-type OnConference = fn(Arguments) -> Result<Control, ApiError>;
+/// What an action is.
+#[derive(Clone, Copy)]
+pub(crate) enum OnConference {
+    /// A control of what runs, made of the arguments.
+    Control(fn(Arguments) -> Result<Control, ApiError>),
+    /// Calls others to it, whether it runs or not.
+    Dial,
+}
+
+use OnConference::{Control as Controls, Dial};
 
 /// What can be done to a conference.
 pub(crate) const ACTIONS: Actions<OnConference> = Actions {
     built: &[
-        ("lock", |_| Ok(Control::Lock)),
-        ("unlock", |_| Ok(Control::Unlock)),
-        ("play", |arguments| play(Audience::Everybody, arguments)),
-        ("stop_play", |arguments| stop_play(Audience::Everybody, arguments)),
-        ("end", |_| Ok(Control::End)),
+        ("lock", Controls(|_| Ok(Control::Lock))),
+        ("unlock", Controls(|_| Ok(Control::Unlock))),
+        ("play", Controls(|arguments| play(Audience::Everybody, arguments))),
+        ("dial", Dial),
+        (
+            "stop_play",
+            Controls(|arguments| stop_play(Audience::Everybody, arguments)),
+        ),
+        ("end", Controls(|_| Ok(Control::End))),
     ],
     prepared: &[],
-    refused: &["dial", "record", "vars"],
+    refused: &["record", "vars"],
 };
 
 /// Returns the control that plays what the arguments name.
@@ -92,7 +105,11 @@ impl Call<'_> {
     }
 
     /// Checks the sounds that a document names; with what else is wrong with it, so that all is told at once.
-    async fn check_document(&self, account: &AccountId, document: &Body) -> Result<(), Violations> {
+    pub(super) async fn check_document(
+        &self,
+        account: &AccountId,
+        document: &Body,
+    ) -> Result<(), Violations> {
         let Err(mut wrong) = self.check_tones(account, document).await else {
             return Ok(());
         };
@@ -156,9 +173,10 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn show(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (document, snapshot) = call.conference().await?;
     let live = call.viewpoint().read_only(snapshot.as_ref());
-    let mut data = document
-        .as_ref()
-        .map_or_else(|| ad_hoc(&call.conference_id()), Document::public);
+    let mut data = match &document {
+        Some(document) => document.public(),
+        None => ad_hoc(call).await?,
+    };
     if snapshot.is_some() {
         data.insert("focus".into(), call.state.config.node.as_str().into());
     }
@@ -178,14 +196,20 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, ApiError> {
     })
 }
 
-/// Returns what stands for the document of a running conference that has none: the defaults.
-fn ad_hoc(id: &ConferenceId) -> Body {
+/// Returns what stands for the document of a running conference that has none: what the dial that made it said, else the defaults.
+async fn ad_hoc(call: &Call<'_>) -> Result<Body, ApiError> {
+    let (account, id) = (call.account()?, call.conference_id());
+    let mut body = call.state.dialer.ad_hoc(account, &id).unwrap_or_default();
+    body.shift_remove("id");
     let mut value = json!({ "id": id.as_str() });
+    if let Value::Object(whole) = &mut value {
+        whole.extend(body);
+    }
     Kind::Conference.fill_defaults(&mut value);
-    match value {
+    Ok(match value {
         Value::Object(body) => body,
         _ => Body::new(),
-    }
+    })
 }
 
 /// `POST /conferences/{C}`.
@@ -228,9 +252,20 @@ async fn announce(call: &Call<'_>, account: &AccountId, document: &Document) -> 
 
 /// `PUT /conferences/{C}`: an action. What is not running takes no effect and is no error.
 pub(super) async fn control(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let requested = action::resolve(call.envelope, call.query, &ACTIONS);
+    let make = match &requested {
+        // Whoever dials may make the conference by it.
+        Ok(Requested { action: Dial, .. }) => return dial::run(call, requested?).await,
+        Ok(Requested {
+            action: Controls(make),
+            ..
+        }) => Some(*make),
+        Err(_) => None,
+    };
     call.conference().await?;
-    let requested = action::resolve(call.envelope, call.query, &ACTIONS)?;
-    let control = (requested.action)(Arguments::new(requested.name, requested.arguments))?;
+    let requested = requested?;
+    let make = make.ok_or(ApiError::Internal)?;
+    let control = make(Arguments::new(requested.name, requested.arguments))?;
     match call.carry_out(control).await? {
         Ok(()) | Err(ControlError::NotRunning) => Ok(Answer::accepted()),
         Err(error) => Err(error.into()),

@@ -5,6 +5,7 @@ mod auth;
 pub(crate) mod conference;
 mod configuration;
 mod device;
+mod dial;
 mod document;
 mod media;
 pub(crate) mod participant;

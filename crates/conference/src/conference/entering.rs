@@ -80,6 +80,14 @@ impl Conference {
         Ok(())
     }
 
+    /// Says who takes the place of the reservation `id`: of those who are called for it, the first one who answers.
+    pub fn identify(&mut self, id: ParticipantId, caller: Caller) -> Result<(), Refusal> {
+        self.alive()?;
+        let reservation = self.reservations.get_mut(&id);
+        reservation.ok_or(Refusal::UnknownParticipant(id))?.caller = caller;
+        Ok(())
+    }
+
     /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance, unless he joins
     /// only others: then his place is gone, and the refusal is [`Refusal::NotRunning`].
     pub fn join(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<ParticipantState, Refusal> {
@@ -101,10 +109,14 @@ impl Conference {
         }
         let person = Person {
             no_hold_music: reservation.entry.declines_hold_music(),
+            distributes_keys: reservation.entry.distributes_keys(),
             ..Person::default()
         };
         let state = self.entering(id, reservation, wall);
         self.roster.insert(id, state.clone());
+        if person.distributes_keys {
+            self.ask(Effect::DistributeKeys { participant: id });
+        }
         self.persons.insert(id, person);
         self.ask_for_what_joins_differently(&state);
         self.publish(wall, EventKind::AddMember, Some(state.clone()));

@@ -45,6 +45,8 @@ struct Person {
     keys: Collector,
     /// He hears no hold music while he is alone.
     no_hold_music: bool,
+    /// What he presses is sent on to the others and controls nothing.
+    distributes_keys: bool,
     /// What he was told last of what he, or somebody, did to him: the next takes its place.
     told: Option<PlayNumber>,
 }
@@ -135,6 +137,10 @@ impl Conference {
             volume_out: state.volume_out,
             agc: state.agc,
             denoise: state.denoise,
+            distributes_keys: self
+                .persons
+                .get(&id)
+                .is_some_and(|person| person.distributes_keys),
         };
         Ok((state.caller.clone(), state.role, Entry::Moved(carried)))
     }
@@ -193,6 +199,9 @@ impl Conference {
             Command::Update(settings) => self.update(wall, settings).map(|()| Reply::Done),
             Command::Advance { now } => self.advance(wall, now).map(|()| Reply::Done),
             Command::Name { participant, name } => self.name(participant, name).map(|()| Reply::Done),
+            Command::Identify { participant, caller } => {
+                self.identify(participant, caller).map(|()| Reply::Done)
+            }
             Command::Snapshot => self.snapshot().map(Reply::Snapshot),
             Command::End { cause } => self.end(wall, cause).map(|()| Reply::Done),
         }

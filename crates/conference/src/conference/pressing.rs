@@ -11,7 +11,8 @@ const ENERGY_STEP: u16 = 200;
 const MOST_ENERGY: u16 = 1800;
 
 impl Conference {
-    /// Takes note that a participant has pressed a key of his phone, at the time that was told last, and does what it means.
+    /// Takes note that a participant has pressed a key of his phone, at the time that was told last, and does what it means: nothing, where
+    /// it is sent on to the others.
     pub fn key_pressed(
         &mut self,
         wall: GregorianSeconds,
@@ -23,7 +24,11 @@ impl Conference {
         let role = state.role;
         self.publish(wall, EventKind::KeyMember(key), Some(state));
         let now = self.now;
-        if let Some(person) = self.persons.get_mut(&id) {
+        if let Some(person) = self
+            .persons
+            .get_mut(&id)
+            .filter(|person| !person.distributes_keys)
+        {
             let actions = person.keys.press(self.settings.keys(role), key, now);
             self.act(wall, id, actions);
         }

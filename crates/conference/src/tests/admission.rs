@@ -15,6 +15,7 @@ fn join_states_follow_the_role_and_the_way_in() {
         ghost: false,
         no_hold_music: false,
         join_existing: false,
+        distributes_keys: false,
     };
     let rows = [
         (both, none, Role::Member, Entry::DialIn, (true, true)),

@@ -47,7 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
             deaf,
             ghost,
             no_hold_music,
-            join_existing
+            join_existing,
+            distributes_keys: false
         }),
         1 => any::<bool>().prop_map(|ghost| Entry::Moved(Carried { ghost, ..Carried::default() })),
     ];

@@ -425,6 +425,9 @@ impl Trial {
                     std::mem::replace(&mut leg.controls.denoise, on) != on
                 });
             }
+            Effect::DistributeKeys { participant } => {
+                assert!(self.performed.contains_key(&participant), "keys of nobody");
+            }
             Effect::SendDigits { participant, .. } => {
                 assert!(self.performed.contains_key(&participant), "digits to nobody");
             }

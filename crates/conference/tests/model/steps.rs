@@ -44,7 +44,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => Just(Entry::DialIn),
         1 => carried().prop_map(Entry::Moved),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost, no_hold_music: false, join_existing: false }),
+            .prop_map(|(muted, deaf, ghost)| Entry::DialOut { muted, deaf, ghost, no_hold_music: false, join_existing: false, distributes_keys: ghost && deaf }),
     ];
     let relationship = prop_oneof![
         Just(Relationship::Mute),
@@ -87,6 +87,7 @@ fn carried() -> impl Strategy<Value = Carried> {
         volume_out: Volume::from_level(-level).expect("a level"),
         agc,
         denoise,
+        distributes_keys: agc && denoise,
     })
 }
 

@@ -90,6 +90,7 @@ impl Call {
         }
         if let Some(bye) = self.request_in_dialog(stack, Method::Bye) {
             let (mut request, flow) = bye;
+            self.authorize(stack, &mut request);
             if let Some(reason) = reason {
                 request.headers.push(HeaderName::Reason, reason.to_bytes());
             }

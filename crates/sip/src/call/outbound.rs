@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::authenticating::Authentication;
 use super::{
     Call, CallerIdentity, InviteKind, SentAck, add_body, describe_ourselves, essentials_of, session_body,
 };
@@ -27,9 +28,9 @@ const EARLY_DIALOGS_MAX: usize = 8;
 pub(super) struct Outbound {
     pub(super) transaction: ClientId,
     pub(super) kind: InviteKind,
-    cseq: u32,
+    pub(super) cseq: u32,
     /// Our INVITE carried the offer.
-    offered: bool,
+    pub(super) offered: bool,
     pub(super) state: OutboundState,
 }
 
@@ -60,13 +61,16 @@ impl Call {
             flow,
             from,
             to,
+            call_id,
             contact,
             body,
+            identity,
             headers,
         } = invitation;
         let mut call = Call::new(key, true, flow, contact);
+        call.authentication = identity.map(Authentication::new);
         let identity = CallerIdentity {
-            call_id: stack.call_id(),
+            call_id: call_id.unwrap_or_else(|| stack.call_id()),
             tag: stack.tag(),
         };
         let cseq = stack.first_cseq() + 1;
@@ -142,6 +146,14 @@ impl Call {
             request.headers.push(HeaderName::Accept, stack.accept());
         }
         add_body(&mut request, body);
+        if let Some(authentication) = self
+            .authentication
+            .as_mut()
+            .filter(|_| kind == InviteKind::Initial)
+        {
+            authentication.keep(&request);
+        }
+        self.authorize(stack, &mut request);
         let owner = Owner {
             call: self.key,
             purpose: Purpose::Invite,
@@ -199,6 +211,7 @@ impl Call {
         let flow = next_hop(dialog.next_hop(), &self.flow, &stack.config.local_nets);
         let mut ack = dialog.ack(cseq);
         add_body(&mut ack, body);
+        self.authorize_ack(stack, invite, &mut ack);
         let remote_tag = ack.headers.to().ok().flatten().and_then(|to| to.tag());
         let bytes = stack.send_ack(ack, flow);
         SentAck {
@@ -381,6 +394,9 @@ impl Call {
                     stack.dialogs.remove(early.id());
                 }
                 dialog.confirm();
+                if let Some(authentication) = &mut self.authentication {
+                    authentication.forget_invite();
+                }
                 self.register(stack, dialog.id());
                 self.dialog = Some(dialog);
             }
@@ -411,7 +427,11 @@ impl Call {
             self.timers.set(TimerKind::LateAnswerWait, now + LATE_ANSWER);
         }
         stack.out.event(match kind {
-            InviteKind::Initial => Event::Answered { call: self.key, body },
+            InviteKind::Initial => Event::Answered {
+                call: self.key,
+                body,
+                headers: response.headers.clone(),
+            },
             InviteKind::Re => Event::ReinviteOutcome {
                 call: self.key,
                 outcome: ReinviteOutcome::Accepted { body },
@@ -456,11 +476,12 @@ impl Call {
     }
 
     fn invite_failure(&mut self, now: Instant, stack: &mut Stack, response: &Response) {
-        let Some(Outbound { kind, .. }) = self.outbound.take() else {
+        let Some(outbound) = self.outbound.take() else {
             return;
         };
+        let kind = outbound.kind;
         self.timers.clear(TimerKind::RingWait);
-        if self.ended {
+        if self.ended || self.answer_challenge(now, stack, &outbound, response) {
             return;
         }
         let status = response.status;

@@ -63,9 +63,7 @@ impl DigestCredentials {
         ] = found;
         let algorithm = match algorithm {
             None => DigestAlgorithm::Md5,
-            Some(name) => DigestAlgorithm::ALL
-                .into_iter()
-                .find(|known| known.name().eq_ignore_ascii_case(&name))?,
+            Some(name) => DigestAlgorithm::by_name(&name)?,
         };
         qop.filter(|qop| qop.eq_ignore_ascii_case("auth"))?;
         let count_text = count.filter(|count| count.len() == 8)?;
@@ -107,7 +105,7 @@ const KEYS: [&str; 9] = [
 ];
 
 /// Reads `name=value` and `name="value"` separated by commas.
-fn parameters(text: &str) -> Option<Vec<(String, String)>> {
+pub(super) fn parameters(text: &str) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::flow::Flow;
 use super::info::InfoDigit;
-use crate::message::{HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
+use crate::digest::DigestIdentity;
+use crate::message::{CallId, HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
 use crate::uri::Uri;
 
 /// One INVITE session of an endpoint. Never used twice by the same endpoint.
@@ -148,6 +149,8 @@ pub enum Event {
         call: CallKey,
         /// The session description of the 2xx.
         body: Option<Body>,
+        /// The header fields of the 2xx, for its Contact.
+        headers: Headers,
     },
     /// The far side refused our call. [`Event::Ended`] follows at once.
     Failed {
@@ -330,10 +333,14 @@ pub struct Invitation {
     pub from: NameAddr,
     /// To, without a tag.
     pub to: NameAddr,
+    /// Call-ID; `None` draws one. Nothing is checked: whoever sets it sees to it that it is a word of RFC 3261 §25.1 and not in use.
+    pub call_id: Option<CallId>,
     /// Our Contact.
     pub contact: LocalContact,
     /// The offer; `None` asks the far side for one.
     pub body: Option<Body>,
+    /// Who we are when the far side, or a proxy on the way, asks (401, 407); `None`: then the call has failed.
+    pub identity: Option<DigestIdentity>,
     /// Further header fields.
     pub headers: Vec<(HeaderName, String)>,
 }

@@ -261,6 +261,8 @@ impl<'a> Player<'a> {
         let target = SipUri::from_addr(flow.remote).with_user("b");
         let invitation = Invitation {
             from: NameAddr::new(SipUri::from_addr(flow.local)),
+            call_id: None,
+            identity: None,
             to: NameAddr::new(target.clone()),
             target: target.into(),
             flow,

@@ -230,6 +230,8 @@ pub(crate) fn invitation(flow: Flow, body: Option<Body>) -> Invitation {
         flow,
         from: NameAddr::new(SipUri::from_addr(flow.local).with_user("alice")),
         to: NameAddr::new(target),
+        call_id: None,
+        identity: None,
         contact: LocalContact {
             user: Some("alice".to_owned()),
             is_focus: false,

@@ -40,7 +40,7 @@ impl User {
                 }
             }
             Event::Acked { call, .. } => self.established(call),
-            Event::Answered { call, body } => {
+            Event::Answered { call, body, .. } => {
                 self.established(call);
                 // Whether the 2xx carried the offer is known to the endpoint; a superfluous answer is ignored.
                 if body.is_some() {

@@ -1,4 +1,4 @@
-//! Owns one baresip process that registers, or places a call, plays a file into it, presses keys and records both directions.
+//! Owns one baresip process that registers, places or takes one call, plays a file into it, presses keys and records both directions.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -22,7 +22,7 @@ const MODULES: &str = "/usr/lib/baresip/modules";
 pub struct BaresipConfig {
     /// User part of its address.
     pub user: String,
-    /// The URI to call at once; empty: none.
+    /// The URI to call; empty: it waits to be called, and answers.
     pub target: String,
     /// What it says, at the rate of its codec; it hangs up at the end of that.
     pub says: Vec<i16>,
@@ -84,6 +84,8 @@ pub struct Baresip {
     child: Child,
     directory: TempDir,
     control: SocketAddr,
+    address: SocketAddr,
+    user: String,
     ended: bool,
     _ports: PortLease,
 }
@@ -140,9 +142,17 @@ impl Baresip {
             child,
             directory,
             control,
+            address,
+            user: config.user.clone(),
             ended: false,
             _ports: ports,
         })
+    }
+
+    /// Returns the URI under which it is called, once it listens.
+    pub fn uri(&self) -> io::Result<String> {
+        self.wait_log("ready", Duration::from_secs(10))?;
+        Ok(format!("sip:{}@{}", self.user, self.address))
     }
 
     /// Returns what the program has printed.

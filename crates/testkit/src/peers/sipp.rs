@@ -1,10 +1,10 @@
-//! Owns one run of SIPp with a scenario file.
+//! Owns one run of SIPp with a scenario file, as who calls or as who is called.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::require;
@@ -165,6 +165,115 @@ impl Sipp {
             text("stderr.txt").unwrap_or_default(),
         );
         Ok(report)
+    }
+}
+
+/// A running SIPp that is called. Dropping it kills the process.
+#[derive(Debug)]
+pub struct SippServer {
+    child: Child,
+    directory: TempDir,
+    address: SocketAddr,
+    started: Instant,
+    ended: bool,
+    _ports: PortLease,
+}
+
+impl SippServer {
+    /// Starts `scenario` for `calls` calls, with `@NAME@` replaced; what it hears it sends back.
+    pub fn start(scenario: impl AsRef<Path>, calls: u32, replacements: &[(&str, &str)]) -> io::Result<Self> {
+        require("sipp")?;
+        let directory = TempDir::new("sipp")?;
+        let path = directory.path();
+        let mut text = fs::read_to_string(scenario)?;
+        for (name, value) in replacements {
+            text = text.replace(&format!("@{name}@"), value);
+        }
+        fs::write(path.join("scenario.xml"), text)?;
+        let ports = PortLease::take(6)?;
+        let (local, media) = (ports.address(0), ports.address(2));
+        let child = Command::new("sipp")
+            .current_dir(path)
+            .args([
+                "-sf",
+                "scenario.xml",
+                "-nostdin",
+                "-rtp_echo",
+                "-m",
+                &calls.to_string(),
+            ])
+            .args(["-i", &local.ip().to_string(), "-p", &local.port().to_string()])
+            .args(["-mi", &media.ip().to_string(), "-mp", &media.port().to_string()])
+            .args([
+                "-t",
+                "u1",
+                "-timeout",
+                "60s",
+                "-timeout_error",
+                "-recv_timeout",
+                "20000",
+            ])
+            .args([
+                "-trace_stat",
+                "-stf",
+                "stat.csv",
+                "-fd",
+                "1",
+                "-trace_err",
+                "-error_file",
+                "errors.txt",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(path.join("stderr.txt"))?)
+            .spawn()?;
+        let server = Self {
+            child,
+            address: local,
+            started: Instant::now(),
+            ended: false,
+            directory,
+            _ports: ports,
+        };
+        // It is there once its port is taken.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::net::UdpSocket::bind(local).is_ok() {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "SIPp does not listen"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// Returns the URI under which it is called.
+    pub fn uri(&self, user: &str) -> String {
+        format!("sip:{user}@{}", self.address)
+    }
+
+    /// Waits until it has had its calls.
+    pub fn finish(mut self) -> io::Result<SippReport> {
+        let status = self.child.wait()?;
+        self.ended = true;
+        let path = self.directory.path();
+        let text = |name: &str| fs::read(path.join(name)).map(|b| String::from_utf8_lossy(&b).into_owned());
+        let mut report = parse_statistics(&text("stat.csv").unwrap_or_default());
+        report.took = self.started.elapsed();
+        report.errors = format!(
+            "{status}\n{}{}",
+            text("errors.txt").unwrap_or_default(),
+            text("stderr.txt").unwrap_or_default(),
+        );
+        Ok(report)
+    }
+}
+
+impl Drop for SippServer {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 

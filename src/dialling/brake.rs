@@ -1,0 +1,246 @@
+//! The brake against toll fraud: where calls may be placed to, how many at a time and how many in a minute (`[outbound]`).
+//!
+//! Owns the counts of each account. What is not held any more is forgotten, so that it has no more accounts than place calls.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use confab_conference::AccountId;
+
+use super::number::E164;
+
+/// The time within which `outbound.per_minute` counts.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What may be called, and how much.
+#[derive(Debug, Clone)]
+pub(crate) struct OutboundLimits {
+    /// What may be called; empty: everything.
+    pub(crate) allow: Vec<Pattern>,
+    /// What may not, though it is allowed.
+    pub(crate) deny: Vec<Pattern>,
+    /// Calls that one account places within a minute; 0: none.
+    pub(crate) per_minute: u32,
+    /// Calls of one account at a time; 0: none.
+    pub(crate) concurrent: u32,
+}
+
+/// Some destinations: numbers by their beginning (`+49`), or the hosts of SIP URIs (`@example.com`, `@*.example.com`, `@*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Numbers that begin so, in their international form with a `+`.
+    Number(String),
+    /// One host.
+    Host(String),
+    /// All hosts below a domain; of the empty one, all there are.
+    Below(String),
+}
+
+impl Pattern {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Pattern, String> {
+        if let Some(host) = text.strip_prefix('@') {
+            let is_name = |name: &str| {
+                !name.is_empty()
+                    && name
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c))
+            };
+            return match host.strip_prefix('*') {
+                Some("") => Ok(Pattern::Below(String::new())),
+                Some(domain) if domain.starts_with('.') && is_name(&domain[1..]) => {
+                    Ok(Pattern::Below(domain.to_ascii_lowercase()))
+                }
+                None if is_name(host) => Ok(Pattern::Host(host.to_ascii_lowercase())),
+                _ => Err(format!(
+                    "'{text}' must be a host such as @example.com, or @*.example.com"
+                )),
+            };
+        }
+        match text.strip_prefix('+') {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Pattern::Number(text.to_owned()))
+            }
+            _ => Err(format!(
+                "'{text}' must be the beginning of a number such as +49, or a host such as @example.com"
+            )),
+        }
+    }
+
+    fn fits(&self, called: &Called<'_>) -> bool {
+        match self {
+            Pattern::Number(beginning) => {
+                E164::parse(called.user).is_some_and(|number| number.as_str().starts_with(beginning))
+            }
+            Pattern::Host(host) => called
+                .host
+                .is_some_and(|called| called.eq_ignore_ascii_case(host)),
+            Pattern::Below(domain) => called
+                .host
+                .is_some_and(|host| host.to_ascii_lowercase().ends_with(domain.as_str())),
+        }
+    }
+}
+
+/// Who is called, as the patterns see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Called<'a> {
+    /// The user part of the URI, or the number.
+    pub(super) user: &'a str,
+    /// The host of the URI; none for a number that goes to a trunk.
+    pub(super) host: Option<&'a str>,
+}
+
+/// Counts the calls of each account.
+#[derive(Clone)]
+pub(crate) struct Brake {
+    limits: Arc<OutboundLimits>,
+    accounts: Arc<Mutex<HashMap<AccountId, Account>>>,
+}
+
+#[derive(Default)]
+struct Account {
+    running: u32,
+    /// When each call of the last minute began.
+    begun: VecDeque<Instant>,
+}
+
+impl Account {
+    fn forget(&mut self, now: Instant) {
+        while self
+            .begun
+            .front()
+            .is_some_and(|begun| now.saturating_duration_since(*begun) >= MINUTE)
+        {
+            self.begun.pop_front();
+        }
+    }
+}
+
+/// One call's share; given back on drop.
+pub(crate) struct Permit {
+    brake: Brake,
+    account: AccountId,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut accounts = self.brake.accounts();
+        if let Some(account) = accounts.get_mut(&self.account) {
+            account.running = account.running.saturating_sub(1);
+        }
+    }
+}
+
+impl Brake {
+    pub(crate) fn new(limits: OutboundLimits) -> Brake {
+        Brake {
+            limits: Arc::new(limits),
+            accounts: Arc::default(),
+        }
+    }
+
+    /// Says whether anybody may be called there at all.
+    pub(super) fn bars(&self, called: &Called<'_>) -> bool {
+        let limits = &self.limits;
+        let is_allowed = limits.allow.is_empty() || limits.allow.iter().any(|pattern| pattern.fits(called));
+        !is_allowed || limits.deny.iter().any(|pattern| pattern.fits(called))
+    }
+
+    /// Takes the share of one call; `None` when there is none left.
+    pub(super) fn enter(&self, now: Instant, account: &AccountId) -> Option<Permit> {
+        let mut accounts = self.accounts();
+        // Who has placed no call for a minute is as good as new.
+        accounts.retain(|_, known| {
+            known.forget(now);
+            known.running > 0 || !known.begun.is_empty()
+        });
+        let known = accounts.entry(account.clone()).or_default();
+        let begun = u32::try_from(known.begun.len()).unwrap_or(u32::MAX);
+        if known.running >= self.limits.concurrent || begun >= self.limits.per_minute {
+            return None;
+        }
+        known.running += 1;
+        known.begun.push_back(now);
+        Some(Permit {
+            brake: self.clone(),
+            account: account.clone(),
+        })
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, Account>> {
+        // Held for single operations.
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn brake(allow: &[&str], deny: &[&str], per_minute: u32, concurrent: u32) -> Brake {
+        let patterns = |all: &[&str]| all.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+        Brake::new(OutboundLimits {
+            allow: patterns(allow),
+            deny: patterns(deny),
+            per_minute,
+            concurrent,
+        })
+    }
+
+    #[test]
+    fn an_account_has_its_share_at_a_time_and_in_a_minute() {
+        let brake = brake(&[], &[], 3, 2);
+        let (one, other) = (AccountId::from("1"), AccountId::from("2"));
+        let start = Instant::now();
+        let first = brake.enter(start, &one).unwrap();
+        let second = brake.enter(start, &one).unwrap();
+        assert!(brake.enter(start, &one).is_none());
+        assert!(brake.enter(start, &other).is_some(), "its own share");
+        drop(first);
+        let third = brake.enter(start, &one).unwrap();
+        drop((second, third));
+        assert!(brake.enter(start, &one).is_none(), "three in a minute");
+        let later = start + MINUTE;
+        assert!(brake.enter(later, &one).is_some());
+        assert_eq!(brake.accounts().len(), 1, "the other is forgotten");
+    }
+
+    #[test]
+    fn patterns_say_who_may_be_called() {
+        let number = |user| Called { user, host: None };
+        let uri = |user, host| Called {
+            user,
+            host: Some(host),
+        };
+        let open = brake(&[], &["+4990", "@bad.example"], 1, 1);
+        let strict = brake(&["+49", "@*.pbx.example", "@192.0.2.7"], &["+4990"], 1, 1);
+        for (called, barred_open, barred_strict) in [
+            (number("+49301234567"), false, false),
+            (number("0049301234567"), false, false),
+            (number("+4990123456"), true, true),
+            (number("004990123456"), true, true),
+            (number("4158867900"), false, true),
+            (uri("4158867900", "carrier.example"), false, true),
+            (uri("alice", "a.pbx.example"), false, false),
+            (uri("alice", "A.PBX.example"), false, false),
+            (uri("alice", "pbx.example"), false, true),
+            (uri("alice", "192.0.2.7"), false, false),
+            (uri("alice", "bad.example"), true, true),
+            (uri("+4990123456", "a.pbx.example"), true, true),
+        ] {
+            assert_eq!(open.bars(&called), barred_open, "{called:?}");
+            assert_eq!(strict.bars(&called), barred_strict, "{called:?}");
+        }
+        assert!(!brake(&["@*"], &[], 1, 1).bars(&uri("a", "b.example")));
+        for wrong in ["", "49", "@", "@*x", "+4a", "a b", "@a b"] {
+            assert!(Pattern::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

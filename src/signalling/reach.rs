@@ -1,0 +1,252 @@
+//! Which way a request of ours goes: from a URI to an address, and from which of this server's own.
+//!
+//! Owns the look-up of host names, beside the endpoint's task. Decides nothing about calls.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use confab_sip::{Flow, SipScheme, SipUri, Transport};
+
+use super::local::LocalAddresses;
+
+/// The port of SIP where a URI names none (RFC 3261 §19.1.2).
+const DEFAULT_PORT: u16 = 5060;
+/// How long a look-up may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried, one after the other.
+const MOST_ADDRESSES: usize = 4;
+
+/// Addresses that SIP is bound to, ports resolved.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Listens {
+    /// UDP.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// TCP.
+    pub(crate) tcp: Vec<SocketAddr>,
+}
+
+/// Why there is no way to a URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoWay {
+    /// It asks for a transport that this server has not: TLS, or one that it does not listen on.
+    #[error("no such transport")]
+    Transport,
+    /// Its host has no address, or none that anything may be sent to.
+    #[error("no such host")]
+    Host,
+    /// It leads to this server.
+    #[error("it leads to this server")]
+    Ourselves,
+}
+
+impl Listens {
+    /// Finds the ways to a URI, the best first; at least one.
+    ///
+    /// # Errors
+    /// See [`NoWay`].
+    pub(crate) async fn ways_to(&self, uri: &SipUri, local: &LocalAddresses) -> Result<Vec<Flow>, NoWay> {
+        let transport = self.transport(uri)?;
+        let port = uri.port.unwrap_or(DEFAULT_PORT);
+        let host = uri.host.ip();
+        let addresses = match host {
+            Some(ip) => vec![ip],
+            None => look_up(&uri.host.to_string()).await,
+        };
+        let mut found = Err(NoWay::Host);
+        let mut ways = Vec::new();
+        for ip in addresses {
+            match self.way(transport, SocketAddr::new(ip.to_canonical(), port), local) {
+                Ok(way) if ways.len() < MOST_ADDRESSES => ways.push(way),
+                Ok(_) => {}
+                Err(no_way) => found = Err(no_way),
+            }
+        }
+        if ways.is_empty() { found } else { Ok(ways) }
+    }
+
+    fn transport(&self, uri: &SipUri) -> Result<Transport, NoWay> {
+        if uri.scheme == SipScheme::Sips {
+            return Err(NoWay::Transport);
+        }
+        match uri.transport() {
+            Some(named) => match Transport::from_uri_value(named.as_bytes()) {
+                Some(known @ (Transport::Udp | Transport::Tcp)) => Ok(known),
+                // Connections over TLS are those that phones have opened.
+                _ => Err(NoWay::Transport),
+            },
+            None if self.udp.is_empty() => Ok(Transport::Tcp),
+            None => Ok(Transport::Udp),
+        }
+    }
+
+    fn way(&self, transport: Transport, remote: SocketAddr, local: &LocalAddresses) -> Result<Flow, NoWay> {
+        if !is_usable(remote) {
+            return Err(NoWay::Host);
+        }
+        if self.is_ourselves(remote, local) {
+            return Err(NoWay::Ourselves);
+        }
+        let bound = match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+            _ => return Err(NoWay::Transport),
+        };
+        let own_family: Vec<&SocketAddr> = bound
+            .iter()
+            .filter(|bound| bound.is_ipv4() == remote.is_ipv4())
+            .collect();
+        // Who is bound to loopback alone reaches nobody else, and who is not, this machine all the same.
+        let fits = |bound: &&&SocketAddr| bound.ip().is_loopback() == remote.ip().is_loopback();
+        let from = own_family
+            .iter()
+            .find(|bound| bound.ip().is_unspecified())
+            .or_else(|| own_family.iter().find(fits))
+            .or(own_family.first())
+            .ok_or(NoWay::Transport)?;
+        let own = local.towards(from.ip(), remote.ip()).ok_or(NoWay::Host)?;
+        Ok(Flow {
+            transport,
+            local: SocketAddr::new(own, from.port()),
+            remote,
+            connection: 0,
+        })
+    }
+
+    /// Finds the way back in, for a call from one conference into another.
+    pub(crate) fn to_ourselves(&self) -> Option<Flow> {
+        let udp = self.udp.iter().map(|bound| (Transport::Udp, *bound));
+        let tcp = self.tcp.iter().map(|bound| (Transport::Tcp, *bound));
+        let (transport, bound) = udp.chain(tcp).next()?;
+        let ip: IpAddr = match bound.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let own = SocketAddr::new(ip, bound.port());
+        Some(Flow {
+            transport,
+            local: own,
+            remote: own,
+            connection: 0,
+        })
+    }
+
+    /// Whether a request sent there would come back to this server (RFC 3261 §16.3 has proxies look for that).
+    fn is_ourselves(&self, remote: SocketAddr, local: &LocalAddresses) -> bool {
+        let advertised = local.advertised().map(|advertised| advertised.ip);
+        let mut bound = self.udp.iter().chain(&self.tcp);
+        bound.any(|bound| {
+            let is_own = bound.ip() == remote.ip()
+                || (bound.ip().is_unspecified() && local.is_on_this_machine(remote.ip()))
+                || advertised == Some(remote.ip());
+            bound.port() == remote.port() && is_own
+        })
+    }
+}
+
+/// Asks the system for the addresses of a name, IPv4 first: that is what most phones have.
+async fn look_up(name: &str) -> Vec<IpAddr> {
+    let asked = tokio::net::lookup_host((name, 0));
+    let found = match tokio::time::timeout(LOOK_UP, asked).await {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a host name was not found");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!("a look-up of a host name takes too long");
+            Vec::new()
+        }
+    };
+    let mut found: Vec<IpAddr> = found;
+    found.sort_by_key(|ip| !ip.is_ipv4());
+    found.dedup();
+    found
+}
+
+/// Whether anything may be sent there.
+fn is_usable(remote: SocketAddr) -> bool {
+    let ip = remote.ip();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    remote.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listens(udp: &[&str], tcp: &[&str]) -> Listens {
+        let addresses = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
+        Listens {
+            udp: addresses(udp),
+            tcp: addresses(tcp),
+        }
+    }
+
+    async fn way(listens: &Listens, uri: &str) -> Result<Flow, NoWay> {
+        let local = LocalAddresses::new(None, None);
+        let uri = SipUri::parse(uri.to_owned()).unwrap();
+        listens.ways_to(&uri, &local).await.map(|ways| ways[0])
+    }
+
+    #[tokio::test]
+    async fn a_uri_with_an_address_is_reached_from_the_socket_of_its_family() {
+        let both = listens(&["0.0.0.0:5060", "[::1]:5062"], &["127.0.0.1:5070"]);
+        for (uri, transport, local, remote) in [
+            (
+                "sip:a@127.0.0.1:5080",
+                Transport::Udp,
+                "127.0.0.1:5060",
+                "127.0.0.1:5080",
+            ),
+            (
+                "sip:a@127.0.0.1:5080;transport=tcp",
+                Transport::Tcp,
+                "127.0.0.1:5070",
+                "127.0.0.1:5080",
+            ),
+            ("sip:[::1]:5080", Transport::Udp, "[::1]:5062", "[::1]:5080"),
+            (
+                "sip:a@localhost:5080",
+                Transport::Udp,
+                "127.0.0.1:5060",
+                "127.0.0.1:5080",
+            ),
+        ] {
+            let flow = way(&both, uri)
+                .await
+                .unwrap_or_else(|error| panic!("{uri}: {error}"));
+            let expected = (transport, local.parse().unwrap(), remote.parse().unwrap(), 0);
+            assert_eq!(
+                (flow.transport, flow.local, flow.remote, flow.connection),
+                expected,
+                "{uri}"
+            );
+        }
+        let tcp = listens(&[], &["0.0.0.0:5070"]);
+        let flow = way(&tcp, "sip:a@127.0.0.1").await.unwrap();
+        assert_eq!((flow.transport, flow.remote.port()), (Transport::Tcp, 5060));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_reached_says_why() {
+        let udp = listens(&["0.0.0.0:5060"], &[]);
+        for (uri, why) in [
+            ("sips:a@127.0.0.1", NoWay::Transport),
+            ("sip:a@127.0.0.1;transport=tls", NoWay::Transport),
+            ("sip:a@127.0.0.1:5080;transport=tcp", NoWay::Transport),
+            ("sip:a@[::1]:5080", NoWay::Transport),
+            ("sip:a@0.0.0.0:5080", NoWay::Host),
+            ("sip:a@255.255.255.255", NoWay::Host),
+            ("sip:a@224.0.0.1", NoWay::Host),
+            ("sip:a@127.0.0.1:0", NoWay::Host),
+            ("sip:a@no-such-host.invalid", NoWay::Host),
+            ("sip:a@127.0.0.1", NoWay::Ourselves),
+            ("sip:a@127.0.0.1:5060", NoWay::Ourselves),
+        ] {
+            assert_eq!(way(&udp, uri).await.err(), Some(why), "{uri}");
+        }
+    }
+}

@@ -213,6 +213,8 @@ impl<M: MixPlane> Task<M> {
                 let _ = reply.send(seat.map(|id| Seat::new(id, self.sender.clone())));
             }
             Request::Name { participant, name } => self.name(participant, name),
+            // Refused when he has joined, or gone.
+            Request::Owes { participant, key } => drop(self.core.owes(participant, key)),
             // Whoever asked may have stopped waiting.
             Request::Admits { entry, reply } => drop(reply.send(self.core.admits(entry))),
             Request::Join {
@@ -329,6 +331,7 @@ impl<M: MixPlane> Task<M> {
                 return;
             }
         };
+        self.advance(Instant::now());
         self.joining.remove(&participant);
         let early = self.early.remove(&participant);
         let entered = match outcome {

@@ -202,6 +202,25 @@ impl Default for KeyMap {
     }
 }
 
+/// A key that belongs to what a caller typed, or was asked to press, before he joined, and that may come when he has. It is no
+/// action of the conference then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwedKey {
+    /// The `#` behind a number or a PIN.
+    Hash,
+    /// Any key: it was to end something that has ended by itself.
+    Any,
+}
+
+impl OwedKey {
+    /// How long after the join it may still come, in milliseconds.
+    pub const WAIT_MS: u64 = 1000;
+
+    pub(crate) fn is(self, key: char) -> bool {
+        self == OwedKey::Any || key == '#'
+    }
+}
+
 fn is_key(key: char) -> bool {
     key.is_ascii_digit() || matches!(key, '*' | '#' | 'A'..='D')
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use confab_conference::{
-    Caller, Control, Entry, LeaveCause, ParticipantId, Refusal, Role, Settings, Snapshot,
+    Caller, Control, Entry, LeaveCause, OwedKey, ParticipantId, Refusal, Role, Settings, Snapshot,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +29,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
     Name {
         participant: ParticipantId,
         name: SpokenName,
+    },
+    /// Tells of a key that somebody whose place is held may press yet, without a meaning.
+    Owes {
+        participant: ParticipantId,
+        key: OwedKey,
     },
     /// Turns a place into a participant.
     Join {
@@ -69,7 +74,11 @@ impl<M: MixPlane> Request<M> {
             Request::Control { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Moving { reply, .. } => drop(reply.send(Err(refusal))),
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
-            Request::Name { .. } | Request::Vacate { .. } | Request::Update(_) | Request::End { .. } => {}
+            Request::Name { .. }
+            | Request::Owes { .. }
+            | Request::Vacate { .. }
+            | Request::Update(_)
+            | Request::End { .. } => {}
         }
     }
 }

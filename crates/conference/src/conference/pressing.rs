@@ -11,7 +11,8 @@ const ENERGY_STEP: u16 = 200;
 const MOST_ENERGY: u16 = 1800;
 
 impl Conference {
-    /// Takes note that a participant has pressed a key of his phone, at the time that was told last, and does what it means.
+    /// Takes note that a participant has pressed a key of his phone, at the time that was told last, and does what it means. A key that he
+    /// owes from before he joined means nothing, and no event tells it.
     pub fn key_pressed(
         &mut self,
         wall: GregorianSeconds,
@@ -21,8 +22,12 @@ impl Conference {
         self.alive()?;
         let state = self.find(id)?.clone();
         let role = state.role;
-        self.publish(wall, EventKind::KeyMember(key), Some(state));
         let now = self.now;
+        let owed = self.persons.get_mut(&id).and_then(|person| person.owes.take());
+        if owed.is_some_and(|(owed, until)| now <= until && owed.is(key)) {
+            return Ok(());
+        }
+        self.publish(wall, EventKind::KeyMember(key), Some(state));
         if let Some(person) = self.persons.get_mut(&id) {
             let actions = person.keys.press(self.settings.keys(role), key, now);
             self.act(wall, id, actions);
@@ -202,8 +207,12 @@ impl Conference {
             return Ok(());
         }
         let takes = self.floor_taken != Some(who.id);
-        self.floor_taken = takes.then_some(who.id);
-        self.show_floor(wall, self.floor_taken);
+        if takes {
+            self.floor_taken = Some(who.id);
+            self.show_floor(wall, self.floor_taken);
+        } else {
+            self.give_floor_back(wall);
+        }
         let prompt = if takes {
             "conf-floor_taken"
         } else {

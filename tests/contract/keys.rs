@@ -253,3 +253,33 @@ fn line_177_keys_can_be_switched_off() {
         );
     }
 }
+
+#[test]
+fn a_key_moves_to_another_conference_of_the_account_by_its_number() {
+    let other = room(json!({}));
+    let room = room(json!({"caller_controls": "ways", "controls": {"ways": [
+        {"action": "transfer", "digits": "1", "data": other.number},
+        {"action": "transfer", "digits": "2", "data": "000111"},
+        {"action": "execute_application", "digits": "3", "data": "playback hello.wav"},
+    ]}}));
+    let (ann, _bob) = (Presser::member(&room, Way::Events, "ann"), room.member("bob"));
+    let mut socket = Socket::open(room.site);
+    socket.bind(&all_of(&room));
+    ann.press("3");
+    assert_eq!(socket.event("key-event-member")["data"]["participant_id"], ann.id);
+    ann.press("2");
+    no_more();
+    assert_eq!(room.participants().len(), 2, "that leads nowhere");
+    ann.press("1");
+    let gone = socket.event("del-member");
+    assert_eq!(gone["data"]["participant_id"], ann.id);
+    soon("her arrival", || {
+        let there = other.participants();
+        there
+            .iter()
+            .any(|state| state["caller_id_number"] == "ann")
+            .then_some(())
+    });
+    assert_eq!(room.participants().len(), 1);
+    assert!(!ann.participant.call.ended_by_server());
+}

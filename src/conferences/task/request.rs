@@ -48,6 +48,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
         participant: ParticipantId,
         reply: Answer<Moving<M>>,
     },
+    /// Tells that a participant was not moved whom a key should have moved.
+    NotMoved {
+        participant: ParticipantId,
+        is_refused: bool,
+    },
     /// Gives a place back, or takes a participant off.
     Vacate {
         participant: ParticipantId,
@@ -76,6 +81,7 @@ impl<M: MixPlane> Request<M> {
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
             Request::Name { .. }
             | Request::Owes { .. }
+            | Request::NotMoved { .. }
             | Request::Vacate { .. }
             | Request::Update(_)
             | Request::End { .. } => {}

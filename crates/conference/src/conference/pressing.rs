@@ -1,9 +1,11 @@
 //! Owns what the keys of a phone do in a conference: the same as the controls of the interface, by the same ways.
 
+use std::sync::Arc;
+
 use super::Conference;
 use crate::{
-    Control, EventKind, GregorianSeconds, KeyAction, LeaveCause, Moment, ParticipantId, ParticipantState,
-    Refusal, Role, Volume,
+    Control, Effect, EventKind, GregorianSeconds, KeyAction, LeaveCause, Moment, ParticipantId,
+    ParticipantState, Refusal, Role, Volume,
 };
 
 /// What one key changes of a talk gate's threshold, and how far that goes.
@@ -117,6 +119,27 @@ impl Conference {
                 self.publish_with(wall, EventKind::KeyEventMember, state, (None, Some(data)));
                 Ok(())
             }
+            KeyAction::Transfer(number) => {
+                self.ask(Effect::Transfer {
+                    participant: id,
+                    number,
+                });
+                Ok(())
+            }
+            KeyAction::Execute(data) => {
+                let state = Some(who.clone());
+                self.publish_with(
+                    wall,
+                    EventKind::KeyEventMember,
+                    state,
+                    (None, Some(Arc::clone(&data))),
+                );
+                self.ask(Effect::Execute {
+                    participant: id,
+                    application: data,
+                });
+                Ok(())
+            }
             KeyAction::HoldMusic => {
                 self.music.is_off = !self.music.is_off;
                 self.settle_music();
@@ -138,6 +161,21 @@ impl Conference {
             KeyAction::End if self.may_lead(who) => self.control(wall, Control::End),
             KeyAction::End | KeyAction::Nothing => Ok(()),
         }
+    }
+
+    /// Tells a participant that the number of a transfer leads nowhere, or that he may not go there: he stays.
+    pub fn transfer_failed(&mut self, id: ParticipantId, is_refused: bool) -> Result<(), Refusal> {
+        self.alive()?;
+        self.find(id)?;
+        self.tell_prompt(
+            id,
+            if is_refused {
+                "conf-not_allowed"
+            } else {
+                "conf-bad_conf"
+            },
+        );
+        Ok(())
     }
 
     /// Mutes, or unmutes; tells him so even if nothing changes.

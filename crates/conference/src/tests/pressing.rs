@@ -230,3 +230,46 @@ fn members_who_wait_may_not_lock_and_may_mute() {
     pressed(&mut room, "5");
     assert!(room.conference.snapshot().unwrap().locked);
 }
+
+#[test]
+fn a_transfer_is_asked_for_and_its_failure_is_told() {
+    let (mut room, _) = room_of_keys();
+    let ann = room.enter(Role::Member);
+    press(&mut room, ann, "transfer");
+    let number = "data".into();
+    let participant = ann;
+    assert_eq!(
+        room.effects.last(),
+        Some(&Effect::Transfer { participant, number })
+    );
+    for (is_refused, prompt) in [(false, "conf-bad_conf"), (true, "conf-not_allowed")] {
+        room.conference.transfer_failed(ann, is_refused).unwrap();
+        room.control(Control::RaiseHand(ann)).unwrap();
+        let said = format!("prompt:en-us/{prompt}");
+        let is_said = |effect: &Effect| matches!(effect, Effect::Play { media, .. } if media.iter().any(|name| name.as_str() == said));
+        assert!(room.plays.iter().any(is_said), "{prompt}");
+    }
+    let nobody = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    let unknown = Err(Refusal::UnknownParticipant(nobody));
+    assert_eq!(room.conference.transfer_failed(nobody, true), unknown);
+}
+
+#[test]
+fn an_application_is_told_with_its_data_and_run_by_nobody() {
+    let (mut room, _) = room_of_keys();
+    let ann = room.enter(Role::Member);
+    press(&mut room, ann, "execute_application");
+    let told = room.events.last().expect("an event");
+    assert_eq!(
+        (told.kind.name(), told.data.as_deref()),
+        ("key-event-member", Some("data"))
+    );
+    let (participant, application) = (ann, "data".into());
+    assert_eq!(
+        room.effects.last(),
+        Some(&Effect::Execute {
+            participant,
+            application
+        })
+    );
+}

@@ -425,6 +425,9 @@ impl Trial {
                     std::mem::replace(&mut leg.controls.denoise, on) != on
                 });
             }
+            Effect::Transfer { participant, .. } | Effect::Execute { participant, .. } => {
+                assert!(self.performed.contains_key(&participant), "a key of nobody");
+            }
             Effect::SendDigits { participant, .. } => {
                 assert!(self.performed.contains_key(&participant), "digits to nobody");
             }

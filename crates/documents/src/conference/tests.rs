@@ -549,8 +549,8 @@ fn what_is_wrong_with_controls_is_told() {
         ),
         (
             json!([{"digits": "1", "action": "transfer"}]),
-            "controls.0.action",
-            "enum",
+            "controls.0.data",
+            "required",
         ),
         (
             json!([{"digits": 1, "action": "mute"}]),

@@ -26,7 +26,7 @@ use crate::{
     admission::Admission,
     amqp::{self, AmqpStats},
     cdr::Cdr,
-    conferences::{MediaDispatch, Registry, log_events},
+    conferences::{MediaDispatch, Registry, log_events, start_transfers},
     config::{Config, TlsUse},
     data_lock::DataLock,
     dialling::Dialler,
@@ -147,6 +147,7 @@ impl Server {
             let conferences = Arc::new(registry.clone());
             tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
         }
+        tasks.push(start_transfers(registry.clone(), store.clone()));
         let hook_attempts = Arc::new(webhooks::Attempts::default());
         let allow_private = config.fetch.allow_private;
         tasks.push(webhooks::start(

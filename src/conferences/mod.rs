@@ -21,8 +21,10 @@ mod seat;
 mod task;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub(crate) use bus::log_events;
 pub(crate) use dispatch::MediaDispatch;
 pub(crate) use registry::Registry;
 pub(crate) use seat::{HangUp, Move, Participant, Seat};
+pub(crate) use transfer::start as start_transfers;

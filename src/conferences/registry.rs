@@ -20,6 +20,7 @@ use super::dispatch::MediaDispatch;
 use super::media::MixPlane;
 use super::seat::{Move, Seat};
 use super::task::{self, COMMANDS, Moving, Request};
+use super::transfer::{Transfer, Transfers};
 use crate::sounds::Sounds;
 
 type Key = (AccountId, ConferenceId);
@@ -43,6 +44,8 @@ pub(super) struct Shared<M: MixPlane> {
     pub(super) dispatch: MediaDispatch,
     pub(super) bus: EventBus,
     pub(super) sounds: Sounds,
+    /// Where keys have participants moved.
+    pub(super) transfers: Transfers,
     /// Gauge: participants of all conferences.
     pub(super) participants: Arc<AtomicUsize>,
     /// Plays that were not heard, one count for each of [`PlayFailure::ALL`].
@@ -100,6 +103,7 @@ impl<M: MixPlane> Registry<M> {
                 dispatch,
                 bus,
                 sounds,
+                transfers: Transfers::default(),
                 participants: Arc::default(),
                 plays_failed: Default::default(),
                 running: DashMap::new(),
@@ -325,6 +329,24 @@ impl<M: MixPlane> Registry<M> {
         moved
             .await
             .unwrap_or(Err(Refusal::UnknownParticipant(participant)))
+    }
+
+    /// Returns whom keys want moved.
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.shared.transfers
+    }
+
+    /// Tells a participant that he was not moved.
+    pub(super) async fn not_moved(&self, order: &Transfer, is_refused: bool) {
+        if let Some(sender) = self.find(&order.account, &order.conference) {
+            let participant = order.participant;
+            let request = Request::NotMoved {
+                participant,
+                is_refused,
+            };
+            // An instance that has ended tells nobody anything.
+            let _ = sender.send(request).await;
+        }
     }
 
     /// Tells a running conference that its document has changed.

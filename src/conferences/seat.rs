@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use confab_conference::{Caller, ConferenceId, LeaveCause, ParticipantId, Refusal};
+use confab_conference::{Caller, ConferenceId, LeaveCause, OwedKey, ParticipantId, Refusal};
 use confab_media::MediaPlane;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -81,6 +81,13 @@ impl<M: MixPlane> Seat<M> {
         let participant = self.hold.id;
         // A conference that is gone announces nobody.
         let _ = self.hold.requests.send(Request::Name { participant, name }).await;
+    }
+
+    /// Tells the conference of a key that the caller may press yet when he has joined, and that is no action there.
+    pub(crate) async fn owes(&self, key: OwedKey) {
+        let participant = self.hold.id;
+        // A conference that is gone hears no keys.
+        let _ = self.hold.requests.send(Request::Owes { participant, key }).await;
     }
 
     /// Puts the leg into the mix and the caller on the roster. Both have happened, and `add-member` is published, when

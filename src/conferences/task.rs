@@ -34,6 +34,7 @@ use super::inbox::Inbox;
 use super::media::{LegSetting, MixPlane};
 use super::registry::Shared;
 use super::seat::{HangUp, Move, Seat};
+use super::transfer::Transfer;
 use crate::wall_clock::gregorian_now as wall;
 
 /// Requests that a conference may leave unread before those who ask have to wait.
@@ -215,6 +216,8 @@ impl<M: MixPlane> Task<M> {
             Request::Name { participant, name } => self.name(participant, name),
             // Refused only when there is no such place any more.
             Request::Identify { participant, caller } => drop(self.core.identify(participant, caller)),
+            // Refused when he has joined, or gone.
+            Request::Owes { participant, key } => drop(self.core.owes(participant, key)),
             // Whoever asked may have stopped waiting.
             Request::Admits { entry, reply } => drop(reply.send(self.core.admits(entry))),
             Request::Join {
@@ -226,6 +229,11 @@ impl<M: MixPlane> Task<M> {
             } => {
                 self.join(participant, leg, (hang_up, moves), reply);
             }
+            // Refused when he has gone.
+            Request::NotMoved {
+                participant,
+                is_refused,
+            } => drop(self.core.transfer_failed(participant, is_refused)),
             Request::Moving { participant, reply } => drop(reply.send(self.moving(participant))),
             Request::Vacate {
                 participant,
@@ -331,6 +339,7 @@ impl<M: MixPlane> Task<M> {
                 return;
             }
         };
+        self.advance(Instant::now());
         self.joining.remove(&participant);
         let early = self.early.remove(&participant);
         let entered = match outcome {
@@ -495,9 +504,32 @@ impl<M: MixPlane> Task<M> {
             Effect::CancelPlay { play, audience } => self.cancel_play(play, audience).await,
             Effect::StopPlay { audience, which } => self.stop_play(audience, which).await,
             Effect::SendDigits { participant, digits } => return self.send_digits(participant, digits).await,
+            Effect::Transfer { participant, number } => self.transfer(participant, &number),
+            Effect::Execute {
+                participant,
+                application,
+            } => {
+                tracing::warn!(%participant, %application, "a key asks for an application: an event tells it, nothing runs it");
+            }
             _ => {}
         }
         None
+    }
+
+    /// Has a participant moved, or tells him that he is not.
+    fn transfer(&mut self, participant: ParticipantId, number: &str) {
+        let identity = self.core.identity();
+        let order = Transfer {
+            account: identity.account_id.clone(),
+            conference: identity.conference_id.clone(),
+            participant,
+            number: number.to_owned(),
+        };
+        if !self.shared.transfers.order(order) {
+            tracing::warn!(%participant, "too many are being moved by keys");
+            // Refused when he has gone.
+            let _ = self.core.transfer_failed(participant, true);
+        }
     }
 
     async fn send_digits(&mut self, participant: ParticipantId, digits: DigitString) -> Option<Refusal> {
@@ -563,7 +595,9 @@ impl<M: MixPlane> Task<M> {
             Effect::Play { .. }
             | Effect::CancelPlay { .. }
             | Effect::StopPlay { .. }
-            | Effect::SendDigits { .. } => None,
+            | Effect::SendDigits { .. }
+            | Effect::Transfer { .. }
+            | Effect::Execute { .. } => None,
             // The mix goes with the task, which ends after this.
             Effect::Destroy => None,
         }

@@ -37,6 +37,9 @@ use crate::wall_clock;
 /// Ends of plays that are kept until it is known whose they are.
 const MOST_EARLY_ENDS: usize = 4;
 
+/// How long the store has to say which PINs there are.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What all visits share.
 pub(crate) struct Desk {
     /// Accounts and conferences.
@@ -82,7 +85,7 @@ impl Desk {
     /// Returns the conference as it is for a caller.
     pub(crate) fn candidate(&self, destination: &Destination, visitor: &Visitor) -> Candidate {
         let mut candidate = Candidate::new(destination.role, destination.flow.clone());
-        if candidate.role_without_pin().is_none() {
+        if candidate.needs_pin() {
             candidate.is_blocked = self.is_blocked(&visitor.source);
         }
         candidate.is_named = visitor.caller.spoken_name.is_some();
@@ -289,6 +292,9 @@ impl Visit {
 
     /// Does what there is to be done.
     pub(crate) async fn go_on(&mut self, woken: Woken) -> Progress {
+        if woken.0.is_none() {
+            self.look_again(None).await;
+        }
         let now = self.desk.now_ms();
         match woken.0 {
             None => self.core.handle_timeout(now),
@@ -304,8 +310,28 @@ impl Visit {
 
     /// Takes a key of the telephone.
     pub(crate) async fn key(&mut self, key: char) -> Progress {
+        self.look_again(Some(key)).await;
         self.core.key(self.desk.now_ms(), key);
         self.perform().await
+    }
+
+    /// Reads anew what the conference says, before a PIN is tried: it may have got others since he was asked.
+    async fn look_again(&mut self, key: Option<char>) {
+        let Some(destination) = self.destination.as_ref().filter(|_| self.core.tries_pin(key)) else {
+            return;
+        };
+        let (desk, account) = (&self.desk, &destination.account);
+        let language = &self.visitor.language;
+        let found = routing::call_flow_of(&desk.store, account, &destination.conference, language);
+        match tokio::time::timeout(LOOK_AGAIN, found).await {
+            Ok(Ok(Some(flow))) => self.core.update(flow),
+            // Who deletes it, has him turned away when he asks for a place.
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store does not answer: a PIN is held against those that were there");
+            }
+            Err(_) => tracing::warn!("the store takes too long: a PIN is held against those that were there"),
+        }
     }
 
     /// Takes the end of a play.
@@ -396,6 +422,9 @@ impl Visit {
                     return match self.seat.take() {
                         Some(seat) => {
                             self.introduce(&seat).await;
+                            if let Some(key) = self.core.owed() {
+                                seat.owes(key).await;
+                            }
                             Progress::Enters(seat)
                         }
                         None => Progress::HangsUp(Cause::Unavailable),

@@ -144,6 +144,23 @@ pub(crate) async fn conference(
     Ok(Some(destination(&found, configuration.as_ref(), language)))
 }
 
+/// Returns how callers come into a conference, as its document says at this time; `None` when there is none. `language` is the account's.
+///
+/// # Errors
+/// The store does not answer.
+pub(crate) async fn call_flow_of(
+    store: &Store,
+    account: &AccountId,
+    conference: &ConferenceId,
+    language: &str,
+) -> Result<Option<CallFlow>, StoreError> {
+    let Some(document) = store.conference(account, conference).await? else {
+        return Ok(None);
+    };
+    let configuration = store.conferences_configuration(account).await?;
+    Ok(Some(call_flow(&document, configuration.as_ref(), language)))
+}
+
 /// Puts together what an account says about all of its conferences.
 pub(crate) fn account_defaults<'a>(
     configuration: Option<&'a Document>,

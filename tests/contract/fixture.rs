@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{Participant, Phone};
+use confab_testkit::agent::{Joining, Participant, Phone};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{EngineConfig, RtpEngine, Source};
 use confab_testkit::server::{HttpAnswer, HttpClient, KeptServer, ServerBuilder, quiet};
@@ -224,7 +224,11 @@ impl Room {
     }
 
     pub(crate) fn join(&self, number: &str, caller: &str, source: Source) -> Caller {
-        let joined = Participant::join_as(&self.phone, &self.engine, number, Some(source), caller, caller);
+        self.join_with(Joining::default().sends(source), number, caller)
+    }
+
+    pub(crate) fn join_with(&self, joining: Joining, number: &str, caller: &str) -> Caller {
+        let joined = joining.caller(caller).join(&self.phone, &self.engine, number);
         let participant = joined.expect("joined");
         let id = soon("the caller", || {
             self.participants()

@@ -118,6 +118,35 @@ fn line_156_a_conference_number_and_a_moderators_pin_make_a_moderator() {
 }
 
 #[test]
+fn a_pin_that_is_changed_while_a_caller_is_asked_counts_at_once() {
+    let (room, number) = room(json!({}));
+    let caller = dial(&room, &number, "late");
+    caller.types("1").expect("sent");
+    let change = json!({"data": {"member": {"pins": ["5555"]}}});
+    is_success(&room.site.ask("PATCH", &room.path, &change), 200);
+    // What he has begun with is good for nothing any more.
+    caller.types("234#").expect("sent");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(is_outside(&room, "late"));
+    caller.types("5555#").expect("sent");
+    assert_eq!(inside(&room, "late")["is_moderator"], false);
+}
+
+#[test]
+fn a_second_key_behind_a_pin_does_not_hang_up() {
+    let (room, number) = room(json!({
+        "caller_controls": "default", "play_welcome": false, "member": {"pins": ["1234"], "play_entry_prompt": false}
+    }));
+    let caller = dial(&room, &number, "twice");
+    caller.types("1234##").expect("sent");
+    let _in = inside(&room, "twice");
+    std::thread::sleep(Duration::from_millis(1200));
+    assert!(!caller.call.ended_by_server());
+    caller.types("#").expect("sent");
+    caller.call.wait_request("BYE", SOON).expect("hung up");
+}
+
+#[test]
 fn line_157_three_wrong_pins_end_the_call() {
     let (room, number) = room(json!({}));
     let caller = dial(&room, &number, "guesser");

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::{
-    Audience, Caller, DigitString, Entry, MediaName, Moment, ParticipantId, ParticipantState, PlayFailure,
-    PlayNumber, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
+    Audience, Caller, DigitString, Entry, MediaName, Moment, OwedKey, ParticipantId, ParticipantState,
+    PlayFailure, PlayNumber, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
 /// Everything a conference can be asked or told.
@@ -66,6 +66,13 @@ pub enum Command {
     Advance {
         /// Never earlier than the last one.
         now: Moment,
+    },
+    /// Tells that a caller whose place is held may press a key yet that belongs to what was asked of him before.
+    Owes {
+        /// The id that the reservation was given.
+        participant: ParticipantId,
+        /// Which.
+        key: OwedKey,
     },
     /// Gives a caller whose place is held the name that is announced when he comes and goes.
     Name {

@@ -323,6 +323,21 @@ pub enum Effect {
         /// The digits.
         digits: DigitString,
     },
+    /// Move the participant to the conference of the account that has this number. Where that cannot be done, he is told so by
+    /// [`Conference::transfer_failed`](crate::Conference::transfer_failed).
+    Transfer {
+        /// Who.
+        participant: ParticipantId,
+        /// As it stands in the document.
+        number: Arc<str>,
+    },
+    /// An application is asked for that no event can stand for: nothing runs it.
+    Execute {
+        /// For whom.
+        participant: ParticipantId,
+        /// As it stands in the document.
+        application: Arc<str>,
+    },
     /// Set the threshold of the leg's talk gate.
     SetEnergyLevel {
         /// Whose leg.

@@ -47,6 +47,10 @@ pub enum KeyAction {
     Floor,
     /// Makes an event that carries this text.
     Event(Arc<str>),
+    /// Moves him to the conference of the account that has this number.
+    Transfer(Arc<str>),
+    /// Asks whoever follows the events to do this with him: no application is run here.
+    Execute(Arc<str>),
     /// Switches hold music off, or on again.
     HoldMusic,
     /// Raises his hand, or lowers it.
@@ -84,6 +88,8 @@ impl KeyAction {
         "lock",
         "floor",
         "event",
+        "transfer",
+        "execute_application",
         "moh toggle",
         "raise hand",
         "count",
@@ -96,7 +102,12 @@ impl KeyAction {
         "vmute snapoff",
     ];
 
-    /// Returns the action of a name; `data` is what an event carries.
+    /// Returns whether an action says nothing without its data.
+    pub fn needs_data(name: &str) -> bool {
+        ["transfer", "execute_application"].contains(&name)
+    }
+
+    /// Returns the action of a name; `data` is what an event carries, or where a transfer goes.
     pub fn parse(name: &str, data: Option<&str>) -> Option<KeyAction> {
         Some(match name {
             "mute" => KeyAction::Mute,
@@ -119,6 +130,8 @@ impl KeyAction {
             "lock" => KeyAction::Lock,
             "floor" => KeyAction::Floor,
             "event" => KeyAction::Event(data.unwrap_or_default().into()),
+            "transfer" => KeyAction::Transfer(data.unwrap_or_default().into()),
+            "execute_application" => KeyAction::Execute(data.unwrap_or_default().into()),
             "moh toggle" => KeyAction::HoldMusic,
             "raise hand" => KeyAction::RaiseHand,
             "count" => KeyAction::Count,
@@ -199,6 +212,25 @@ impl Default for KeyMap {
             map.bind(digits, action);
         }
         map
+    }
+}
+
+/// A key that belongs to what a caller typed, or was asked to press, before he joined, and that may come when he has. It is no
+/// action of the conference then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwedKey {
+    /// The `#` behind a number or a PIN.
+    Hash,
+    /// Any key: it was to end something that has ended by itself.
+    Any,
+}
+
+impl OwedKey {
+    /// How long after the join it may still come, in milliseconds.
+    pub const WAIT_MS: u64 = 1000;
+
+    pub(crate) fn is(self, key: char) -> bool {
+        self == OwedKey::Any || key == '#'
     }
 }
 
@@ -325,7 +357,7 @@ mod tests {
         for name in KeyAction::NAMES {
             assert!(KeyAction::parse(name, None).is_some(), "{name}");
         }
-        assert_eq!(KeyAction::parse("transfer", None), None);
+        assert_eq!(KeyAction::parse("fly", None), None);
         let mut map = KeyMap::none();
         for bad in ["", "x", "1 ", "12345678901234567", "é"] {
             assert!(!map.bind(bad, KeyAction::Mute), "{bad}");

@@ -85,7 +85,7 @@ pub use conference::{Conference, JoinFlags};
 pub use digits::{DigitString, NoDigits};
 pub use event::{Effect, Event, EventKind, Output};
 pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, ParticipantIds, SequentialIds};
-pub use keys::{KeyAction, KeyMap, MOST_KEYS};
+pub use keys::{KeyAction, KeyMap, MOST_KEYS, OwedKey};
 pub use media::{MediaState, Quality};
 pub use play::{Audience, Manner, MediaName, PlayFailure, PlayNumber, StopPlay};
 pub use relation::{Hearing, Relationship};

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 pub(crate) use self::controls::check as check_controls;
 pub(crate) use self::profile::Profile;
-pub use self::sounds::language;
 pub(crate) use self::sounds::says_names;
+pub use self::sounds::{language, named_sound};
 
 use crate::document::{Body, Document};
 use crate::kind::Kind;

@@ -58,7 +58,9 @@ mod store;
 mod unsaved;
 
 pub use account::{API_KEY_LENGTH, Account};
-pub use conference::{AccountDefaults, check as check_conference, language, settings, settings_with};
+pub use conference::{
+    AccountDefaults, check as check_conference, language, named_sound, settings, settings_with,
+};
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};
 pub use kind::{CONFERENCES_CONFIGURATION, Kind};

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn sounds_of_refusals_follow_the_order_of_precedence() {
+    fn key_precedence_of_sounds_of_refusals() {
         let configuration = document(
             Kind::Configuration,
             json!({"profiles": {"default": {"locked-sound": "l", "max-members-sound": "m"}}}),

@@ -1,9 +1,9 @@
 //! What each key of a conference document and of a profile does to a running conference: one test per key, named `key_` and the key
-//! with underscores. The last test lists the keys that have none and whom they wait for.
+//! with underscores. The last tests hold the lists of keys against the schemas, and each key against its test.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use confab_conference::*;
 use confab_documents::{Document, Kind, Revision, settings};
@@ -459,76 +459,335 @@ fn key_max_members() {
     );
 }
 
-/// Keys of the document, then of profiles (with `-`), and who has to write a test for those that have none.
-const KEYS: &[(&str, &str)] = &[
-    ("bridge_username", "tests/contract, line 184"),
-    ("bridge_password", "tests/contract, line 184"),
-    ("caller_controls", ""),
-    ("conference_numbers", "tests/contract, line 155"),
-    ("controls", ""),
-    ("domain", "tests/contract, line 112"),
-    ("flags", "documents: tests/contract, line 42"),
-    ("focus", "documents: tests/contract, line 66"),
-    ("language", ""),
-    ("max_members_media", ""),
-    ("max_participants", ""),
-    ("member.join_deaf", ""),
-    ("member.join_muted", ""),
-    ("member.numbers", "tests/contract, line 153"),
-    ("member.pins", ""),
-    ("member.play_entry_prompt", ""),
-    ("moderator.join_deaf", ""),
-    ("moderator.join_muted", ""),
-    ("moderator.numbers", "tests/contract, line 154"),
-    ("moderator.pins", ""),
-    ("moderator.play_entry_prompt", ""),
-    ("moderator_controls", ""),
-    ("name", ""),
-    ("owner_id", "tests/contract, line 130"),
-    ("pin_timeout", ""),
-    ("play_entry_tone", ""),
-    ("play_exit_tone", ""),
-    ("play_name", ""),
-    ("play_welcome", ""),
-    ("profile_name", ""),
-    ("record", "recording"),
-    ("require_moderator", ""),
-    ("wait_for_moderator", ""),
-    ("alone-sound", ""),
-    ("announce-count", ""),
-    ("auto-gain", "media plane: shard/tests/settings.rs"),
-    ("caller-controls of_profile", ""),
-    ("caller-id-name", "dialling out"),
-    ("caller-id-number", "dialling out"),
-    ("channels", "nobody: every conference is mixed in one channel"),
-    ("comfort-noise", "tests/contract, line 180"),
-    ("conference-flags", ""),
-    ("deaf-sound", ""),
-    ("denoise", "media plane: shard/tests/settings.rs"),
-    ("duck-db", "tests/playback.rs"),
-    ("energy-level", "tests/contract, line 181"),
-    ("enter-sound", ""),
-    ("exit-sound", ""),
-    ("interval", "media plane: shard/tests/timing.rs"),
-    ("kicked-sound", ""),
-    ("locked-sound", ""),
-    ("max-members", ""),
-    ("max-members-sound", ""),
-    ("member-enter-sound", ""),
+/// Enters as somebody whom the server has called, with a flag.
+fn called(room: &mut Room, entry: Entry) -> Result<ParticipantId, Refusal> {
+    let (caller, role) = (Caller::new("called"), Role::Member);
+    let reserved = room.apply(Command::Reserve { caller, role, entry })?;
+    let Reply::Reserved(participant) = reserved else {
+        panic!("{reserved:?}");
+    };
+    room.apply(Command::Join { participant })?;
+    Ok(participant)
+}
+
+/// The flags of a call that the server makes: mute, deaf, ghost, no hold music, join existing.
+fn flags([muted, deaf, ghost, no_hold_music, join_existing]: [bool; 5]) -> Entry {
+    Entry::DialOut {
+        muted,
+        deaf,
+        ghost,
+        no_hold_music,
+        join_existing,
+        distributes_keys: false,
+    }
+}
+
+#[test]
+fn key_mute() {
+    let mut room = Room::new(json!({"member": {"join_muted": true}}));
+    let without = called(&mut room, flags([false; 5])).expect("he is in");
+    let with = called(&mut room, flags([true, false, false, false, false])).expect("he is in");
+    assert_eq!((room.state(without).muted, room.state(with).muted), (false, true));
+}
+
+#[test]
+fn key_deaf() {
+    let mut room = Room::new(json!({"member": {"join_deaf": true}}));
+    let without = called(&mut room, flags([false; 5])).expect("he is in");
+    let with = called(&mut room, flags([false, true, false, false, false])).expect("he is in");
+    assert_eq!((room.state(without).deaf, room.state(with).deaf), (false, true));
+}
+
+#[test]
+fn key_ghost() {
+    let mut room = Room::new(json!({"max_participants": 2}));
+    let ghost = called(&mut room, flags([false, false, true, false, false])).expect("he is in");
+    assert!(room.state(ghost).ghost);
+    assert_eq!(room.heard_by(ghost), NOTHING, "he is not told that he is alone");
+    let ann = room.enter();
+    assert_eq!(room.heard_by(ann), ["prompt:en-us/conf-alone", "moh:default"]);
+    room.enter();
+    let (caller, role, entry) = (Caller::new("call"), Role::Member, Entry::DialIn);
+    let third = room.apply(Command::Reserve { caller, role, entry });
+    assert_eq!(third, Err(Refusal::Full), "two of three count");
+}
+
+#[test]
+fn key_disable_moh() {
+    let mut room = Room::new(json!({}));
+    let ann = called(&mut room, flags([false, false, false, true, false])).expect("he is in");
+    assert_eq!(room.heard_by(ann), ["prompt:en-us/conf-alone"]);
+}
+
+#[test]
+fn key_join_existing() {
+    let entry = flags([false, false, false, false, true]);
+    let mut room = Room::new(json!({}));
+    assert_eq!(called(&mut room, entry), Err(Refusal::NotRunning));
+    let mut room = Room::new(json!({}));
+    room.enter();
+    assert!(called(&mut room, entry).is_ok());
+}
+
+#[test]
+fn key_is_moderator() {
+    let mut room = Room::new(json!({"wait_for_moderator": true}));
+    let ann = room.enter();
+    let (caller, role, entry) = (Caller::new("called"), Role::Moderator, flags([false; 5]));
+    let Ok(Reply::Reserved(participant)) = room.apply(Command::Reserve { caller, role, entry }) else {
+        panic!("he gets in");
+    };
+    room.apply(Command::Join { participant }).expect("done");
+    assert!(!room.state(ann).waiting, "he lets members in");
+    room.control(Control::MuteAll);
+    assert_eq!(
+        (room.state(ann).muted, room.state(participant).muted),
+        (true, false)
+    );
+}
+
+#[test]
+fn key_auto_gain() {
+    for on in [true, false] {
+        let mut room = Room::new(json!({"profile": {"auto-gain": on}}));
+        let ann = room.enter();
+        assert_eq!(room.state(ann).agc, on);
+    }
+}
+
+#[test]
+fn key_denoise() {
+    for on in [true, false] {
+        let mut room = Room::new(json!({"profile": {"denoise": on}}));
+        let ann = room.enter();
+        assert_eq!(room.state(ann).denoise, on);
+    }
+}
+
+#[test]
+fn key_interval() {
+    for (interval, expected) in [(10, 10), (40, 40), (25, 20), (120, 120)] {
+        let room = Room::new(json!({"profile": {"interval": interval}}));
+        assert_eq!(room.conference.settings().interval_ms, expected);
+    }
+}
+
+/// Where the test of a key is.
+enum Proof {
+    /// `key_` and the key, in any file.
+    Named,
+    /// A function of a file, from the root of the repository.
+    Test(&'static str, &'static str),
+    /// The key means nothing yet: what it belongs to.
+    Awaits(&'static str),
+    /// The key is kept and means nothing here, for this reason.
+    Kept(&'static str),
+}
+
+use Proof::{Awaits, Kept, Named, Test};
+
+const CALLERS: &str = "tests/contract/callers.rs";
+const RECEPTION: &str = "tests/contract/reception.rs";
+const DIALLED: &str = "tests/contract/dialled.rs";
+const DIALLING: Proof = Awaits("dialling out");
+const PRECEDENCE: &str = "crates/documents/src/conference/tests.rs";
+
+/// Keys of the document.
+const KEYS: &[(&str, Proof)] = &[
+    (
+        "bridge_username",
+        Test(RECEPTION, "line_184_bridge_credentials_admit_a_call"),
+    ),
+    (
+        "bridge_password",
+        Test(RECEPTION, "line_184_bridge_credentials_admit_a_call"),
+    ),
+    ("caller_controls", Named),
+    (
+        "conference_numbers",
+        Test(
+            RECEPTION,
+            "line_155_a_conference_number_and_a_members_pin_make_a_member",
+        ),
+    ),
+    ("controls", Named),
+    (
+        "domain",
+        Test(
+            "tests/contract/dialling.rs",
+            "line_112_the_caller_id_is_shown_to_the_called_party",
+        ),
+    ),
+    (
+        "flags",
+        Test(
+            "tests/contract/documents.rs",
+            "line_073_an_item_of_the_list_has_the_keys_of_the_view",
+        ),
+    ),
+    (
+        "focus",
+        Test(
+            "tests/contract/documents.rs",
+            "line_066_what_the_server_writes_is_not_taken_from_clients",
+        ),
+    ),
+    ("language", Named),
+    ("max_members_media", Named),
+    ("max_participants", Named),
+    ("member.join_deaf", Named),
+    ("member.join_muted", Named),
+    (
+        "member.numbers",
+        Test(
+            CALLERS,
+            "line_153_a_member_joins_muted_unless_the_document_says_otherwise",
+        ),
+    ),
+    ("member.pins", Named),
+    ("member.play_entry_prompt", Named),
+    ("moderator.join_deaf", Named),
+    ("moderator.join_muted", Named),
+    (
+        "moderator.numbers",
+        Test(CALLERS, "line_154_a_moderator_joins_unmuted"),
+    ),
+    ("moderator.pins", Named),
+    ("moderator.play_entry_prompt", Named),
+    ("moderator_controls", Named),
+    ("name", Named),
+    (
+        "owner_id",
+        Test(DIALLED, "line_130_a_dial_starts_a_stored_conference"),
+    ),
+    ("pin_timeout", Named),
+    ("play_entry_tone", Named),
+    ("play_exit_tone", Named),
+    ("play_name", Named),
+    ("play_welcome", Named),
+    ("profile_name", Named),
+    ("record", Awaits("recording")),
+    ("require_moderator", Named),
+    ("wait_for_moderator", Named),
+];
+
+/// Keys of profiles.
+const PROFILE_KEYS: &[(&str, Proof)] = &[
+    ("alone-sound", Named),
+    ("announce-count", Named),
+    ("auto-gain", Named),
+    (
+        "caller-controls",
+        Test("crates/documents/tests/keys.rs", "key_caller_controls_of_profile"),
+    ),
+    (
+        "comfort-noise",
+        Test(CALLERS, "line_180_comfort_noise_is_there_or_not"),
+    ),
+    ("conference-flags", Named),
+    ("deaf-sound", Named),
+    ("denoise", Named),
+    (
+        "duck-db",
+        Test(
+            "tests/playback.rs",
+            "who_speaks_lowers_what_is_played_by_so_much_and_it_comes_back",
+        ),
+    ),
+    (
+        "energy-level",
+        Test(CALLERS, "line_181_the_energy_gate_blocks_who_is_quiet"),
+    ),
+    ("enter-sound", Named),
+    ("exit-sound", Named),
+    ("interval", Named),
+    ("kicked-sound", Named),
+    ("locked-sound", Named),
+    ("max-members", Named),
+    ("max-members-sound", Named),
+    ("member-enter-sound", Named),
+    (
+        "moderator-controls",
+        Test(
+            "crates/documents/tests/keys.rs",
+            "key_moderator_controls_of_profile",
+        ),
+    ),
+    ("moh-sound", Named),
+    ("muted-sound", Named),
+    ("perpetual-sound", Named),
+    (
+        "rate",
+        Test(
+            "tests/codecs.rs",
+            "a_profile_rate_of_8000_keeps_the_wide_band_out",
+        ),
+    ),
+    ("undeaf-sound", Named),
+    ("unmuted-sound", Named),
+];
+
+/// Keys of KAZOO's default profile that no schema of ours knows: they are kept as any other.
+const PROFILE_KEYS_BEYOND: &[(&str, Proof)] = &[
+    ("caller-id-name", DIALLING),
+    ("caller-id-number", DIALLING),
+    ("channels", Kept("every conference is mixed in one channel")),
     (
         "member-flags",
-        "nobody: all flags of FreeSWITCH are those of single calls here",
+        Kept("flags of FreeSWITCH's members are those of single calls here"),
     ),
-    ("moderator-controls of_profile", ""),
-    ("moh-sound", ""),
-    ("muted-sound", ""),
-    ("perpetual-sound", ""),
-    ("rate", "tests/contract, line 182"),
-    ("tts-engine", "speech from text"),
-    ("tts-voice", "speech from text"),
-    ("undeaf-sound", ""),
-    ("unmuted-sound", ""),
+    ("tts-engine", Awaits("speech from text")),
+    ("tts-voice", Awaits("speech from text")),
 ];
+
+/// Flags of participants whom the server calls. What the conference makes of a flag is tested here; that a request of the interface
+/// says it belongs to dialling out.
+const FLAGS: &[(&str, Proof)] = &[
+    ("mute", Named),
+    ("deaf", Named),
+    (
+        "distribute_dtmf",
+        Test(
+            DIALLED,
+            "line_122_one_participants_keys_reach_the_others_and_control_nothing",
+        ),
+    ),
+    ("is_moderator", Named),
+    ("disable_moh", Named),
+    ("ghost", Named),
+    ("join_existing", Named),
+    ("video_mute", Kept("there are no pictures")),
+];
+
+/// What wins over what.
+const ORDER: &[(&str, Proof)] = &[
+    (
+        "the document, its profile, the named one, the default",
+        Test(PRECEDENCE, "key_precedence_of_settings"),
+    ),
+    (
+        "the named profile of the account, the built-in one",
+        Test(PRECEDENCE, "key_precedence_of_named_profiles"),
+    ),
+    ("tones", Test(PRECEDENCE, "key_precedence_of_tones")),
+    (
+        "sounds of refusals",
+        Test(
+            "crates/documents/src/reception.rs",
+            "key_precedence_of_sounds_of_refusals",
+        ),
+    ),
+    (
+        "waiting for moderators",
+        Test(PRECEDENCE, "key_precedence_of_moderator_rules"),
+    ),
+    ("keys of phones", Test(PRECEDENCE, "key_precedence_of_controls")),
+    ("languages", Test(PRECEDENCE, "key_precedence_of_languages")),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 /// The names of all tests of the repository that begin with `key_`.
 fn tests() -> BTreeSet<String> {
@@ -539,35 +798,115 @@ fn tests() -> BTreeSet<String> {
                 walk(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap_or_default();
-                for (at, _) in text.match_indices("fn key_") {
-                    let name = text[at + 3..].split('(').next().unwrap_or_default();
-                    found.insert(name.to_owned());
-                }
+                found.extend(functions(&text).filter(|name| name.starts_with("key_")));
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = BTreeSet::new();
     for folder in ["crates", "src", "tests"] {
-        walk(&root.join(folder), &mut found);
+        walk(&root().join(folder), &mut found);
     }
     found
+}
+
+/// The names of the tests of a file.
+fn functions(text: &str) -> impl Iterator<Item = String> + '_ {
+    let mut marked = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim();
+        match line.strip_prefix("fn ") {
+            Some(rest) if std::mem::take(&mut marked) => rest.split('(').next().map(str::to_owned),
+            _ => {
+                marked = line == "#[test]" || (marked && line.starts_with("#["));
+                None
+            }
+        }
+    })
 }
 
 #[test]
 fn every_key_has_a_test_or_an_owner() {
     let tests = tests();
     let mut missing = Vec::new();
-    for (key, owner) in KEYS {
-        let name = format!("key_{}", key.replace(['.', '-', ' '], "_"));
-        if tests.contains(&name) {
-            continue;
-        }
-        if owner.is_empty() {
+    let all = [KEYS, PROFILE_KEYS, PROFILE_KEYS_BEYOND, FLAGS, ORDER];
+    for (key, proof) in all.into_iter().flatten() {
+        let has_one = match proof {
+            Named => tests.contains(&format!("key_{}", key.replace(['.', '-'], "_"))),
+            Test(file, name) => {
+                let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+                functions(&text).any(|function| function == *name)
+            }
+            Awaits(whom) => {
+                println!("{key}: awaits {whom}");
+                true
+            }
+            Kept(why) => {
+                println!("{key}: means nothing: {why}");
+                true
+            }
+        };
+        if !has_one {
             missing.push(*key);
-        } else {
-            println!("{key}: no test of its own; {owner}");
         }
     }
     assert_eq!(missing, NOTHING, "keys without a test");
+}
+
+/// The keys of the properties of a schema, those of `member` and `moderator` with these before them.
+fn properties(schema: &Value) -> BTreeSet<String> {
+    let properties = schema["properties"].as_object().expect("properties");
+    let mut keys = BTreeSet::new();
+    for (key, schema) in properties {
+        match schema.get("properties").and_then(Value::as_object) {
+            Some(_) if key == "profile" => {}
+            Some(below) => keys.extend(below.keys().map(|below| format!("{key}.{below}"))),
+            None => {
+                keys.insert(key.clone());
+            }
+        }
+    }
+    keys
+}
+
+fn listed(keys: &[(&str, Proof)]) -> BTreeSet<String> {
+    keys.iter().map(|(key, _)| (*key).to_owned()).collect()
+}
+
+#[test]
+fn the_lists_of_keys_are_those_of_the_schemas() {
+    let schema = |text: &str| serde_json::from_str::<Value>(text).expect("a schema");
+    let conference = schema(include_str!("../schemas/conferences.json"));
+    let configuration = schema(include_str!("../schemas/configs.conferences.json"));
+    assert_eq!(properties(&conference), listed(KEYS));
+    let of_profiles = listed(PROFILE_KEYS);
+    assert_eq!(properties(&conference["properties"]["profile"]), of_profiles);
+    let named = &configuration["properties"]["profiles"]["additionalProperties"];
+    assert_eq!(properties(named), of_profiles, "of the account");
+}
+
+#[test]
+fn every_key_of_a_profile_that_is_read_is_listed() {
+    let read = [
+        include_str!("../src/conference.rs"),
+        include_str!("../src/conference/sounds.rs"),
+        include_str!("../src/conference/controls.rs"),
+        include_str!("../src/reception.rs"),
+    ];
+    let known = listed(PROFILE_KEYS);
+    let mut found = BTreeSet::new();
+    for text in read {
+        let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for literal in before_tests.split('"').skip(1).step_by(2) {
+            let is_key = literal.trim_matches('-').contains('-')
+                && literal
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            if is_key && !["en-us", "wait-mod"].contains(&literal) {
+                found.insert(literal.to_owned());
+            }
+        }
+    }
+    let unknown: Vec<_> = found.difference(&known).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert!(found.len() > 20, "the sources are read as expected: {found:?}");
 }

@@ -109,7 +109,7 @@ pub struct Candidate {
     pub role: RoleSoFar,
     /// How callers come in.
     pub flow: CallFlow,
-    /// The guard lets his source try no PINs ([`PinGuard::is_blocked`](crate::PinGuard::is_blocked)).
+    /// He needs a PIN, and the guard lets his source try none ([`PinGuard::is_blocked`](crate::PinGuard::is_blocked)).
     pub is_blocked: bool,
     /// There is a recording of his name: he is not asked for it.
     pub is_named: bool,
@@ -138,6 +138,16 @@ impl Candidate {
             RoleSoFar::Moderator => moderators.then_some(Role::Moderator),
             RoleSoFar::Undecided => (members && moderators).then_some(Role::Member),
         }
+    }
+
+    /// Returns whether an entry without a digit makes him a member.
+    pub fn may_enter_empty(&self) -> bool {
+        self.role == RoleSoFar::Undecided && self.flow.member.pins.is_empty()
+    }
+
+    /// Returns whether he gets in with a PIN only.
+    pub fn needs_pin(&self) -> bool {
+        self.role_without_pin().is_none() && !self.may_enter_empty()
     }
 
     /// Returns whether he is asked for his name.

@@ -76,6 +76,11 @@ impl Entry {
         self.digits.len() == self.most
     }
 
+    /// Returns whether one digit more fills it.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.digits.len() + 1 >= self.most
+    }
+
     pub(crate) fn clear(&mut self) {
         self.digits.clear();
     }

@@ -13,6 +13,8 @@ pub enum Prompt {
     EnterPin,
     /// The PIN is wrong.
     BadPin,
+    /// The answer takes a while.
+    PleaseHold,
     /// There are no tries left.
     TooManyAttempts,
     /// Asks for the caller's name.
@@ -27,12 +29,13 @@ pub enum Prompt {
 
 impl Prompt {
     /// All of them.
-    pub const ALL: [Prompt; 10] = [
+    pub const ALL: [Prompt; 11] = [
         Prompt::Welcome,
         Prompt::EnterNumber,
         Prompt::BadNumber,
         Prompt::EnterPin,
         Prompt::BadPin,
+        Prompt::PleaseHold,
         Prompt::TooManyAttempts,
         Prompt::AnnounceYourName,
         Prompt::YourAnnouncement,
@@ -48,6 +51,7 @@ impl Prompt {
             Prompt::BadNumber => "conf-bad_conf",
             Prompt::EnterPin => "conf-enter_conf_pin",
             Prompt::BadPin => "conf-bad_pin",
+            Prompt::PleaseHold => "conf-please_hold",
             Prompt::TooManyAttempts => "conf-too_many_attempts",
             Prompt::AnnounceYourName => "conf-announce_your_name",
             Prompt::YourAnnouncement => "conf-your_announcement",

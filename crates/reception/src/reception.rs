@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use confab_conference::Role;
+use confab_conference::{OwedKey, Role};
 use subtle::Choice;
 
 use crate::flow::{CallFlow, Candidate, RoleSoFar, ServiceFlow};
@@ -22,6 +22,8 @@ pub const TRIES: u8 = 3;
 pub const LONGEST_PLAY_MS: u64 = 60_000;
 /// A caller who is not in the conference after this time is hung up, in milliseconds.
 pub const LONGEST_STAY_MS: u64 = 600_000;
+/// An answer that is held back for longer is waited for with a word, in milliseconds.
+const LONGEST_SILENCE_MS: u32 = 2000;
 /// Keys that are kept while nothing can be done with them yet.
 const MOST_AHEAD: usize = 32;
 
@@ -120,6 +122,8 @@ pub struct Reception {
     ahead: VecDeque<char>,
     /// The last entry was taken without its `#`, which may still come.
     owes_hash: bool,
+    /// What may come yet when he is in the conference.
+    owed: Option<OwedKey>,
     latest_end: u64,
     outputs: VecDeque<Output>,
 }
@@ -143,6 +147,8 @@ enum State {
     Holding {
         until: u64,
         outcome: Option<Role>,
+        /// What asks him to be patient.
+        play: Option<u32>,
     },
     Reserving(Role),
     /// He has a place, and says his name.
@@ -191,6 +197,7 @@ impl Reception {
             plays: 0,
             ahead: VecDeque::new(),
             owes_hash: false,
+            owed: None,
             latest_end: u64::MAX,
             outputs: VecDeque::new(),
         }
@@ -218,6 +225,34 @@ impl Reception {
         matches!(self.state, State::Over)
     }
 
+    /// Returns which key he may press yet that is no action of the conference: the `#` of his last entry, or the one that was to end
+    /// a recording which has ended by itself.
+    pub fn owed(&self) -> Option<OwedKey> {
+        self.owed
+    }
+
+    /// Returns whether a key, or with `None` the passing of time, would have a PIN tried: callers who are being asked then need to be
+    /// held against the conference as it is by then ([`Reception::update`]).
+    pub fn tries_pin(&self, key: Option<char>) -> bool {
+        match &self.state {
+            State::Entering(entering) if entering.asked == Asked::Pin => match key {
+                Some('#') => true,
+                Some('0'..='9') => entering.entry.is_nearly_full(),
+                Some(_) => false,
+                None => entering.play.is_none(),
+            },
+            State::Holding { .. } => key.is_none() && !self.ahead.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Takes what the conference says from here on, as it has changed while he is asked.
+    pub fn update(&mut self, flow: CallFlow) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.flow = flow;
+        }
+    }
+
     /// Begins: the caller hears and is heard from here on.
     pub fn start(&mut self, now_ms: u64) {
         if !matches!(self.state, State::Waiting) {
@@ -241,6 +276,7 @@ impl Reception {
     /// why the caller is hung up.
     pub fn key(&mut self, now_ms: u64, key: char) {
         if std::mem::take(&mut self.owes_hash) && key == '#' {
+            self.owed = None;
             return;
         }
         match &mut self.state {
@@ -275,7 +311,11 @@ impl Reception {
                 self.go_to(then);
             }
             State::Naming(_) => self.name_key(now_ms, key),
-            State::LookingUp if self.ahead.len() < MOST_AHEAD => self.ahead.push_back(key),
+            // One more `#` behind an entry begins no other.
+            State::Holding { .. } if key == '#' && self.ahead.is_empty() => {}
+            State::LookingUp | State::Holding { .. } if self.ahead.len() < MOST_AHEAD => {
+                self.ahead.push_back(key);
+            }
             _ => {}
         }
     }
@@ -294,6 +334,7 @@ impl Reception {
                     entering.until = now_ms.saturating_add(timeout_ms);
                 }
             }
+            State::Holding { play, .. } if *play == Some(number) => *play = None,
             State::Naming(_) => self.name_played(now_ms, number),
             _ => {}
         }
@@ -323,9 +364,13 @@ impl Reception {
                     self.complete(now_ms);
                 }
             },
-            State::Holding { outcome, .. } => {
+            State::Holding { outcome, play, .. } => {
                 let outcome = *outcome;
-                self.settle(now_ms, outcome);
+                if play.is_some() {
+                    self.outputs.push_back(Output::StopPlaying);
+                }
+                let ahead = std::mem::take(&mut self.ahead);
+                self.settle(now_ms, outcome, ahead);
             }
             State::Naming(_) => self.name_timed_out(now_ms),
             _ => {}
@@ -348,6 +393,7 @@ impl Reception {
             left,
             Asked::Number,
             [Prompt::BadNumber, Prompt::EnterNumber],
+            VecDeque::new(),
         );
     }
 
@@ -358,11 +404,16 @@ impl Reception {
         };
         match verdict {
             Verdict::Blocked => self.give_up(now_ms, &[Prompt::TooManyAttempts]),
-            Verdict::Pass { delay_ms: 0 } => self.settle(now_ms, outcome),
+            Verdict::Pass { delay_ms: 0 } => self.settle(now_ms, outcome, VecDeque::new()),
             Verdict::Pass { delay_ms } => {
+                self.ahead.clear();
+                let language = self.language();
+                let play = (delay_ms > LONGEST_SILENCE_MS)
+                    .then(|| self.play(vec![Saying::Prompt(Prompt::PleaseHold)], language));
                 self.state = State::Holding {
                     until: now_ms.saturating_add(delay_ms.into()),
                     outcome,
+                    play,
                 };
             }
         }
@@ -461,6 +512,7 @@ impl Reception {
         let State::Entering(entering) = std::mem::replace(&mut self.state, State::LookingUp) else {
             return;
         };
+        self.owed = Some(OwedKey::Hash);
         match entering.asked {
             Asked::Number if entering.entry.is_empty() => self.looked_up(now_ms, None),
             Asked::Number => self.outputs.push_back(Output::LookUp(entering.entry.number())),
@@ -472,9 +524,13 @@ impl Reception {
     fn try_pin(&mut self, now_ms: u64, entry: &Entry) {
         let Some(candidate) = &self.candidate else { return };
         let flow = &candidate.flow;
+        // While he typed, the conference may have come to ask for none.
+        if let Some(role) = candidate.role_without_pin() {
+            return self.settle(now_ms, Some(role), VecDeque::new());
+        }
         if entry.is_empty() {
-            let is_member = candidate.role == RoleSoFar::Undecided && flow.member.pins.is_empty();
-            return self.settle(now_ms, is_member.then_some(Role::Member));
+            let role = candidate.may_enter_empty().then_some(Role::Member);
+            return self.settle(now_ms, role, VecDeque::new());
         }
         let of_members = flow.member.pins.contain(entry);
         let of_moderators = flow.moderator.pins.contain(entry);
@@ -497,19 +553,25 @@ impl Reception {
         });
     }
 
-    /// Goes on with what a PIN has given.
-    fn settle(&mut self, now_ms: u64, outcome: Option<Role>) {
+    /// Goes on with what a PIN has given. What was typed while that was held back counts for the next try.
+    fn settle(&mut self, now_ms: u64, outcome: Option<Role>, ahead: VecDeque<char>) {
         if let Some(role) = outcome {
             return self.go_to(Then::Reserve(role));
         }
         self.pin_tries -= 1;
         let left = self.pin_tries;
-        self.missed(now_ms, left, Asked::Pin, [Prompt::BadPin, Prompt::EnterPin]);
+        self.missed(
+            now_ms,
+            left,
+            Asked::Pin,
+            [Prompt::BadPin, Prompt::EnterPin],
+            ahead,
+        );
     }
 
     /// Tells that an entry was wrong, and lets the caller try again when he may.
-    fn missed(&mut self, now_ms: u64, left: u8, asked: Asked, prompts: [Prompt; 2]) {
-        self.ahead.clear();
+    fn missed(&mut self, now_ms: u64, left: u8, asked: Asked, prompts: [Prompt; 2], ahead: VecDeque<char>) {
+        self.ahead = ahead;
         if left == 0 {
             return self.give_up(now_ms, &[prompts[0], Prompt::TooManyAttempts]);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use confab_conference::{
-    Caller, Control, Entry, LeaveCause, ParticipantId, Refusal, Role, Settings, Snapshot,
+    Caller, Control, Entry, LeaveCause, OwedKey, ParticipantId, Refusal, Role, Settings, Snapshot,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +35,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
         participant: ParticipantId,
         caller: Caller,
     },
+    /// Tells of a key that somebody whose place is held may press yet, without a meaning.
+    Owes {
+        participant: ParticipantId,
+        key: OwedKey,
+    },
     /// Turns a place into a participant.
     Join {
         participant: ParticipantId,
@@ -47,6 +52,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
     Moving {
         participant: ParticipantId,
         reply: Answer<Moving<M>>,
+    },
+    /// Tells that a participant was not moved whom a key should have moved.
+    NotMoved {
+        participant: ParticipantId,
+        is_refused: bool,
     },
     /// Gives a place back, or takes a participant off.
     Vacate {
@@ -76,6 +86,8 @@ impl<M: MixPlane> Request<M> {
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
             Request::Name { .. }
             | Request::Identify { .. }
+            | Request::Owes { .. }
+            | Request::NotMoved { .. }
             | Request::Vacate { .. }
             | Request::Update(_)
             | Request::End { .. } => {}

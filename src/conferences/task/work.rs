@@ -48,7 +48,12 @@ impl<M: MixPlane> Work<M> {
 pub(super) fn has_its_turn(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Play { .. } | Effect::CancelPlay { .. } | Effect::StopPlay { .. } | Effect::SendDigits { .. }
+        Effect::Play { .. }
+            | Effect::CancelPlay { .. }
+            | Effect::StopPlay { .. }
+            | Effect::SendDigits { .. }
+            | Effect::Transfer { .. }
+            | Effect::Execute { .. }
     )
 }
 

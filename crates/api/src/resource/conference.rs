@@ -3,7 +3,7 @@
 
 use axum::http::StatusCode;
 use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
-use confab_documents::{Body, Document, Kind, ListScope, Rule, Violation, Violations};
+use confab_documents::{Body, Document, Kind, ListScope, Rule, Violation, language};
 use serde_json::{Value, json};
 
 use super::dial;
@@ -98,25 +98,49 @@ impl Call<'_> {
         Ok(self.state.conferences.control(account, &id, control).await)
     }
 
-    /// Checks the sounds that a document, or a change of one, names.
-    async fn check_tones(&self, account: &AccountId, document: &Body) -> Result<(), Violations> {
-        let wrong = tones::check(&*self.state.conferences, account, document).await;
-        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    /// Checks the sounds that a change of a document names, in the language that the document has with it.
+    async fn check_change(&self, account: &AccountId, change: &Body) -> Result<(), ApiError> {
+        if !tones::names_any(change) {
+            return Ok(());
+        }
+        let with_language = if change.contains_key("language") {
+            None
+        } else {
+            self.state
+                .store
+                .conference(account, &self.conference_id())
+                .await?
+        };
+        let body = with_language.as_ref().map_or(change, |document| &document.body);
+        let language = language(body, self.language_of(account).await?.as_deref());
+        let wrong = tones::check(&*self.state.conferences, account, &language, change).await;
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.into())
+        }
+    }
+
+    /// Returns the language of an account's prompts.
+    pub(super) async fn language_of(&self, account: &AccountId) -> Result<Option<String>, ApiError> {
+        let found = self.state.store.account(account).await?;
+        Ok(found.map(|account| account.language))
     }
 
     /// Checks the sounds that a document names; with what else is wrong with it, so that all is told at once.
-    pub(super) async fn check_document(
-        &self,
-        account: &AccountId,
-        document: &Body,
-    ) -> Result<(), Violations> {
-        let Err(mut wrong) = self.check_tones(account, document).await else {
+    pub(super) async fn check_document(&self, account: &AccountId, document: &Body) -> Result<(), ApiError> {
+        if !tones::names_any(document) {
             return Ok(());
-        };
+        }
+        let language = language(document, self.language_of(account).await?.as_deref());
+        let mut wrong = tones::check(&*self.state.conferences, account, &language, document).await;
+        if wrong.is_empty() {
+            return Ok(());
+        }
         if let Err(others) = confab_documents::check_conference(document.clone()) {
             others.iter().for_each(|other| wrong.push(other.clone()));
         }
-        Err(wrong)
+        Err(wrong.into())
     }
 }
 
@@ -231,7 +255,7 @@ pub(super) async fn replace(call: &Call<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn patch(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.conference_id());
     let change = call.envelope.data_object()?;
-    call.check_tones(account, &change).await?;
+    call.check_change(account, &change).await?;
     let saved_document = call
         .state
         .store

@@ -2,7 +2,7 @@
 //! checked, and conferences are told.
 
 use confab_conference::{AccountId, ConferenceId};
-use confab_documents::{Body, Kind, ListPage};
+use confab_documents::{Body, Kind, ListPage, language};
 use serde_json::Value;
 
 use crate::dispatch::Call;
@@ -14,14 +14,16 @@ const BATCH: u32 = 128;
 
 /// Checks the sounds that a configuration, or a change of one, names, those of its profiles among them.
 pub(super) async fn check(call: &Call<'_>, account: &AccountId, body: &Body) -> Result<(), ApiError> {
-    let mut found = tones::check_configuration(&*call.state.conferences, account, body).await;
+    let language = language(&Body::new(), call.language_of(account).await?.as_deref());
+    let live = &*call.state.conferences;
+    let mut found = tones::check_configuration(live, account, &language, body).await;
     let profiles = body.get("profiles").and_then(Value::as_object);
     for (name, profile) in profiles.into_iter().flatten() {
         if found.is_full() {
             break;
         }
         let conference: Body = [("profile".to_owned(), profile.clone())].into_iter().collect();
-        let wrong = tones::check(&*call.state.conferences, account, &conference).await;
+        let wrong = tones::check(live, account, &language, &conference).await;
         let name = name.replace('.', "%2E");
         for violation in wrong.iter() {
             let mut violation = violation.clone();

@@ -92,11 +92,8 @@ async fn c064_sounds_of_coming_and_going_have_to_be_sounds() {
         json!("true"),
         json!("false"),
         json!(false),
-        // What a library of media will hold.
-        json!("0123456789abcdef0123456789abcdef"),
-        json!("/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef"),
+        json!("00112233445566778899aabbccddeeff"),
         json!("conf-has_joined"),
-        json!("say:somebody has come"),
     ];
     for value in kept {
         let data = json!({"data": {"play_entry_tone": value, "play_exit_tone": value}});
@@ -104,7 +101,15 @@ async fn c064_sounds_of_coming_and_going_have_to_be_sounds() {
         assert_eq!(reply.status, 200, "{value}: {}", reply.text);
         assert_eq!(reply.data()["play_entry_tone"], value);
     }
-    for value in ["beep", "broken", "silence_stream://-1"] {
+    for value in [
+        "beep",
+        "broken",
+        "silence_stream://-1",
+        "say:somebody has come",
+        "conf-nope",
+        "fedcba9876543210fedcba9876543210",
+        "/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef",
+    ] {
         for (verb, path) in [("PUT", "/conferences"), ("POST", &path), ("PATCH", &path)] {
             let data = json!({
                 "play_entry_tone": value, "play_exit_tone": value, "name": "",
@@ -130,7 +135,91 @@ async fn c064_sounds_of_coming_and_going_have_to_be_sounds() {
         }
     }
     let read = server.get(&path).await;
-    assert_eq!(read.data()["play_entry_tone"], "say:somebody has come");
+    assert_eq!(read.data()["play_entry_tone"], "conf-has_joined");
+}
+
+#[tokio::test]
+async fn every_key_that_names_a_sound_is_looked_at() {
+    let server = Server::start().await;
+    let id = server.conference(json!({})).await;
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../documents/schemas/conferences.json")).unwrap();
+    let of_profiles = schema["properties"]["profile"]["properties"].as_object().unwrap();
+    let mut fields: Vec<String> = of_profiles
+        .keys()
+        .filter(|key| key.ends_with("-sound"))
+        .map(|key| format!("profile.{key}"))
+        .collect();
+    assert_eq!(fields.len(), 13);
+    fields.extend(["play_entry_tone", "play_exit_tone", "max_members_media"].map(str::to_owned));
+    for field in fields {
+        let path = format!("/conferences/{id}");
+        let data = |value: &str| match field.split_once('.') {
+            Some((_, key)) => json!({"data": {"profile": {key: value}}}),
+            None => json!({"data": {field.as_str(): value}}),
+        };
+        for value in ["conf-nope", "say:hello", "broken"] {
+            for (verb, path) in [("PUT", "/conferences"), ("POST", &path), ("PATCH", &path)] {
+                server
+                    .ask(verb, path, data(value))
+                    .await
+                    .breaks(&field, "invalid");
+            }
+        }
+        for value in ["", "conf-has_joined"] {
+            assert_eq!(
+                server.ask("PATCH", &path, data(value)).await.status,
+                200,
+                "{field}: {value}"
+            );
+        }
+    }
+    for field in [
+        "entry_tone",
+        "exit_tone",
+        "moderator_entry_tone",
+        "moderator_exit_tone",
+    ] {
+        let data = json!({"data": {field: "conf-nope"}});
+        let reply = server.ask("POST", "/configs/conferences", data).await;
+        reply.breaks(field, "invalid");
+    }
+    let words = json!({"data": {"profile": {"muted-sound": "true"}}});
+    let reply = server.ask("PUT", "/conferences", words).await;
+    reply.breaks("profile.muted-sound", "invalid");
+}
+
+#[tokio::test]
+async fn a_prompt_is_looked_for_in_the_language_of_the_conference() {
+    let server = Server::start().await;
+    let french = json!({"data": {"language": "fr-FR", "profile": {"alone-sound": "mine"}}});
+    let reply = server.ask("PUT", "/conferences", french).await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    let path = format!("/conferences/{}", reply.data()["id"].as_str().unwrap());
+    let change = json!({"data": {"profile": {"deaf-sound": "mine"}}});
+    assert_eq!(server.ask("PATCH", &path, change.clone()).await.status, 200);
+    let reply = server.ask("PUT", "/conferences", change).await;
+    reply.breaks("profile.deaf-sound", "invalid");
+}
+
+#[tokio::test]
+async fn pins_can_be_typed_and_pin_timeout_is_a_time() {
+    let server = Server::start().await;
+    let pin = |length| "1".repeat(length);
+    let longest = json!({"data": {"member": {"pins": [pin(128)]}, "pin_timeout": 700}});
+    let reply = server.ask("PUT", "/conferences", longest).await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    for role in ["member", "moderator"] {
+        let data = json!({"data": {role: {"pins": ["1", pin(129)]}}});
+        let reply = server.ask("PUT", "/conferences", data).await;
+        reply.breaks(&format!("{role}.pins.1"), "maxLength");
+    }
+    for (timeout, rule) in [(json!("abc"), "type"), (json!(0), "minimum")] {
+        let reply = server
+            .ask("PUT", "/conferences", json!({"data": {"pin_timeout": timeout}}))
+            .await;
+        reply.breaks("pin_timeout", rule);
+    }
 }
 
 #[tokio::test]

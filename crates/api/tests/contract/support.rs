@@ -173,8 +173,10 @@ impl LiveConferences for InMemory {
 
     async fn check_media(&self, _: &AccountId, media: &MediaName) -> Result<(), MediaProblem> {
         match media.as_str() {
-            "broken" => Err(MediaProblem::Invalid("it is broken".into())),
+            "broken" | "prompt:en-us/broken" => Err(MediaProblem::Invalid("it is broken".into())),
             known if known.contains("://") => Ok(()),
+            "prompt:en-us/conf-has_joined" | "prompt:fr-fr/mine" | MEDIA => Ok(()),
+            said if said.contains("/say:") => Err(MediaProblem::Invalid("it cannot be said".into())),
             _ => Err(MediaProblem::Unknown),
         }
     }
@@ -190,6 +192,9 @@ impl LiveConferences for InMemory {
         self.updates.lock().unwrap().push((conference.clone(), settings));
     }
 }
+
+/// The id of the one medium that there is.
+const MEDIA: &str = "00112233445566778899aabbccddeeff";
 
 /// A clock that moves when told to.
 pub(crate) struct HandClock {

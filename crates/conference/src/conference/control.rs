@@ -283,8 +283,7 @@ impl Conference {
             self.publish(wall, EventKind::StopTalking, Some(state.clone()));
         }
         if silenced && state.floor {
-            self.floor_taken = None;
-            self.show_floor(wall, None);
+            self.give_floor_back(wall);
         }
         Ok(changed)
     }

@@ -2,8 +2,8 @@
 
 use super::{Conference, Person, Phase};
 use crate::{
-    Caller, Carried, Effect, Entry, EventKind, GregorianSeconds, MediaName, ParticipantId, ParticipantState,
-    Refusal, Role, Volume,
+    Caller, Carried, Effect, Entry, EventKind, GregorianSeconds, MediaName, OwedKey, ParticipantId,
+    ParticipantState, Refusal, Role, Volume,
 };
 
 /// A place held for somebody about to join.
@@ -12,6 +12,8 @@ pub(super) struct Reservation {
     pub(super) caller: Caller,
     pub(super) role: Role,
     pub(super) entry: Entry,
+    /// What he may press yet when he has joined.
+    pub(super) owes: Option<OwedKey>,
 }
 
 /// How a participant enters the mix.
@@ -47,7 +49,13 @@ impl Conference {
     pub fn reserve(&mut self, caller: Caller, role: Role, entry: Entry) -> Result<ParticipantId, Refusal> {
         self.admits(entry)?;
         let id = self.ids.next_id();
-        self.reservations.insert(id, Reservation { caller, role, entry });
+        let reservation = Reservation {
+            caller,
+            role,
+            entry,
+            owes: None,
+        };
+        self.reservations.insert(id, reservation);
         Ok(id)
     }
 
@@ -88,6 +96,14 @@ impl Conference {
         Ok(())
     }
 
+    /// Takes note that the caller of the reservation `id` may press a key yet that is no action of the conference.
+    pub fn owes(&mut self, id: ParticipantId, key: OwedKey) -> Result<(), Refusal> {
+        self.alive()?;
+        let reservation = self.reservations.get_mut(&id);
+        reservation.ok_or(Refusal::UnknownParticipant(id))?.owes = Some(key);
+        Ok(())
+    }
+
     /// Turns the reservation `id` into a participant and returns his state. The first join starts the instance, unless he joins
     /// only others: then his place is gone, and the refusal is [`Refusal::NotRunning`].
     pub fn join(&mut self, wall: GregorianSeconds, id: ParticipantId) -> Result<ParticipantState, Refusal> {
@@ -110,6 +126,9 @@ impl Conference {
         let person = Person {
             no_hold_music: reservation.entry.declines_hold_music(),
             distributes_keys: reservation.entry.distributes_keys(),
+            owes: reservation
+                .owes
+                .map(|key| (key, self.now.after_ms(OwedKey::WAIT_MS))),
             ..Person::default()
         };
         let state = self.entering(id, reservation, wall);
@@ -169,7 +188,9 @@ impl Conference {
             ghost,
             waiting,
         } = self.flags(&reservation);
-        let Reservation { caller, role, entry } = reservation;
+        let Reservation {
+            caller, role, entry, ..
+        } = reservation;
         let brought = match entry {
             Entry::DialIn | Entry::DialOut { .. } => Carried {
                 agc: self.settings.auto_gain,

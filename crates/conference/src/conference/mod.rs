@@ -21,8 +21,8 @@ use crate::play::Plays;
 use crate::relation::Relations;
 use crate::{
     Caller, Carried, Command, Effect, Entry, Event, EventKind, GregorianSeconds, Identity, LeaveCause,
-    MediaName, Moment, Output, ParticipantId, ParticipantIds, ParticipantState, PlayNumber, Refusal, Reply,
-    Role, Settings, Snapshot,
+    MediaName, Moment, Output, OwedKey, ParticipantId, ParticipantIds, ParticipantState, PlayNumber, Refusal,
+    Reply, Role, Settings, Snapshot,
 };
 
 pub use self::entering::JoinFlags;
@@ -43,6 +43,8 @@ enum Phase {
 struct Person {
     /// What he has pressed.
     keys: Collector,
+    /// A key that is no action, and until when it may come.
+    owes: Option<(OwedKey, Moment)>,
     /// He hears no hold music while he is alone.
     no_hold_music: bool,
     /// What he presses is sent on to the others and controls nothing.
@@ -74,6 +76,8 @@ pub struct Conference {
     ending: Option<(Moment, Option<PlayNumber>)>,
     /// Who has taken the floor, whoever talks.
     floor_taken: Option<ParticipantId>,
+    /// Who has the floor by the mixer's judgement.
+    floor_heard: Option<ParticipantId>,
     now: Moment,
     outputs: VecDeque<Output>,
 }
@@ -98,6 +102,7 @@ impl Conference {
             moderated: false,
             ending: None,
             floor_taken: None,
+            floor_heard: None,
             now: Moment::default(),
             outputs: VecDeque::new(),
         }
@@ -198,6 +203,7 @@ impl Conference {
             }
             Command::Update(settings) => self.update(wall, settings).map(|()| Reply::Done),
             Command::Advance { now } => self.advance(wall, now).map(|()| Reply::Done),
+            Command::Owes { participant, key } => self.owes(participant, key).map(|()| Reply::Done),
             Command::Name { participant, name } => self.name(participant, name).map(|()| Reply::Done),
             Command::Identify { participant, caller } => {
                 self.identify(participant, caller).map(|()| Reply::Done)
@@ -273,6 +279,7 @@ impl Conference {
         let fit = holder
             .map(|id| self.find(id).map(|participant| participant.may_have_floor()))
             .transpose()?;
+        self.floor_heard = holder;
         if self.floor_taken.is_none() {
             let holder = holder.filter(|_| fit == Some(true));
             self.show_floor(wall, holder);
@@ -362,6 +369,9 @@ impl Conference {
         if self.floor_taken == Some(id) {
             self.floor_taken = None;
         }
+        if self.floor_heard == Some(id) {
+            self.floor_heard = None;
+        }
         self.publish(wall, EventKind::DelMember(cause), Some(gone.clone()));
         Ok(gone)
     }
@@ -396,6 +406,17 @@ impl Conference {
             self.expel(wall, id, cause)
                 .expect("the id was just read from the roster");
         }
+    }
+
+    /// Gives the floor back that was taken by a key: it goes to whom the mixer has judged to have it meanwhile.
+    fn give_floor_back(&mut self, wall: GregorianSeconds) {
+        self.floor_taken = None;
+        let fits = |id: &ParticipantId| {
+            let state = self.roster.get(id);
+            state.is_some_and(ParticipantState::may_have_floor)
+        };
+        let holder = self.floor_heard.filter(fits);
+        self.show_floor(wall, holder);
     }
 
     /// Gives the floor to `holder`, or to nobody, and announces it when it moved.

@@ -1,9 +1,11 @@
 //! Owns what the keys of a phone do in a conference: the same as the controls of the interface, by the same ways.
 
+use std::sync::Arc;
+
 use super::Conference;
 use crate::{
-    Control, EventKind, GregorianSeconds, KeyAction, LeaveCause, Moment, ParticipantId, ParticipantState,
-    Refusal, Role, Volume,
+    Control, Effect, EventKind, GregorianSeconds, KeyAction, LeaveCause, Moment, ParticipantId,
+    ParticipantState, Refusal, Role, Volume,
 };
 
 /// What one key changes of a talk gate's threshold, and how far that goes.
@@ -12,7 +14,7 @@ const MOST_ENERGY: u16 = 1800;
 
 impl Conference {
     /// Takes note that a participant has pressed a key of his phone, at the time that was told last, and does what it means: nothing, where
-    /// it is sent on to the others.
+    /// it is sent on to the others. A key that he owes from before he joined means nothing, and no event tells it.
     pub fn key_pressed(
         &mut self,
         wall: GregorianSeconds,
@@ -22,8 +24,12 @@ impl Conference {
         self.alive()?;
         let state = self.find(id)?.clone();
         let role = state.role;
-        self.publish(wall, EventKind::KeyMember(key), Some(state));
         let now = self.now;
+        let owed = self.persons.get_mut(&id).and_then(|person| person.owes.take());
+        if owed.is_some_and(|(owed, until)| now <= until && owed.is(key)) {
+            return Ok(());
+        }
+        self.publish(wall, EventKind::KeyMember(key), Some(state));
         if let Some(person) = self
             .persons
             .get_mut(&id)
@@ -117,6 +123,27 @@ impl Conference {
                 self.publish_with(wall, EventKind::KeyEventMember, state, (None, Some(data)));
                 Ok(())
             }
+            KeyAction::Transfer(number) => {
+                self.ask(Effect::Transfer {
+                    participant: id,
+                    number,
+                });
+                Ok(())
+            }
+            KeyAction::Execute(data) => {
+                let state = Some(who.clone());
+                self.publish_with(
+                    wall,
+                    EventKind::KeyEventMember,
+                    state,
+                    (None, Some(Arc::clone(&data))),
+                );
+                self.ask(Effect::Execute {
+                    participant: id,
+                    application: data,
+                });
+                Ok(())
+            }
             KeyAction::HoldMusic => {
                 self.music.is_off = !self.music.is_off;
                 self.settle_music();
@@ -138,6 +165,21 @@ impl Conference {
             KeyAction::End if self.may_lead(who) => self.control(wall, Control::End),
             KeyAction::End | KeyAction::Nothing => Ok(()),
         }
+    }
+
+    /// Tells a participant that the number of a transfer leads nowhere, or that he may not go there: he stays.
+    pub fn transfer_failed(&mut self, id: ParticipantId, is_refused: bool) -> Result<(), Refusal> {
+        self.alive()?;
+        self.find(id)?;
+        self.tell_prompt(
+            id,
+            if is_refused {
+                "conf-not_allowed"
+            } else {
+                "conf-bad_conf"
+            },
+        );
+        Ok(())
     }
 
     /// Mutes, or unmutes; tells him so even if nothing changes.
@@ -207,8 +249,12 @@ impl Conference {
             return Ok(());
         }
         let takes = self.floor_taken != Some(who.id);
-        self.floor_taken = takes.then_some(who.id);
-        self.show_floor(wall, self.floor_taken);
+        if takes {
+            self.floor_taken = Some(who.id);
+            self.show_floor(wall, self.floor_taken);
+        } else {
+            self.give_floor_back(wall);
+        }
         let prompt = if takes {
             "conf-floor_taken"
         } else {

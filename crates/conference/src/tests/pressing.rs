@@ -143,14 +143,69 @@ fn the_floor_is_taken_whoever_talks_until_it_is_given_back() {
     room.pass_floor(Some(ann));
     assert_eq!(room.floor(), Some(boss));
     press(&mut room, boss, "floor");
-    assert_eq!(room.floor(), None);
-    room.pass_floor(Some(ann));
-    assert_eq!(room.floor(), Some(ann));
+    assert_eq!(room.floor(), Some(ann), "she talks on");
     press(&mut room, boss, "floor");
     room.control(Control::Mute(boss)).unwrap();
-    assert_eq!(room.floor(), None, "who is muted has it no more");
+    assert_eq!(room.floor(), Some(ann), "who is muted has it no more");
+    room.control(Control::Unmute(boss)).unwrap();
+    press(&mut room, boss, "floor");
+    room.control(Control::Mute(ann)).unwrap();
+    press(&mut room, boss, "floor");
+    assert_eq!(room.floor(), None, "who is muted does not get it");
+    room.control(Control::Unmute(ann)).unwrap();
+    press(&mut room, boss, "floor");
+    room.pass_floor(None);
+    press(&mut room, boss, "floor");
+    assert_eq!(room.floor(), None, "nobody talks");
     room.pass_floor(Some(ann));
-    assert_eq!(room.floor(), Some(ann));
+    press(&mut room, boss, "floor");
+    room.apply(Command::Leave {
+        participant: ann,
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    press(&mut room, boss, "floor");
+    assert_eq!(room.floor(), None, "she has gone");
+}
+
+#[test]
+fn a_key_that_is_owed_from_before_is_no_action_for_a_second() {
+    // How it is owed, when it comes, what is pressed, and whether it ends the call.
+    let table = [
+        (None, 0, '#', true),
+        (Some(OwedKey::Hash), 0, '#', false),
+        (Some(OwedKey::Hash), 1000, '#', false),
+        (Some(OwedKey::Hash), 1001, '#', true),
+        (Some(OwedKey::Any), 500, '#', false),
+    ];
+    for (owed, at, key, ends) in table {
+        let mut room = Room::new(Settings::default());
+        room.apply(Command::Advance { now: Moment(5000) }).unwrap();
+        let participant = room.reserve(Role::Member, Entry::DialIn).unwrap();
+        if let Some(key) = owed {
+            room.apply(Command::Owes { participant, key }).unwrap();
+        }
+        room.apply(Command::Join { participant }).unwrap();
+        let now = Moment(5000 + at);
+        room.apply(Command::Advance { now }).unwrap();
+        room.events.clear();
+        room.apply(Command::KeyPressed { participant, key }).unwrap();
+        assert_eq!(!room.events.is_empty(), ends, "{owed:?} at {at}");
+        if !ends {
+            room.apply(Command::KeyPressed { participant, key }).unwrap();
+            assert!(!room.events.is_empty(), "one is owed, and no more");
+        }
+    }
+    // Another key than the one that is owed means what it means.
+    let mut room = Room::new(Settings::default());
+    let participant = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    let key = OwedKey::Hash;
+    room.apply(Command::Owes { participant, key }).unwrap();
+    room.apply(Command::Join { participant }).unwrap();
+    for key in ['*', '3'] {
+        room.apply(Command::KeyPressed { participant, key }).unwrap();
+    }
+    assert!(!room.state(participant).muted);
 }
 
 #[test]
@@ -174,4 +229,47 @@ fn members_who_wait_may_not_lock_and_may_mute() {
     room.enter(Role::Moderator);
     pressed(&mut room, "5");
     assert!(room.conference.snapshot().unwrap().locked);
+}
+
+#[test]
+fn a_transfer_is_asked_for_and_its_failure_is_told() {
+    let (mut room, _) = room_of_keys();
+    let ann = room.enter(Role::Member);
+    press(&mut room, ann, "transfer");
+    let number = "data".into();
+    let participant = ann;
+    assert_eq!(
+        room.effects.last(),
+        Some(&Effect::Transfer { participant, number })
+    );
+    for (is_refused, prompt) in [(false, "conf-bad_conf"), (true, "conf-not_allowed")] {
+        room.conference.transfer_failed(ann, is_refused).unwrap();
+        room.control(Control::RaiseHand(ann)).unwrap();
+        let said = format!("prompt:en-us/{prompt}");
+        let is_said = |effect: &Effect| matches!(effect, Effect::Play { media, .. } if media.iter().any(|name| name.as_str() == said));
+        assert!(room.plays.iter().any(is_said), "{prompt}");
+    }
+    let nobody = room.reserve(Role::Member, Entry::DialIn).unwrap();
+    let unknown = Err(Refusal::UnknownParticipant(nobody));
+    assert_eq!(room.conference.transfer_failed(nobody, true), unknown);
+}
+
+#[test]
+fn an_application_is_told_with_its_data_and_run_by_nobody() {
+    let (mut room, _) = room_of_keys();
+    let ann = room.enter(Role::Member);
+    press(&mut room, ann, "execute_application");
+    let told = room.events.last().expect("an event");
+    assert_eq!(
+        (told.kind.name(), told.data.as_deref()),
+        ("key-event-member", Some("data"))
+    );
+    let (participant, application) = (ann, "data".into());
+    assert_eq!(
+        room.effects.last(),
+        Some(&Effect::Execute {
+            participant,
+            application
+        })
+    );
 }

@@ -428,6 +428,9 @@ impl Trial {
             Effect::DistributeKeys { participant } => {
                 assert!(self.performed.contains_key(&participant), "keys of nobody");
             }
+            Effect::Transfer { participant, .. } | Effect::Execute { participant, .. } => {
+                assert!(self.performed.contains_key(&participant), "a key of nobody");
+            }
             Effect::SendDigits { participant, .. } => {
                 assert!(self.performed.contains_key(&participant), "digits to nobody");
             }

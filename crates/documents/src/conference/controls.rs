@@ -110,6 +110,8 @@ fn check_group(field: &str, group: &[Value], found: &mut Violations) {
                         json!(KeyAction::NAMES),
                         &value,
                     ));
+                } else if KeyAction::needs_data(name) && data.is_none() {
+                    found.push(Violation::required(at("data")));
                 }
                 action
             }

@@ -137,7 +137,7 @@ pub(super) fn sounds(
 }
 
 /// Returns what the name of a sound means in a language: `None` for no sound. A prompt is named by its id.
-fn named_sound(name: &str, language: &str) -> Option<MediaName> {
+pub fn named_sound(name: &str, language: &str) -> Option<MediaName> {
     if name.is_empty() {
         return None;
     }

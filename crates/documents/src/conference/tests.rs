@@ -165,7 +165,7 @@ fn a_document_nested_too_deep_is_refused() {
 }
 
 #[test]
-fn settings_follow_the_order_of_precedence() {
+fn key_precedence_of_settings() {
     let of = |value| settings(&document(value));
     assert_eq!(
         of(json!({})),
@@ -234,7 +234,7 @@ fn settings_follow_the_order_of_precedence() {
 }
 
 #[test]
-fn a_profile_name_means_the_accounts_profile_then_the_built_in_one() {
+fn key_precedence_of_named_profiles() {
     let configuration = Document {
         kind: Kind::Configuration,
         id: crate::CONFERENCES_CONFIGURATION.into(),
@@ -293,7 +293,7 @@ fn a_profile_name_means_the_accounts_profile_then_the_built_in_one() {
 }
 
 #[test]
-fn tones_follow_the_order_of_precedence() {
+fn key_precedence_of_tones() {
     let default = Some(MediaName::ENTRY_TONE);
     let table = [
         (json!({}), default),
@@ -362,7 +362,7 @@ fn in_account(value: Value, configuration: Value, language: Option<&str>) -> Set
 }
 
 #[test]
-fn sounds_have_the_language_of_the_conference_then_of_the_account() {
+fn key_precedence_of_languages() {
     let alone = |value: Value, language| {
         let sounds = in_account(value, json!({}), language).sounds;
         sounds.alone.map(|name| name.as_str().to_owned())
@@ -435,7 +435,7 @@ fn moderators_may_have_tones_of_their_own() {
 }
 
 #[test]
-fn moderator_rules_come_from_the_document_then_the_profile() {
+fn key_precedence_of_moderator_rules() {
     let rules = |value: Value| {
         let settings = settings(&document(value));
         (settings.wait_for_moderator, settings.require_moderator)
@@ -461,7 +461,7 @@ fn moderator_rules_come_from_the_document_then_the_profile() {
 }
 
 #[test]
-fn keys_come_from_the_group_that_is_named() {
+fn key_precedence_of_controls() {
     let one = |action: KeyAction| {
         let mut map = KeyMap::none();
         map.bind("0", action);
@@ -549,8 +549,8 @@ fn what_is_wrong_with_controls_is_told() {
         ),
         (
             json!([{"digits": "1", "action": "transfer"}]),
-            "controls.0.action",
-            "enum",
+            "controls.0.data",
+            "required",
         ),
         (
             json!([{"digits": 1, "action": "mute"}]),

@@ -1,7 +1,7 @@
 //! Owns how a caller comes to say his name: asked, after a tone, heard again where he may, until there is one or he says none. Knows no
 //! audio: what is recorded is with the shell.
 
-use confab_conference::Role;
+use confab_conference::{OwedKey, Role};
 
 use super::{LONGEST_PLAY_MS, Output, Reception, State};
 use crate::prompt::{Prompt, Saying};
@@ -39,6 +39,7 @@ enum Stage {
 impl Reception {
     /// Asks for the name of a caller who has his place.
     pub(super) fn ask_name(&mut self, now_ms: u64, role: Role) {
+        self.owed = None;
         let sayings = vec![Saying::Prompt(Prompt::AnnounceYourName), beep()];
         self.play_for_name(now_ms, role, sayings, Stage::Asked);
     }
@@ -59,6 +60,7 @@ impl Reception {
                     self.outputs.push_back(Output::StopPlaying);
                 }
                 if key == '1' {
+                    self.owed = None;
                     self.say_joining(now_ms, role);
                 } else {
                     self.ask_name(now_ms, role);
@@ -96,8 +98,14 @@ impl Reception {
                 self.outputs.push_back(Output::StopPlaying);
                 self.name_played(now_ms, play);
             }
-            Stage::Speaking => self.stop_recording(role),
-            Stage::Reviewing(None) => self.say_joining(now_ms, role),
+            Stage::Speaking => {
+                self.owed = Some(OwedKey::Any);
+                self.stop_recording(role);
+            }
+            Stage::Reviewing(None) => {
+                self.owed = Some(OwedKey::Any);
+                self.say_joining(now_ms, role);
+            }
             Stage::Ending => {}
         }
     }
@@ -110,6 +118,9 @@ impl Reception {
         };
         if !matches!(stage, Stage::Speaking | Stage::Ending) {
             return;
+        }
+        if stage == Stage::Speaking {
+            self.owed = Some(OwedKey::Any);
         }
         let names = self.candidate.as_ref().and_then(|candidate| candidate.flow.names);
         if is_something && names.is_some_and(|names| names.reviews) {

@@ -269,6 +269,7 @@ fn the_guard_delays_answers_and_turns_away() {
     caller
         .reception
         .judged(caller.now, Verdict::Pass { delay_ms: 4000 });
+    assert_eq!(caller.hears(), [Prompt::PleaseHold]);
     caller.waits(3999);
     assert_eq!(caller.next(), None);
     caller.waits(1);
@@ -353,4 +354,114 @@ fn nothing_typed_is_shown() {
     caller.types("735");
     let shown = format!("{:?}", caller.reception);
     assert!(!shown.contains("735"), "{shown}");
+}
+
+#[test]
+fn who_need_not_have_a_pin_is_asked_whatever_the_guard_says_of_his_source() {
+    let candidate = |role, members: &[&str], moderators: &[&str]| {
+        let mut candidate = Candidate::new(role, flow(members, moderators));
+        candidate.is_blocked = candidate.needs_pin();
+        candidate
+    };
+    let mut caller = Caller::new(Start::Conference(candidate(RoleSoFar::Undecided, &[], &["22"])));
+    assert_eq!(caller.hears(), [Prompt::EnterPin]);
+    caller.types("#");
+    assert_eq!(caller.next(), Some(Output::Reserve(Role::Member)));
+    for (role, members) in [
+        (RoleSoFar::Undecided, &["11"][..]),
+        (RoleSoFar::Moderator, &[][..]),
+    ] {
+        let mut caller = Caller::new(Start::Conference(candidate(role, members, &["22"])));
+        assert_eq!(caller.hears(), [Prompt::TooManyAttempts], "{role:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_takes_long_is_waited_for_with_a_word_and_what_is_typed_counts_for_the_next_try() {
+    let held = |delay_ms| {
+        let mut caller = Caller::at(RoleSoFar::Member, flow(&["11"], &[]));
+        caller.hears();
+        caller.types("12#");
+        assert_eq!(caller.next(), Some(Output::Judge { right: false }));
+        caller.reception.judged(caller.now, Verdict::Pass { delay_ms });
+        caller
+    };
+    let mut caller = held(2000);
+    assert_eq!(caller.next(), None, "two seconds are no time");
+    // A second # behind the entry is no entry, and what was typed is not lost.
+    caller.types("#1");
+    caller.waits(2000);
+    assert_eq!(caller.next(), None, "who types is asked no more");
+    assert!(caller.tries("1#"));
+
+    let mut caller = held(4000);
+    assert_eq!(caller.hears(), [Prompt::PleaseHold]);
+    caller.types("##");
+    caller.waits(4000);
+    assert_eq!(caller.hears(), [Prompt::BadPin, Prompt::EnterPin]);
+    assert!(caller.tries("11#"));
+    assert_eq!(caller.next(), Some(Output::Reserve(Role::Member)));
+
+    // What still says so when the time is over is broken off.
+    let mut caller = held(2001);
+    assert!(matches!(caller.next(), Some(Output::Play { .. })));
+    assert!(!caller.reception.tries_pin(None));
+    caller.types("11#");
+    assert!(caller.reception.tries_pin(None));
+    caller.waits(2001);
+    assert_eq!(caller.next(), Some(Output::StopPlaying));
+    assert_eq!(caller.next(), Some(Output::Judge { right: true }));
+}
+
+#[test]
+fn the_pins_of_the_moment_count() {
+    let mut caller = Caller::at(RoleSoFar::Member, flow(&["11"], &[]));
+    caller.hears();
+    let before = |caller: &Caller| ['1', '#', '*'].map(|key| caller.reception.tries_pin(Some(key)));
+    assert_eq!(before(&caller), [false, true, false]);
+    caller.types("22");
+    assert!(caller.reception.tries_pin(None), "time takes what he has typed");
+    caller.reception.update(flow(&["22"], &[]));
+    assert!(caller.tries("#"));
+    let mut caller = Caller::at(RoleSoFar::Member, flow(&["11"], &[]));
+    caller.hears();
+    caller.reception.update(flow(&["22"], &[]));
+    assert!(!caller.tries("11#"), "what was taken away is good for nothing");
+    // Sixteen digits fill an entry.
+    caller.hears();
+    caller.types("111111111111111");
+    assert!(caller.reception.tries_pin(Some('1')));
+    caller.reception.update(flow(&[], &[]));
+    caller.types("1");
+    assert_eq!(
+        caller.next(),
+        Some(Output::Reserve(Role::Member)),
+        "none is asked for any more"
+    );
+}
+
+#[test]
+fn what_ends_an_entry_may_come_when_he_is_in() {
+    let mut caller = Caller::at(RoleSoFar::Member, flow(&[], &[]));
+    assert_eq!(caller.next(), Some(Output::Reserve(Role::Member)));
+    assert_eq!(caller.reception.owed(), None, "he was asked nothing");
+    for (keys, owed) in [("11#", Some(OwedKey::Hash)), ("11", Some(OwedKey::Hash))] {
+        let mut caller = Caller::at(RoleSoFar::Member, flow(&["11"], &[]));
+        caller.hears();
+        caller.types(keys);
+        caller.waits(5000);
+        assert_eq!(caller.next(), Some(Output::Judge { right: true }));
+        caller.reception.judged(caller.now, Verdict::Pass { delay_ms: 0 });
+        assert_eq!(caller.next(), Some(Output::Reserve(Role::Member)));
+        caller.reception.reserved(caller.now, Reservation::Granted);
+        assert_eq!(caller.next(), Some(Output::Enter(Role::Member)));
+        assert_eq!(caller.reception.owed(), owed, "{keys}");
+    }
+    // It has come: nothing is owed.
+    let mut caller = Caller::at(RoleSoFar::Member, flow(&["11"], &[]));
+    caller.hears();
+    caller.types("11");
+    caller.waits(5000);
+    caller.types("#");
+    assert_eq!(caller.reception.owed(), None);
 }

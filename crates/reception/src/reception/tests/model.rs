@@ -220,6 +220,9 @@ proptest! {
                     }
                 }
                 Step::Wait(time) => {
+                    if matches!(reception.state, State::Holding { .. }) {
+                        entry = first_entry(&reception.ahead);
+                    }
                     model.now += time;
                     reception.handle_timeout(model.now);
                 }
@@ -265,7 +268,10 @@ proptest! {
         for _ in 0..50 {
             let Some(due) = reception.poll_timeout() else { break };
             prop_assert!(due <= LONGEST_STAY_MS);
-            let entry = typed(&reception);
+            let entry = match reception.state {
+                State::Holding { .. } => first_entry(&reception.ahead),
+                _ => typed(&reception),
+            };
             model.now = model.now.max(due);
             reception.handle_timeout(model.now);
             model.drain(&mut reception, &entry);

@@ -208,3 +208,35 @@ fn who_never_accepts_is_gone_after_ten_minutes() {
     }
     assert!(std::iter::from_fn(|| caller.next()).any(|output| output == Output::HangUp(Cause::TimedOut)));
 }
+
+#[test]
+fn the_key_that_was_to_end_a_recording_may_come_when_it_has_ended_by_itself() {
+    // Ended by a key: nothing is owed.
+    let mut caller = granted(false, false);
+    caller.is_asked();
+    caller.types("#");
+    caller.reception.recorded(caller.now, true);
+    assert_eq!(caller.reception.owed(), None);
+    // By silence, and by its length.
+    for milliseconds in [0, LONGEST_NAME_MS] {
+        let mut caller = granted(false, false);
+        caller.is_asked();
+        caller.waits(milliseconds);
+        caller.reception.recorded(caller.now, true);
+        assert_eq!(caller.reception.owed(), Some(OwedKey::Any), "{milliseconds} ms");
+    }
+    // Heard again: the key that accepts it is taken, the time that does leaves one owed.
+    for (key, owed) in [(Some('1'), None), (None, Some(OwedKey::Any))] {
+        let mut caller = granted(true, false);
+        caller.is_asked();
+        caller.reception.recorded(caller.now, true);
+        let (review, _) = caller.is_played();
+        caller.play_ends(review);
+        match key {
+            Some(key) => caller.reception.key(caller.now, key),
+            None => caller.waits(5000),
+        }
+        assert_eq!(caller.next(), Some(Output::Enter(Role::Member)));
+        assert_eq!(caller.reception.owed(), owed);
+    }
+}

@@ -23,11 +23,13 @@ pub enum Prompt {
     Review,
     /// The caller is about to be heard.
     Joining,
+    /// There is no place for him, or no conference any more.
+    Unavailable,
 }
 
 impl Prompt {
     /// All of them.
-    pub const ALL: [Prompt; 10] = [
+    pub const ALL: [Prompt; 11] = [
         Prompt::Welcome,
         Prompt::EnterNumber,
         Prompt::BadNumber,
@@ -38,6 +40,7 @@ impl Prompt {
         Prompt::YourAnnouncement,
         Prompt::Review,
         Prompt::Joining,
+        Prompt::Unavailable,
     ];
 
     /// Returns the id under which accounts override the prompt.
@@ -53,6 +56,7 @@ impl Prompt {
             Prompt::YourAnnouncement => "conf-your_announcement",
             Prompt::Review => "conf-review",
             Prompt::Joining => "conf-joining_conference",
+            Prompt::Unavailable => "conf-unavailable",
         }
     }
 }

@@ -17,5 +17,6 @@ mod participants;
 mod races;
 mod reception;
 mod resources;
+mod sounds;
 mod table;
 mod websocket;

@@ -163,8 +163,8 @@ fn configurations_are_checked_with_file_key_and_line() {
     );
     assert_refused(&check("[sip]\nudp = [\"nowhere\"]\n"), &["c.toml", "udp"]);
     assert_refused(
-        &check("[outbound]\nper_minute = 1\n"),
-        &["outbound.per_minute", "not in this version"],
+        &check("[recording]\nmax_gb = 1\n"),
+        &["recording.max_gb", "not in this version"],
     );
     let missing = confab(directory.path(), &["check-config", "--config", "none.toml"]);
     assert_refused(&missing, &["none.toml"]);

@@ -118,6 +118,11 @@ impl MediaDispatch {
             MediaEvent::PlayStarted { conference, play, .. } => {
                 self.to_mix(conference, |inbox| inbox.play(PlayReport::Started(play)));
             }
+            MediaEvent::AnnouncementMissed { leg, play, .. } => {
+                self.to_conference(leg, |participant, inbox| {
+                    inbox.play(PlayReport::Missed(play, participant));
+                });
+            }
             MediaEvent::PlayEnded {
                 conference,
                 play,

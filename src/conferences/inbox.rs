@@ -1,6 +1,6 @@
 //! What the media plane says about one conference's legs, waiting for the conference's task.
 //!
-//! Holds at most one entry per leg and kind: states and levels, not a history; two of each play, of which the conference
+//! Holds at most one entry per leg and kind: states and levels, not a history; two of each play, and one for each leg that misses it, of which the conference
 //! allows so many; and [`KEYS`] keys. Writing never waits, so that one busy
 //! conference cannot hold up the others.
 
@@ -35,6 +35,8 @@ pub(super) struct Reports {
 pub(super) enum PlayReport {
     /// It is heard from here on.
     Started(PlayId),
+    /// It is an announcement that one participant does not hear.
+    Missed(PlayId, ParticipantId),
     /// It is over.
     Ended(PlayId),
 }

@@ -172,11 +172,13 @@ impl<M: MixPlane> Task<M> {
             .core
             .deadline()
             .map(|due| self.began + Duration::from_millis(due.0));
+        let due = due.into_iter().chain(self.playing.deadline()).min();
         tokio::select! {
             () = tokio::time::sleep_until(due.unwrap_or(self.began)), if due.is_some() => {
                 // A key may have been pressed just before.
                 self.absorb();
                 self.advance(Instant::now());
+                self.hand_over_the_rest().await;
                 self.perform().await;
             }
             Some(joined) = self.joins.join_next() => self.joined(joined).await,

@@ -1,16 +1,43 @@
-//! What callers hear, measured by tones.
+//! What callers hear, measured by tones and by the built-in prompts.
 
 use std::thread::sleep;
 use std::time::Duration;
 
+use confab_dsp::{Resampler, ResamplerTable};
+use confab_prompts::built_in;
+use confab_recording::{ImportLimits, import};
 use confab_testkit::in_time::in_time;
 use confab_testkit::meter::tone_dbfs;
 use confab_testkit::rtp::CaptureMode;
+use confab_testkit::timeline::{Heard, KnownSound, Recording};
 
 use crate::fixture::{Caller, Room};
 
 /// 20 ms at 8 kHz.
 const WINDOW: usize = 160;
+
+/// Returns an English prompt as it sounds on a telephone.
+pub(crate) fn prompt(id: &str) -> KnownSound {
+    let file = built_in("en-us", id).expect("built in").audio;
+    let audio = import(file, ImportLimits::default()).expect("decodes");
+    let mut resampler = Resampler::new();
+    resampler.set(ResamplerTable::get(audio.rate_hz, 8000).expect("a rate of prompts"));
+    let mut samples = vec![0; audio.samples.len()];
+    let mut written = 0;
+    for block in audio.samples.chunks(160) {
+        written += resampler.process(block, &mut samples[written..]);
+    }
+    samples.truncate(written);
+    KnownSound::new(id, samples)
+}
+
+/// Returns where a prompt is heard: once, all of it, at its own level and with nothing over it. Says what is wrong otherwise.
+pub(crate) fn clearly(recording: &Recording, id: &str) -> Result<Heard, Vec<String>> {
+    match &recording.find(&prompt(id))[..] {
+        [once] if once.share > 0.99 && once.gain_db.abs() < 1.0 => Ok(once.clone()),
+        found => Err(vec![format!("{id} is heard as {found:?}")]),
+    }
+}
 
 /// Returns what each of them hears from now on for so long, while something is done at its beginning.
 pub(crate) fn heard(callers: &[&Caller], milliseconds: u64, act: impl FnOnce()) -> Vec<Vec<i16>> {

@@ -20,5 +20,6 @@ mod participants;
 mod races;
 mod reception;
 mod resources;
+mod sounds;
 mod table;
 mod websocket;

@@ -203,6 +203,7 @@ pub(crate) fn state_keys(state: &ParticipantState) -> Map<String, Value> {
     view.insert("volume_in".into(), decibels(state.volume_in));
     view.insert("volume_out".into(), decibels(state.volume_out));
     view.insert("hand_raised".into(), state.hand_raised.into());
+    view.insert("waiting".into(), state.waiting.into());
     channel.insert("see".into(), false.into());
     channel.insert("member_id".into(), state.id.get().into());
     channel.insert("member_ghost".into(), state.ghost.into());

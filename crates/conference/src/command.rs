@@ -112,6 +112,13 @@ pub enum Command {
         /// Why.
         failure: PlayFailure,
     },
+    /// Reports that a participant does not hear an announcement to everybody, because something plays to him alone.
+    PlayMissed {
+        /// The announcement.
+        play: PlayNumber,
+        /// Who does not hear it.
+        participant: ParticipantId,
+    },
     /// Replaces the settings: joiners from here on and the participant limit follow them, the running mix does not.
     Update(Settings),
     /// Asks for a reading of the state. Answered by [`Reply::Snapshot`].

@@ -157,8 +157,9 @@ pub(crate) enum Occasion {
 }
 
 impl Occasion {
-    pub(crate) fn manner(self) -> Manner {
+    pub(crate) fn manner(self, audience: Audience) -> Manner {
         match self {
+            Occasion::Entry | Occasion::Exit if audience != Audience::Everybody => Manner::Prompt,
             Occasion::Asked => Manner::Queue,
             Occasion::Entry | Occasion::Exit | Occasion::Ending => Manner::Announcement,
             Occasion::Prompt => Manner::Prompt,
@@ -221,19 +222,19 @@ impl Plays {
         self.outstanding.get(&number).map(|play| play.audience)
     }
 
-    /// Returns the plays that tell one participant something, the oldest first.
-    pub(crate) fn prompts(&self) -> Vec<PlayNumber> {
-        let prompts = self
-            .outstanding
-            .iter()
-            .filter(|(_, play)| play.occasion == Occasion::Prompt);
-        prompts.map(|(number, _)| *number).collect()
+    /// Returns what plays to single participants, but for the background, the oldest first.
+    pub(crate) fn to_single_ones(&self) -> Vec<PlayNumber> {
+        let plays = self.outstanding.iter().filter(|(_, play)| {
+            matches!(play.audience, Audience::One(_)) && play.occasion != Occasion::Background
+        });
+        plays.map(|(number, _)| *number).collect()
     }
 
-    /// Returns whether a play of this occasion is not over; or, of those, has not begun.
-    pub(crate) fn any(&self, occasion: Occasion, not_begun: bool) -> bool {
+    /// Returns whether a play of this occasion to these is not over; or, of those, has not begun.
+    pub(crate) fn any(&self, occasion: Occasion, audience: Audience, not_begun: bool) -> bool {
         let mut plays = self.outstanding.values();
-        plays.any(|play| play.occasion == occasion && !(not_begun && play.sounds))
+        plays
+            .any(|play| play.occasion == occasion && play.audience == audience && !(not_begun && play.sounds))
     }
 
     /// Takes note that a play sounds; returns it when that is new.

@@ -91,6 +91,16 @@ pub enum MediaEvent {
         /// Which play.
         play: PlayId,
     },
+    /// A leg does not hear an announcement that everybody else hears, because something plays to it alone. Told at most once for each
+    /// announcement and leg, before the announcement's end.
+    AnnouncementMissed {
+        /// Where it plays.
+        conference: ConferenceAudioId,
+        /// Who does not hear it.
+        leg: LegId,
+        /// The announcement.
+        play: PlayId,
+    },
     /// A play is over. Told once for every play, also for one that was stopped before it was heard; no more once its
     /// conference is closed.
     PlayEnded {

@@ -104,7 +104,7 @@ pub(crate) fn fade(samples: &mut [i16], from: f32, to: f32) {
 }
 
 /// Scales a sample, to the nearest.
-fn scaled(sample: i16, gain: f32) -> i32 {
+pub(crate) fn scaled(sample: i16, gain: f32) -> i32 {
     let scaled = f32::from(sample) * gain;
     (scaled + 0.5f32.copysign(scaled)) as i32
 }

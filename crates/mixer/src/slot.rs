@@ -103,6 +103,8 @@ pub(crate) struct Exceptions {
     pub(crate) first_private: Option<u32>,
     /// Places of sources for all that he does not hear: one that goes on, and one that ends in the tick in which it begins.
     pub(crate) hidden: [Option<u32>; 2],
+    /// The ticks in which he last heard nothing of what plays to others as well, from and to; 0 for never.
+    pub(crate) apart: (u64, u64),
 }
 
 impl Exceptions {
@@ -114,17 +116,53 @@ impl Exceptions {
             private: 0,
             first_private: None,
             hidden: [None; 2],
+            apart: (0, 0),
         }
     }
 
     /// Returns whether he hears anything but the mix without himself.
-    pub(crate) fn decide(&self) -> bool {
-        self.relations > 0 || self.private > 0 || self.hides() || !self.output.is_idle()
+    pub(crate) fn decide(&self, tick: u64) -> bool {
+        self.relations > 0
+            || self.private > 0
+            || self.hides()
+            || self.is_apart(tick)
+            || !self.output.is_idle()
+    }
+
+    /// Returns whether he hears what plays to others less than whole in this tick, or will in the next.
+    pub(crate) fn is_apart(&self, tick: u64) -> bool {
+        self.apart.1 != 0 && self.apart.1 + 1 >= tick
+    }
+
+    /// Returns the gain of a source that plays to others as well, at the beginning and at the end of a tick.
+    pub(crate) fn gain_of(&self, source: u32, tick: u64) -> (f32, f32) {
+        if self.hidden.contains(&Some(source)) {
+            return (0.0, 0.0);
+        }
+        self.others(tick)
+    }
+
+    fn others(&self, tick: u64) -> (f32, f32) {
+        let (from, to) = self.apart;
+        if !self.is_apart(tick) {
+            (1.0, 1.0)
+        } else if to < tick {
+            (0.0, 1.0)
+        } else if from < tick {
+            (0.0, 0.0)
+        } else {
+            (1.0, 0.0)
+        }
     }
 
     /// Returns whether there is a source for all that he does not hear.
     pub(crate) fn hides(&self) -> bool {
         self.hidden != [None; 2]
+    }
+
+    /// Returns whether there may be something that plays to others as well and that he hears in part, or not at all.
+    pub(crate) fn keeps_out(&self, tick: u64) -> bool {
+        self.hides() || self.is_apart(tick)
     }
 
     /// Adds a source to those that he does not hear; says whether it was not there yet.

@@ -43,7 +43,7 @@ pub(crate) struct Source {
     /// Its samples of this tick are in the mixer's storage.
     pub(crate) plays: bool,
     /// The next of those that play to the same one in this tick.
-    pub(crate) next_private: Option<u32>,
+    pub(crate) next: Option<u32>,
     /// There are listeners who do not hear it though it is for all.
     pub(crate) is_hidden: bool,
 }
@@ -106,7 +106,7 @@ impl Source {
             gain: GainStage::new(gain_db, rate_hz),
             duck: duck_db.and_then(Duck::new),
             plays: false,
-            next_private: None,
+            next: None,
             is_hidden: false,
         }
     }

@@ -66,6 +66,7 @@ fn ticks_allocate_nothing() {
                 let private = mixer.add_source(Audience::One(chosen), 3.0, Some(6.0)).unwrap();
                 mixer.source_input(private, &voice);
                 mixer.hide_source(to_all, chosen);
+                mixer.keep_apart(chosen);
                 if mixer.wants_noise() {
                     mixer.noise_input(&voice);
                 }

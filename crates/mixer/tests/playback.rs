@@ -19,16 +19,20 @@ fn mixer(participants: usize) -> (Mixer, Vec<SlotId>) {
 
 fn tick(mixer: &mut Mixer, inputs: &[(SlotId, i16)], played: &Played, noise: Option<i16>) {
     mixer.begin();
+    put_in(mixer, inputs, played);
+    if let Some(noise) = noise {
+        mixer.noise_input(&[noise; BLOCK]);
+    }
+    mixer.mix();
+}
+
+fn put_in(mixer: &mut Mixer, inputs: &[(SlotId, i16)], played: &Played) {
     for &(slot, value) in inputs {
         mixer.input(slot, &[value; BLOCK]);
     }
     for &(source, value) in played {
         assert!(mixer.source_input(source, &[value; BLOCK]));
     }
-    if let Some(noise) = noise {
-        mixer.noise_input(&[noise; BLOCK]);
-    }
-    mixer.mix();
 }
 
 fn heard(mixer: &mut Mixer, slot: SlotId) -> Vec<i16> {
@@ -374,4 +378,47 @@ fn a_source_to_all_can_be_kept_from_one_until_it_ends() {
         mixer.signal(other),
         "he is like everybody again"
     );
+}
+
+#[test]
+fn who_is_kept_apart_hears_those_who_speak_and_what_is_for_him() {
+    let (mut mixer, slots) = mixer(3);
+    let [talker, told, other] = slots[..] else {
+        unreachable!()
+    };
+    let long = mixer.add_source(Audience::All, 0.0, None).unwrap();
+    let own = mixer.add_source(Audience::One(told), 0.0, None).unwrap();
+    let speech = [(talker, 1000)];
+    let played: &Played = &[(long, 100), (own, 7)];
+    tick(&mut mixer, &speech, played, None);
+    // Within one tick to nothing, and back.
+    let rows = [
+        (true, 1107, 1007),
+        (true, 1007, 1007),
+        (true, 1007, 1007),
+        (false, 1007, 1107),
+        (false, 1107, 1107),
+    ];
+    for (apart, first, last) in rows {
+        mixer.begin();
+        assert_eq!(apart && mixer.keep_apart(told), apart);
+        put_in(&mut mixer, &speech, played);
+        mixer.mix();
+        let block = heard(&mut mixer, told);
+        assert!((block[0] - first).abs() <= 1, "{} and not {first}", block[0]);
+        assert_eq!(block[BLOCK - 1], last);
+        assert_eq!(heard(&mut mixer, other), [1100; BLOCK]);
+    }
+    mixer.remove_source(own);
+    for _ in 0..2 {
+        tick(&mut mixer, &speech, &[(long, 100)], None);
+        heard(&mut mixer, told);
+    }
+    tick(&mut mixer, &speech, &[(long, 100)], None);
+    assert_eq!(
+        mixer.signal(told),
+        mixer.signal(other),
+        "he is like everybody again"
+    );
+    assert!(mixer.remove(other) && !mixer.keep_apart(other), "he is gone");
 }

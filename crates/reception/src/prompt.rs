@@ -25,6 +25,8 @@ pub enum Prompt {
     Review,
     /// The caller is about to be heard.
     Joining,
+    /// There is no place for him, or no conference any more.
+    Unavailable,
 }
 
 impl Prompt {
@@ -41,6 +43,7 @@ impl Prompt {
         Prompt::YourAnnouncement,
         Prompt::Review,
         Prompt::Joining,
+        Prompt::Unavailable,
     ];
 
     /// Returns the id under which accounts override the prompt.
@@ -57,6 +60,7 @@ impl Prompt {
             Prompt::YourAnnouncement => "conf-your_announcement",
             Prompt::Review => "conf-review",
             Prompt::Joining => "conf-joining_conference",
+            Prompt::Unavailable => "conf-unavailable",
         }
     }
 }

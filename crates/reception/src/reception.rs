@@ -432,7 +432,11 @@ impl Reception {
                 let flow = candidate.flow.clone();
                 self.refuse(now_ms, &flow, why);
             }
-            Reservation::Unavailable => self.hang_up(Cause::Unavailable),
+            Reservation::Unavailable => {
+                let sayings = vec![Saying::Prompt(Prompt::Unavailable)];
+                let language = candidate.flow.language.clone();
+                self.say(now_ms, sayings, language, Then::HangUp(Cause::Unavailable));
+            }
         }
     }
 

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_conference::{Audience, Manner, MediaName, PlayFailure, PlayNumber, StopPlay};
 use confab_media::{ControlError, Lane, Play, PlayId, Repeat};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::{Task, wall};
 use crate::conferences::inbox::PlayReport;
@@ -18,6 +20,10 @@ use crate::sounds::{Audible, FetchError, Media, Sounds};
 
 /// Names of which the log says that they cannot be played; of others only at DEBUG.
 const MOST_COMPLAINTS: usize = 16;
+
+/// How long what plays to one waits for an announcement that was asked for before and is still being fetched. Longer, and he is told of it
+/// afterwards.
+const MOST_WAITING: Duration = Duration::from_secs(1);
 
 /// A play that the core asks for.
 pub(super) struct Order {
@@ -51,6 +57,7 @@ pub(super) struct Playing {
 
 struct Waiting {
     number: PlayNumber,
+    since: Instant,
     media: Vec<MediaName>,
     manner: Manner,
     duck_db: u8,
@@ -82,6 +89,27 @@ impl Playing {
             |waiting: &&Waiting| matches!(&waiting.content, Content::Fetching(fetch) if fetch.id() == task);
         let mut queues = self.waiting.iter();
         queues.find_map(|(line, queue)| Some((queue.iter().find(fetches)?.number, *line)))
+    }
+
+    /// Returns until when what is next in a line waits for an announcement that comes before it and is not there yet.
+    fn waits_until(&self, line: &Line, next: &Waiting) -> Option<Instant> {
+        let (Audience::One(_), Lane::Queue) = line else {
+            return None;
+        };
+        let announced = self.waiting.get(&(Audience::Everybody, Lane::Queue))?.front()?;
+        let waits = announced.manner == Manner::Announcement && announced.number < next.number;
+        waits.then(|| next.since + MOST_WAITING)
+    }
+
+    /// Returns when something has waited long enough for what is not there yet.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let lines = self.waiting.iter();
+        let next = lines.filter_map(|(line, queue)| {
+            let next = queue.front()?;
+            let is_here = matches!(next.content, Content::Here(_));
+            self.waits_until(line, next).filter(|_| is_here)
+        });
+        next.min()
     }
 
     /// Gives up what was to be played to somebody who is gone.
@@ -143,6 +171,7 @@ impl<M: MixPlane> Task<M> {
         };
         self.playing.waiting.entry(line).or_default().push_back(Waiting {
             number,
+            since: Instant::now(),
             media,
             manner,
             duck_db,
@@ -197,10 +226,40 @@ impl<M: MixPlane> Task<M> {
         self.hand_over(line).await;
     }
 
-    /// Hands the media plane what is next in a line, as far as it is there.
+    /// Hands the media plane what is next in a line, as far as it is there, and what has waited for that.
     async fn hand_over(&mut self, line: Line) {
+        self.hand_over_one(line).await;
+        if line == (Audience::Everybody, Lane::Queue) {
+            self.hand_over_the_rest().await;
+        }
+    }
+
+    /// Hands the media plane what waits for no announcement any more.
+    pub(super) async fn hand_over_the_rest(&mut self) {
+        let lines = self.playing.waiting.keys().copied();
+        let single = |(audience, lane): &Line| matches!(audience, Audience::One(_)) && *lane == Lane::Queue;
+        for line in lines.filter(single).collect::<Vec<_>>() {
+            self.hand_over_one(line).await;
+        }
+    }
+
+    async fn hand_over_one(&mut self, line: Line) {
         let (audience, lane) = line;
-        while let Some(queue) = self.playing.waiting.get_mut(&line) {
+        let now = Instant::now();
+        loop {
+            let Some(next) = self.playing.waiting.get(&line).and_then(VecDeque::front) else {
+                return;
+            };
+            if self
+                .playing
+                .waits_until(&line, next)
+                .is_some_and(|until| until > now)
+            {
+                return;
+            }
+            let Some(queue) = self.playing.waiting.get_mut(&line) else {
+                return;
+            };
             let next = queue.pop_front_if(|next| matches!(next.content, Content::Here(_)));
             if queue.is_empty() {
                 self.playing.waiting.remove(&line);
@@ -217,7 +276,7 @@ impl<M: MixPlane> Task<M> {
                     Lane::Background => Repeat::Forever,
                 },
                 duck_db: (next.duck_db > 0).then(|| f32::from(next.duck_db)),
-                gives_way: is_one && matches!(next.manner, Manner::Prompt | Manner::Background),
+                gives_way: is_one,
                 announces: next.manner == Manner::Announcement,
                 ..Play::default()
             };
@@ -301,6 +360,12 @@ impl<M: MixPlane> Task<M> {
                     if let Some((number, _)) = self.playing.handed.get(&id) {
                         // Refused at the end only.
                         let _ = self.core.play_started(wall(), *number);
+                    }
+                }
+                PlayReport::Missed(id, participant) => {
+                    if let Some((number, _)) = self.playing.handed.get(&id) {
+                        // Refused when he has left.
+                        let _ = self.core.play_missed(*number, participant);
                     }
                 }
                 PlayReport::Ended(id) => {

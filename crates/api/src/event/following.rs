@@ -34,6 +34,7 @@ const PARTICIPANT: &[&str] = &[
     "volume_in",
     "volume_out",
     "hand_raised",
+    "waiting",
     "conference_channel_vars",
     "custom_channel_vars",
     "custom_application_vars",

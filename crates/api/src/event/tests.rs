@@ -106,6 +106,7 @@ fn an_event_of_a_leg_has_every_key_of_the_contract() {
         "volume_in": 0.0,
         "volume_out": 0.0,
         "hand_raised": false,
+        "waiting": false,
         "conference_channel_vars": channel,
         "custom_channel_vars": {"realm": "example.org", "username": "sip1", "account_id": "a1"},
         "custom_application_vars": {"ticket": "7"},

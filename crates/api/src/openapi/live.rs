@@ -66,6 +66,14 @@ pub(super) fn participant_schema() -> Value {
         "hand_raised".into(),
         json!({ "type": "boolean", "description": "Asks for the floor.", "x-extension": true }),
     );
+    properties.insert(
+        "waiting".into(),
+        json!({
+            "type": "boolean",
+            "description": "Neither hears the others nor is heard until the first moderator is there, whatever hear and speak say.",
+            "x-extension": true,
+        }),
+    );
     properties.insert("codec".into(), codec_schema());
     properties.insert("quality".into(), quality_schema());
     json!({ "type": "object", "required": required, "properties": properties })

@@ -88,6 +88,7 @@ async fn c131_c132_a_participant_has_every_key_of_the_contract() {
         ("volume_in", json!(0.0)),
         ("volume_out", json!(0.0)),
         ("hand_raised", json!(false)),
+        ("waiting", json!(false)),
     ] {
         expected[key] = value;
     }

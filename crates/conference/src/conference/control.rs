@@ -128,12 +128,10 @@ impl Conference {
             participant: id,
             muted,
         };
-        let changed = self.change(wall, id, kind, Some(effect), |state| {
+        self.change(wall, id, kind, Some(effect), |state| {
             std::mem::replace(&mut state.muted, muted) != muted
         })?;
-        if changed {
-            self.tell_muted(id, muted);
-        }
+        self.tell_muted(id, muted);
         Ok(())
     }
 
@@ -170,12 +168,10 @@ impl Conference {
             participant: id,
             deaf,
         };
-        let changed = self.change(wall, id, kind, Some(effect), |state| {
+        self.change(wall, id, kind, Some(effect), |state| {
             std::mem::replace(&mut state.deaf, deaf) != deaf
         })?;
-        if changed {
-            self.tell_deaf(id, deaf);
-        }
+        self.tell_deaf(id, deaf);
         Ok(())
     }
 

@@ -139,10 +139,10 @@ impl Conference {
         self.persons.insert(id, person);
         self.ask_for_what_joins_differently(&state);
         self.publish(wall, EventKind::AddMember, Some(state.clone()));
-        // Who has waited for him hears him come.
-        self.settle_moderation(wall);
-        self.announce_entry(&state);
+        self.tell_waiting(&state);
+        // Who has waited for him hears him come, and who was alone is not told so any more.
         self.settle(wall);
+        self.announce_entry(&state);
         self.tell_joiner(&state);
         Ok(state)
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use self::announcing::Announcing;
+use self::announcing::{Announcing, Crowds};
 use self::entering::Reservation;
 use self::music::Music;
 use crate::keys::Collector;
@@ -51,6 +51,10 @@ struct Person {
     distributes_keys: bool,
     /// What he was told last of what he, or somebody, did to him: the next takes its place.
     told: Option<PlayNumber>,
+    /// What tells him that he waits.
+    waits: Option<PlayNumber>,
+    /// Who came and went while he was told something else.
+    missed: Crowds,
 }
 
 /// One instance of a conference.
@@ -200,6 +204,9 @@ impl Conference {
             Command::PlayEnded { play } => self.play_ended(wall, play).map(|()| Reply::Done),
             Command::PlayFailed { play, failure } => {
                 self.play_failed(wall, play, failure).map(|()| Reply::Done)
+            }
+            Command::PlayMissed { play, participant } => {
+                self.play_missed(play, participant).map(|()| Reply::Done)
             }
             Command::Update(settings) => self.update(wall, settings).map(|()| Reply::Done),
             Command::Advance { now } => self.advance(wall, now).map(|()| Reply::Done),

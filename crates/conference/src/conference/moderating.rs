@@ -78,6 +78,11 @@ impl Conference {
             };
             state.waiting = false;
             let state = state.clone();
+            // No longer true.
+            let told = self.persons.get_mut(&id).and_then(|person| person.waits.take());
+            if let Some(told) = told {
+                self.cancel(told);
+            }
             if !state.held {
                 self.ask(Effect::SetHeld {
                     participant: id,
@@ -96,9 +101,10 @@ impl Conference {
             audience: Audience::Everybody,
             which: StopPlay::All,
         });
-        for prompt in self.plays.prompts() {
-            self.cancel(prompt);
+        for play in self.plays.to_single_ones() {
+            self.cancel(play);
         }
+        self.announce_no_more();
         let speech = self.settings.sounds.speech.as_ref();
         let said = speech.map(|speech| speech.prompt("conf-ending"));
         let announcement = self.start(Audience::Everybody, said.into_iter().collect(), Occasion::Ending);

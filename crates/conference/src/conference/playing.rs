@@ -1,7 +1,7 @@
 //! Owns what plays when: what operators ask for, and what became of everything that plays. Never knows how it sounds.
 
 use super::Conference;
-use crate::play::Occasion;
+use crate::play::{Occasion, Outstanding};
 use crate::{
     Audience, Effect, EventKind, GregorianSeconds, MediaName, ParticipantId, PlayFailure, PlayNumber,
     Refusal, StopPlay,
@@ -17,6 +17,12 @@ impl Conference {
     pub fn play_started(&mut self, wall: GregorianSeconds, play: PlayNumber) -> Result<(), Refusal> {
         self.alive()?;
         if let Some(started) = self.plays.started(play) {
+            // What one participant is told later is no other tone.
+            let is_later = matches!(started.occasion, Occasion::Entry | Occasion::Exit)
+                && started.audience != Audience::Everybody;
+            if is_later {
+                return Ok(());
+            }
             let kinds = match started.occasion {
                 Occasion::Asked => (EventKind::PlayFile, EventKind::PlayFileMember),
                 Occasion::Entry => (EventKind::EnterSound, EventKind::EnterSound),
@@ -33,9 +39,9 @@ impl Conference {
         self.alive()?;
         if let Some(ended) = self.plays.ended(play) {
             if ended.sounds && ended.occasion == Occasion::Asked {
-                self.tell_play_done(wall, ended.audience, ended.media);
+                self.tell_play_done(wall, ended.audience, ended.media.clone());
             }
-            self.go_on_after(wall, play, ended.occasion);
+            self.go_on_after(wall, play, &ended);
         }
         Ok(())
     }
@@ -51,18 +57,18 @@ impl Conference {
         if let Some(failed) = self.plays.ended(play) {
             match failed.occasion {
                 Occasion::Asked if failed.sounds => {
-                    self.tell_play_done(wall, failed.audience, failed.media);
+                    self.tell_play_done(wall, failed.audience, failed.media.clone());
                 }
                 Occasion::Asked => {
                     let kinds = (
                         EventKind::PlayFileFailed(failure),
                         EventKind::PlayFileMemberFailed(failure),
                     );
-                    self.tell_play(wall, failed.audience, failed.media, kinds);
+                    self.tell_play(wall, failed.audience, failed.media.clone(), kinds);
                 }
                 _ => {}
             }
-            self.go_on_after(wall, play, failed.occasion);
+            self.go_on_after(wall, play, &failed);
         }
         Ok(())
     }
@@ -113,7 +119,7 @@ impl Conference {
             play,
             audience,
             media,
-            manner: occasion.manner(),
+            manner: occasion.manner(audience),
             duck_db: self.settings.duck_db,
         });
         Some(play)
@@ -127,9 +133,12 @@ impl Conference {
     }
 
     /// Does what was to be done when a play is over.
-    fn go_on_after(&mut self, wall: GregorianSeconds, play: PlayNumber, occasion: Occasion) {
-        match occasion {
-            Occasion::Entry | Occasion::Exit => self.announce_next(occasion),
+    fn go_on_after(&mut self, wall: GregorianSeconds, play: PlayNumber, over: &Outstanding) {
+        match over.occasion {
+            Occasion::Entry | Occasion::Exit => {
+                self.forget_announcement(play);
+                self.announce_next(over.audience, over.occasion);
+            }
             Occasion::Ending => self.end_as_announced(wall, play),
             Occasion::Asked | Occasion::Prompt | Occasion::Background => {}
         }

@@ -182,7 +182,6 @@ impl Conference {
         Ok(())
     }
 
-    /// Mutes, or unmutes; tells him so even if nothing changes.
     fn press_mute(
         &mut self,
         wall: GregorianSeconds,
@@ -194,11 +193,7 @@ impl Conference {
         } else {
             Control::Unmute(who.id)
         };
-        self.control(wall, control)?;
-        if who.muted == muted {
-            self.tell_muted(who.id, muted);
-        }
-        Ok(())
+        self.control(wall, control)
     }
 
     fn press_deaf(
@@ -212,11 +207,7 @@ impl Conference {
         } else {
             Control::Undeaf(who.id)
         };
-        self.control(wall, control)?;
-        if who.deaf == deaf {
-            self.tell_deaf(who.id, deaf);
-        }
-        Ok(())
+        self.control(wall, control)
     }
 
     fn press_hang_up(&mut self, wall: GregorianSeconds, who: &ParticipantState) -> Result<(), Refusal> {

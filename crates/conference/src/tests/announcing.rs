@@ -111,12 +111,16 @@ fn what_becomes_of_one_is_told_him_once_and_the_newest_counts() {
     room.control(Control::Unmute(id)).unwrap();
     room.control(Control::Unmute(id)).unwrap();
     let told = asked(&mut room);
-    assert_eq!(told.len(), 1, "nothing changed the second time");
-    assert_eq!(told[0].2, ["prompt:en-us/conf-unmuted"]);
+    assert_eq!(
+        told.len(),
+        2,
+        "he is told so though nothing changed the second time"
+    );
+    assert_eq!(told[1].2, ["prompt:en-us/conf-unmuted"]);
     room.control(Control::Deaf(id)).unwrap();
     assert_eq!(asked(&mut room)[0].2, ["prompt:en-us/conf-deaf"]);
     let cancelled = Effect::CancelPlay {
-        play: told[0].0,
+        play: told[1].0,
         audience: Audience::One(id),
     };
     assert!(room.effects.contains(&cancelled), "{:?}", room.effects);
@@ -141,4 +145,126 @@ fn a_moderator_has_his_own_tone_unless_there_is_none() {
             .collect();
         assert_eq!(words, expected);
     }
+}
+
+fn missed(room: &mut Room, play: PlayNumber, participant: ParticipantId) {
+    room.apply(Command::PlayMissed { play, participant }).unwrap();
+}
+
+#[test]
+fn who_was_told_something_hears_afterwards_who_came_and_went() {
+    let mut room = Room::new(Settings {
+        entry_tone: Some("entry".into()),
+        exit_tone: Some("exit".into()),
+        ..Settings::default()
+    });
+    let [told, other] = [0, 1].map(|_| room.enter(Role::Member));
+    let (first, _) = announcements(&mut room).remove(0);
+    missed(&mut room, first, told);
+    let later = asked(&mut room);
+    assert_eq!(
+        (later[0].1, &later[0].2[..]),
+        (Audience::One(told), &["entry".to_owned()][..])
+    );
+    room.events.clear();
+    room.apply(Command::PlayStarted { play: first }).unwrap();
+    room.apply(Command::PlayEnded { play: first }).unwrap();
+    // One tone stands for all of its kind until it begins.
+    room.enter(Role::Member);
+    let (second, _) = announcements(&mut room).remove(0);
+    missed(&mut room, second, told);
+    assert_eq!(asked(&mut room), []);
+    room.apply(Command::Leave {
+        participant: other,
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    let (third, _) = announcements(&mut room).remove(0);
+    missed(&mut room, third, told);
+    assert_eq!(asked(&mut room)[0].2, ["exit"]);
+    room.apply(Command::PlayStarted { play: later[0].0 }).unwrap();
+    missed(&mut room, second, told);
+    let again = asked(&mut room);
+    assert_eq!(again.len(), 1, "the first one sounds already");
+    let tones = room
+        .events
+        .iter()
+        .filter(|event| event.kind == EventKind::EnterSound);
+    assert_eq!(tones.count(), 1, "it is no other tone");
+    // Who could not have heard it is told nothing.
+    room.apply(Command::PlayStarted { play: again[0].0 }).unwrap();
+    room.control(Control::Deaf(told)).unwrap();
+    missed(&mut room, second, told);
+    assert_eq!(asked(&mut room), []);
+    // What is over cannot be missed.
+    room.apply(Command::PlayEnded { play: second }).unwrap();
+    room.control(Control::Undeaf(told)).unwrap();
+    missed(&mut room, second, told);
+    assert_eq!(asked(&mut room), []);
+}
+
+#[test]
+fn a_crowd_that_one_has_missed_is_named_or_counted_to_him() {
+    let mut room = Room::new(with_names());
+    let told = named(&mut room, None);
+    let mut plays = Vec::new();
+    let mut alone = Vec::new();
+    for number in 0..6 {
+        named(&mut room, Some(format!("name{number}")));
+        let new = asked(&mut room);
+        for (play, audience, words) in new {
+            match audience {
+                Audience::Everybody => plays.push(play),
+                to if to == Audience::One(told)
+                    && words[0] != "prompt:en-us/conf-alone"
+                    && words[0] != "moh:default" =>
+                {
+                    alone.push((play, words));
+                }
+                _ => {}
+            }
+        }
+        let play = *plays.last().expect("it is announced");
+        missed(&mut room, play, told);
+        room.apply(Command::PlayEnded { play }).unwrap();
+    }
+    let new = asked(&mut room).into_iter();
+    alone.extend(
+        new.filter(|(_, to, _)| *to == Audience::One(told))
+            .map(|(play, _, words)| (play, words)),
+    );
+    let joined = "prompt:en-us/conf-has_joined";
+    assert_eq!(alone.len(), 1, "one at a time: {alone:?}");
+    assert_eq!(alone[0].1, ["entry", "name0", joined]);
+    let name = |number: usize| MediaName::from(format!("name{number}").as_str());
+    assert!(room.conference.will_announce(&name(2)), "it is kept for him");
+    room.apply(Command::PlayEnded { play: alone[0].0 }).unwrap();
+    let rest = asked(&mut room);
+    assert_eq!(
+        rest[0].2[1..],
+        ["prompt:en-us/say:number:5+conf-people_have_joined"]
+    );
+    assert!(!room.conference.will_announce(&name(2)));
+    room.apply(Command::PlayEnded { play: rest[0].0 }).unwrap();
+    assert_eq!(asked(&mut room), []);
+}
+
+#[test]
+fn a_member_is_told_why_he_waits_until_he_need_not() {
+    let mut room = Room::new(Settings {
+        wait_for_moderator: true,
+        sounds: Sounds::speaking("en-us"),
+        ..Settings::default()
+    });
+    let waits = room.enter(Role::Member);
+    let told = asked(&mut room);
+    assert_eq!(told[0].1, Audience::One(waits));
+    assert_eq!(told[0].2, ["prompt:en-us/conf-waiting_for_moderator"]);
+    assert_eq!(told[1].1, Audience::Waiting, "music comes behind it");
+    room.enter(Role::Moderator);
+    let cancelled = Effect::CancelPlay {
+        play: told[0].0,
+        audience: Audience::One(waits),
+    };
+    assert!(room.effects.contains(&cancelled), "{:?}", room.effects);
 }

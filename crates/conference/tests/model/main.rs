@@ -272,6 +272,13 @@ impl Trial {
                     self.model.became(index, Life::Over),
                 )
             }
+            Step::Missed(index, who) => {
+                let (play, participant) = (self.number(index), self.id(who));
+                (
+                    Command::PlayMissed { play, participant },
+                    self.model.missed(index, participant),
+                )
+            }
             Step::End => (
                 Command::End {
                     cause: LeaveCause::ConferenceEnded,

@@ -197,10 +197,26 @@ impl Model {
             Sound::Entry => self.settings.entry_tone.is_some(),
             _ => self.settings.exit_tone.is_some(),
         };
-        let waits = |play: &Played| play.sound == sound && play.life == Life::Waits;
-        if wanted && !self.plays.iter().any(waits) {
-            self.plays.push(Played::of(Audience::Everybody, sound));
+        let play = Played::of(Audience::Everybody, sound);
+        if wanted && !self.plays.contains(&play) {
+            self.plays.push(play);
         }
+    }
+
+    /// Somebody did not hear a play: a tone of coming or going is for him alone then, unless one of its kind is still to come for him.
+    pub(crate) fn missed(&mut self, play: usize, id: ParticipantId) -> Result<(), Refusal> {
+        let mut could_hear = false;
+        self.with(id, |flags| could_hear = !flags.deaf && !flags.controls.held)?;
+        let audience = Audience::One(id);
+        if let Some(&Played { sound, .. }) = self.plays.get(play).filter(|play| {
+            play.sound != Sound::Asked && play.audience == Audience::Everybody && play.life != Life::Over
+        }) && could_hear
+            && self.counted() > 0
+            && !self.plays.contains(&Played::of(audience, sound))
+        {
+            self.plays.push(Played::of(audience, sound));
+        }
+        Ok(())
     }
 
     fn audience(&self, audience: Audience) -> Result<(), Refusal> {

@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Started(usize),
     Ended(usize),
     Failed(usize),
+    /// A play that somebody did not hear.
+    Missed(usize, usize),
     DigitsSent(usize),
     Pressed(usize),
     End,
@@ -73,6 +75,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => (0..20usize).prop_map(Step::Started),
         4 => (0..20usize).prop_map(Step::Ended),
         1 => (0..20usize).prop_map(Step::Failed),
+        6 => (0..20usize, 0..12usize).prop_map(|(play, who)| Step::Missed(play, who)),
         1 => prop_oneof![9 => Just(Step::Floor(None)), 1 => Just(Step::End)],
     ]
 }

@@ -85,8 +85,9 @@ pub struct Play {
     /// It ends when the one who hears it alone presses a key. Without effect on a play to several.
     pub barge_in: bool,
     /// It gives way to what the queue of everybody plays: in the queue of one it begins when that has said what it
-    /// [announces](Play::announces), and what is announced after that he does not hear as long as this plays; in his background it
-    /// pauses, faded, while that plays anything. Without effect on a play to several.
+    /// [announces](Play::announces), and waits for no further announcement; in his background it pauses, faded, while that plays
+    /// anything. Without effect on a play to several. Whatever the queue of one plays keeps from him what plays to others as well, and an
+    /// announcement that begins meanwhile to its end ([`AnnouncementMissed`](crate::MediaEvent::AnnouncementMissed)).
     pub gives_way: bool,
     /// In the queue of everybody: it is short, and what gives way waits for it.
     pub announces: bool,

@@ -34,12 +34,15 @@ impl Mixer {
             return Signal::Own;
         }
         let shared = if !place.hears_mix() {
-            self.beside_the_mix(place)
+            match self.beside_the_mix(place) {
+                Signal::Waiting if exceptions.keeps_out(self.tick) => Signal::Own,
+                signal => signal,
+            }
         } else {
             let unheard = self.unheard_voices(slot, place);
             if unheard == self.heard() {
                 self.when_nobody_is_heard()
-            } else if unheard > 0 || alone {
+            } else if unheard > 0 || alone || exceptions.keeps_out(self.tick) {
                 Signal::Own
             } else {
                 Signal::Common
@@ -82,8 +85,8 @@ impl Mixer {
         } else {
             0
         };
-        let hidden = if storage.exceptions[slot.index()].hides() {
-            self.hidden_from(slot).count()
+        let hidden = if storage.exceptions[slot.index()].keeps_out(self.tick) {
+            self.unheard_of(slot, self.first_mixed)
         } else {
             0
         };
@@ -148,7 +151,8 @@ impl Mixer {
         if place.exceptional {
             let exceptions = &mut storage.exceptions[slot.index()];
             exceptions.output.apply(out, &mut storage.rest, rate_hz);
-            place.exceptional = exceptions.decide();
+            // What is so in the next tick.
+            place.exceptional = exceptions.decide(tick + 1);
         }
     }
 
@@ -157,7 +161,13 @@ impl Mixer {
         let mut heard = if place.hears_mix() {
             self.sum_of_others(slot, place, block)
         } else if place.waiting && !place.deaf {
-            self.sum_to_waiting(block)
+            let playing = self.sum_to_waiting(block);
+            if place.exceptional && self.storage.exceptions[slot.index()].keeps_out(self.tick) {
+                self.take_out(block, slot, self.first_waiting);
+                playing - self.unheard_of(slot, self.first_waiting)
+            } else {
+                playing
+            }
         } else {
             self.storage.rest[..block].fill(0);
             0
@@ -190,16 +200,12 @@ impl Mixer {
         } else {
             rest.copy_from_slice(total);
         }
-        if unheard > usize::from(place.contributes) {
-            for index in storage.exceptions[slot.index()].hidden.into_iter().flatten() {
-                let index = index as usize;
-                if storage.sources[index].source().is_some_and(|source| source.plays) {
-                    let block = &storage.source_blocks[index * full..][..block];
-                    for (rest, &sample) in rest.iter_mut().zip(block) {
-                        *rest -= i32::from(sample);
-                    }
-                }
-            }
+        if place.exceptional && storage.exceptions[slot.index()].keeps_out(self.tick) {
+            self.take_out(block, slot, self.first_mixed);
+        }
+        let storage = &mut self.storage;
+        let rest = &mut storage.rest[..block];
+        if storage.exceptions[slot.index()].relations > 0 {
             let voices = storage
                 .relations
                 .unheard(slot.index() as u32, &storage.contributors);

@@ -20,7 +20,7 @@ impl Mixer {
         let exceptions = Exceptions::new(rate_hz, options);
         let mut slot = Slot::new(self.energy_level, rate_hz, options);
         slot.amplified = !exceptions.input.is_idle();
-        slot.exceptional = exceptions.decide();
+        slot.exceptional = exceptions.decide(self.tick);
         self.storage.exceptions[index] = exceptions;
         self.storage.slots[index] = Some(slot);
         Some(SlotId::from_index(index))
@@ -41,12 +41,12 @@ impl Mixer {
             .contributors
             .retain(|&contributor| contributor as usize != index);
         storage.free.push(index as u32);
-        let (slots, exceptions) = (&mut storage.slots, &mut storage.exceptions);
+        let (slots, exceptions, tick) = (&mut storage.slots, &mut storage.exceptions, self.tick);
         storage.relations.forget(index as u32, |listener| {
             let listener = listener as usize;
             exceptions[listener].relations -= 1;
             if let Some(place) = &mut slots[listener] {
-                place.exceptional = exceptions[listener].decide();
+                place.exceptional = exceptions[listener].decide(tick);
             }
         });
         self.remove_sources_of(slot);
@@ -122,7 +122,7 @@ impl Mixer {
         if let Some(Some(place)) = storage.slots.get_mut(slot.index()) {
             let exceptions = &mut storage.exceptions[slot.index()];
             exceptions.output.set(decibels);
-            place.exceptional = exceptions.decide();
+            place.exceptional = exceptions.decide(self.tick);
         }
     }
 
@@ -144,7 +144,7 @@ impl Mixer {
         let exceptions = &mut storage.exceptions[listener.index()];
         exceptions.relations = storage.relations.count_of(index) as u32;
         if let Some(place) = &mut storage.slots[listener.index()] {
-            place.exceptional = exceptions.decide();
+            place.exceptional = exceptions.decide(self.tick);
         }
         done
     }

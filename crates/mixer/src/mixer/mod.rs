@@ -69,6 +69,11 @@ pub struct Mixer {
     hidden_sources: usize,
     /// The comfort noise of this tick was put in.
     has_noise: bool,
+    /// The first in the chain of sources that all hear, and of those that those who wait hear, in this tick.
+    first_mixed: Option<u32>,
+    first_waiting: Option<u32>,
+    /// The last tick in which somebody was kept apart.
+    apart_tick: u64,
     /// Number of the tick, from 1.
     tick: u64,
 }
@@ -99,6 +104,9 @@ impl Mixer {
             waiting_hear: 0,
             hidden_sources: 0,
             has_noise: false,
+            first_mixed: None,
+            first_waiting: None,
+            apart_tick: 0,
             tick: 0,
         }
     }
@@ -279,7 +287,8 @@ impl Mixer {
     /// Returns whether somebody might hear the comfort noise in this tick, now that all else was put in: at most one
     /// voice is in the mix, or there are participants who do not hear all of them.
     pub fn wants_noise(&self) -> bool {
-        self.heard() <= 1 || self.storage.relations.count() > 0 || self.hidden_sources > 0
+        let all_hear_all = self.hidden_sources == 0 && self.apart_tick != self.tick;
+        self.heard() <= 1 || self.storage.relations.count() > 0 || !all_hear_all
     }
 
     /// Sums what was put in, and makes the common mix.

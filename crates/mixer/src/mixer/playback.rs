@@ -1,7 +1,7 @@
 //! What plays: sources as virtual inputs, addressed to all, to one, or to those who wait.
 
 use super::{Mixer, add, fit};
-use crate::gain::fade;
+use crate::gain::{fade, scaled};
 use crate::slot::SlotId;
 use crate::source::{Audience, Source, SourceId, SourcePlace, ducked_by};
 
@@ -61,6 +61,23 @@ impl Mixer {
         true
     }
 
+    /// Keeps apart from one listener, in this tick, whatever plays to others as well: to all, and to those who wait. It fades within the
+    /// first tick of several, and comes back within the one after the last. Returns whether there is such a listener.
+    pub fn keep_apart(&mut self, listener: SlotId) -> bool {
+        let (tick, storage) = (self.tick, &mut self.storage);
+        let Some(Some(slot)) = storage.slots.get_mut(listener.index()) else {
+            return false;
+        };
+        let (from, to) = &mut storage.exceptions[listener.index()].apart;
+        if *to == 0 || *to + 1 < tick {
+            *from = tick;
+        }
+        *to = tick;
+        slot.exceptional = true;
+        self.apart_tick = tick;
+        true
+    }
+
     /// Removes a source, from the next tick on: its last block is its end, so fade it out. Returns whether it was there;
     /// a source for one participant goes when he does.
     pub fn remove_source(&mut self, id: SourceId) -> bool {
@@ -100,12 +117,18 @@ impl Mixer {
             fade(stored, from, to);
         }
         match source.audience {
-            Audience::All => self.mixed_sources += 1,
-            Audience::Waiting => self.waiting_sources += 1,
+            Audience::All => {
+                self.mixed_sources += 1;
+                source.next = self.first_mixed.replace(id.index() as u32);
+            }
+            Audience::Waiting => {
+                self.waiting_sources += 1;
+                source.next = self.first_waiting.replace(id.index() as u32);
+            }
             Audience::One(slot) => {
                 let exceptions = &mut storage.exceptions[slot.index()];
                 exceptions.private += 1;
-                source.next_private = exceptions.first_private.replace(id.index() as u32);
+                source.next = exceptions.first_private.replace(id.index() as u32);
                 if let Some(place) = &mut storage.slots[slot.index()] {
                     place.exceptional = true;
                 }
@@ -140,7 +163,7 @@ impl Mixer {
 
     /// Forgets what played in the last tick.
     pub(super) fn forget_playback(&mut self) {
-        let storage = &mut self.storage;
+        let (tick, storage) = (self.tick, &mut self.storage);
         for &index in &storage.playing {
             let Some(source) = storage.sources[index as usize].source_mut() else {
                 continue;
@@ -150,12 +173,13 @@ impl Mixer {
                 let exceptions = &mut storage.exceptions[slot.index()];
                 (exceptions.private, exceptions.first_private) = (0, None);
                 if let Some(place) = &mut storage.slots[slot.index()] {
-                    place.exceptional = exceptions.decide();
+                    place.exceptional = exceptions.decide(tick);
                 }
             }
         }
         storage.playing.clear();
         (self.mixed_sources, self.waiting_sources) = (0, 0);
+        (self.first_mixed, self.first_waiting) = (None, None);
     }
 
     /// Removes the sources that played to one participant alone.
@@ -170,20 +194,26 @@ impl Mixer {
 
     /// Makes a source's place free, as if it had given nothing in this tick.
     fn stop_source(&mut self, index: usize) {
-        let storage = &mut self.storage;
+        let (tick, storage) = (self.tick, &mut self.storage);
         if let Some(source) = storage.sources[index].source()
             && source.plays
         {
+            let next = source.next;
             match source.audience {
-                Audience::All => self.mixed_sources -= 1,
-                Audience::Waiting => self.waiting_sources -= 1,
+                Audience::All => {
+                    self.mixed_sources -= 1;
+                    unlink(&mut self.first_mixed, &mut storage.sources, index, next);
+                }
+                Audience::Waiting => {
+                    self.waiting_sources -= 1;
+                    unlink(&mut self.first_waiting, &mut storage.sources, index, next);
+                }
                 Audience::One(slot) => {
                     let exceptions = &mut storage.exceptions[slot.index()];
                     exceptions.private -= 1;
-                    let next = source.next_private;
                     unlink(&mut exceptions.first_private, &mut storage.sources, index, next);
                     if let Some(place) = &mut storage.slots[slot.index()] {
-                        place.exceptional = exceptions.decide();
+                        place.exceptional = exceptions.decide(tick);
                     }
                 }
             }
@@ -196,7 +226,7 @@ impl Mixer {
                 for (slot, exceptions) in storage.slots.iter_mut().zip(&mut storage.exceptions) {
                     exceptions.forget_hidden(index as u32);
                     if let Some(slot) = slot {
-                        slot.exceptional = exceptions.decide();
+                        slot.exceptional = exceptions.decide(tick);
                     }
                 }
             }
@@ -249,14 +279,38 @@ impl Mixer {
         self.waiting_sources
     }
 
-    /// Returns the places of sources for all that play in this tick and that a listener does not hear.
-    pub(super) fn hidden_from(&self, slot: SlotId) -> impl Iterator<Item = usize> {
-        let storage = &self.storage;
-        let hidden = storage.exceptions[slot.index()].hidden.into_iter().flatten();
-        let plays = |index: usize| storage.sources[index].source().is_some_and(|source| source.plays);
-        hidden
-            .map(|index| index as usize)
-            .filter(move |&index| plays(index))
+    /// Takes out of the working sum what a listener does not hear of a chain of sources that are in it, whole or in part.
+    pub(super) fn take_out(&mut self, block: usize, slot: SlotId, chain: Option<u32>) {
+        let full = self.format.block_samples();
+        let (tick, storage) = (self.tick, &mut self.storage);
+        let exceptions = &storage.exceptions[slot.index()];
+        let rest = &mut storage.rest[..block];
+        let mut next = chain;
+        while let Some(index) = next {
+            let taken = &storage.source_blocks[index as usize * full..][..block];
+            match exceptions.gain_of(index, tick) {
+                (1.0, 1.0) => {}
+                (0.0, 0.0) => {
+                    for (rest, &sample) in rest.iter_mut().zip(taken) {
+                        *rest -= i32::from(sample);
+                    }
+                }
+                (from, to) => take_part(taken, (1.0 - from, 1.0 - to), rest),
+            }
+            next = next_of(&storage.sources, index);
+        }
+    }
+
+    /// Returns how many sources of a chain a listener hears nothing of in this tick.
+    pub(super) fn unheard_of(&self, slot: SlotId, chain: Option<u32>) -> usize {
+        let exceptions = &self.storage.exceptions[slot.index()];
+        let mut count = 0;
+        let mut next = chain;
+        while let Some(index) = next {
+            count += usize::from(exceptions.gain_of(index, self.tick) == (0.0, 0.0));
+            next = next_of(&self.storage.sources, index);
+        }
+        count
     }
 
     /// Adds what plays to one participant alone to the working sum. Returns how many sources those are.
@@ -269,15 +323,26 @@ impl Mixer {
         while let Some(index) = next {
             add(&storage.source_blocks[index as usize * full..][..block], rest);
             count += 1;
-            next = storage.sources[index as usize]
-                .source()
-                .and_then(|source| source.next_private);
+            next = next_of(&storage.sources, index);
         }
         count
     }
 }
 
-/// Takes a source out of the chain of those that play to one participant.
+/// Returns the next source in a chain.
+fn next_of(sources: &[SourcePlace], index: u32) -> Option<u32> {
+    sources[index as usize].source().and_then(|source| source.next)
+}
+
+/// Takes a share of a block out of a sum that goes linearly from one value to another within the block.
+fn take_part(block: &[i16], (from, to): (f32, f32), sum: &mut [i32]) {
+    let step = (to - from) / block.len().max(1) as f32;
+    for (index, (sum, &sample)) in (1..).zip(sum.iter_mut().zip(block)) {
+        *sum -= scaled(sample, from + step * index as f32);
+    }
+}
+
+/// Takes a source out of the chain that it plays in.
 fn unlink(first: &mut Option<u32>, sources: &mut [SourcePlace], index: usize, next: Option<u32>) {
     if *first == Some(index as u32) {
         *first = next;
@@ -285,10 +350,10 @@ fn unlink(first: &mut Option<u32>, sources: &mut [SourcePlace], index: usize, ne
     }
     let mut at = *first;
     while let Some(source) = at.and_then(|at| sources[at as usize].source_mut()) {
-        if source.next_private == Some(index as u32) {
-            source.next_private = next;
+        if source.next == Some(index as u32) {
+            source.next = next;
             return;
         }
-        at = source.next_private;
+        at = source.next;
     }
 }

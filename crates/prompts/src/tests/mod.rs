@@ -55,6 +55,17 @@ fn every_language_has_every_prompt() {
 }
 
 #[test]
+fn what_is_said_at_the_end_fits_the_time_for_it() {
+    for language in built_in_languages() {
+        let file = built_in(language, "conf-ending").expect("built in").audio;
+        let audio =
+            confab_recording::import(file, confab_recording::ImportLimits::default()).expect("decodes");
+        let lasts_ms = audio.samples.len() * 1000 / audio.rate_hz as usize;
+        assert!(lasts_ms <= 1600, "{language}: {lasts_ms} ms of 1800");
+    }
+}
+
+#[test]
 fn a_missing_language_is_replaced_by_the_next_best() {
     for (wanted, got) in [
         ("en-us", "en-us"),

@@ -323,6 +323,11 @@ fn a_locked_or_full_conference_is_told_with_its_sound() {
     let mut caller = Caller::at(RoleSoFar::Member, flow(&[], &[]));
     caller.next();
     caller.reception.reserved(0, Reservation::Unavailable);
+    let Some(Output::Play { number, sayings, .. }) = caller.next() else {
+        panic!("silence")
+    };
+    assert_eq!(sayings, [Saying::Prompt(Prompt::Unavailable)]);
+    caller.reception.play_ended(1000, number);
     assert_eq!(caller.next(), Some(Output::HangUp(Cause::Unavailable)));
 }
 

@@ -5,7 +5,7 @@ use super::speaker::l16;
 use crate::config::JoinOptions;
 use crate::playback::{Lane, Play, PlayEnd, StopPlay};
 use crate::shard::command::Audience;
-use Told::{Began, Ended};
+use Told::{Began, Ended, Missed};
 
 const EVERYBODY: Audience = Audience::Everybody;
 
@@ -39,7 +39,8 @@ fn a_prompt_to_one_waits_for_what_is_being_announced_and_for_no_more() {
             .filter(|told| matches!(told, Began(id) | Ended(id, _) if *id == play))
             .count()
     };
-    assert_eq!(told.len(), 8, "{told:?}");
+    assert_eq!(told.len(), 9, "{told:?}");
+    assert!(told.contains(&Missed(second)), "{told:?}");
     assert!(
         [tone, second, prompt, behind].iter().all(|play| of(*play) == 2),
         "{told:?}"
@@ -80,6 +81,7 @@ fn who_is_told_something_does_not_hear_what_is_announced_meanwhile() {
         house.told(),
         [
             Began(prompt),
+            Missed(tone),
             Began(tone),
             finished(prompt),
             Began(behind),
@@ -120,24 +122,71 @@ fn a_prompt_that_was_given_up_has_waited_for_nothing() {
 }
 
 #[test]
-fn a_play_that_does_not_give_way_begins_over_an_announcement() {
-    let mut house = House::new(&[l16(8000)], 8000);
+fn a_play_that_does_not_give_way_takes_the_place_of_an_announcement() {
+    let mut house = House::new(&[l16(8000), l16(8000)], 8000);
     let to = house.one(0);
-    house.queue(EVERYBODY, announcing(steady(1000, 200)));
+    let tone = house.queue(EVERYBODY, announcing(steady(1000, 200)));
     house.run(40);
-    house.queue(to, steady(50, 20));
-    house.run(30);
-    assert_eq!(house.ears[0].peak(25), 1050);
+    house.queue(to, steady(50, 100));
+    house.run(100);
+    assert_eq!((house.ears[0].peak(60), house.ears[1].peak(60)), (50, 1000));
+    house.run(60);
+    assert_eq!(house.ears[0].peak(20), 0, "the rest would be half a message");
+    let missed = Missed(tone);
+    assert_eq!(house.told().iter().filter(|told| **told == missed).count(), 1);
 }
 
 #[test]
-fn a_prompt_does_not_wait_for_what_may_be_long() {
-    let mut house = House::new(&[l16(8000)], 8000);
+fn who_is_told_something_does_not_hear_what_plays_to_all_meanwhile() {
+    let mut house = House::new(&[l16(8000), l16(8000)], 8000);
     let to = house.one(0);
-    house.queue(EVERYBODY, steady(1000, 500));
-    house.queue(to, giving_way(steady(500, 100)));
+    let long = house.queue(EVERYBODY, steady(1000, 500));
+    house.run(100);
+    house.queue(to, giving_way(steady(400, 100)));
+    house.run(100);
+    assert_eq!((house.ears[0].peak(60), house.ears[1].peak(60)), (400, 1000));
+    house.run(100);
+    assert_eq!(
+        house.ears[0].peak(20),
+        1000,
+        "he hears the rest of what may be long"
+    );
+    let steps = house.ears[0]
+        .sound()
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).abs());
+    assert!(steps.skip(1).max() <= Some(420), "it fades and comes back");
+    // The other way round as well.
+    house.run(300);
+    house.queue(to, steady(400, 200));
     house.run(60);
-    assert_eq!(house.ears[0].peak(20), 1500);
+    let second = house.queue(EVERYBODY, steady(2000, 200));
+    house.run(100);
+    assert_eq!((house.ears[0].peak(60), house.ears[1].peak(60)), (400, 2000));
+    house.run(100);
+    assert_eq!(house.ears[0].peak(20), 2000);
+    house.run(100);
+    let told = house.told();
+    assert!(!told.iter().any(|told| matches!(told, Missed(..))), "{told:?}");
+    assert!(
+        told.contains(&Ended(long, PlayEnd::Finished)) && told.contains(&Ended(second, PlayEnd::Finished))
+    );
+}
+
+#[test]
+fn who_waits_does_not_hear_the_music_while_he_is_told_something() {
+    let mut house = House::new(&[l16(8000), l16(8000)], 8000);
+    for ear in [0, 1] {
+        house.hold(ear, true);
+    }
+    house.play(Audience::Waiting, Lane::Background, forever(steady(700, 100)));
+    house.run(60);
+    let to = house.one(0);
+    house.queue(to, giving_way(steady(300, 100)));
+    house.run(100);
+    assert_eq!((house.ears[0].peak(60), house.ears[1].peak(60)), (300, 700));
+    house.run(100);
+    assert_eq!((house.ears[0].peak(20), house.ears[1].peak(20)), (700, 700));
 }
 
 #[test]

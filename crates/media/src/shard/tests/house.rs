@@ -200,6 +200,7 @@ impl House {
             .filter_map(|event| match event {
                 MediaEvent::PlayStarted { play, .. } => Some(Told::Began(play)),
                 MediaEvent::PlayEnded { play, how, .. } => Some(Told::Ended(play, how)),
+                MediaEvent::AnnouncementMissed { play, .. } => Some(Told::Missed(play)),
                 _ => None,
             })
             .collect()
@@ -218,6 +219,7 @@ impl House {
 pub(super) enum Told {
     Began(PlayId),
     Ended(PlayId, PlayEnd),
+    Missed(PlayId),
 }
 
 pub(super) fn convert(play: &Play, rate_hz: u32) {

@@ -138,7 +138,7 @@ fn growth_and_renegotiation_leave_plays_alone() {
         house.run(60);
     }
     let heard = |house: &House| [0, 1].map(|ear: usize| house.ears[ear].sound().to_vec());
-    for (heard, value) in heard(&house).into_iter().zip([100, 130]) {
+    for (heard, value) in heard(&house).into_iter().zip([100, 30]) {
         assert!(
             heard.len() >= 800 && heard.iter().all(|&sample| sample == value),
             "{heard:?}"
@@ -150,7 +150,7 @@ fn growth_and_renegotiation_leave_plays_alone() {
         .command(super::world::renegotiate(house.ears[1].phone.leg, &media));
     house.forget();
     house.run(200);
-    assert!(house.ears[1].heard[320..].iter().all(|&sample| sample == 130));
+    assert!(house.ears[1].heard[320..].iter().all(|&sample| sample == 30));
 }
 
 #[test]

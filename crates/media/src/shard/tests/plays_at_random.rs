@@ -131,6 +131,7 @@ impl Account {
                     assert!(!*ended, "{id} ended twice");
                     *ended = true;
                 }
+                Told::Missed(id) => panic!("{id} announces nothing"),
             }
         }
     }

@@ -132,14 +132,19 @@ impl Playback {
         self.forget_empty();
     }
 
-    /// Keeps what is announced to everybody from those who are told something of their own.
+    /// Keeps what plays to others as well from those who are told something of their own: for as long as they are, and announcements
+    /// for as long as those last.
     fn keep_apart(&mut self, mixer: &mut Mixer) {
         let to_all = self.stages.iter().find(|stage| stage.audience == Audience::All);
-        let Some((announcement, Some(source))) = to_all.and_then(Stage::announcement) else {
-            return;
-        };
+        let announced = to_all.and_then(Stage::announcement);
         for stage in &mut self.stages {
-            if let Audience::One(listener) = stage.audience
+            let Audience::One(listener) = stage.audience else {
+                continue;
+            };
+            if stage.is_told() {
+                mixer.keep_apart(listener);
+            }
+            if let Some((announcement, Some(source))) = announced
                 && stage.leaves_out(announcement)
             {
                 mixer.hide_source(source, listener);
@@ -150,8 +155,10 @@ impl Playback {
     /// Tells what has begun and what has ended, in this order of time, and gives back what is done with, as far as there is
     /// room; the rest waits.
     pub(super) fn tell<S>(&mut self, conference: ConferenceAudioId, outbox: &mut Outbox<S>) {
-        let told = self.ended.all(|playing| playing.tell(conference, outbox));
-        if told {
+        // Before the end of what was missed.
+        let mut stages = self.stages.iter_mut();
+        let told = stages.all(|stage| stage.tell_missed(conference, outbox));
+        if told && self.ended.all(|playing| playing.tell(conference, outbox)) {
             for stage in &mut self.stages {
                 if !stage.each(|playing| playing.tell(conference, outbox)) {
                     break;

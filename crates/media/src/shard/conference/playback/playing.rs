@@ -139,6 +139,11 @@ impl Playing {
         self.begin_track();
     }
 
+    /// Returns who hears it, when that is one alone.
+    pub(super) fn leg(&self) -> Option<LegId> {
+        self.leg
+    }
+
     /// Returns whether it has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.source.is_some()

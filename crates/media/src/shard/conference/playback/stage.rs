@@ -5,6 +5,8 @@ use confab_mixer::{Audience, Mixer, SourceId};
 
 use super::chain::Chain;
 use super::playing::Playing;
+use crate::event::{ConferenceAudioId, LegId, MediaEvent};
+use crate::leg::notices::EventSink;
 use crate::playback::{Lane, PlayEnd, PlayId, StopPlay};
 
 /// What a stage works with in one tick.
@@ -31,6 +33,10 @@ pub(crate) struct Stage {
     waits_for: Option<PlayId>,
     /// The latest announcement that this leg does not hear.
     hidden: Option<PlayId>,
+    /// That it does not is still to be told.
+    untold: Option<(LegId, PlayId)>,
+    /// Something of the queue is heard in this tick, and does not fade away: by whom, when that is one alone.
+    is_told: Option<Option<LegId>>,
     /// What plays, and behind it what waits.
     queue: Chain,
     /// The background; before it those whose place it took, while they fade.
@@ -45,6 +51,8 @@ impl Stage {
             presses,
             waits_for: None,
             hidden: None,
+            untold: None,
+            is_told: None,
             queue: Chain::default(),
             background: Chain::default(),
         }
@@ -61,22 +69,46 @@ impl Stage {
         first.map(|play| (play.id, play.source))
     }
 
+    /// Returns whether the queue is heard in this tick.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told.is_some()
+    }
+
     /// Returns whether an announcement is not for this one listener, because he is told something, or is about to be when the one
     /// before is over.
     pub(super) fn leaves_out(&mut self, announcement: PlayId) -> bool {
-        let audience = self.audience;
-        let is_told = self.queue.first().is_some_and(|play| {
-            let begins = play.has_begun() || self.waits_for.is_some_and(|before| before != announcement);
-            begins && !play.is_leaving() && gives_way(audience, play)
-        });
-        if is_told {
-            self.hidden = Some(announcement);
+        let is_next = |play: &Playing| {
+            let is_next = self.waits_for.is_some_and(|before| before != announcement);
+            is_next && !play.is_leaving()
+        };
+        let next = self.queue.first().filter(|play| is_next(play));
+        let Some(leg) = self.is_told.or_else(|| Some(next?.leg())) else {
+            return false;
+        };
+        if self.hidden.replace(announcement) != Some(announcement) {
+            self.untold = leg.map(|leg| (leg, announcement));
         }
-        is_told
+        true
+    }
+
+    /// Tells which announcement the listener has missed, if that is to be told and there is room. Returns whether nothing is left to
+    /// tell.
+    pub(super) fn tell_missed(&mut self, conference: ConferenceAudioId, sink: &mut impl EventSink) -> bool {
+        let told = self.untold.is_none_or(|(leg, play)| {
+            sink.event(MediaEvent::AnnouncementMissed {
+                conference,
+                leg,
+                play,
+            })
+        });
+        if told {
+            self.untold = None;
+        }
+        told
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.background.is_empty()
+        self.queue.is_empty() && self.background.is_empty() && self.untold.is_none() && !self.is_told()
     }
 
     /// Takes a play in.
@@ -162,6 +194,7 @@ impl Stage {
         if !plays {
             self.waits_for = None;
         }
+        self.is_told = None;
         let mut from = 0;
         while from < tick.block.len()
             && let Some(first) = self.queue.first_mut()
@@ -176,6 +209,9 @@ impl Stage {
             && tick.begin(self.audience, first)
         {
             self.waits_for = None;
+            if !first.is_leaving() {
+                self.is_told = Some(first.leg());
+            }
             from += tick.give(first, from);
             if !first.is_over() {
                 break;

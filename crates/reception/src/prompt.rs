@@ -31,7 +31,7 @@ pub enum Prompt {
 
 impl Prompt {
     /// All of them.
-    pub const ALL: [Prompt; 11] = [
+    pub const ALL: [Prompt; 12] = [
         Prompt::Welcome,
         Prompt::EnterNumber,
         Prompt::BadNumber,

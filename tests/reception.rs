@@ -175,7 +175,9 @@ fn callers_who_leave_on_their_way_leave_nothing_behind() {
     is_empty(&server);
     let records = std::fs::read_to_string(server.directory().join("data/cdr.jsonl")).expect("records");
     assert_eq!(records.lines().count(), 5 + WAYS.len(), "{records}");
-    assert!(!records.contains("4711"));
+    let words = records.split(|character: char| !character.is_ascii_alphanumeric());
+    // An id may have these digits in it.
+    assert!(words.into_iter().all(|word| word != "4711"), "{records}");
 }
 
 #[test]

@@ -235,7 +235,10 @@ impl<M: MixPlane> Task<M> {
             Request::NotMoved {
                 participant,
                 is_refused,
-            } => drop(self.core.transfer_failed(participant, is_refused)),
+            } => {
+                let _ = self.core.transfer_failed(participant, is_refused);
+                self.perform().await;
+            }
             Request::Moving { participant, reply } => drop(reply.send(self.moving(participant))),
             Request::Vacate {
                 participant,

@@ -43,14 +43,21 @@ const OF_CONFIGURATION: &[&[&str]] = &[
 ];
 
 /// Returns what is wrong with the sounds that a document, or a change of one, names: each has to be something that can be heard in
-/// the language of the conference. A value that is no text is for the schema to judge.
+/// the language of the conference, but for what it names already as it is stored: a medium that is gone since keeps nobody from saving. A value that
+/// is no text is for the schema to judge.
 pub(crate) async fn check(
     live: &dyn LiveConferences,
     account: &AccountId,
     language: &str,
     document: &Body,
+    stored: Option<&Body>,
 ) -> Violations {
-    check_keys(live, account, language, document, &[KEYS, ENDLESS].concat()).await
+    let mut keys = [KEYS, ENDLESS].concat();
+    keys.retain(|path| {
+        let before = stored.and_then(|stored| value(stored, path));
+        before.is_none() || before != value(document, path)
+    });
+    check_keys(live, account, language, document, &keys).await
 }
 
 /// As [`check`], of an account's configuration without its profiles.

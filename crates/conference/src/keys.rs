@@ -227,7 +227,7 @@ pub enum OwedKey {
 
 impl OwedKey {
     /// How long after the join it may still come, in milliseconds.
-    pub const WAIT_MS: u64 = 1000;
+    pub const WAIT_MS: u64 = 2000;
 
     pub(crate) fn is(self, key: char) -> bool {
         self == OwedKey::Any || key == '#'

@@ -125,7 +125,8 @@ async fn who_hangs_up_before_he_joins_leaves_no_name() {
     drop(seat);
     eventually(&is_freed).await;
     // Nor does one who is kicked, once he is announced, or the end of the conference.
-    let controls: [(fn(ParticipantId) -> Control, u64); 2] = [(Control::Kick, 2), (|_| Control::End, 0)];
+    type Order = fn(ParticipantId) -> Control;
+    let controls: [(Order, u64); 2] = [(Control::Kick, 2), (|_| Control::End, 0)];
     for (control, plays) in controls {
         let name = lasting(400);
         let is_freed = name.trace();

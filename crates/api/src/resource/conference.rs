@@ -103,22 +103,27 @@ impl Call<'_> {
         if !tones::names_any(change) {
             return Ok(());
         }
-        let with_language = if change.contains_key("language") {
-            None
-        } else {
-            self.state
-                .store
-                .conference(account, &self.conference_id())
-                .await?
-        };
-        let body = with_language.as_ref().map_or(change, |document| &document.body);
+        let stored = self.stored(account).await?;
+        let stored = stored.as_ref().map(|document| &document.body);
+        let body = stored
+            .filter(|_| !change.contains_key("language"))
+            .unwrap_or(change);
         let language = language(body, self.language_of(account).await?.as_deref());
-        let wrong = tones::check(&*self.state.conferences, account, &language, change).await;
+        let wrong = tones::check(&*self.state.conferences, account, &language, change, stored).await;
         if wrong.is_empty() {
             Ok(())
         } else {
             Err(wrong.into())
         }
+    }
+
+    async fn stored(&self, account: &AccountId) -> Result<Option<Document>, ApiError> {
+        let found = self
+            .state
+            .store
+            .conference(account, &self.conference_id())
+            .await?;
+        Ok(found)
     }
 
     /// Returns the language of an account's prompts.
@@ -128,12 +133,17 @@ impl Call<'_> {
     }
 
     /// Checks the sounds that a document names; with what else is wrong with it, so that all is told at once.
-    pub(super) async fn check_document(&self, account: &AccountId, document: &Body) -> Result<(), ApiError> {
+    pub(super) async fn check_document(
+        &self,
+        account: &AccountId,
+        document: &Body,
+        stored: Option<&Body>,
+    ) -> Result<(), ApiError> {
         if !tones::names_any(document) {
             return Ok(());
         }
         let language = language(document, self.language_of(account).await?.as_deref());
-        let mut wrong = tones::check(&*self.state.conferences, account, &language, document).await;
+        let mut wrong = tones::check(&*self.state.conferences, account, &language, document, stored).await;
         if wrong.is_empty() {
             return Ok(());
         }
@@ -181,7 +191,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
-    call.check_document(account, &body).await?;
+    call.check_document(account, &body, None).await?;
     let document = call.state.store.create(account, Kind::Conference, body).await;
     let document = document.map_err(|error| save_error(&wanted, error))?;
     announce(call, account, &document).await?;
@@ -240,7 +250,9 @@ async fn ad_hoc(call: &Call<'_>) -> Result<Body, ApiError> {
 pub(super) async fn replace(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.conference_id());
     let body = call.envelope.data_object()?;
-    call.check_document(account, &body).await?;
+    let stored = call.stored(account).await?;
+    call.check_document(account, &body, stored.as_ref().map(|stored| &stored.body))
+        .await?;
     let saved_document = call
         .state
         .store

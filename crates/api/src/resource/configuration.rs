@@ -23,7 +23,7 @@ pub(super) async fn check(call: &Call<'_>, account: &AccountId, body: &Body) -> 
             break;
         }
         let conference: Body = [("profile".to_owned(), profile.clone())].into_iter().collect();
-        let wrong = tones::check(live, account, &language, &conference).await;
+        let wrong = tones::check(live, account, &language, &conference, None).await;
         let name = name.replace('.', "%2E");
         for violation in wrong.iter() {
             let mut violation = violation.clone();

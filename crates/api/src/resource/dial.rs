@@ -55,7 +55,7 @@ pub(super) async fn run<T>(call: &Call<'_>, requested: Requested<T>) -> Result<A
     let is_ad_hoc = stored.is_none();
     let changes = changes(&arguments, outer);
     if !changes.is_empty() {
-        call.check_document(account, &changes).await?;
+        call.check_document(account, &changes, None).await?;
     }
     let conference = match stored {
         Some(stored) if changes.is_empty() => stored,

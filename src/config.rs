@@ -30,7 +30,7 @@ use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use crate::{
     dialling::OutboundLimits,
-    tls::{TlsFile, TlsFiles, TlsFilesError},
+    tls::{TlsFile, TlsFiles, TlsFilesError, authorities},
 };
 
 pub(crate) use self::{
@@ -116,6 +116,17 @@ pub(crate) struct SipTls {
     pub(crate) listen: Vec<SocketAddr>,
     /// Certificate and key; not read yet.
     pub(crate) files: TlsFiles,
+    /// Authorities one of which has to vouch for whoever connects; `None`: nobody has to show a certificate. Not read yet.
+    pub(crate) clients: Option<PathBuf>,
+}
+
+/// Connections over TLS that this server opens.
+#[derive(Debug, Clone)]
+pub(crate) struct SipTlsOut {
+    /// Authorities that servers are believed by; `None`: those of the machine. Not read yet.
+    pub(crate) authorities: Option<PathBuf>,
+    /// What is shown to a server that asks for a certificate; not read yet.
+    pub(crate) files: Option<TlsFiles>,
 }
 
 /// What a certificate is shown for.
@@ -125,6 +136,8 @@ pub(crate) enum TlsUse {
     Http,
     /// SIP.
     Sip,
+    /// SIP, to servers that this one connects to.
+    SipClient,
 }
 
 /// SIP transports and admission.
@@ -136,6 +149,8 @@ pub(crate) struct Sip {
     pub(crate) tcp: Vec<SocketAddr>,
     /// TLS, if it is switched on.
     pub(crate) tls: Option<SipTls>,
+    /// What connections over TLS are opened with.
+    pub(crate) tls_out: SipTlsOut,
     /// Host name or IP address that peers are told, IPv6 without brackets; empty: the address a peer is reached from.
     pub(crate) advertised_address: String,
     /// Networks that are reached without the advertised address.
@@ -315,6 +330,8 @@ impl TlsUse {
             (TlsUse::Http, TlsFile::Key) => "http.tls_key",
             (TlsUse::Sip, TlsFile::Certificate) => "sip.tls_cert",
             (TlsUse::Sip, TlsFile::Key) => "sip.tls_key",
+            (TlsUse::SipClient, TlsFile::Certificate) => "sip.tls_client_cert",
+            (TlsUse::SipClient, TlsFile::Key) => "sip.tls_client_key",
         }
     }
 
@@ -323,6 +340,7 @@ impl TlsUse {
         match self {
             TlsUse::Http => "http.tls_bind",
             TlsUse::Sip => "sip.tls",
+            TlsUse::SipClient => "the other one of sip.tls_client_cert and sip.tls_client_key",
         }
     }
 }
@@ -374,14 +392,27 @@ impl Config {
     /// The key, its place and what is wrong with its file.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
         self.tls_files()
-            .try_for_each(|(usage, files)| files.check().map_err(|error| self.faulty_file(usage, error)))
+            .try_for_each(|(usage, files)| files.check().map_err(|error| self.faulty_file(usage, error)))?;
+        self.authorities().try_for_each(|(key, file)| {
+            let read = authorities(file);
+            read.map(drop).map_err(|text| self.faulty_key(key, text))
+        })
+    }
+
+    /// Returns the keys that name authorities, with their files.
+    pub(crate) fn authorities(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let clients = self.sip.tls.as_ref().and_then(|tls| tls.clients.as_deref());
+        let servers = self.sip.tls_out.authorities.as_deref();
+        let clients = clients.map(|file| ("sip.tls_clients", file));
+        clients.into_iter().chain(servers.map(|file| ("sip.tls_ca", file)))
     }
 
     /// Returns what certificates there are, and what for.
     pub(crate) fn tls_files(&self) -> impl Iterator<Item = (TlsUse, &TlsFiles)> {
         let http = self.http.tls.as_ref().map(|tls| (TlsUse::Http, &tls.files));
         let sip = self.sip.tls.as_ref().map(|tls| (TlsUse::Sip, &tls.files));
-        http.into_iter().chain(sip)
+        let client = self.sip.tls_out.files.as_ref().map(|files| (TlsUse::SipClient, files));
+        http.into_iter().chain(sip).chain(client)
     }
 
     /// Checks that the certificates are good now. A server with one that is not starts all the same.
@@ -398,11 +429,14 @@ impl Config {
     }
 
     fn faulty_file(&self, usage: TlsUse, error: TlsFilesError) -> ConfigError {
-        let key = usage.key_of(error.file);
+        self.faulty_key(usage.key_of(error.file), error.text)
+    }
+
+    fn faulty_key(&self, key: &str, text: String) -> ConfigError {
         let problem = Problem {
             place: self.values.setting(key).place.clone(),
             key: Some(key.to_owned()),
-            text: error.text,
+            text,
         };
         ConfigError {
             problems: vec![problem],

@@ -20,7 +20,7 @@ use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use super::{
     Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media,
-    Registrar, Secret, Sip, SipTls, TlsUse,
+    Registrar, Secret, Sip, SipTls, SipTlsOut, TlsUse,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -177,7 +177,22 @@ impl<'a> Reader<'a> {
         (!listen.is_empty()).then(|| SipTls {
             listen,
             files: self.tls_files(TlsUse::Sip),
+            clients: self.file("sip.tls_clients"),
         })
+    }
+
+    fn sip_tls_out(&mut self) -> SipTlsOut {
+        let names = [TlsFile::Certificate, TlsFile::Key].map(|file| TlsUse::SipClient.key_of(file));
+        let shows = names.map(|key| self.file(key)).iter().any(Option::is_some);
+        SipTlsOut {
+            authorities: self.file("sip.tls_ca"),
+            files: shows.then(|| self.tls_files(TlsUse::SipClient)),
+        }
+    }
+
+    /// Reads a key that names a file, or none.
+    fn file(&mut self, key: &'static str) -> Option<PathBuf> {
+        self.text(key, |text| Ok((!text.is_empty()).then(|| PathBuf::from(text))))
     }
 
     fn websocket_tls_bind(&mut self) -> Option<SocketAddr> {
@@ -197,6 +212,7 @@ impl<'a> Reader<'a> {
             udp: self.list("sip.udp", listeners),
             tcp: self.list("sip.tcp", listeners),
             tls: self.sip_tls(),
+            tls_out: self.sip_tls_out(),
             advertised_address: self.text("sip.advertised_address", host),
             local_nets: self.list("sip.local_nets", |items| {
                 items.iter().map(|item| item.parse()).collect()

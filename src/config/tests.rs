@@ -520,6 +520,9 @@ fn every_key_is_either_read_or_refused() {
         "sip.tls",
         "sip.tls_cert",
         "sip.tls_key",
+        "sip.tls_clients",
+        "sip.tls_client_cert",
+        "sip.tls_client_key",
         "amqp.commands",
         "amqp.url",
     ];
@@ -580,6 +583,27 @@ fn tls_wants_certificate_and_key() {
         files.contains("c.toml:3: http.tls_cert: c.pem cannot be read"),
         "{files}"
     );
+}
+
+#[test]
+fn tls_of_sip_may_want_certificates_of_both_sides() {
+    let listens = "[sip]\ntls = [\"0.0.0.0:5061\"]\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
+    assert_eq!(load(listens, &[]).unwrap().sip.tls.unwrap().clients, None);
+    let asks = format!("{listens}tls_clients = \"ca.pem\"\n");
+    assert_eq!(
+        load(&asks, &[]).unwrap().sip.tls.unwrap().clients.as_deref(),
+        Some(Path::new("ca.pem"))
+    );
+    let shows = "[sip]\ntls_client_cert = \"c.pem\"\ntls_client_key = \"k.pem\"\n";
+    let files = load(shows, &[]).unwrap().sip.tls_out.files.unwrap();
+    assert_eq!(files.certificate, Path::new("c.pem"));
+    assert_eq!(files.key, Path::new("k.pem"));
+    let half = shows.replace("k.pem", "");
+    let found = problem(&half, &[]);
+    assert!(found.starts_with("c.toml:3: sip.tls_client_key: is empty"), "{found}");
+    let trusts = "[sip]\ntls_ca = \"none.pem\"\n";
+    let files = load(trusts, &[]).unwrap().check_files().unwrap_err().to_string();
+    assert!(files.contains("c.toml:2: sip.tls_ca: none.pem cannot be read"), "{files}");
 }
 
 #[test]

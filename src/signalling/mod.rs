@@ -34,10 +34,11 @@ pub(crate) use self::{
 };
 use self::{
     endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
-    tcp::Connections,
+    tcp::{Connections, PeerNames},
 };
 use crate::admission::Admission;
 use crate::registrar::Bindings;
+use crate::tls::Trust;
 
 /// Calls whose tasks are not started yet.
 const INCOMING_QUEUE: usize = 1024;
@@ -56,6 +57,8 @@ pub(crate) struct SignallingConfig {
     pub(crate) tcp: Vec<SocketAddr>,
     /// Addresses to listen on for TLS, and what it wants.
     pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
+    /// What connections over TLS are opened with.
+    pub(crate) trust: Trust,
     /// The endpoint's own settings.
     pub(crate) endpoint: EndpointConfig,
 }
@@ -81,6 +84,7 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<SocketAddr>,
     /// The addresses that TLS is bound to, ports resolved.
     pub(crate) tls: Vec<SocketAddr>,
+    names: PeerNames,
     incoming: Option<Arrivals>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -118,7 +122,8 @@ impl Signalling {
             ));
             sockets.push((bound, socket));
         }
-        let connections = Connections::new(inputs, Arc::clone(&stats));
+        let connections = Connections::new(inputs, Arc::clone(&stats), config.trust);
+        let names = connections.names();
         let mut tcp = Vec::new();
         for mut address in config.tcp {
             // "Any port" means the one that UDP got on the same address: peers expect both on one number.
@@ -163,6 +168,7 @@ impl Signalling {
             udp,
             tcp,
             tls,
+            names,
             incoming: Some(Arrivals {
                 calls: incoming_queue,
                 queries: query_queue,
@@ -185,6 +191,8 @@ impl Signalling {
         Listens {
             udp: self.udp.clone(),
             tcp: self.tcp.clone(),
+            tls: self.tls.clone(),
+            names: self.names.clone(),
         }
     }
 

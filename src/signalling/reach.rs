@@ -9,10 +9,8 @@ use std::{
 
 use confab_sip::{Flow, SipScheme, SipUri, Transport};
 
-use super::local::LocalAddresses;
+use super::{local::LocalAddresses, tcp::PeerNames};
 
-/// The port of SIP where a URI names none (RFC 3261 §19.1.2).
-const DEFAULT_PORT: u16 = 5060;
 /// How long a look-up may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried, one after the other.
@@ -25,12 +23,16 @@ pub(crate) struct Listens {
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// TLS.
+    pub(crate) tls: Vec<SocketAddr>,
+    /// The names that certificates of peers have to show.
+    pub(crate) names: PeerNames,
 }
 
 /// Why there is no way to a URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoWay {
-    /// It asks for a transport that this server has not: TLS, or one that it does not listen on.
+    /// It asks for a transport that this server has not, or for one that is not secure in a `sips` URI.
     #[error("no such transport")]
     Transport,
     /// Its host has no address, or none that anything may be sent to.
@@ -48,17 +50,17 @@ impl Listens {
     /// See [`NoWay`].
     pub(crate) async fn ways_to(&self, uri: &SipUri, local: &LocalAddresses) -> Result<Vec<Flow>, NoWay> {
         let transport = self.transport(uri)?;
-        let port = uri.port.unwrap_or(DEFAULT_PORT);
-        let host = uri.host.ip();
-        let addresses = match host {
+        let port = uri.port.unwrap_or(transport.default_port());
+        let addresses = match uri.host.ip() {
             Some(ip) => vec![ip],
             None => look_up(&uri.host.to_string()).await,
         };
+        let name = self.name(transport, uri)?;
         let mut found = Err(NoWay::Host);
         let mut ways = Vec::new();
         for ip in addresses {
             match self.way(transport, SocketAddr::new(ip.to_canonical(), port), local) {
-                Ok(way) if ways.len() < MOST_ADDRESSES => ways.push(way),
+                Ok(way) if ways.len() < MOST_ADDRESSES => ways.push(Flow { name, ..way }),
                 Ok(_) => {}
                 Err(no_way) => found = Err(no_way),
             }
@@ -67,17 +69,28 @@ impl Listens {
     }
 
     fn transport(&self, uri: &SipUri) -> Result<Transport, NoWay> {
-        if uri.scheme == SipScheme::Sips {
-            return Err(NoWay::Transport);
-        }
+        let is_sips = uri.scheme == SipScheme::Sips;
         match uri.transport() {
             Some(named) => match Transport::from_uri_value(named.as_bytes()) {
-                Some(known @ (Transport::Udp | Transport::Tcp)) => Ok(known),
-                // Connections over TLS are those that phones have opened.
+                // RFC 3261 §26.2.2: TCP under the TLS that the scheme asks for.
+                Some(Transport::Tcp | Transport::Tls) if is_sips => Ok(Transport::Tls),
+                Some(known @ (Transport::Udp | Transport::Tcp | Transport::Tls)) if !is_sips => Ok(known),
                 _ => Err(NoWay::Transport),
             },
+            None if is_sips => Ok(Transport::Tls),
             None if self.udp.is_empty() => Ok(Transport::Tcp),
             None => Ok(Transport::Udp),
+        }
+    }
+
+    /// The number of the name that the certificate has to show: the URI's, whatever it leads to (RFC 5922 §7.1).
+    fn name(&self, transport: Transport, uri: &SipUri) -> Result<u64, NoWay> {
+        match uri.host.ip() {
+            None if transport == Transport::Tls => {
+                let number = self.names.number(&uri.host.to_string());
+                number.ok_or(NoWay::Host)
+            }
+            _ => Ok(0),
         }
     }
 
@@ -88,30 +101,44 @@ impl Listens {
         if self.is_ourselves(remote, local) {
             return Err(NoWay::Ourselves);
         }
-        let bound = match transport {
-            Transport::Udp => &self.udp,
-            Transport::Tcp => &self.tcp,
-            _ => return Err(NoWay::Transport),
-        };
-        let own_family: Vec<&SocketAddr> = bound
-            .iter()
-            .filter(|bound| bound.is_ipv4() == remote.is_ipv4())
-            .collect();
-        // Who is bound to loopback alone reaches nobody else, and who is not, this machine all the same.
-        let fits = |bound: &&&SocketAddr| bound.ip().is_loopback() == remote.ip().is_loopback();
-        let from = own_family
-            .iter()
-            .find(|bound| bound.ip().is_unspecified())
-            .or_else(|| own_family.iter().find(fits))
-            .or(own_family.first())
-            .ok_or(NoWay::Transport)?;
+        let from = self.from(transport, remote).ok_or(NoWay::Transport)?;
         let own = local.towards(from.ip(), remote.ip()).ok_or(NoWay::Host)?;
         Ok(Flow {
             transport,
             local: SocketAddr::new(own, from.port()),
             remote,
             connection: 0,
+            name: 0,
         })
+    }
+
+    /// The address that a peer is told to reach this server by.
+    fn from(&self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr> {
+        let bound = match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+            Transport::Tls if self.tls.is_empty() => {
+                // Nobody can open a connection to here; the one that is opened from here leads both ways all the same (RFC 5923).
+                let any: IpAddr = match remote {
+                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                return Some(SocketAddr::new(any, transport.default_port()));
+            }
+            Transport::Tls => &self.tls,
+            _ => return None,
+        };
+        let own_family: Vec<SocketAddr> = bound
+            .iter()
+            .copied()
+            .filter(|bound| bound.is_ipv4() == remote.is_ipv4())
+            .collect();
+        // Who is bound to loopback alone reaches nobody else, and who is not, this machine all the same.
+        let fits = |bound: &&SocketAddr| bound.ip().is_loopback() == remote.ip().is_loopback();
+        let from = own_family.iter().find(|bound| bound.ip().is_unspecified());
+        from.or_else(|| own_family.iter().find(fits))
+            .or(own_family.first())
+            .copied()
     }
 
     /// Finds the way back in, for a call from one conference into another.
@@ -130,13 +157,14 @@ impl Listens {
             local: own,
             remote: own,
             connection: 0,
+            name: 0,
         })
     }
 
     /// Whether a request sent there would come back to this server (RFC 3261 §16.3 has proxies look for that).
     fn is_ourselves(&self, remote: SocketAddr, local: &LocalAddresses) -> bool {
         let advertised = local.advertised().map(|advertised| advertised.ip);
-        let mut bound = self.udp.iter().chain(&self.tcp);
+        let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls);
         bound.any(|bound| {
             let is_own = bound.ip() == remote.ip()
                 || (bound.ip().is_unspecified() && local.is_on_this_machine(remote.ip()))
@@ -182,6 +210,7 @@ mod tests {
         Listens {
             udp: addresses(udp),
             tcp: addresses(tcp),
+            ..Listens::default()
         }
     }
 
@@ -231,11 +260,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_secure_uri_is_reached_over_tls_by_its_name() {
+        let mut listens = listens(&["0.0.0.0:5060"], &["0.0.0.0:5060"]);
+        for (uri, port) in [
+            ("sips:a@localhost", 5061),
+            ("sip:a@localhost;transport=tls", 5061),
+            ("sips:a@localhost;transport=tcp", 5061),
+            ("sips:a@LOCALHOST:5063;transport=tls", 5063),
+        ] {
+            let flow = way(&listens, uri).await.unwrap_or_else(|error| panic!("{uri}: {error}"));
+            assert_eq!((flow.transport, flow.remote.port()), (Transport::Tls, port), "{uri}");
+            assert_eq!(flow.local, "127.0.0.1:5061".parse().unwrap(), "{uri}");
+            assert_eq!(listens.names.name(flow.name).unwrap().to_str(), "localhost", "{uri}");
+        }
+        let flow = way(&listens, "sips:a@127.0.0.1").await.unwrap();
+        assert_eq!(flow.name, 0, "its address has to be in the certificate");
+        listens.tls = vec!["127.0.0.1:5071".parse().unwrap()];
+        let flow = way(&listens, "sips:a@localhost").await.unwrap();
+        assert_eq!(flow.local.port(), 5071);
+        let own = way(&listens, "sips:a@localhost:5071").await;
+        assert_eq!(own.err(), Some(NoWay::Ourselves));
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_reached_says_why() {
         let udp = listens(&["0.0.0.0:5060"], &[]);
         for (uri, why) in [
-            ("sips:a@127.0.0.1", NoWay::Transport),
-            ("sip:a@127.0.0.1;transport=tls", NoWay::Transport),
+            ("sips:a@127.0.0.1;transport=udp", NoWay::Transport),
+            ("sip:a@127.0.0.1;transport=ws", NoWay::Transport),
+            ("sips:a@-;transport=tls", NoWay::Host),
             ("sip:a@127.0.0.1:5080;transport=tcp", NoWay::Transport),
             ("sip:a@[::1]:5080", NoWay::Transport),
             ("sip:a@0.0.0.0:5080", NoWay::Host),

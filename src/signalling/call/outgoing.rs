@@ -272,6 +272,7 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
         contact: LocalContact {
             user: Some(order.conference.to_string()),
             is_focus: true,
+            ..LocalContact::default()
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
         identity: order.identity.clone(),

@@ -68,6 +68,18 @@ impl Connections {
         reader: impl AsyncRead + Unpin,
         writer: impl AsyncWrite + Unpin,
         flow: Flow,
+        queue: Queue,
+    ) {
+        self.exchange(reader, writer, flow, queue).await;
+        self.end(flow).await;
+    }
+
+    /// Reads and writes until either side ends the connection.
+    pub(super) async fn exchange(
+        &self,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
+        flow: Flow,
         (replies, waiting, queued): Queue,
     ) {
         let replies = Replies(replies, &queued);
@@ -76,6 +88,10 @@ impl Connections {
             () = write(writer, waiting, &queued) => {}
             () = self.read(reader, flow, &replies) => {}
         }
+    }
+
+    /// Forgets a connection that is over, and says so.
+    pub(super) async fn end(&self, flow: Flow) {
         self.forget(flow);
         let _ = self
             .0

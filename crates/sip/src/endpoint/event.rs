@@ -320,6 +320,9 @@ pub struct LocalContact {
     pub user: Option<String>,
     /// Adds the `isfocus` feature parameter: this side is a conference's focus (RFC 4579 §5.2).
     pub is_focus: bool,
+    /// It is a `sips` URI, as it is in any case where the INVITE's Request-URI, its topmost Record-Route or, without one, its Contact
+    /// is one (RFC 3261 §8.1.1.8, §12.1.1).
+    pub is_secure: bool,
 }
 
 /// A call to place.

@@ -404,14 +404,21 @@ impl Config {
         let clients = self.sip.tls.as_ref().and_then(|tls| tls.clients.as_deref());
         let servers = self.sip.tls_out.authorities.as_deref();
         let clients = clients.map(|file| ("sip.tls_clients", file));
-        clients.into_iter().chain(servers.map(|file| ("sip.tls_ca", file)))
+        clients
+            .into_iter()
+            .chain(servers.map(|file| ("sip.tls_ca", file)))
     }
 
     /// Returns what certificates there are, and what for.
     pub(crate) fn tls_files(&self) -> impl Iterator<Item = (TlsUse, &TlsFiles)> {
         let http = self.http.tls.as_ref().map(|tls| (TlsUse::Http, &tls.files));
         let sip = self.sip.tls.as_ref().map(|tls| (TlsUse::Sip, &tls.files));
-        let client = self.sip.tls_out.files.as_ref().map(|files| (TlsUse::SipClient, files));
+        let client = self
+            .sip
+            .tls_out
+            .files
+            .as_ref()
+            .map(|files| (TlsUse::SipClient, files));
         http.into_iter().chain(sip).chain(client)
     }
 

@@ -538,7 +538,12 @@ fn signalling_config(
             .tls
             .as_ref()
             .zip(certificate)
-            .map(|(tls, certificate)| (tls.listen.clone(), certificate.server_config(&[], clients.as_ref()))),
+            .map(|(tls, certificate)| {
+                (
+                    tls.listen.clone(),
+                    certificate.server_config(&[], clients.as_ref()),
+                )
+            }),
         trust: Trust::new(config.sip.tls_out.authorities.clone(), client),
         endpoint,
     })

@@ -600,10 +600,16 @@ fn tls_of_sip_may_want_certificates_of_both_sides() {
     assert_eq!(files.key, Path::new("k.pem"));
     let half = shows.replace("k.pem", "");
     let found = problem(&half, &[]);
-    assert!(found.starts_with("c.toml:3: sip.tls_client_key: is empty"), "{found}");
+    assert!(
+        found.starts_with("c.toml:3: sip.tls_client_key: is empty"),
+        "{found}"
+    );
     let trusts = "[sip]\ntls_ca = \"none.pem\"\n";
     let files = load(trusts, &[]).unwrap().check_files().unwrap_err().to_string();
-    assert!(files.contains("c.toml:2: sip.tls_ca: none.pem cannot be read"), "{files}");
+    assert!(
+        files.contains("c.toml:2: sip.tls_ca: none.pem cannot be read"),
+        "{files}"
+    );
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub(crate) enum NoWay {
     /// It asks for a transport that this server has not, or for one that is not secure in a `sips` URI.
     #[error("no such transport")]
     Transport,
+    /// Nobody takes a connection there, or not one with the certificate that he should have.
+    #[error("no connection")]
+    Connection,
     /// Its host has no address, or none that anything may be sent to.
     #[error("no such host")]
     Host,
@@ -268,10 +271,20 @@ mod tests {
             ("sips:a@localhost;transport=tcp", 5061),
             ("sips:a@LOCALHOST:5063;transport=tls", 5063),
         ] {
-            let flow = way(&listens, uri).await.unwrap_or_else(|error| panic!("{uri}: {error}"));
-            assert_eq!((flow.transport, flow.remote.port()), (Transport::Tls, port), "{uri}");
+            let flow = way(&listens, uri)
+                .await
+                .unwrap_or_else(|error| panic!("{uri}: {error}"));
+            assert_eq!(
+                (flow.transport, flow.remote.port()),
+                (Transport::Tls, port),
+                "{uri}"
+            );
             assert_eq!(flow.local, "127.0.0.1:5061".parse().unwrap(), "{uri}");
-            assert_eq!(listens.names.name(flow.name).unwrap().to_str(), "localhost", "{uri}");
+            assert_eq!(
+                listens.names.name(flow.name).unwrap().to_str(),
+                "localhost",
+                "{uri}"
+            );
         }
         let flow = way(&listens, "sips:a@127.0.0.1").await.unwrap();
         assert_eq!(flow.name, 0, "its address has to be in the certificate");

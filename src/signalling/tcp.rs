@@ -176,7 +176,11 @@ impl Connections {
                 match listener.accept().await {
                     Ok((stream, remote)) => {
                         let local = stream.local_addr().unwrap_or(remote);
-                        let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
+                        let transport = if tls.is_some() {
+                            Transport::Tls
+                        } else {
+                            Transport::Tcp
+                        };
                         let flow = Flow {
                             transport,
                             ..Flow::tcp(local, remote, 0)

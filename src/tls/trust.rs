@@ -80,7 +80,9 @@ fn of_the_machine() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        tracing::warn!("this machine has no authorities: no server can be reached over TLS; name some in sip.tls_ca");
+        tracing::warn!(
+            "this machine has no authorities: no server can be reached over TLS; name some in sip.tls_ca"
+        );
     }
     roots
 }
@@ -106,7 +108,10 @@ mod tests {
         for (text, words) in [
             ("", "has no certificate in it"),
             (&made.signing_key.serialize_pem(), "has no certificate in it"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is no certificate"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "is no certificate",
+            ),
         ] {
             let error = authorities(&file("bad.pem", text)).unwrap_err();
             assert!(error.contains("bad.pem") && error.contains(words), "{error}");

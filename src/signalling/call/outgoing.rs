@@ -180,9 +180,11 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
     for way in ways {
         match call(server, order, way).await {
             // RFC 3263 §4.3: the next address, where this one is not there or has no room.
-            Err(next @ (LegFailure::NoResponse | LegFailure::Refused(503)))
-                if Instant::now() < order.ring_until =>
-            {
+            Err(
+                next @ (LegFailure::NoResponse
+                | LegFailure::NoWay(NoWay::Connection)
+                | LegFailure::Refused(503)),
+            ) if Instant::now() < order.ring_until => {
                 failure = next;
             }
             outcome => return outcome,
@@ -349,6 +351,7 @@ fn ended(cause: &EndCause, refused: Option<u16>) -> LegFailure {
     match (refused, cause) {
         (Some(status), _) => LegFailure::Refused(status),
         (None, EndCause::Refused { status }) => LegFailure::Refused(status.code()),
+        (None, EndCause::TransportFailed) => LegFailure::NoWay(NoWay::Connection),
         _ => LegFailure::NoResponse,
     }
 }
@@ -506,6 +509,7 @@ impl LegFailure {
     fn status(self) -> u16 {
         match self {
             LegFailure::Refused(status) => status,
+            LegFailure::NoWay(NoWay::Connection) => 503,
             LegFailure::NoWay(_) => 404,
             LegFailure::Overloaded => 503,
             LegFailure::NoResponse => 408,

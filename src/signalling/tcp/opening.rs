@@ -55,7 +55,10 @@ impl Connections {
             }
             Entry::Vacant(place) if opening < MAX_OPENING => {
                 place.insert(vec![(flow, bytes)]);
-                tokio::spawn(self.clone().connect(Flow { connection: 0, ..flow }));
+                tokio::spawn(self.clone().connect(Flow {
+                    connection: 0,
+                    ..flow
+                }));
             }
             _ => return Err(SendError::Busy),
         }
@@ -136,7 +139,10 @@ impl Connections {
     ) {
         self.exchange(reader, writer, flow, queue).await;
         // Told before the connection is forgotten: what is sent from then on opens another one.
-        let unnamed = Flow { connection: 0, ..flow };
+        let unnamed = Flow {
+            connection: 0,
+            ..flow
+        };
         let _ = self.0.inputs.send(Input::SendFailed { flow: unnamed }).await;
         self.end(flow).await;
     }

@@ -151,6 +151,8 @@ pub(crate) struct Sip {
     pub(crate) tls: Option<SipTls>,
     /// What connections over TLS are opened with.
     pub(crate) tls_out: SipTlsOut,
+    /// Who is asked for names, the port 53 where none is given; empty: whom the machine asks.
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// Host name or IP address that peers are told, IPv6 without brackets; empty: the address a peer is reached from.
     pub(crate) advertised_address: String,
     /// Networks that are reached without the advertised address.

@@ -544,6 +544,7 @@ fn signalling_config(
                     certificate.server_config(&[], clients.as_ref()),
                 )
             }),
+        name_servers: config.sip.name_servers.clone(),
         trust: Trust::new(config.sip.tls_out.authorities.clone(), client),
         endpoint,
     })

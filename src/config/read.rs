@@ -213,6 +213,7 @@ impl<'a> Reader<'a> {
             tcp: self.list("sip.tcp", listeners),
             tls: self.sip_tls(),
             tls_out: self.sip_tls_out(),
+            name_servers: self.list("sip.name_servers", name_servers),
             advertised_address: self.text("sip.advertised_address", host),
             local_nets: self.list("sip.local_nets", |items| {
                 items.iter().map(|item| item.parse()).collect()
@@ -493,6 +494,18 @@ fn listeners(items: &[String]) -> Result<Vec<SocketAddr>, String> {
         .collect::<Result<Vec<_>, _>>()?;
     none_twice(addresses.iter().filter(|address| address.port() != 0))?;
     Ok(addresses)
+}
+
+fn name_servers(items: &[String]) -> Result<Vec<SocketAddr>, String> {
+    let parse = |item: &String| {
+        let alone = item.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        alone.or_else(|_| item.parse()).map_err(|_| {
+            format!("'{item}' is no IP address, alone or with a port, such as 192.0.2.53 or [2001:db8::53]:5353")
+        })
+    };
+    let servers = items.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    none_twice(servers.iter())?;
+    Ok(servers)
 }
 
 fn local_addresses(items: &[String]) -> Result<Vec<IpAddr>, String> {

@@ -9,6 +9,7 @@ mod local;
 mod network;
 mod quality;
 mod reach;
+mod resolver;
 pub(crate) mod routing;
 mod stats;
 mod tcp;
@@ -34,6 +35,7 @@ pub(crate) use self::{
 };
 use self::{
     endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
+    resolver::Resolver,
     tcp::{Connections, PeerNames},
 };
 use crate::admission::Admission;
@@ -59,6 +61,8 @@ pub(crate) struct SignallingConfig {
     pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
     /// What connections over TLS are opened with.
     pub(crate) trust: Trust,
+    /// Who is asked for names; empty: whom the machine asks.
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// The endpoint's own settings.
     pub(crate) endpoint: EndpointConfig,
 }
@@ -85,6 +89,7 @@ pub(crate) struct Signalling {
     /// The addresses that TLS is bound to, ports resolved.
     pub(crate) tls: Vec<SocketAddr>,
     names: PeerNames,
+    resolver: Resolver,
     incoming: Option<Arrivals>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -169,6 +174,7 @@ impl Signalling {
             tcp,
             tls,
             names,
+            resolver: Resolver::new(&config.name_servers),
             incoming: Some(Arrivals {
                 calls: incoming_queue,
                 queries: query_queue,
@@ -193,6 +199,7 @@ impl Signalling {
             tcp: self.tcp.clone(),
             tls: self.tls.clone(),
             names: self.names.clone(),
+            resolver: self.resolver.clone(),
         }
     }
 

@@ -1,20 +1,21 @@
 //! Which way a request of ours goes: from a URI to an address, and from which of this server's own.
 //!
-//! Owns the look-up of host names, beside the endpoint's task. Decides nothing about calls.
+//! Owns the way from a URI to the addresses of its servers, beside the endpoint's task. `resolver` asks the DNS. Decides nothing about calls.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use confab_sip::{Flow, SipScheme, SipUri, Transport};
+use confab_sip::{Flow, Route, Service, SipUri, SrvRecord, Transport, in_order};
+use futures_util::future::{join, join_all};
 
-use super::{local::LocalAddresses, tcp::PeerNames};
+use super::{local::LocalAddresses, resolver::Resolver, tcp::PeerNames};
 
-/// How long a look-up may take.
+/// How long all look-ups for one URI may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
-/// Addresses of one name that are tried, one after the other.
-const MOST_ADDRESSES: usize = 4;
+/// Ways to one URI that are tried, one after the other.
+const MOST_WAYS: usize = 8;
 
 /// Addresses that SIP is bound to, ports resolved.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct Listens {
     pub(crate) tls: Vec<SocketAddr>,
     /// The names that certificates of peers have to show.
     pub(crate) names: PeerNames,
+    /// Asks the DNS.
+    pub(crate) resolver: Resolver,
 }
 
 /// Why there is no way to a URI.
@@ -52,38 +55,93 @@ impl Listens {
     /// # Errors
     /// See [`NoWay`].
     pub(crate) async fn ways_to(&self, uri: &SipUri, local: &LocalAddresses) -> Result<Vec<Flow>, NoWay> {
-        let transport = self.transport(uri)?;
-        let port = uri.port.unwrap_or(transport.default_port());
-        let addresses = match uri.host.ip() {
-            Some(ip) => vec![ip],
-            None => look_up(&uri.host.to_string()).await,
-        };
-        let name = self.name(transport, uri)?;
+        let available = self.available();
+        let route = Route::of(uri, &available).ok_or(NoWay::Transport)?;
+        let targets = self.targets(uri, &route, &available);
+        let targets = tokio::time::timeout(LOOK_UP, targets).await.unwrap_or_else(|_| {
+            tracing::debug!("a look-up of a host name takes too long");
+            Vec::new()
+        });
         let mut found = Err(NoWay::Host);
         let mut ways = Vec::new();
-        for ip in addresses {
-            match self.way(transport, SocketAddr::new(ip.to_canonical(), port), local) {
-                Ok(way) if ways.len() < MOST_ADDRESSES => ways.push(Flow { name, ..way }),
-                Ok(_) => {}
+        for (transport, target) in targets {
+            if ways.len() >= MOST_WAYS {
+                break;
+            }
+            match self.way(transport, target, local) {
+                Ok(way) => ways.push(Flow {
+                    name: self.name(transport, uri)?,
+                    ..way
+                }),
                 Err(no_way) => found = Err(no_way),
             }
         }
         if ways.is_empty() { found } else { Ok(ways) }
     }
 
-    fn transport(&self, uri: &SipUri) -> Result<Transport, NoWay> {
-        let is_sips = uri.scheme == SipScheme::Sips;
-        match uri.transport() {
-            Some(named) => match Transport::from_uri_value(named.as_bytes()) {
-                // RFC 3261 §26.2.2: TCP under the TLS that the scheme asks for.
-                Some(Transport::Tcp | Transport::Tls) if is_sips => Ok(Transport::Tls),
-                Some(known @ (Transport::Udp | Transport::Tcp | Transport::Tls)) if !is_sips => Ok(known),
-                _ => Err(NoWay::Transport),
-            },
-            None if is_sips => Ok(Transport::Tls),
-            None if self.udp.is_empty() => Ok(Transport::Tcp),
-            None => Ok(Transport::Udp),
+    /// The transports that requests can be sent by, the preferred one first.
+    fn available(&self) -> Vec<Transport> {
+        let bound = [
+            (Transport::Udp, !self.udp.is_empty()),
+            (Transport::Tcp, !self.tcp.is_empty()),
+            (Transport::Tls, true),
+        ];
+        let there = bound.into_iter().filter(|(_, is_there)| *is_there);
+        there.map(|(transport, _)| transport).collect()
+    }
+
+    /// Finds the addresses of a URI's servers, in the order in which they are tried (RFC 3263 §4).
+    async fn targets(
+        &self,
+        uri: &SipUri,
+        route: &Route,
+        available: &[Transport],
+    ) -> Vec<(Transport, SocketAddr)> {
+        if let Some(ip) = uri.host.ip() {
+            return vec![(route.transport, SocketAddr::new(ip.to_canonical(), route.port))];
         }
+        let host = uri.host.to_string();
+        // What would be asked next is asked at the same time: few domains have rules.
+        let guessed = self.servers(&route.services);
+        let (rules, guessed) = match route.asks_naptr {
+            true => join(self.resolver.naptr(&host), guessed).await,
+            false => (Vec::new(), guessed.await),
+        };
+        let services = route.by_rules(rules, available);
+        let servers = match services.is_empty() {
+            true => guessed,
+            false => self.servers(&services).await,
+        };
+        let Some(servers) = servers else {
+            let found = self.resolver.addresses(&host).await;
+            let own = found.into_iter();
+            return own
+                .map(|ip| (route.transport, SocketAddr::new(ip, route.port)))
+                .collect();
+        };
+        let addresses = servers.into_iter().take(MOST_WAYS).map(async |(transport, server)| {
+            let found = self.resolver.addresses(&server.target).await;
+            found
+                .into_iter()
+                .map(move |ip| (transport, SocketAddr::new(ip, server.port)))
+        });
+        join_all(addresses).await.into_iter().flatten().collect()
+    }
+
+    /// Returns the servers of these services, in order; `None` when the DNS knows none of the services.
+    async fn servers(&self, services: &[Service]) -> Option<Vec<(Transport, SrvRecord)>> {
+        let asked = services.iter().map(|service| self.resolver.srv(&service.name));
+        let answers = join_all(asked).await;
+        if answers.iter().all(Vec::is_empty) {
+            return None;
+        }
+        let mut draw = |bound: u32| rand::random_range(0..bound);
+        let mut servers = Vec::new();
+        for (service, records) in services.iter().zip(answers) {
+            let ordered = in_order(records, &mut draw);
+            servers.extend(ordered.into_iter().map(|server| (service.transport, server)));
+        }
+        Some(servers)
     }
 
     /// The number of the name that the certificate has to show: the URI's, whatever it leads to (RFC 5922 §7.1).
@@ -175,26 +233,6 @@ impl Listens {
             bound.port() == remote.port() && is_own
         })
     }
-}
-
-/// Asks the system for the addresses of a name, IPv4 first: that is what most phones have.
-async fn look_up(name: &str) -> Vec<IpAddr> {
-    let asked = tokio::net::lookup_host((name, 0));
-    let found = match tokio::time::timeout(LOOK_UP, asked).await {
-        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a host name was not found");
-            Vec::new()
-        }
-        Err(_) => {
-            tracing::debug!("a look-up of a host name takes too long");
-            Vec::new()
-        }
-    };
-    let mut found: Vec<IpAddr> = found;
-    found.sort_by_key(|ip| !ip.is_ipv4());
-    found.dedup();
-    found
 }
 
 /// Whether anything may be sent there.

@@ -37,6 +37,8 @@ use crate::{
 /// How long whoever answered may take to press the key, and how much longer than it could ring.
 const CONFIRM_TIME: Duration = Duration::from_secs(15);
 const CONFIRM_GRACE: Duration = Duration::from_secs(4);
+/// How long an address may be silent where there is another one to call: an INVITE over UDP was sent four times by then.
+const FIRST_RESPONSE: Duration = Duration::from_secs(4);
 
 /// Where a call goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,8 +179,11 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
         }
     };
     let mut failure = LegFailure::NoWay(NoWay::Host);
-    for way in ways {
-        match call(server, order, way).await {
+    let last = ways.len().saturating_sub(1);
+    for (index, way) in ways.into_iter().enumerate() {
+        // RFC 3263 §4.3 counts silence too, which the dial has no time to wait out where there is somebody else to ask.
+        let heard_within = (index < last).then_some(FIRST_RESPONSE);
+        match call(server, order, way, heard_within).await {
             // RFC 3263 §4.3: the next address, where this one is not there or has no room.
             Err(
                 next @ (LegFailure::NoResponse
@@ -193,8 +198,13 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
     Err(failure)
 }
 
-/// Calls one address.
-async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result<(), LegFailure> {
+/// Calls one address; the first response has to come within `heard_within`.
+async fn call(
+    server: &Arc<CallServer>,
+    order: &mut Order,
+    flow: Flow,
+    heard_within: Option<Duration>,
+) -> Result<(), LegFailure> {
     let place = server.admission.enter().map_err(|_| LegFailure::Overloaded)?;
     let peer = Peer::answered(flow.remote.ip(), &Headers::new());
     let opened = open_leg(server, &order.capabilities, &peer, flow.local.ip(), None);
@@ -230,6 +240,7 @@ async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result
         order,
         call,
         events: &mut events,
+        heard_by: heard_within.map(|within| Instant::now() + within),
     };
     let outcome = match ringing.wait().await {
         Ok(answer) => {
@@ -296,6 +307,8 @@ struct Ringing<'a> {
     order: &'a mut Order,
     call: CallKey,
     events: &'a mut mpsc::Receiver<Event>,
+    /// When it has been silent for long enough, as there is another address to call.
+    heard_by: Option<Instant>,
 }
 
 /// What a 2xx brought.
@@ -307,14 +320,21 @@ struct Answer {
 impl Ringing<'_> {
     /// Waits for the answer, and takes the call back when nobody wants it any more.
     async fn wait(self) -> Result<Answer, LegFailure> {
+        let mut heard_by = self.heard_by;
         let mut refused = None;
         let mut progress_until = self.order.progress_within.map(|within| Instant::now() + within);
         let (failure, reason) = loop {
             let progress = tokio::time::sleep_until(progress_until.unwrap_or(self.order.ring_until));
+            let silence = tokio::time::sleep_until(heard_by.unwrap_or(self.order.ring_until));
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Some(Event::Progress { .. }) => progress_until = None,
+                    Some(Event::Progress { status, .. }) => {
+                        heard_by = None;
+                        if status != StatusCode::TRYING {
+                            progress_until = None;
+                        }
+                    }
                     Some(Event::Answered { body, headers, .. }) => return Ok(Answer { body, headers }),
                     Some(Event::Failed { status, .. }) => refused = Some(status.code()),
                     Some(Event::Ended { cause, .. }) => return Err(ended(&cause, refused)),
@@ -332,6 +352,9 @@ impl Ringing<'_> {
                 }
                 () = tokio::time::sleep_until(self.order.ring_until) => {
                     break (LegFailure::NoAnswer, Some(Reason::q850(19, "no answer")));
+                }
+                () = silence, if heard_by.is_some() => {
+                    break (LegFailure::NoResponse, Some(Reason::q850(18, "no user responding")));
                 }
                 () = progress, if progress_until.is_some() => {
                     break (LegFailure::NoResponse, Some(Reason::q850(18, "no user responding")));

@@ -284,10 +284,12 @@ impl Call {
             *cancel = CancelState::Sent;
             self.send_cancel(now, stack, transaction, reason);
         }
-        if kind == InviteKind::Re || response.status == StatusCode::TRYING {
+        if kind == InviteKind::Re {
             return;
         }
-        self.note_early_dialog(stack, transaction, response, essentials);
+        if response.status != StatusCode::TRYING {
+            self.note_early_dialog(stack, transaction, response, essentials);
+        }
         if !self.ended {
             let body = session_body(stack, &response.headers, &response.body);
             stack.out.event(Event::Progress {

@@ -16,7 +16,7 @@ mod tests;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -109,11 +109,13 @@ pub(crate) struct HttpTls {
     pub(crate) files: TlsFiles,
 }
 
-/// SIP over TLS.
+/// SIP over TLS, plain or in WebSockets.
 #[derive(Debug, Clone)]
 pub(crate) struct SipTls {
-    /// Where it listens, at least one address.
+    /// Where it listens; with `wss` at least one address.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where it listens for WebSockets.
+    pub(crate) wss: Vec<SocketAddr>,
     /// Certificate and key; not read yet.
     pub(crate) files: TlsFiles,
     /// Authorities one of which has to vouch for whoever connects; `None`: nobody has to show a certificate. Not read yet.
@@ -143,10 +145,12 @@ pub(crate) enum TlsUse {
 /// SIP transports and admission.
 #[derive(Debug, Clone)]
 pub(crate) struct Sip {
-    /// UDP listeners; with `tcp` and `tls` at least one.
+    /// UDP listeners; with `tcp`, `ws` and `tls` at least one.
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP listeners.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Listeners for WebSockets without TLS.
+    pub(crate) ws: Vec<SocketAddr>,
     /// TLS, if it is switched on.
     pub(crate) tls: Option<SipTls>,
     /// What connections over TLS are opened with.
@@ -341,7 +345,7 @@ impl TlsUse {
     fn switch(self) -> &'static str {
         match self {
             TlsUse::Http => "http.tls_bind",
-            TlsUse::Sip => "sip.tls",
+            TlsUse::Sip => "sip.tls or sip.wss",
             TlsUse::SipClient => "the other one of sip.tls_client_cert and sip.tls_client_key",
         }
     }
@@ -386,6 +390,29 @@ impl Config {
         } else {
             Err(ConfigError { problems })
         }
+    }
+
+    /// Leaves out what a machine without IPv6 cannot listen on, where there is something else to listen on; returns the keys that lose something.
+    pub(crate) fn without_ipv6(&mut self) -> Vec<&'static str> {
+        fn keep<T>(list: &mut Vec<T>, ip: impl Fn(&T) -> IpAddr) -> bool {
+            let stays = |item: &T| ip(item) != IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            let loses = !list.iter().all(stays) && list.iter().any(stays);
+            if loses {
+                list.retain(stays);
+            }
+            loses
+        }
+        let (sip, media) = (&mut self.sip, &mut self.media);
+        let mut keys = Vec::new();
+        for (key, list) in [("sip.udp", &mut sip.udp), ("sip.tcp", &mut sip.tcp), ("sip.ws", &mut sip.ws)] {
+            keys.extend(keep(list, SocketAddr::ip).then_some(key));
+        }
+        if let Some(tls) = &mut sip.tls {
+            keys.extend(keep(&mut tls.listen, SocketAddr::ip).then_some("sip.tls"));
+            keys.extend(keep(&mut tls.wss, SocketAddr::ip).then_some("sip.wss"));
+        }
+        keys.extend(keep(&mut media.bind, |ip| *ip).then_some("media.bind"));
+        keys
     }
 
     /// Checks what the keys name beside the configuration: certificates. Reads those files.

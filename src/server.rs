@@ -91,11 +91,17 @@ struct ApiParts<'a> {
 /// # Errors
 /// Whatever keeps it from starting, in one line that says what and what to do.
 pub(crate) async fn run(
-    config: Config,
+    mut config: Config,
     reload: impl Fn() -> anyhow::Result<Config>,
     log: LogLevel,
 ) -> anyhow::Result<()> {
     let _lock = DataLock::take(&config.data_dir)?;
+    if !listen::has_ipv6() {
+        let keys = config.without_ipv6();
+        if !keys.is_empty() {
+            tracing::info!(keys = keys.join(", "), "this machine has no IPv6: [::] is left out");
+        }
+    }
     // Before the ready line: who reads it may signal at once.
     let mut signals = shutdown::Signals::listen()?;
     let server = tokio::select! {
@@ -530,20 +536,15 @@ fn signalling_config(
         takes_registrations: true,
         ..EndpointConfig::default()
     };
+    let tls = config.sip.tls.as_ref().zip(certificate);
+    // No browser has a certificate to show.
+    let wss = tls.filter(|(tls, _)| !tls.wss.is_empty());
     Ok(SignallingConfig {
+        ws: config.sip.ws.clone(),
+        wss: wss.map(|(tls, certificate)| (tls.wss.clone(), certificate.server_config(&[], None))),
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
-        tls: config
-            .sip
-            .tls
-            .as_ref()
-            .zip(certificate)
-            .map(|(tls, certificate)| {
-                (
-                    tls.listen.clone(),
-                    certificate.server_config(&[], clients.as_ref()),
-                )
-            }),
+        tls: tls.map(|(tls, certificate)| (tls.listen.clone(), certificate.server_config(&[], clients.as_ref()))),
         name_servers: config.sip.name_servers.clone(),
         trust: Trust::new(config.sip.tls_out.authorities.clone(), client),
         endpoint,

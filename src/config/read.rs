@@ -31,8 +31,6 @@ use crate::{
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("sip.ws", &[]),
-    ("sip.wss", &[]),
     ("recording.rate", &[]),
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
@@ -174,8 +172,11 @@ impl<'a> Reader<'a> {
 
     fn sip_tls(&mut self) -> Option<SipTls> {
         let listen = self.list("sip.tls", listeners);
-        (!listen.is_empty()).then(|| SipTls {
+        let wss = self.list("sip.wss", listeners);
+        let is_on = !(listen.is_empty() && wss.is_empty());
+        is_on.then(|| SipTls {
             listen,
+            wss,
             files: self.tls_files(TlsUse::Sip),
             clients: self.file("sip.tls_clients"),
         })
@@ -211,6 +212,7 @@ impl<'a> Reader<'a> {
         let sip = Sip {
             udp: self.list("sip.udp", listeners),
             tcp: self.list("sip.tcp", listeners),
+            ws: self.list("sip.ws", listeners),
             tls: self.sip_tls(),
             tls_out: self.sip_tls_out(),
             name_servers: self.list("sip.name_servers", name_servers),
@@ -223,10 +225,10 @@ impl<'a> Reader<'a> {
             service_numbers: self.list("sip.service_numbers", numbers),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
-        if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_none() {
+        if sip.udp.is_empty() && sip.tcp.is_empty() && sip.ws.is_empty() && sip.tls.is_none() {
             self.refuse(
                 "sip.udp",
-                "sip.udp, sip.tcp and sip.tls are all empty: no call could come in".to_owned(),
+                "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty: no call could come in".to_owned(),
             );
         }
         sip

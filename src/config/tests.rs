@@ -70,7 +70,10 @@ fn the_defaults_are_those_of_the_outside_interface() {
     assert_eq!(config.http.admin_bind, "127.0.0.1:8001".parse().ok());
     assert!(config.http.rate_limit && config.sip.anonymous_dial_in);
     assert_eq!(config.http.token_ttl_s, 3600);
-    assert_eq!(config.sip.udp, ["0.0.0.0:5060".parse().unwrap()]);
+    assert_eq!(
+        config.sip.udp,
+        ["0.0.0.0:5060".parse().unwrap(), "[::]:5060".parse().unwrap()]
+    );
     assert_eq!(config.sip.tcp, config.sip.udp);
     assert_eq!(
         (config.sip.advertised_address.as_str(), config.sip.max_calls),
@@ -80,7 +83,13 @@ fn the_defaults_are_those_of_the_outside_interface() {
     let media = config.media_config();
     assert_eq!(
         format!("{media:?}"),
-        format!("{:?}", confab_media::MediaConfig::default())
+        format!(
+            "{:?}",
+            confab_media::MediaConfig {
+                bind: vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()],
+                ..confab_media::MediaConfig::default()
+            }
+        )
     );
     let capabilities = config.capabilities();
     let codecs: Vec<_> = capabilities
@@ -319,7 +328,7 @@ fn values_out_of_range_say_what_is_allowed() {
         (
             "sip",
             "udp = []\ntcp = []",
-            "sip.udp, sip.tcp and sip.tls are all empty",
+            "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty",
         ),
         ("sip", "max_calls = -1", "-1 is not within 0 to 1000000"),
         (
@@ -518,6 +527,7 @@ fn every_key_is_either_read_or_refused() {
         "http.tls_cert",
         "http.tls_key",
         "sip.tls",
+        "sip.wss",
         "sip.tls_cert",
         "sip.tls_key",
         "sip.tls_clients",
@@ -583,6 +593,18 @@ fn tls_wants_certificate_and_key() {
         files.contains("c.toml:3: http.tls_cert: c.pem cannot be read"),
         "{files}"
     );
+}
+
+#[test]
+fn a_machine_without_ipv6_goes_without() {
+    let mut config = defaults();
+    assert_eq!(config.without_ipv6(), ["sip.udp", "sip.tcp", "media.bind"]);
+    assert_eq!(config.sip.udp, ["0.0.0.0:5060".parse().unwrap()]);
+    assert_eq!(config.media.bind, ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]);
+    assert!(config.without_ipv6().is_empty());
+    // What is asked for by name, and the only thing that there is, is not given up in silence.
+    let text = "[sip]\nudp = [\"[::]:5060\"]\ntcp = [\"0.0.0.0:5060\", \"[::1]:5060\"]\n[media]\nbind = [\"::\"]\n";
+    assert!(load(text, &[]).unwrap().without_ipv6().is_empty());
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) use self::{
 use self::{
     endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
     resolver::Resolver,
-    tcp::{Connections, PeerNames},
+    tcp::{Connections, Door, PeerNames},
 };
 use crate::admission::Admission;
 use crate::registrar::Bindings;
@@ -59,6 +59,10 @@ pub(crate) struct SignallingConfig {
     pub(crate) tcp: Vec<SocketAddr>,
     /// Addresses to listen on for TLS, and what it wants.
     pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
+    /// Addresses to listen on for WebSockets.
+    pub(crate) ws: Vec<SocketAddr>,
+    /// Addresses to listen on for WebSockets over TLS, and what it wants.
+    pub(crate) wss: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
     /// What connections over TLS are opened with.
     pub(crate) trust: Trust,
     /// Who is asked for names; empty: whom the machine asks.
@@ -88,6 +92,8 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<SocketAddr>,
     /// The addresses that TLS is bound to, ports resolved.
     pub(crate) tls: Vec<SocketAddr>,
+    /// The addresses that WebSockets, with TLS and without, are bound to, ports resolved.
+    websockets: Vec<SocketAddr>,
     names: PeerNames,
     resolver: Resolver,
     incoming: Option<Arrivals>,
@@ -139,14 +145,29 @@ impl Signalling {
             }
             let listener = tcp::bind("sip.tcp", address)?;
             tcp.push(listener.local_addr()?);
-            tasks.push(connections.accept(listener, None));
+            tasks.push(connections.accept(Door::plain(listener)));
         }
         let (addresses, tls_config) = config.tls.unzip();
         let mut tls = Vec::new();
         for address in addresses.unwrap_or_default() {
             let listener = tcp::bind("sip.tls", address)?;
             tls.push(listener.local_addr()?);
-            tasks.push(connections.accept(listener, tls_config.clone()));
+            tasks.push(connections.accept(Door {
+                tls: tls_config.clone(),
+                ..Door::plain(listener)
+            }));
+        }
+        let (addresses, wss_config) = config.wss.unzip();
+        let wss = addresses.unwrap_or_default().into_iter().map(|at| ("sip.wss", at));
+        let mut websockets = Vec::new();
+        for (key, address) in config.ws.into_iter().map(|at| ("sip.ws", at)).chain(wss) {
+            let listener = tcp::bind(key, address)?;
+            websockets.push(listener.local_addr()?);
+            tasks.push(connections.accept(Door {
+                listener,
+                tls: wss_config.clone().filter(|_| key == "sip.wss"),
+                is_websocket: true,
+            }));
         }
 
         let udp = sockets.iter().map(|(bound, _)| *bound).collect();
@@ -173,6 +194,7 @@ impl Signalling {
             udp,
             tcp,
             tls,
+            websockets,
             names,
             resolver: Resolver::new(&config.name_servers),
             incoming: Some(Arrivals {
@@ -185,10 +207,10 @@ impl Signalling {
         })
     }
 
-    /// The first address that SIP is bound to, UDP before TCP and TLS.
+    /// The first address that SIP is bound to, UDP before TCP, TLS and WebSockets.
     pub(crate) fn first_address(&self) -> SocketAddr {
         let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls);
+        let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls).chain(&self.websockets);
         bound.next().copied().unwrap_or(none)
     }
 

@@ -1,13 +1,14 @@
-//! SIP over TCP and TLS: accepts connections, and writes to connections by their number.
+//! SIP over TCP, TLS and WebSockets: accepts connections, and writes to connections by their number.
 //!
 //! Owns listeners, connections and their limits: how many there are, how much may wait to be written to one. `opening`
-//! opens them, `stream` reads and writes one of them. It parses nothing.
+//! opens them, `stream` and `websocket` read and write one of them. It parses nothing.
 
 mod names;
 mod opening;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::{
     collections::HashMap,
@@ -84,6 +85,27 @@ struct Writer {
 
 /// The write queue of a connection as its task has it: for answers of the reader, what waits, how many bytes that is.
 type Queue = (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>, Arc<AtomicUsize>);
+
+/// Where connections come in.
+pub(crate) struct Door {
+    /// The bound listener.
+    pub(crate) listener: TcpListener,
+    /// What TLS wants; `None`: there is none.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// They are WebSockets.
+    pub(crate) is_websocket: bool,
+}
+
+impl Door {
+    /// A door for SIP as it is.
+    pub(crate) fn plain(listener: TcpListener) -> Door {
+        Door {
+            listener,
+            tls: None,
+            is_websocket: false,
+        }
+    }
+}
 
 /// Why a message was not handed to a connection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,20 +189,26 @@ impl Connections {
         self.0.names.clone()
     }
 
-    /// Accepts connections on `listener` until the endpoint is gone, over TLS with `tls`.
-    pub(crate) fn accept(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> JoinHandle<()> {
+    /// Accepts connections through `door` until the endpoint is gone.
+    pub(crate) fn accept(&self, door: Door) -> JoinHandle<()> {
+        let Door {
+            listener,
+            tls,
+            is_websocket,
+        } = door;
         let tls = tls.map(TlsAcceptor::from);
+        let transport = match (&tls, is_websocket) {
+            (None, false) => Transport::Tcp,
+            (Some(_), false) => Transport::Tls,
+            (None, true) => Transport::Ws,
+            (Some(_), true) => Transport::Wss,
+        };
         let connections = self.clone();
         tokio::spawn(async move {
             while !connections.0.inputs.is_closed() {
                 match listener.accept().await {
                     Ok((stream, remote)) => {
                         let local = stream.local_addr().unwrap_or(remote);
-                        let transport = if tls.is_some() {
-                            Transport::Tls
-                        } else {
-                            Transport::Tcp
-                        };
                         let flow = Flow {
                             transport,
                             ..Flow::tcp(local, remote, 0)
@@ -250,13 +278,18 @@ impl Connections {
         Some((flow, (replies, waiting, queued)))
     }
 
-    /// Does the handshake where there is one, and serves the connection.
+    /// Does the handshake of TLS where there is one, and serves the connection.
     async fn carry(self, stream: TcpStream, tls: Option<TlsAcceptor>, flow: Flow, queue: Queue) {
+        let is_websocket = flow.transport.is_one_way();
         let Some(tls) = tls else {
+            if is_websocket {
+                return self.serve_websocket(stream, flow, queue).await;
+            }
             let (reader, writer) = stream.into_split();
             return self.serve(reader, writer, flow, queue).await;
         };
         match timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
+            Ok(Ok(stream)) if is_websocket => self.serve_websocket(stream, flow, queue).await,
             Ok(Ok(stream)) => {
                 let (reader, writer) = tokio::io::split(stream);
                 self.serve(reader, writer, flow, queue).await;

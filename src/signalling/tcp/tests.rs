@@ -15,7 +15,7 @@ fn world() -> World {
     let connections = Connections::new(sender, Arc::default(), Trust::new(None, None));
     let listener = bind("sip.tcp", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
-    connections.accept(listener, None);
+    connections.accept(Door::plain(listener));
     World {
         connections,
         inputs,

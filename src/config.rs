@@ -404,7 +404,11 @@ impl Config {
         }
         let (sip, media) = (&mut self.sip, &mut self.media);
         let mut keys = Vec::new();
-        for (key, list) in [("sip.udp", &mut sip.udp), ("sip.tcp", &mut sip.tcp), ("sip.ws", &mut sip.ws)] {
+        for (key, list) in [
+            ("sip.udp", &mut sip.udp),
+            ("sip.tcp", &mut sip.tcp),
+            ("sip.ws", &mut sip.ws),
+        ] {
             keys.extend(keep(list, SocketAddr::ip).then_some(key));
         }
         if let Some(tls) = &mut sip.tls {

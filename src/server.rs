@@ -99,7 +99,10 @@ pub(crate) async fn run(
     if !listen::has_ipv6() {
         let keys = config.without_ipv6();
         if !keys.is_empty() {
-            tracing::info!(keys = keys.join(", "), "this machine has no IPv6: [::] is left out");
+            tracing::info!(
+                keys = keys.join(", "),
+                "this machine has no IPv6: [::] is left out"
+            );
         }
     }
     // Before the ready line: who reads it may signal at once.
@@ -544,7 +547,12 @@ fn signalling_config(
         wss: wss.map(|(tls, certificate)| (tls.wss.clone(), certificate.server_config(&[], None))),
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
-        tls: tls.map(|(tls, certificate)| (tls.listen.clone(), certificate.server_config(&[], clients.as_ref()))),
+        tls: tls.map(|(tls, certificate)| {
+            (
+                tls.listen.clone(),
+                certificate.server_config(&[], clients.as_ref()),
+            )
+        }),
         name_servers: config.sip.name_servers.clone(),
         trust: Trust::new(config.sip.tls_out.authorities.clone(), client),
         endpoint,

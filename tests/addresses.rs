@@ -99,18 +99,25 @@ fn media_has_the_family_of_the_offer_whatever_that_of_signalling() {
     let Some((_server, port, _lease)) = of_both_families() else {
         return;
     };
-    for (signalling, media) in [("127.0.0.1", "[::1]:0"), ("::1", "127.0.0.1:0"), ("::1", "[::1]:0")] {
-        let phone = Phone::udp(SocketAddr::new(signalling.parse().expect("an address"), port)).expect("a phone");
+    for (signalling, media) in [
+        ("127.0.0.1", "[::1]:0"),
+        ("::1", "127.0.0.1:0"),
+        ("::1", "[::1]:0"),
+    ] {
+        let phone =
+            Phone::udp(SocketAddr::new(signalling.parse().expect("an address"), port)).expect("a phone");
         let media = UdpSocket::bind(media).expect("a socket");
         let own = media.local_addr().expect("an address");
-        let call = phone.invite(Invite::to("3000", &AudioOffer::new(own))).expect("sent");
+        let call = phone
+            .invite(Invite::to("3000", &AudioOffer::new(own)))
+            .expect("sent");
         let answer = call.wait_final(WAIT).expect("answered");
         assert_eq!(answer.status(), Some(200), "{signalling} {own}: {answer:?}");
         let remote = call.wait_answer(WAIT).expect("a description");
         assert_eq!(remote.address.ip(), own.ip(), "the only way that there is");
         media.connect(remote.address).expect("connected");
         assert!(hears_media(&media), "no media from {}", remote.address);
-        call.hang_up().expect("ended");
+        call.bye(WAIT).expect("ended");
     }
 }
 

@@ -74,15 +74,34 @@ fn the_servers_of_a_domain_are_tried_in_order_until_one_answers() {
     let full = Callee::new().expect("a phone");
     let answers = Callee::new().expect("a phone");
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("bound")
+        .port();
     let dns = DnsServer::start(vec![
         // What is preferred is by TCP, where nobody listens; then over UDP one without room, one that is silent, one that answers.
         rule(1, "SIP+D2T", "_sip._tcp.example.test"),
         rule(2, "SIP+D2U", "_sip._udp.example.test"),
         srv("_sip._tcp.example.test", 1, closed, "gone.example.test"),
-        srv("_sip._udp.example.test", 3, answers.address().port(), "third.example.test"),
-        srv("_sip._udp.example.test", 1, full.address().port(), "first.example.test"),
-        srv("_sip._udp.example.test", 2, silent.local_addr().expect("bound").port(), "second.example.test"),
+        srv(
+            "_sip._udp.example.test",
+            3,
+            answers.address().port(),
+            "third.example.test",
+        ),
+        srv(
+            "_sip._udp.example.test",
+            1,
+            full.address().port(),
+            "first.example.test",
+        ),
+        srv(
+            "_sip._udp.example.test",
+            2,
+            silent.local_addr().expect("bound").port(),
+            "second.example.test",
+        ),
         here("gone.example.test"),
         here("first.example.test"),
         here("second.example.test"),
@@ -94,12 +113,24 @@ fn the_servers_of_a_domain_are_tried_in_order_until_one_answers() {
     let began = Instant::now();
     let dial = site.dial("sip:bob@example.test");
     let first = full.wait_call(WAIT).expect("called");
-    assert!(first.invite.start_line.starts_with("INVITE sip:bob@example.test "), "{:?}", first.invite);
+    assert!(
+        first
+            .invite
+            .start_line
+            .starts_with("INVITE sip:bob@example.test "),
+        "{:?}",
+        first.invite
+    );
     first.respond(503, "Service Unavailable").expect("sent");
     let last = answers.wait_call(WAIT).expect("called");
-    assert!(began.elapsed() > Duration::from_secs(3), "the silent one had its time");
+    assert!(
+        began.elapsed() > Duration::from_secs(3),
+        "the silent one had its time"
+    );
     assert_ne!(branch(&first), branch(&last), "a transaction each");
-    let _stream = last.join(&engine, Source::tone(Law::Mu, 700.0, -26.0)).expect("joined");
+    let _stream = last
+        .join(&engine, Source::tone(Law::Mu, 700.0, -26.0))
+        .expect("joined");
     let told = outcome(dial);
     assert_eq!(told["status"], "success", "{told} {}", site.server.log());
     last.hang_up().expect("ended");
@@ -108,8 +139,15 @@ fn the_servers_of_a_domain_are_tried_in_order_until_one_answers() {
     let asked = dns.questions();
     assert!(asked >= 7, "{asked}");
     let dial = site.dial("sip:bob@example.test");
-    full.wait_call(WAIT).expect("called").respond(486, "Busy Here").expect("sent");
-    assert_eq!(outcome(dial)["message"], "USER_BUSY", "who is busy is busy: nobody else is asked");
+    full.wait_call(WAIT)
+        .expect("called")
+        .respond(486, "Busy Here")
+        .expect("sent");
+    assert_eq!(
+        outcome(dial)["message"],
+        "USER_BUSY",
+        "who is busy is busy: nobody else is asked"
+    );
     assert_eq!(dns.questions(), asked);
 }
 
@@ -125,9 +163,17 @@ fn a_domain_without_services_is_its_own_server_and_one_that_is_not_there_is_nobo
     .expect("a name server");
     let site = Site::start(&dns);
     let dial = site.dial(&format!("sip:bob@plain.test:{}", phone.address().port()));
-    phone.wait_call(WAIT).expect("called").respond(486, "Busy Here").expect("sent");
+    phone
+        .wait_call(WAIT)
+        .expect("called")
+        .respond(486, "Busy Here")
+        .expect("sent");
     assert_eq!(outcome(dial)["message"], "USER_BUSY");
     for uri in ["sip:bob@nowhere.test", "sip:bob@none.test"] {
-        assert_eq!(outcome(site.dial(uri))["message"], "NO_ROUTE_DESTINATION", "{uri}");
+        assert_eq!(
+            outcome(site.dial(uri))["message"],
+            "NO_ROUTE_DESTINATION",
+            "{uri}"
+        );
     }
 }

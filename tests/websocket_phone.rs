@@ -58,7 +58,10 @@ impl Site {
     }
 
     fn registered(&self) -> usize {
-        let answer = self.api.account("GET", "/devices/status", None).expect("answered");
+        let answer = self
+            .api
+            .account("GET", "/devices/status", None)
+            .expect("answered");
         answer.json()["data"].as_array().expect("a list").len()
     }
 }
@@ -74,7 +77,9 @@ impl Browser {
     fn connect(server: SocketAddr) -> Browser {
         let stream = TcpStream::connect(server).expect("connected");
         stream.set_read_timeout(Some(WAIT)).expect("set");
-        let mut request = format!("ws://{server}/any/path").into_client_request().expect("a request");
+        let mut request = format!("ws://{server}/any/path")
+            .into_client_request()
+            .expect("a request");
         request
             .headers_mut()
             .insert("Sec-WebSocket-Protocol", HeaderValue::from_static("sip"));
@@ -96,7 +101,10 @@ impl Browser {
     fn wait(&mut self, what: &str, fits: impl Fn(&SipMessage) -> bool) -> SipMessage {
         let deadline = Instant::now() + WAIT;
         while Instant::now() < deadline {
-            let message = self.socket.read().unwrap_or_else(|error| panic!("{what}: {error}"));
+            let message = self
+                .socket
+                .read()
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
             if let Message::Text(text) = message {
                 let message = SipMessage::parse(text.as_bytes()).expect("a message");
                 if fits(&message) {
@@ -133,11 +141,18 @@ impl Browser {
             self.send(&request);
             let number = self.cseq;
             let response = self.wait(method, |message| {
-                message.status().is_some_and(|status| status >= 200) && message.cseq() == Some((number, method))
+                message.status().is_some_and(|status| status >= 200)
+                    && message.cseq() == Some((number, method))
             });
             if method == "INVITE" {
                 let end = SipMessage::request("ACK", response.contact_uri().unwrap_or(uri))
-                    .with("Via", format!("SIP/2.0/WS {HOST};branch=z9hG4bK{number}{}", if response.status() == Some(200) { "a" } else { "" }))
+                    .with(
+                        "Via",
+                        format!(
+                            "SIP/2.0/WS {HOST};branch=z9hG4bK{number}{}",
+                            if response.status() == Some(200) { "a" } else { "" }
+                        ),
+                    )
                     .with("Max-Forwards", 70)
                     .with("From", request.header("From").expect("From"))
                     .with("To", response.header("To").expect("To"))
@@ -183,7 +198,10 @@ fn level_of(stream: &Stream, frequency_hz: f64) -> f64 {
 #[track_caller]
 fn is_loud(stream: &Stream, frequency_hz: f64) {
     let level = level_of(stream, frequency_hz);
-    assert!((level - LEVEL_DBFS).abs() < 1.5, "{frequency_hz} Hz at {level:.1} dBFS");
+    assert!(
+        (level - LEVEL_DBFS).abs() < 1.5,
+        "{frequency_hz} Hz at {level:.1} dBFS"
+    );
 }
 
 #[test]
@@ -199,7 +217,12 @@ fn a_browser_registers_is_called_calls_in_and_is_heard_both_ways() {
     let mut browser = Browser::connect(site.ws);
     let response = browser.register();
     assert_eq!(response.status(), Some(200), "{response:?}");
-    assert!(response.header("Via").expect("a Via").starts_with(&format!("SIP/2.0/WS {HOST}")));
+    assert!(
+        response
+            .header("Via")
+            .expect("a Via")
+            .starts_with(&format!("SIP/2.0/WS {HOST}"))
+    );
     assert_eq!(site.registered(), 1);
     browser.socket.send(Message::text("\r\n\r\n")).expect("sent");
     assert_eq!(browser.socket.read().expect("a pong"), Message::text("\r\n"));
@@ -210,9 +233,15 @@ fn a_browser_registers_is_called_calls_in_and_is_heard_both_ways() {
     let dial = std::thread::spawn(move || api.account("PUT", &path, Some(&body)).expect("answered"));
     let invite = browser.wait("INVITE", |message| message.method() == Some("INVITE"));
     assert!(invite.start_line.contains(HOST), "{}", invite.start_line);
-    assert!(invite.header("Via").expect("a Via").starts_with("SIP/2.0/WS "), "{invite:?}");
+    assert!(
+        invite.header("Via").expect("a Via").starts_with("SIP/2.0/WS "),
+        "{invite:?}"
+    );
     let contact = invite.contact_uri().expect("a Contact").to_owned();
-    assert!(contact.contains(&site.ws.to_string()) && contact.contains("transport=ws"), "{contact}");
+    assert!(
+        contact.contains(&site.ws.to_string()) && contact.contains("transport=ws"),
+        "{contact}"
+    );
     let offer = RemoteAudio::parse(&invite.body).expect("an offer");
     let stream = engine.open(browser.server.ip()).expect("a stream");
     let answer = AudioOffer::new(stream.local_addr()).answering(&offer, Codec::Pcmu);
@@ -223,11 +252,18 @@ fn a_browser_registers_is_called_calls_in_and_is_heard_both_ways() {
     stream.set_remote(offer.address);
     stream.set_source(Some(Source::tone(Law::Mu, 1100.0, LEVEL_DBFS)));
     let told: Value = dial.join().expect("no panic").json();
-    assert_eq!(told["data"]["endpoint_responses"][0]["status"], "success", "{told}");
+    assert_eq!(
+        told["data"]["endpoint_responses"][0]["status"], "success",
+        "{told}"
+    );
     is_loud(&stream, 700.0);
     is_loud(&ann.stream, 1100.0);
     let list = conference.participants().expect("the API");
-    let bob = list.iter().filter_map(|one| one["participant_id"].as_u64()).max().expect("he is in");
+    let bob = list
+        .iter()
+        .filter_map(|one| one["participant_id"].as_u64())
+        .max()
+        .expect("he is in");
     conference.act_on(bob, "kick").expect("kicked");
     let bye = browser.wait("BYE", |message| message.method() == Some("BYE"));
     browser.respond(&bye, 200, "OK", None);
@@ -237,13 +273,21 @@ fn a_browser_registers_is_called_calls_in_and_is_heard_both_ways() {
     let stream = engine.open(browser.server.ip()).expect("a stream");
     let offer = AudioOffer::new(stream.local_addr()).only(Codec::Pcmu);
     let uri = format!("sip:3000@{REALM}");
-    let response = browser.ask("INVITE", &uri, &format!("<{uri}>"), "its-call", Some(offer.to_string()));
+    let response = browser.ask(
+        "INVITE",
+        &uri,
+        &format!("<{uri}>"),
+        "its-call",
+        Some(offer.to_string()),
+    );
     assert_eq!(response.status(), Some(200), "{response:?}");
     let answer = RemoteAudio::parse(&response.body).expect("an answer");
     stream.set_formats(&offer.formats);
     stream.set_remote(answer.address);
     stream.set_source(Some(Source::tone(Law::Mu, 1300.0, LEVEL_DBFS)));
-    conference.wait_participants(WAIT, |list| list.len() == 2).expect("both are in");
+    conference
+        .wait_participants(WAIT, |list| list.len() == 2)
+        .expect("both are in");
     is_loud(&stream, 700.0);
     is_loud(&ann.stream, 1300.0);
 
@@ -286,8 +330,14 @@ fn what_speaks_no_sip_is_not_let_in_and_what_is_too_long_is_cut_off() {
 
     // Nonsense in a message does no harm to those that follow.
     let mut browser = Browser::connect(site.ws);
-    browser.socket.send(Message::text("nonsense\r\n\r\n")).expect("sent");
-    browser.socket.send(Message::binary(vec![0xff; 100])).expect("sent");
+    browser
+        .socket
+        .send(Message::text("nonsense\r\n\r\n"))
+        .expect("sent");
+    browser
+        .socket
+        .send(Message::binary(vec![0xff; 100]))
+        .expect("sent");
     assert_eq!(browser.register().status(), Some(200));
 }
 
@@ -319,7 +369,9 @@ fn browsers_come_over_tls() {
     let session = ClientConnection::new(Arc::new(config), name).expect("a session");
     let stream = TcpStream::connect(wss).expect("connected");
     stream.set_read_timeout(Some(WAIT)).expect("set");
-    let mut request = format!("wss://localhost:{}/", wss.port()).into_client_request().expect("a request");
+    let mut request = format!("wss://localhost:{}/", wss.port())
+        .into_client_request()
+        .expect("a request");
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", HeaderValue::from_static("sip"));

@@ -228,7 +228,8 @@ impl<'a> Reader<'a> {
         if sip.udp.is_empty() && sip.tcp.is_empty() && sip.ws.is_empty() && sip.tls.is_none() {
             self.refuse(
                 "sip.udp",
-                "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty: no call could come in".to_owned(),
+                "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty: no call could come in"
+                    .to_owned(),
             );
         }
         sip
@@ -502,7 +503,9 @@ fn name_servers(items: &[String]) -> Result<Vec<SocketAddr>, String> {
     let parse = |item: &String| {
         let alone = item.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
         alone.or_else(|_| item.parse()).map_err(|_| {
-            format!("'{item}' is no IP address, alone or with a port, such as 192.0.2.53 or [2001:db8::53]:5353")
+            format!(
+                "'{item}' is no IP address, alone or with a port, such as 192.0.2.53 or [2001:db8::53]:5353"
+            )
         })
     };
     let servers = items.iter().map(parse).collect::<Result<Vec<_>, _>>()?;

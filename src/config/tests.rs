@@ -600,10 +600,14 @@ fn a_machine_without_ipv6_goes_without() {
     let mut config = defaults();
     assert_eq!(config.without_ipv6(), ["sip.udp", "sip.tcp", "media.bind"]);
     assert_eq!(config.sip.udp, ["0.0.0.0:5060".parse().unwrap()]);
-    assert_eq!(config.media.bind, ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(
+        config.media.bind,
+        ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]
+    );
     assert!(config.without_ipv6().is_empty());
     // What is asked for by name, and the only thing that there is, is not given up in silence.
-    let text = "[sip]\nudp = [\"[::]:5060\"]\ntcp = [\"0.0.0.0:5060\", \"[::1]:5060\"]\n[media]\nbind = [\"::\"]\n";
+    let text =
+        "[sip]\nudp = [\"[::]:5060\"]\ntcp = [\"0.0.0.0:5060\", \"[::1]:5060\"]\n[media]\nbind = [\"::\"]\n";
     assert!(load(text, &[]).unwrap().without_ipv6().is_empty());
 }
 

@@ -158,7 +158,10 @@ impl Signalling {
             }));
         }
         let (addresses, wss_config) = config.wss.unzip();
-        let wss = addresses.unwrap_or_default().into_iter().map(|at| ("sip.wss", at));
+        let wss = addresses
+            .unwrap_or_default()
+            .into_iter()
+            .map(|at| ("sip.wss", at));
         let mut websockets = Vec::new();
         for (key, address) in config.ws.into_iter().map(|at| ("sip.ws", at)).chain(wss) {
             let listener = tcp::bind(key, address)?;
@@ -210,7 +213,12 @@ impl Signalling {
     /// The first address that SIP is bound to, UDP before TCP, TLS and WebSockets.
     pub(crate) fn first_address(&self) -> SocketAddr {
         let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls).chain(&self.websockets);
+        let mut bound = self
+            .udp
+            .iter()
+            .chain(&self.tcp)
+            .chain(&self.tls)
+            .chain(&self.websockets);
         bound.next().copied().unwrap_or(none)
     }
 

@@ -119,12 +119,15 @@ impl Listens {
                 .map(|ip| (route.transport, SocketAddr::new(ip, route.port)))
                 .collect();
         };
-        let addresses = servers.into_iter().take(MOST_WAYS).map(async |(transport, server)| {
-            let found = self.resolver.addresses(&server.target).await;
-            found
-                .into_iter()
-                .map(move |ip| (transport, SocketAddr::new(ip, server.port)))
-        });
+        let addresses = servers
+            .into_iter()
+            .take(MOST_WAYS)
+            .map(async |(transport, server)| {
+                let found = self.resolver.addresses(&server.target).await;
+                found
+                    .into_iter()
+                    .map(move |ip| (transport, SocketAddr::new(ip, server.port)))
+            });
         join_all(addresses).await.into_iter().flatten().collect()
     }
 

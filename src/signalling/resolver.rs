@@ -54,7 +54,8 @@ impl Resolver {
                 }
             }
         } else {
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect());
+            let config =
+                ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect());
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
         let mut builder = builder;

@@ -67,7 +67,8 @@ impl Route {
     /// first. `None` when it asks for one that is not among them, or for one that is not secure in a `sips` URI.
     pub fn of(uri: &SipUri, available: &[Transport]) -> Option<Route> {
         let is_secure = uri.scheme == SipScheme::Sips;
-        let may_use = |transport: &Transport| available.contains(transport) && (!is_secure || transport.is_secure());
+        let may_use =
+            |transport: &Transport| available.contains(transport) && (!is_secure || transport.is_secure());
         let named = match uri.transport() {
             None => None,
             // RFC 3261 §26.2.2: TCP under the TLS that the scheme asks for.
@@ -128,7 +129,8 @@ impl Route {
                 available.contains(transport) && is_secure
             });
             let name = rule.replacement.trim_end_matches('.');
-            let Some(transport) = usable.filter(|_| rule.flags.eq_ignore_ascii_case("s") && !name.is_empty()) else {
+            let Some(transport) = usable.filter(|_| rule.flags.eq_ignore_ascii_case("s") && !name.is_empty())
+            else {
                 continue;
             };
             order = Some(rule.order);

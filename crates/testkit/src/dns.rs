@@ -14,6 +14,7 @@ use std::time::Duration;
 const TTL_S: u32 = 300;
 
 const A: u16 = 1;
+const SOA: u16 = 6;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 const NAPTR: u16 = 35;
@@ -133,7 +134,11 @@ fn answer(asked: &[u8], records: &[(&str, DnsRecord)], name: &str, kind: u16) ->
         .map(|(_, record)| record)
         .filter(|record| kind_of(record) == kind)
         .collect();
-    let code = if of_name().next().is_none() { NO_SUCH_NAME } else { 0 };
+    let code = if of_name().next().is_none() {
+        NO_SUCH_NAME
+    } else {
+        0
+    };
     let count = u16::try_from(found.len()).unwrap_or(u16::MAX);
     let mut out = asked.to_vec();
     // A response with authority; recursion was wanted and is had. One question, the answers, nothing else.
@@ -141,6 +146,23 @@ fn answer(asked: &[u8], records: &[(&str, DnsRecord)], name: &str, kind: u16) ->
     out[3] = 0x80 | code;
     out[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
     out[6..8].copy_from_slice(&count.to_be_bytes());
+    if found.is_empty() {
+        // Without the zone's own record nobody remembers that there is nothing (RFC 2308 §5).
+        out[9] = 1;
+        let zone = name.rsplit('.').next().unwrap_or_default();
+        let data = [
+            name_bytes("ns.test"),
+            name_bytes("admin.test"),
+            [TTL_S; 5].map(u32::to_be_bytes).concat(),
+        ]
+        .concat();
+        out.extend(name_bytes(zone));
+        out.extend(SOA.to_be_bytes());
+        out.extend([0, 1]);
+        out.extend(TTL_S.to_be_bytes());
+        out.extend(u16::try_from(data.len()).unwrap_or(0).to_be_bytes());
+        out.extend(data);
+    }
     for record in found {
         out.extend(name_bytes(name));
         out.extend(kind.to_be_bytes());
@@ -218,7 +240,7 @@ mod tests {
         let server = DnsServer::start(vec![("a.test", DnsRecord::Address([127, 0, 0, 9].into()))]).unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut ask = |name: &str| {
+        let ask = |name: &str| {
             let mut text = vec![7, 8, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
             text.extend(name_bytes(name));
             text.extend([0, 1, 0, 1]);

@@ -178,7 +178,7 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
             found.map_err(LegFailure::NoWay)?
         }
     };
-    let mut failure = LegFailure::NoWay(NoWay::Host);
+    let mut failure = None;
     let last = ways.len().saturating_sub(1);
     for (index, way) in ways.into_iter().enumerate() {
         // RFC 3263 §4.3 counts silence too, which the dial has no time to wait out where there is somebody else to ask.
@@ -190,12 +190,16 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
                 | LegFailure::NoWay(NoWay::Connection)
                 | LegFailure::Refused(503)),
             ) if Instant::now() < order.ring_until => {
-                failure = next;
+                failure = Some(next);
+            }
+            // Nobody was asked: there is no media address of that family. What others have said counts.
+            Err(LegFailure::NoWay(NoWay::Transport)) => {
+                failure.get_or_insert(LegFailure::NoWay(NoWay::Transport));
             }
             outcome => return outcome,
         }
     }
-    Err(failure)
+    Err(failure.unwrap_or(LegFailure::NoWay(NoWay::Host)))
 }
 
 /// Calls one address; the first response has to come within `heard_within`.
@@ -210,7 +214,7 @@ async fn call(
     let opened = open_leg(server, &order.capabilities, &peer, flow.local.ip(), None);
     let (leg, mut negotiation) = opened.map_err(|refused| {
         if refused.status == StatusCode::NOT_ACCEPTABLE_HERE {
-            LegFailure::Incompatible
+            LegFailure::NoWay(NoWay::Transport)
         } else {
             LegFailure::Overloaded
         }

@@ -162,7 +162,9 @@ fn speaks_sip(request: &Request, mut response: Response) -> Result<Response, Err
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
         return Ok(response);
     }
-    let mut refusal = ErrorResponse::new(Some("this port speaks the WebSocket subprotocol sip (RFC 7118)\n".to_owned()));
+    let mut refusal = ErrorResponse::new(Some(
+        "this port speaks the WebSocket subprotocol sip (RFC 7118)\n".to_owned(),
+    ));
     *refusal.status_mut() = StatusCode::BAD_REQUEST;
     Err(refusal)
 }

@@ -19,7 +19,13 @@ fn names(services: &[Service]) -> Vec<(&'static str, &str)> {
 #[test]
 fn a_uri_says_what_is_asked_for() {
     // URI, NAPTR first, services, transport and port where there are none
-    type Row = (&'static str, bool, &'static [(&'static str, &'static str)], Transport, u16);
+    type Row = (
+        &'static str,
+        bool,
+        &'static [(&'static str, &'static str)],
+        Transport,
+        u16,
+    );
     let rows: [Row; 10] = [
         (
             "sip:a@example.com",
@@ -59,7 +65,13 @@ fn a_uri_says_what_is_asked_for() {
         ("sip:a@example.com:5080", false, &[], Transport::Udp, 5080),
         ("sips:a@example.com:5080", false, &[], Transport::Tls, 5080),
         ("sip:a@192.0.2.7", false, &[], Transport::Udp, 5060),
-        ("sip:a@[2001:db8::7];transport=TCP", false, &[], Transport::Tcp, 5060),
+        (
+            "sip:a@[2001:db8::7];transport=TCP",
+            false,
+            &[],
+            Transport::Tcp,
+            5060,
+        ),
         ("sip:a@192.0.2.7;transport=tls", false, &[], Transport::Tls, 5061),
     ];
     for (uri, asks_naptr, services, transport, port) in rows {
@@ -116,7 +128,10 @@ fn a_domain_says_which_transport_it_prefers() {
     let found = sip.by_rules(rules.clone(), &ALL);
     assert_eq!(
         names(&found),
-        [("TLS", "_sips._tcp.example.com"), ("TCP", "_sip._tcp.example.com")],
+        [
+            ("TLS", "_sips._tcp.example.com"),
+            ("TCP", "_sip._tcp.example.com")
+        ],
         "those of a higher order are not looked at"
     );
     let udp = [Transport::Udp];
@@ -125,7 +140,10 @@ fn a_domain_says_which_transport_it_prefers() {
         .by_rules(rules.clone(), &udp);
     assert_eq!(names(&found), [("UDP", "_sip._udp.example.com")]);
     let sips = route("sips:a@example.com", &ALL).expect("a way");
-    assert_eq!(names(&sips.by_rules(rules, &ALL)), [("TLS", "_sips._tcp.example.com")]);
+    assert_eq!(
+        names(&sips.by_rules(rules, &ALL)),
+        [("TLS", "_sips._tcp.example.com")]
+    );
     assert_eq!(sip.by_rules(Vec::new(), &ALL), []);
 }
 
@@ -140,7 +158,16 @@ fn server(priority: u16, weight: u16, target: &str) -> SrvRecord {
 
 #[test]
 fn weights_are_shares_and_a_server_without_one_has_a_small_chance() {
-    let servers = || vec![server(1, 30, "c"), server(1, 0, "z"), server(1, 10, "a"), server(0, 0, "first"), server(2, 9, "."), server(2, 9, "last")];
+    let servers = || {
+        vec![
+            server(1, 30, "c"),
+            server(1, 0, "z"),
+            server(1, 10, "a"),
+            server(0, 0, "first"),
+            server(2, 9, "."),
+            server(2, 9, "last"),
+        ]
+    };
     let mut state = 1_u32;
     let mut random = |bound: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -433,8 +433,7 @@ fn values_out_of_range_say_what_is_allowed() {
 #[test]
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
-        ("sip", "ws", "[\"0.0.0.0:5066\"]"),
-        ("sip", "wss", "[\"0.0.0.0:5067\"]"),
+        ("recording", "max_gb", "5"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
     ];
@@ -442,10 +441,45 @@ fn keys_of_later_versions_take_their_default_only() {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");
         assert_eq!(problem(&format!("[{section}]\n{key} = {value}\n"), &[]), expected);
     }
-    let variable = ("CONFAB__SIP__WS", "0.0.0.0:5066");
+    let variable = ("CONFAB__RECORDING__RATE", "8000");
     assert_eq!(
         problem("", &[variable]),
-        "environment CONFAB__SIP__WS: sip.ws: not in this version: leave it out"
+        "environment CONFAB__RECORDING__RATE: recording.rate: not in this version: leave it out"
+    );
+}
+
+#[test]
+fn websockets_of_sip_have_ports_of_their_own() {
+    let text = "[sip]\nws = [\"0.0.0.0:5066\"]\nwss = [\"[::]:5067\"]\n";
+    let missing = load(text, &[]).unwrap_err().join("\n");
+    assert!(
+        missing.contains("sip.tls_cert: is empty, and sip.tls or sip.wss wants it: name a PEM file"),
+        "{missing}"
+    );
+    let config = load(&format!("{text}tls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n"), &[]).unwrap();
+    assert_eq!(config.sip.ws, ["0.0.0.0:5066".parse().unwrap()]);
+    let tls = config.sip.tls.unwrap();
+    assert_eq!(
+        (tls.listen, tls.wss),
+        (vec![], vec!["[::]:5067".parse().unwrap()])
+    );
+    // Nothing else need be listened on.
+    let alone = "[sip]\nudp = []\ntcp = []\nws = [\"0.0.0.0:5066\"]\n";
+    assert!(load(alone, &[]).is_ok());
+}
+
+#[test]
+fn name_servers_may_have_a_port() {
+    let text = "[sip]\nname_servers = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]\n";
+    let expected = [
+        "192.0.2.53:53".parse().unwrap(),
+        "[2001:db8::53]:5353".parse().unwrap(),
+    ];
+    assert_eq!(load(text, &[]).unwrap().sip.name_servers, expected);
+    let found = problem("[sip]\nname_servers = [\"dns.example\"]\n", &[]);
+    assert!(
+        found.starts_with("c.toml:2: sip.name_servers: 'dns.example' is no IP address"),
+        "{found}"
     );
 }
 

@@ -63,7 +63,7 @@ pub enum Manner {
     Background,
 }
 
-/// Which plays of an audience are to be stopped.
+/// Which plays of an audience are to be stopped, of those that operators asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopPlay {
     /// The one that sounds, or is to sound next; those behind it follow.

@@ -156,8 +156,8 @@ async fn who_could_not_be_moved_is_told_at_once() {
         participant: ann.id(),
         number: "2000".into(),
     };
-    for is_refused in [true, false] {
-        house.registry.not_moved(&order, is_refused).await;
+    for why in [Some(Refusal::Locked), None] {
+        house.registry.not_moved(&order, why).await;
         let told = |act: &Act| matches!(act, Act::Played { leg: to, .. } if *to == leg);
         eventually(|| house.media.log.take().iter().any(told)).await;
     }

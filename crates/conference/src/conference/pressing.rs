@@ -175,18 +175,17 @@ impl Conference {
         }
     }
 
-    /// Tells a participant that the number of a transfer leads nowhere, or that he may not go there: he stays.
-    pub fn transfer_failed(&mut self, id: ParticipantId, is_refused: bool) -> Result<(), Refusal> {
+    /// Tells a participant that the number of a transfer leads nowhere (`None`), or why he may not go there: he stays.
+    pub fn transfer_failed(&mut self, id: ParticipantId, why: Option<&Refusal>) -> Result<(), Refusal> {
         self.alive()?;
         self.find(id)?;
-        self.tell_prompt(
-            id,
-            if is_refused {
-                "conf-not_allowed"
-            } else {
-                "conf-bad_conf"
-            },
-        );
+        let prompt = match why {
+            None => "conf-bad_conf",
+            Some(Refusal::Locked) => "conf-locked",
+            Some(Refusal::Full) => "conf-max_participants",
+            Some(_) => "conf-not_allowed",
+        };
+        self.tell_prompt(id, prompt);
         Ok(())
     }
 

@@ -269,8 +269,13 @@ fn a_transfer_is_asked_for_and_its_failure_is_told() {
         room.effects.last(),
         Some(&Effect::Transfer { participant, number })
     );
-    for (is_refused, prompt) in [(false, "conf-bad_conf"), (true, "conf-not_allowed")] {
-        room.conference.transfer_failed(ann, is_refused).unwrap();
+    for (why, prompt) in [
+        (None, "conf-bad_conf"),
+        (Some(Refusal::Locked), "conf-locked"),
+        (Some(Refusal::Full), "conf-max_participants"),
+        (Some(Refusal::MovedToSame(ann)), "conf-not_allowed"),
+    ] {
+        room.conference.transfer_failed(ann, why.as_ref()).unwrap();
         room.control(Control::RaiseHand(ann)).unwrap();
         let said = format!("prompt:en-us/{prompt}");
         let is_said = |effect: &Effect| matches!(effect, Effect::Play { media, .. } if media.iter().any(|name| name.as_str() == said));
@@ -278,7 +283,7 @@ fn a_transfer_is_asked_for_and_its_failure_is_told() {
     }
     let nobody = room.reserve(Role::Member, Entry::DialIn).unwrap();
     let unknown = Err(Refusal::UnknownParticipant(nobody));
-    assert_eq!(room.conference.transfer_failed(nobody, true), unknown);
+    assert_eq!(room.conference.transfer_failed(nobody, None), unknown);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod machine;
+mod names;
 mod network;
 mod storage;
 
@@ -90,6 +91,7 @@ pub(crate) fn run(path: Option<&Path>, data_dir: Option<&Path>) -> ExitCode {
     }
     let running = storage::look(&config, &mut findings);
     network::look(&config, running, &mut findings);
+    names::look(&config, &mut findings);
     certificates::look(&config, &mut findings);
     machine::look(&config, &mut findings);
     for finding in &findings {

@@ -31,11 +31,11 @@ pub(crate) use self::{
     local::{Advertised, LocalAddresses},
     network::Networks,
     reach::{Listens, NoWay},
+    resolver::Resolver,
     stats::{Counter, TransportStats},
 };
 use self::{
     endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
-    resolver::Resolver,
     tcp::{Connections, Door, PeerNames},
 };
 use crate::admission::Admission;

@@ -70,6 +70,15 @@ impl Resolver {
         }
     }
 
+    /// Says whether a name server answers, whatever it says.
+    pub(crate) async fn is_answered(&self) -> bool {
+        let Some(dns) = &self.dns else { return false };
+        match dns.lookup(Name::root(), RecordType::NS).await {
+            Ok(_) => true,
+            Err(error) => error.is_no_records_found(),
+        }
+    }
+
     /// Returns the rules of a domain; none where it has none, or nobody answers.
     pub(crate) async fn naptr(&self, domain: &str) -> Vec<NaptrRecord> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,9 +1,11 @@
-//! Where the servers of a domain are: what the DNS says of it is tried in its order until one answers, and is asked again only when it has run out.
+//! Where the servers of a domain are: what the DNS says of it is tried in its order until one answers, and is asked again only when it has run out. And
+//! what is too long for a datagram.
 
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{Callee, Incoming};
+use confab_testkit::agent::{Callee, Incoming, SipMessage};
 use confab_testkit::dns::{DnsRecord, DnsServer};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{EngineConfig, RtpEngine, Source};
@@ -27,10 +29,23 @@ impl Site {
         Site { server, conference }
     }
 
+    /// Dials with an INVITE that is longer than 1300 octets.
+    fn dial_at_length(&self, uri: &str) -> std::thread::JoinHandle<HttpAnswer> {
+        let long: serde_json::Map<String, Value> = (0..8)
+            .map(|number| (format!("X-Long-{number}"), json!("x".repeat(160))))
+            .collect();
+        let sip = json!({"invite_format": "route", "route": uri, "custom_sip_headers": {"out": long}});
+        self.dial_endpoint(json!({"name": "Long", "sip": sip}))
+    }
+
     fn dial(&self, uri: &str) -> std::thread::JoinHandle<HttpAnswer> {
+        self.dial_endpoint(json!(uri))
+    }
+
+    fn dial_endpoint(&self, endpoint: Value) -> std::thread::JoinHandle<HttpAnswer> {
         let api = self.server.api().expect("a login");
         let path = format!("/conferences/{}", self.conference);
-        let body = json!({"action": "dial", "data": {"data": {"endpoints": [uri], "timeout": 20}}});
+        let body = json!({"action": "dial", "data": {"data": {"endpoints": [endpoint], "timeout": 20}}});
         std::thread::spawn(move || api.account("PUT", &path, Some(&body)).expect("answered"))
     }
 }
@@ -176,4 +191,50 @@ fn a_domain_without_services_is_its_own_server_and_one_that_is_not_there_is_nobo
             "{uri}"
         );
     }
+}
+
+#[test]
+fn what_is_too_long_for_a_datagram_goes_by_tcp_and_by_udp_where_nobody_takes_it() {
+    let _alone = exclusive();
+    let dns = DnsServer::start(Vec::new()).expect("a name server");
+    let site = Site::start(&dns);
+    let phone = Callee::new().expect("a phone");
+    let dial = site.dial_at_length(&phone.uri("bob"));
+    let call = phone.wait_call(WAIT).expect("called");
+    assert!(
+        call.invite
+            .header("Via")
+            .expect("a Via")
+            .starts_with("SIP/2.0/UDP ")
+    );
+    assert!(call.invite.to_bytes().len() > 1300);
+    call.respond(486, "Busy Here").expect("sent");
+    assert_eq!(outcome(dial)["message"], "USER_BUSY");
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("bound");
+    let dial = site.dial_at_length(&format!("sip:bob@{address}"));
+    let (mut stream, _) = listener.accept().expect("a connection");
+    stream.set_read_timeout(Some(WAIT)).expect("set");
+    let mut buffer = Vec::new();
+    let mut next = |stream: &mut std::net::TcpStream| {
+        let mut piece = [0; 4096];
+        loop {
+            if let Some(message) = SipMessage::take_from_stream(&mut buffer) {
+                return message;
+            }
+            let length = stream.read(&mut piece).expect("read");
+            assert_ne!(length, 0, "closed");
+            buffer.extend_from_slice(&piece[..length]);
+        }
+    };
+    let invite = next(&mut stream);
+    assert!(
+        invite.header("Via").expect("a Via").starts_with("SIP/2.0/TCP "),
+        "{invite:?}"
+    );
+    let refusal = SipMessage::response(&invite, 486, "Busy Here");
+    stream.write_all(&refusal.to_bytes()).expect("written");
+    assert_eq!(next(&mut stream).method(), Some("ACK"));
+    assert_eq!(outcome(dial)["message"], "USER_BUSY");
 }

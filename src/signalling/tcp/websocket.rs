@@ -208,7 +208,14 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use confab_sip::Transport;
+    use tokio::sync::mpsc;
+    use tokio_tungstenite::{client_async, tungstenite::client::IntoClientRequest as _};
+
     use super::*;
+    use crate::{signalling::stats::TransportStats, tls::Trust};
 
     #[test]
     fn only_who_speaks_sip_is_let_in() {
@@ -231,6 +238,117 @@ mod tests {
                 Err(refusal) => assert_eq!(refusal.status(), StatusCode::BAD_REQUEST),
             }
         }
+    }
+
+    type Client = WebSocketStream<tokio::io::DuplexStream>;
+
+    struct World {
+        client: Client,
+        inputs: mpsc::Receiver<Input>,
+        served: tokio::task::JoinHandle<()>,
+        queue: mpsc::Sender<Bytes>,
+        stats: Arc<TransportStats>,
+    }
+
+    /// A served connection. The clock stands until everybody waits for it, and then goes on at once.
+    async fn world() -> World {
+        let (sender, inputs) = mpsc::channel(16);
+        let stats = Arc::<TransportStats>::default();
+        let connections = Connections::new(sender, Arc::clone(&stats), Trust::new(None, None));
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let address = "127.0.0.1:5062".parse().unwrap();
+        let flow = Flow {
+            transport: Transport::Ws,
+            ..Flow::tcp(address, address, 1)
+        };
+        let (queue, waiting) = mpsc::channel(16);
+        let write = (queue.downgrade(), waiting, Arc::default());
+        let served = tokio::spawn(connections.serve_websocket(ours, flow, write));
+        let mut request = "ws://localhost/".into_client_request().unwrap();
+        let protocol = HeaderValue::from_static(PROTOCOL);
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        let (client, _) = client_async(request, theirs).await.unwrap();
+        World {
+            client,
+            inputs,
+            served,
+            queue,
+            stats,
+        }
+    }
+
+    const OPTIONS: &str = "OPTIONS sip:a@b SIP/2.0\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_say_that_he_is_there_is_gone() {
+        let mut world = world().await;
+        let began = Instant::now();
+        world.client.send(Message::text(OPTIONS)).await.unwrap();
+        // He reads nothing, and so answers no ping.
+        world.served.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), SILENCE.as_secs());
+        assert!(matches!(world.inputs.recv().await, Some(Input::Message { .. })));
+        assert!(matches!(
+            world.inputs.recv().await,
+            Some(Input::ConnectionClosed { connection: 1 })
+        ));
+        assert_eq!(world.stats.tcp_closed.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_there_and_says_nothing_is_closed_unless_he_is_needed() {
+        let World {
+            mut client,
+            mut inputs,
+            served,
+            queue,
+            stats,
+        } = world().await;
+        let began = Instant::now();
+        client.send(Message::text(OPTIONS)).await.unwrap();
+        // Reading answers pings.
+        let reading = tokio::spawn(async move {
+            let mut pings = 0;
+            while let Some(Ok(message)) = client.next().await {
+                pings += usize::from(message.is_ping());
+            }
+            pings
+        });
+        assert!(matches!(inputs.recv().await, Some(Input::Message { .. })));
+        assert!(matches!(inputs.recv().await, Some(Input::Idle { connection: 1 })));
+        assert_eq!(began.elapsed().as_secs(), stream::IDLE.as_secs());
+        // The endpoint needs it, then closes it.
+        assert!(matches!(inputs.recv().await, Some(Input::Idle { .. })));
+        drop(queue);
+        served.await.unwrap();
+        let pings: usize = reading.await.unwrap();
+        let due = 2 * stream::IDLE.as_secs() / PING.as_secs();
+        assert!(
+            pings.abs_diff(due as usize) <= 1,
+            "{pings}, the last one with the end"
+        );
+        assert_eq!(stats.tcp_closed.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_speaks_sip_has_no_place() {
+        let World {
+            mut client,
+            mut inputs,
+            served,
+            stats,
+            queue: _queue,
+        } = world().await;
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { while let Some(Ok(_)) = client.next().await {} });
+        served.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), stream::FIRST_TIME.as_secs());
+        assert!(matches!(
+            inputs.recv().await,
+            Some(Input::ConnectionClosed { .. })
+        ));
+        assert_eq!(stats.tcp_closed.get(), 1);
+        reading.await.unwrap();
     }
 
     #[test]

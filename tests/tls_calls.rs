@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_testkit::meter;
-use confab_testkit::peers::{Baresip, BaresipConfig};
-use confab_testkit::server::{HttpAnswer, Server, ServerBuilder, TempDir, exclusive};
+use confab_testkit::peers::{Baresip, BaresipAccount, BaresipConfig};
+use confab_testkit::server::{HttpAnswer, Server, ServerBuilder, TempDir, exclusive, free_address};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -288,4 +288,74 @@ fn two_calls_to_one_name_share_a_connection() {
     };
     refuse(first);
     refuse(site.dial(&uri));
+}
+
+#[test]
+fn who_hangs_up_before_he_answers_is_told_at_once() {
+    let _alone = exclusive();
+    let peer_certificate = certificate("localhost");
+    let site = Site::start(&peer_certificate, None);
+    let peer = TlsPeer::new(peer_certificate, None);
+    let dial = site.dial(&format!("sips:bob@localhost:{}", peer.port()));
+    let mut stream = peer.accept().expect("a connection");
+    assert!(read(&mut stream).expect("an INVITE").starts_with("INVITE "));
+    let began = Instant::now();
+    drop(stream);
+    assert_eq!(outcome(dial)["message"], "DESTINATION_OUT_OF_ORDER");
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "without waiting for a timer"
+    );
+}
+
+#[test]
+fn a_phone_that_has_registered_over_tls_is_called_over_its_connection() {
+    const REALM: &str = "phones.example";
+    let _alone = exclusive();
+    let folder = TempDir::new("tls-registered").expect("a directory");
+    let own = certificate("localhost");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("written");
+        format!("{:?}", path.to_string_lossy())
+    };
+    let tls = free_address().expect("an address");
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .set("bootstrap.realm", &format!("\"{REALM}\""))
+        .set("sip.tls", &format!("[\"{tls}\"]"))
+        .set("sip.tls_cert", &file("cert.pem", &own.pem))
+        .set("sip.tls_key", &file("key.pem", &own.key_pem))
+        .start()
+        .expect("started");
+    let api = server.api().expect("a login");
+    let data = json!({"name": "bob", "sip": {"username": "bob", "password": "open-sesame"}});
+    let made = api
+        .account("PUT", "/devices", Some(&json!({ "data": data })))
+        .expect("answered");
+    let device = made.json()["data"]["id"].clone();
+    let account = BaresipAccount {
+        realm: REALM.to_owned(),
+        server: tls,
+        transport: "tls",
+        password: "open-sesame".to_owned(),
+        expires_s: 120,
+    };
+    let says = meter::sine(900.0, -20.0, 8000, 0, 30 * 8000);
+    let bob = Baresip::start(&BaresipConfig::registering("bob", account, says)).expect("baresip");
+    bob.wait_log("200 OK", WAIT).expect("registered");
+    let conference = server.first_conference().expect("the API");
+    let path = format!("/conferences/{}", conference.id());
+    let body = json!({"action": "dial", "data": {"data": {"endpoints": [device]}}});
+    let answer = api.account("PUT", &path, Some(&body)).expect("answered");
+    let told = &answer.json()["data"]["endpoint_responses"][0];
+    assert_eq!(
+        told["status"],
+        "success",
+        "{told} {}\n{}",
+        bob.log(),
+        server.log()
+    );
+    bob.wait_established(WAIT).expect("established");
+    conference.act("end").expect("ended");
+    bob.wait_closed(WAIT).expect("hung up");
 }

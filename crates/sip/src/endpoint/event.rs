@@ -133,11 +133,11 @@ pub enum Event {
         /// Why.
         cause: EndCause,
     },
-    /// The far side of our call reports progress (101 to 199).
+    /// The far side of our call reports progress, or whoever is next on the way says that he has the INVITE (100).
     Progress {
         /// The call.
         call: CallKey,
-        /// 180, 183, …
+        /// 100, 180, 183, …
         status: StatusCode,
         /// A session description of early media, if any.
         body: Option<Body>,

@@ -16,7 +16,7 @@ mod tests;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -30,7 +30,7 @@ use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use crate::{
     dialling::OutboundLimits,
-    tls::{TlsFile, TlsFiles, TlsFilesError},
+    tls::{TlsFile, TlsFiles, TlsFilesError, authorities},
 };
 
 pub(crate) use self::{
@@ -109,13 +109,26 @@ pub(crate) struct HttpTls {
     pub(crate) files: TlsFiles,
 }
 
-/// SIP over TLS.
+/// SIP over TLS, plain or in WebSockets.
 #[derive(Debug, Clone)]
 pub(crate) struct SipTls {
-    /// Where it listens, at least one address.
+    /// Where it listens; with `wss` at least one address.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where it listens for WebSockets.
+    pub(crate) wss: Vec<SocketAddr>,
     /// Certificate and key; not read yet.
     pub(crate) files: TlsFiles,
+    /// Authorities one of which has to vouch for whoever connects; `None`: nobody has to show a certificate. Not read yet.
+    pub(crate) clients: Option<PathBuf>,
+}
+
+/// Connections over TLS that this server opens.
+#[derive(Debug, Clone)]
+pub(crate) struct SipTlsOut {
+    /// Authorities that servers are believed by; `None`: those of the machine. Not read yet.
+    pub(crate) authorities: Option<PathBuf>,
+    /// What is shown to a server that asks for a certificate; not read yet.
+    pub(crate) files: Option<TlsFiles>,
 }
 
 /// What a certificate is shown for.
@@ -125,17 +138,25 @@ pub(crate) enum TlsUse {
     Http,
     /// SIP.
     Sip,
+    /// SIP, to servers that this one connects to.
+    SipClient,
 }
 
 /// SIP transports and admission.
 #[derive(Debug, Clone)]
 pub(crate) struct Sip {
-    /// UDP listeners; with `tcp` and `tls` at least one.
+    /// UDP listeners; with `tcp`, `ws` and `tls` at least one.
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP listeners.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Listeners for WebSockets without TLS.
+    pub(crate) ws: Vec<SocketAddr>,
     /// TLS, if it is switched on.
     pub(crate) tls: Option<SipTls>,
+    /// What connections over TLS are opened with.
+    pub(crate) tls_out: SipTlsOut,
+    /// Who is asked for names, the port 53 where none is given; empty: whom the machine asks.
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// Host name or IP address that peers are told, IPv6 without brackets; empty: the address a peer is reached from.
     pub(crate) advertised_address: String,
     /// Networks that are reached without the advertised address.
@@ -315,6 +336,8 @@ impl TlsUse {
             (TlsUse::Http, TlsFile::Key) => "http.tls_key",
             (TlsUse::Sip, TlsFile::Certificate) => "sip.tls_cert",
             (TlsUse::Sip, TlsFile::Key) => "sip.tls_key",
+            (TlsUse::SipClient, TlsFile::Certificate) => "sip.tls_client_cert",
+            (TlsUse::SipClient, TlsFile::Key) => "sip.tls_client_key",
         }
     }
 
@@ -322,7 +345,8 @@ impl TlsUse {
     fn switch(self) -> &'static str {
         match self {
             TlsUse::Http => "http.tls_bind",
-            TlsUse::Sip => "sip.tls",
+            TlsUse::Sip => "sip.tls or sip.wss",
+            TlsUse::SipClient => "the other one of sip.tls_client_cert and sip.tls_client_key",
         }
     }
 }
@@ -368,20 +392,67 @@ impl Config {
         }
     }
 
+    /// Leaves out what a machine without IPv6 cannot listen on, where there is something else to listen on; returns the keys that lose something.
+    pub(crate) fn without_ipv6(&mut self) -> Vec<&'static str> {
+        fn keep<T>(list: &mut Vec<T>, ip: impl Fn(&T) -> IpAddr) -> bool {
+            let stays = |item: &T| ip(item) != IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            let loses = !list.iter().all(stays) && list.iter().any(stays);
+            if loses {
+                list.retain(stays);
+            }
+            loses
+        }
+        let (sip, media) = (&mut self.sip, &mut self.media);
+        let mut keys = Vec::new();
+        for (key, list) in [
+            ("sip.udp", &mut sip.udp),
+            ("sip.tcp", &mut sip.tcp),
+            ("sip.ws", &mut sip.ws),
+        ] {
+            keys.extend(keep(list, SocketAddr::ip).then_some(key));
+        }
+        if let Some(tls) = &mut sip.tls {
+            keys.extend(keep(&mut tls.listen, SocketAddr::ip).then_some("sip.tls"));
+            keys.extend(keep(&mut tls.wss, SocketAddr::ip).then_some("sip.wss"));
+        }
+        keys.extend(keep(&mut media.bind, |ip| *ip).then_some("media.bind"));
+        keys
+    }
+
     /// Checks what the keys name beside the configuration: certificates. Reads those files.
     ///
     /// # Errors
     /// The key, its place and what is wrong with its file.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
         self.tls_files()
-            .try_for_each(|(usage, files)| files.check().map_err(|error| self.faulty_file(usage, error)))
+            .try_for_each(|(usage, files)| files.check().map_err(|error| self.faulty_file(usage, error)))?;
+        self.authorities().try_for_each(|(key, file)| {
+            let read = authorities(file);
+            read.map(drop).map_err(|text| self.faulty_key(key, text))
+        })
+    }
+
+    /// Returns the keys that name authorities, with their files.
+    pub(crate) fn authorities(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let clients = self.sip.tls.as_ref().and_then(|tls| tls.clients.as_deref());
+        let servers = self.sip.tls_out.authorities.as_deref();
+        let clients = clients.map(|file| ("sip.tls_clients", file));
+        clients
+            .into_iter()
+            .chain(servers.map(|file| ("sip.tls_ca", file)))
     }
 
     /// Returns what certificates there are, and what for.
     pub(crate) fn tls_files(&self) -> impl Iterator<Item = (TlsUse, &TlsFiles)> {
         let http = self.http.tls.as_ref().map(|tls| (TlsUse::Http, &tls.files));
         let sip = self.sip.tls.as_ref().map(|tls| (TlsUse::Sip, &tls.files));
-        http.into_iter().chain(sip)
+        let client = self
+            .sip
+            .tls_out
+            .files
+            .as_ref()
+            .map(|files| (TlsUse::SipClient, files));
+        http.into_iter().chain(sip).chain(client)
     }
 
     /// Checks that the certificates are good now. A server with one that is not starts all the same.
@@ -398,11 +469,14 @@ impl Config {
     }
 
     fn faulty_file(&self, usage: TlsUse, error: TlsFilesError) -> ConfigError {
-        let key = usage.key_of(error.file);
+        self.faulty_key(usage.key_of(error.file), error.text)
+    }
+
+    fn faulty_key(&self, key: &str, text: String) -> ConfigError {
         let problem = Problem {
             place: self.values.setting(key).place.clone(),
             key: Some(key.to_owned()),
-            text: error.text,
+            text,
         };
         ConfigError {
             problems: vec![problem],

@@ -1,6 +1,14 @@
-//! The words for an address that cannot be listened on: which key, what is wrong, what to do.
+//! Listening: whether there is IPv6, and the words for an address that cannot be listened on: which key, what is wrong, what to do.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    net::{Ipv6Addr, UdpSocket},
+};
+
+/// Says whether this machine has IPv6 at all: some are started without, and some containers have none.
+pub(crate) fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
 
 /// Returns the text for an error of binding `address`, which came from the configuration key `key`.
 pub(crate) fn failure(key: &str, address: impl fmt::Display, error: &io::Error) -> String {

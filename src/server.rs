@@ -41,7 +41,7 @@ use crate::{
     },
     sounds::{Sounds, address},
     telemetry::LogLevel,
-    tls::ServerCertificate,
+    tls::{self, ServerCertificate, TlsFiles, Trust},
     webhooks,
 };
 
@@ -91,11 +91,20 @@ struct ApiParts<'a> {
 /// # Errors
 /// Whatever keeps it from starting, in one line that says what and what to do.
 pub(crate) async fn run(
-    config: Config,
+    mut config: Config,
     reload: impl Fn() -> anyhow::Result<Config>,
     log: LogLevel,
 ) -> anyhow::Result<()> {
     let _lock = DataLock::take(&config.data_dir)?;
+    if !listen::has_ipv6() {
+        let keys = config.without_ipv6();
+        if !keys.is_empty() {
+            tracing::info!(
+                keys = keys.join(", "),
+                "this machine has no IPv6: [::] is left out"
+            );
+        }
+    }
     // Before the ready line: who reads it may signal at once.
     let mut signals = shutdown::Signals::listen()?;
     let server = tokio::select! {
@@ -117,12 +126,12 @@ impl Server {
         let listeners = Listeners::bind(config).await?;
         let local = Arc::new(local_addresses(config).await?);
         let admission = Admission::new(config.sip.max_calls);
-        let sip_certificate = match &config.sip.tls {
-            Some(tls) => Some(ServerCertificate::load(&tls.files)?),
-            None => None,
-        };
+        let load = |files: Option<&TlsFiles>| files.map(ServerCertificate::load).transpose();
+        let sip_certificate = load(config.sip.tls.as_ref().map(|tls| &tls.files))?;
+        let client_certificate = load(config.sip.tls_out.files.as_ref())?;
         let bindings = Bindings::new(registrar_config(config));
-        let signalling = signalling_config(config, sip_certificate.as_ref());
+        let certificates = (sip_certificate.as_ref(), client_certificate.clone());
+        let signalling = signalling_config(config, certificates)?;
         let mut signalling = Signalling::start(signalling, &local, admission.clone(), bindings.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
         // After everything else that may be refused: its threads write to the log.
@@ -224,7 +233,8 @@ impl Server {
             .certificate()
             .map(|certificate| (TlsUse::Http, certificate));
         let sip = sip_certificate.map(|certificate| (TlsUse::Sip, certificate));
-        let certificates = http.into_iter().chain(sip).collect();
+        let client = client_certificate.map(|certificate| (TlsUse::SipClient, certificate));
+        let certificates = http.into_iter().chain(sip).chain(client).collect();
         let parts = ApiParts {
             store: &store,
             registry: &registry,
@@ -361,7 +371,7 @@ impl Listeners {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "HTTPS");
             }
-            let tls = Some(certificate.server_config(&http::PROTOCOLS));
+            let tls = Some(certificate.server_config(&http::PROTOCOLS, None));
             let router = confab_api::router(state.clone());
             tasks.push(http::serve(
                 listener,
@@ -372,7 +382,7 @@ impl Listeners {
                 stop.subscribe(),
             ));
             if let Some(listener) = self.websocket_tls {
-                let tls = Some(certificate.server_config(&http::PROTOCOLS));
+                let tls = Some(certificate.server_config(&http::PROTOCOLS, None));
                 tasks.push(http::serve(
                     listener,
                     Limits::WEBSOCKET,
@@ -521,7 +531,13 @@ fn local_nets(config: &Config) -> Vec<Network> {
         .collect()
 }
 
-fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -> SignallingConfig {
+fn signalling_config(
+    config: &Config,
+    (certificate, client): (Option<&ServerCertificate>, Option<ServerCertificate>),
+) -> anyhow::Result<SignallingConfig> {
+    let clients = config.sip.tls.as_ref().and_then(|tls| tls.clients.as_deref());
+    let clients = clients.map(tls::authorities).transpose();
+    let clients = clients.map_err(|text| anyhow::anyhow!("sip.tls_clients: {text}"))?;
     let endpoint = EndpointConfig {
         advertised: config.advertised_host(),
         local_nets: local_nets(config),
@@ -529,17 +545,24 @@ fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -
         takes_registrations: true,
         ..EndpointConfig::default()
     };
-    SignallingConfig {
+    let tls = config.sip.tls.as_ref().zip(certificate);
+    // No browser has a certificate to show.
+    let wss = tls.filter(|(tls, _)| !tls.wss.is_empty());
+    Ok(SignallingConfig {
+        ws: config.sip.ws.clone(),
+        wss: wss.map(|(tls, certificate)| (tls.wss.clone(), certificate.server_config(&[], None))),
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
-        tls: config
-            .sip
-            .tls
-            .as_ref()
-            .zip(certificate)
-            .map(|(tls, certificate)| (tls.listen.clone(), certificate.server_config(&[]))),
+        tls: tls.map(|(tls, certificate)| {
+            (
+                tls.listen.clone(),
+                certificate.server_config(&[], clients.as_ref()),
+            )
+        }),
+        name_servers: config.sip.name_servers.clone(),
+        trust: Trust::new(config.sip.tls_out.authorities.clone(), client),
         endpoint,
-    }
+    })
 }
 
 /// What can be played, the operator's prompts decoded.

@@ -1,7 +1,10 @@
-//! The certificate that the server shows: read from PEM files, checked, exchanged while it is in use.
+//! The certificates that the server shows: read from PEM files, checked, exchanged while they are in use; and whose certificates it
+//! believes.
 //!
 //! Owns the reading of certificate and key, and what makes them unusable. Opens no socket; whether and when a file is read again is
 //! decided by who asks: nothing here watches files.
+
+mod trust;
 
 use std::{
     fmt, io,
@@ -11,15 +14,17 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
+    client::ResolvesClientCert,
     crypto::{CryptoProvider, ring},
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
     },
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
+pub(crate) use trust::{Trust, authorities};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Where certificate and key are.
@@ -173,6 +178,16 @@ impl ResolvesServerCert for InUse {
     }
 }
 
+impl ResolvesClientCert for InUse {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 impl ServerCertificate {
     /// Reads the files. Blocks on the file system.
     ///
@@ -197,17 +212,39 @@ impl ServerCertificate {
         Ok(is_new)
     }
 
-    /// Returns what a TLS server needs: TLS 1.2 and 1.3, no certificates of clients, and these protocols (RFC 7301) in our order of
-    /// preference.
-    pub(crate) fn server_config(&self, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+    /// Returns what a TLS server needs: TLS 1.2 and 1.3, and these protocols (RFC 7301) in our order of preference. With `clients` whoever
+    /// connects has to show a certificate of one of these authorities.
+    pub(crate) fn server_config(
+        &self,
+        protocols: &[&[u8]],
+        clients: Option<&RootCertStore>,
+    ) -> Arc<ServerConfig> {
+        let verifier = match clients {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(roots) => WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider())
+                .build()
+                .expect("authorities are read from a file that has one at least"),
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has the protocol versions that are compiled in")
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::clone(&self.0) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Arc::new(config)
     }
+}
+
+/// Returns what a TLS client needs: TLS 1.2 and 1.3, servers of these authorities, and what is shown to those that ask.
+fn client_config(roots: RootCertStore, own: Option<&ServerCertificate>) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the protocol versions that are compiled in")
+        .with_root_certificates(roots);
+    Arc::new(match own {
+        Some(own) => builder.with_client_cert_resolver(Arc::clone(&own.0) as Arc<dyn ResolvesClientCert>),
+        None => builder.with_no_client_auth(),
+    })
 }
 
 fn provider() -> Arc<CryptoProvider> {

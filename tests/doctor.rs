@@ -4,6 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::process::{Command, Output};
 
+use confab_testkit::dns::DnsServer;
 use confab_testkit::server::{ServerBuilder, TempDir, free_address};
 
 fn doctor(folder: &TempDir, text: &str) -> Output {
@@ -83,6 +84,25 @@ fn what_is_wrong_is_named_with_its_key_and_what_to_do() {
         "3 wrong",
     ] {
         assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn name_servers_are_asked() {
+    let folder = TempDir::new("doctor").expect("a directory");
+    let dns = DnsServer::start(Vec::new()).expect("a name server");
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let silent = silent
+        .local_addr()
+        .map(|address| (silent, address))
+        .expect("bound");
+    for (server, words) in [
+        (dns.address(), "sip.name_servers           they answer"),
+        (silent.1, "sip.name_servers           they do not answer"),
+    ] {
+        let text = free_ports().replace("[sip]\n", &format!("[sip]\nname_servers = [\"{server}\"]\n"));
+        let text = said(&doctor(&folder, &text));
+        assert!(text.contains(words), "{text}");
     }
 }
 

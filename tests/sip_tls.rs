@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use confab_testkit::meter;
 use confab_testkit::peers::{Baresip, BaresipConfig};
 use confab_testkit::server::{Server, ServerBuilder, TempDir, exclusive, free_address};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -25,11 +25,19 @@ struct Secure {
 
 impl Secure {
     fn start() -> (Secure, CertificateDer<'static>) {
+        Self::with(|_| Vec::new())
+    }
+
+    fn with(settings: impl Fn(&TempDir) -> Vec<(&'static str, String)>) -> (Secure, CertificateDer<'static>) {
         let folder = TempDir::new("sip-tls").expect("a directory");
         let certificate = exchange(&folder);
         let tls = free_address().expect("an address");
         let file = |name| format!("{:?}", folder.path().join(name).to_string_lossy());
-        let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        let builder = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"));
+        let builder = settings(&folder)
+            .iter()
+            .fold(builder, |builder, (key, value)| builder.set(key, value));
+        let server = builder
             .set("sip.tls", &format!("[\"{tls}\"]"))
             .set("sip.tls_cert", &file("cert.pem"))
             .set("sip.tls_key", &file("key.pem"))
@@ -42,6 +50,7 @@ impl Secure {
     fn connect(
         &self,
         trusted: CertificateDer<'static>,
+        shown: Option<&CertifiedKey<KeyPair>>,
     ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(trusted).expect("a certificate");
@@ -49,8 +58,16 @@ impl Secure {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match shown {
+            None => config.with_no_client_auth(),
+            Some(shown) => {
+                let key = shown.signing_key.serialize_der().try_into().expect("a key");
+                config
+                    .with_client_auth_cert(vec![shown.cert.der().clone()], key)
+                    .expect("a pair")
+            }
+        };
         let name = ServerName::try_from("localhost").expect("a name");
         let session = ClientConnection::new(Arc::new(config), name).expect("a session");
         let stream = TcpStream::connect(self.tls)?;
@@ -62,11 +79,20 @@ impl Secure {
 
     /// Asks with OPTIONS and returns the answer.
     fn options(&self, trusted: CertificateDer<'static>) -> std::io::Result<String> {
-        let mut stream = self.connect(trusted)?;
+        self.options_as(trusted, "sip", None)
+    }
+
+    fn options_as(
+        &self,
+        trusted: CertificateDer<'static>,
+        scheme: &str,
+        shown: Option<&CertifiedKey<KeyPair>>,
+    ) -> std::io::Result<String> {
+        let mut stream = self.connect(trusted, shown)?;
         let from = stream.sock.local_addr()?;
         write!(
             stream,
-            "OPTIONS sip:3000@{} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\nFrom: <sip:a@b.invalid>;tag=1\r\n\
+            "OPTIONS {scheme}:3000@{} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\nFrom: <sip:a@b.invalid>;tag=1\r\n\
              To: <sip:3000@{}>\r\nCall-ID: 1@b.invalid\r\nCSeq: 1 OPTIONS\r\nContact: <sip:a@{from};transport=tls>\r\nContent-Length: 0\r\n\r\n",
             self.tls, self.tls
         )?;
@@ -133,6 +159,32 @@ fn answers_name_the_transport_and_the_certificate_is_exchanged_on_a_signal() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(secure.options(first).is_err(), "it is not shown any more");
+}
+
+#[test]
+fn a_sips_uri_is_taken_over_tls() {
+    let (secure, trusted) = Secure::start();
+    let answer = secure.options_as(trusted, "sips", None).expect("answered");
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+}
+
+#[test]
+fn who_connects_shows_a_certificate_where_that_is_asked() {
+    let phone = generate_simple_self_signed(["phone.example".to_owned()]).expect("a certificate");
+    let stranger = generate_simple_self_signed(["phone.example".to_owned()]).expect("a certificate");
+    let (secure, trusted) = Secure::with(|folder| {
+        let path = folder.path().join("phones.pem");
+        fs::write(&path, phone.cert.pem()).expect("written");
+        vec![("sip.tls_clients", format!("{:?}", path.to_string_lossy()))]
+    });
+    let ask = |shown| secure.options_as(trusted.clone(), "sip", shown);
+    let answer = ask(Some(&phone)).expect("answered");
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    // With TLS 1.3 the client is done before the server has looked at it.
+    for shown in [None, Some(&stranger)] {
+        let answer = ask(shown).unwrap_or_default();
+        assert_eq!(answer, "", "nobody is answered");
+    }
 }
 
 #[test]

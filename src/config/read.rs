@@ -20,7 +20,7 @@ use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use super::{
     Amqp, Bootstrap, Codec, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media,
-    Registrar, Secret, Sip, SipTls, TlsUse,
+    Registrar, Secret, Sip, SipTls, SipTlsOut, TlsUse,
     error::{Place, Problem},
     values::{Value, Values},
 };
@@ -31,8 +31,6 @@ use crate::{
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
 const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("sip.ws", &[]),
-    ("sip.wss", &[]),
     ("recording.rate", &[]),
     ("recording.announce", &[]),
     ("recording.retention_days", &[]),
@@ -174,10 +172,28 @@ impl<'a> Reader<'a> {
 
     fn sip_tls(&mut self) -> Option<SipTls> {
         let listen = self.list("sip.tls", listeners);
-        (!listen.is_empty()).then(|| SipTls {
+        let wss = self.list("sip.wss", listeners);
+        let is_on = !(listen.is_empty() && wss.is_empty());
+        is_on.then(|| SipTls {
             listen,
+            wss,
             files: self.tls_files(TlsUse::Sip),
+            clients: self.file("sip.tls_clients"),
         })
+    }
+
+    fn sip_tls_out(&mut self) -> SipTlsOut {
+        let names = [TlsFile::Certificate, TlsFile::Key].map(|file| TlsUse::SipClient.key_of(file));
+        let shows = names.map(|key| self.file(key)).iter().any(Option::is_some);
+        SipTlsOut {
+            authorities: self.file("sip.tls_ca"),
+            files: shows.then(|| self.tls_files(TlsUse::SipClient)),
+        }
+    }
+
+    /// Reads a key that names a file, or none.
+    fn file(&mut self, key: &'static str) -> Option<PathBuf> {
+        self.text(key, |text| Ok((!text.is_empty()).then(|| PathBuf::from(text))))
     }
 
     fn websocket_tls_bind(&mut self) -> Option<SocketAddr> {
@@ -196,7 +212,10 @@ impl<'a> Reader<'a> {
         let sip = Sip {
             udp: self.list("sip.udp", listeners),
             tcp: self.list("sip.tcp", listeners),
+            ws: self.list("sip.ws", listeners),
             tls: self.sip_tls(),
+            tls_out: self.sip_tls_out(),
+            name_servers: self.list("sip.name_servers", name_servers),
             advertised_address: self.text("sip.advertised_address", host),
             local_nets: self.list("sip.local_nets", |items| {
                 items.iter().map(|item| item.parse()).collect()
@@ -206,10 +225,11 @@ impl<'a> Reader<'a> {
             service_numbers: self.list("sip.service_numbers", numbers),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
-        if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_none() {
+        if sip.udp.is_empty() && sip.tcp.is_empty() && sip.ws.is_empty() && sip.tls.is_none() {
             self.refuse(
                 "sip.udp",
-                "sip.udp, sip.tcp and sip.tls are all empty: no call could come in".to_owned(),
+                "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty: no call could come in"
+                    .to_owned(),
             );
         }
         sip
@@ -477,6 +497,20 @@ fn listeners(items: &[String]) -> Result<Vec<SocketAddr>, String> {
         .collect::<Result<Vec<_>, _>>()?;
     none_twice(addresses.iter().filter(|address| address.port() != 0))?;
     Ok(addresses)
+}
+
+fn name_servers(items: &[String]) -> Result<Vec<SocketAddr>, String> {
+    let parse = |item: &String| {
+        let alone = item.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        alone.or_else(|_| item.parse()).map_err(|_| {
+            format!(
+                "'{item}' is no IP address, alone or with a port, such as 192.0.2.53 or [2001:db8::53]:5353"
+            )
+        })
+    };
+    let servers = items.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    none_twice(servers.iter())?;
+    Ok(servers)
 }
 
 fn local_addresses(items: &[String]) -> Result<Vec<IpAddr>, String> {

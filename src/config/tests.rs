@@ -70,7 +70,10 @@ fn the_defaults_are_those_of_the_outside_interface() {
     assert_eq!(config.http.admin_bind, "127.0.0.1:8001".parse().ok());
     assert!(config.http.rate_limit && config.sip.anonymous_dial_in);
     assert_eq!(config.http.token_ttl_s, 3600);
-    assert_eq!(config.sip.udp, ["0.0.0.0:5060".parse().unwrap()]);
+    assert_eq!(
+        config.sip.udp,
+        ["0.0.0.0:5060".parse().unwrap(), "[::]:5060".parse().unwrap()]
+    );
     assert_eq!(config.sip.tcp, config.sip.udp);
     assert_eq!(
         (config.sip.advertised_address.as_str(), config.sip.max_calls),
@@ -80,7 +83,13 @@ fn the_defaults_are_those_of_the_outside_interface() {
     let media = config.media_config();
     assert_eq!(
         format!("{media:?}"),
-        format!("{:?}", confab_media::MediaConfig::default())
+        format!(
+            "{:?}",
+            confab_media::MediaConfig {
+                bind: vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()],
+                ..confab_media::MediaConfig::default()
+            }
+        )
     );
     let capabilities = config.capabilities();
     let codecs: Vec<_> = capabilities
@@ -319,7 +328,7 @@ fn values_out_of_range_say_what_is_allowed() {
         (
             "sip",
             "udp = []\ntcp = []",
-            "sip.udp, sip.tcp and sip.tls are all empty",
+            "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty",
         ),
         ("sip", "max_calls = -1", "-1 is not within 0 to 1000000"),
         (
@@ -424,8 +433,7 @@ fn values_out_of_range_say_what_is_allowed() {
 #[test]
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
-        ("sip", "ws", "[\"0.0.0.0:5066\"]"),
-        ("sip", "wss", "[\"0.0.0.0:5067\"]"),
+        ("recording", "max_gb", "5"),
         ("recording", "announce", "false"),
         ("recording", "rate", "8000"),
     ];
@@ -433,10 +441,45 @@ fn keys_of_later_versions_take_their_default_only() {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");
         assert_eq!(problem(&format!("[{section}]\n{key} = {value}\n"), &[]), expected);
     }
-    let variable = ("CONFAB__SIP__WS", "0.0.0.0:5066");
+    let variable = ("CONFAB__RECORDING__RATE", "8000");
     assert_eq!(
         problem("", &[variable]),
-        "environment CONFAB__SIP__WS: sip.ws: not in this version: leave it out"
+        "environment CONFAB__RECORDING__RATE: recording.rate: not in this version: leave it out"
+    );
+}
+
+#[test]
+fn websockets_of_sip_have_ports_of_their_own() {
+    let text = "[sip]\nws = [\"0.0.0.0:5066\"]\nwss = [\"[::]:5067\"]\n";
+    let missing = load(text, &[]).unwrap_err().join("\n");
+    assert!(
+        missing.contains("sip.tls_cert: is empty, and sip.tls or sip.wss wants it: name a PEM file"),
+        "{missing}"
+    );
+    let config = load(&format!("{text}tls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n"), &[]).unwrap();
+    assert_eq!(config.sip.ws, ["0.0.0.0:5066".parse().unwrap()]);
+    let tls = config.sip.tls.unwrap();
+    assert_eq!(
+        (tls.listen, tls.wss),
+        (vec![], vec!["[::]:5067".parse().unwrap()])
+    );
+    // Nothing else need be listened on.
+    let alone = "[sip]\nudp = []\ntcp = []\nws = [\"0.0.0.0:5066\"]\n";
+    assert!(load(alone, &[]).is_ok());
+}
+
+#[test]
+fn name_servers_may_have_a_port() {
+    let text = "[sip]\nname_servers = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]\n";
+    let expected = [
+        "192.0.2.53:53".parse().unwrap(),
+        "[2001:db8::53]:5353".parse().unwrap(),
+    ];
+    assert_eq!(load(text, &[]).unwrap().sip.name_servers, expected);
+    let found = problem("[sip]\nname_servers = [\"dns.example\"]\n", &[]);
+    assert!(
+        found.starts_with("c.toml:2: sip.name_servers: 'dns.example' is no IP address"),
+        "{found}"
     );
 }
 
@@ -518,8 +561,12 @@ fn every_key_is_either_read_or_refused() {
         "http.tls_cert",
         "http.tls_key",
         "sip.tls",
+        "sip.wss",
         "sip.tls_cert",
         "sip.tls_key",
+        "sip.tls_clients",
+        "sip.tls_client_cert",
+        "sip.tls_client_key",
         "amqp.commands",
         "amqp.url",
     ];
@@ -578,6 +625,49 @@ fn tls_wants_certificate_and_key() {
     let files = load(all, &[]).unwrap().check_files().unwrap_err().to_string();
     assert!(
         files.contains("c.toml:3: http.tls_cert: c.pem cannot be read"),
+        "{files}"
+    );
+}
+
+#[test]
+fn a_machine_without_ipv6_goes_without() {
+    let mut config = defaults();
+    assert_eq!(config.without_ipv6(), ["sip.udp", "sip.tcp", "media.bind"]);
+    assert_eq!(config.sip.udp, ["0.0.0.0:5060".parse().unwrap()]);
+    assert_eq!(
+        config.media.bind,
+        ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert!(config.without_ipv6().is_empty());
+    // What is asked for by name, and the only thing that there is, is not given up in silence.
+    let text =
+        "[sip]\nudp = [\"[::]:5060\"]\ntcp = [\"0.0.0.0:5060\", \"[::1]:5060\"]\n[media]\nbind = [\"::\"]\n";
+    assert!(load(text, &[]).unwrap().without_ipv6().is_empty());
+}
+
+#[test]
+fn tls_of_sip_may_want_certificates_of_both_sides() {
+    let listens = "[sip]\ntls = [\"0.0.0.0:5061\"]\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
+    assert_eq!(load(listens, &[]).unwrap().sip.tls.unwrap().clients, None);
+    let asks = format!("{listens}tls_clients = \"ca.pem\"\n");
+    assert_eq!(
+        load(&asks, &[]).unwrap().sip.tls.unwrap().clients.as_deref(),
+        Some(Path::new("ca.pem"))
+    );
+    let shows = "[sip]\ntls_client_cert = \"c.pem\"\ntls_client_key = \"k.pem\"\n";
+    let files = load(shows, &[]).unwrap().sip.tls_out.files.unwrap();
+    assert_eq!(files.certificate, Path::new("c.pem"));
+    assert_eq!(files.key, Path::new("k.pem"));
+    let half = shows.replace("k.pem", "");
+    let found = problem(&half, &[]);
+    assert!(
+        found.starts_with("c.toml:3: sip.tls_client_key: is empty"),
+        "{found}"
+    );
+    let trusts = "[sip]\ntls_ca = \"none.pem\"\n";
+    let files = load(trusts, &[]).unwrap().check_files().unwrap_err().to_string();
+    assert!(
+        files.contains("c.toml:2: sip.tls_ca: none.pem cannot be read"),
         "{files}"
     );
 }

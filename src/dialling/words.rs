@@ -31,6 +31,7 @@ pub(super) const TIMEOUT: &str = "timeout";
 pub(super) fn of(failure: LegFailure) -> &'static str {
     match failure {
         LegFailure::NoWay(NoWay::Ourselves) => ROUTING_ERROR,
+        LegFailure::NoWay(NoWay::Connection) => "DESTINATION_OUT_OF_ORDER",
         LegFailure::NoWay(NoWay::Host) => "NO_ROUTE_DESTINATION",
         LegFailure::NoWay(NoWay::Transport) | LegFailure::Incompatible => INCOMPATIBLE,
         LegFailure::Overloaded => TEMPORARY,
@@ -112,6 +113,7 @@ mod tests {
                 LegFailure::NotAdmitted(Refusal::NotRunning),
                 "conference not running",
             ),
+            (LegFailure::NoWay(NoWay::Connection), "DESTINATION_OUT_OF_ORDER"),
             (LegFailure::NoWay(NoWay::Ourselves), "EXCHANGE_ROUTING_ERROR"),
         ] {
             assert_eq!(of(failure), word, "{failure:?}");

@@ -1,9 +1,12 @@
-//! Certificates: whether they can be used, and for how long.
+//! Certificates: whether they can be used, and for how long; authorities: whether there are any.
 
 use std::time::{Duration, SystemTime};
 
 use super::Finding;
-use crate::{config::Config, tls::TlsFile};
+use crate::{
+    config::Config,
+    tls::{TlsFile, authorities},
+};
 
 /// How long before its end a certificate should have been renewed.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
@@ -24,5 +27,11 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
             Finding::fine(key, format!("{name} is good for 14 days and more"))
         };
         findings.push(finding);
+    }
+    for (key, file) in config.authorities() {
+        findings.push(match authorities(file) {
+            Ok(roots) => Finding::fine(key, format!("{} has {} of them", file.display(), roots.len())),
+            Err(text) => Finding::wrong(key, text),
+        });
     }
 }

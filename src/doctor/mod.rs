@@ -5,12 +5,16 @@
 
 mod certificates;
 mod machine;
+mod names;
 mod network;
 mod storage;
 
 use std::{fmt, path::Path, process::ExitCode};
 
-use crate::config::{Config, Overrides};
+use crate::{
+    config::{Config, Overrides},
+    listen,
+};
 
 /// What was found about one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +74,7 @@ pub(crate) fn run(path: Option<&Path>, data_dir: Option<&Path>) -> ExitCode {
     let overrides = Overrides {
         data_dir: data_dir.map(Path::to_path_buf),
     };
-    let config = match Config::load(path, std::env::vars_os(), &overrides) {
+    let mut config = match Config::load(path, std::env::vars_os(), &overrides) {
         Ok(config) => config,
         Err(error) => {
             println!("{}", Finding::wrong("configuration", error.to_string()));
@@ -81,8 +85,13 @@ pub(crate) fn run(path: Option<&Path>, data_dir: Option<&Path>) -> ExitCode {
         path.display().to_string()
     });
     let mut findings = vec![Finding::fine("configuration", from)];
+    if !listen::has_ipv6() {
+        let keys = config.without_ipv6().into_iter();
+        findings.extend(keys.map(|key| Finding::fine(key, "this machine has no IPv6: [::] is left out")));
+    }
     let running = storage::look(&config, &mut findings);
     network::look(&config, running, &mut findings);
+    names::look(&config, &mut findings);
     certificates::look(&config, &mut findings);
     machine::look(&config, &mut findings);
     for finding in &findings {

@@ -35,6 +35,9 @@ fn listeners(config: &Config, findings: &mut Vec<Finding>) {
     tcp.extend(sip.tcp.iter().map(|bind| ("sip.tcp", *bind)));
     let tls = sip.tls.iter().flat_map(|tls| &tls.listen);
     tcp.extend(tls.map(|bind| ("sip.tls", *bind)));
+    tcp.extend(sip.ws.iter().map(|bind| ("sip.ws", *bind)));
+    let wss = sip.tls.iter().flat_map(|tls| &tls.wss);
+    tcp.extend(wss.map(|bind| ("sip.wss", *bind)));
     let mut told = |key: &str, address: SocketAddr, bound: io::Result<()>| {
         findings.push(match bound {
             Ok(()) => Finding::fine(key, format!("{address} is free")),

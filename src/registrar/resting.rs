@@ -200,6 +200,7 @@ impl Row {
             local: row.local,
             remote: row.remote,
             connection: 0,
+            name: 0,
         };
         let contact = Uri::parse(row.contact).ok()?;
         let path = row.path.into_iter().map(NameAddr::parse);

@@ -166,6 +166,7 @@ pub(super) fn page(
                         ("tcp_refused".to_owned(), transports.tcp_refused.get()),
                         ("tcp_closed".to_owned(), transports.tcp_closed.get()),
                         ("tls_failed".to_owned(), transports.tls_failed.get()),
+                        ("websocket_failed".to_owned(), transports.websocket_failed.get()),
                     ],
                 },
                 Counters {

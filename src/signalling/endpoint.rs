@@ -416,6 +416,7 @@ impl Running {
             let contact = LocalContact {
                 user: user.map(|user| user.to_str_lossy().into_owned()),
                 is_focus: true,
+                ..LocalContact::default()
             };
             self.task.endpoint.set_contact(call, contact);
             let (sender, events) = mpsc::channel(CALL_EVENT_QUEUE);
@@ -514,6 +515,7 @@ mod tests {
             contact: LocalContact {
                 user: None,
                 is_focus: false,
+                ..LocalContact::default()
             },
             body: None,
             headers: Vec::new(),

@@ -9,6 +9,7 @@ mod local;
 mod network;
 mod quality;
 mod reach;
+mod resolver;
 pub(crate) mod routing;
 mod stats;
 mod tcp;
@@ -30,14 +31,16 @@ pub(crate) use self::{
     local::{Advertised, LocalAddresses},
     network::Networks,
     reach::{Listens, NoWay},
+    resolver::Resolver,
     stats::{Counter, TransportStats},
 };
 use self::{
     endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
-    tcp::Connections,
+    tcp::{Connections, Door, PeerNames},
 };
 use crate::admission::Admission;
 use crate::registrar::Bindings;
+use crate::tls::Trust;
 
 /// Calls whose tasks are not started yet.
 const INCOMING_QUEUE: usize = 1024;
@@ -56,6 +59,14 @@ pub(crate) struct SignallingConfig {
     pub(crate) tcp: Vec<SocketAddr>,
     /// Addresses to listen on for TLS, and what it wants.
     pub(crate) tls: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
+    /// Addresses to listen on for WebSockets.
+    pub(crate) ws: Vec<SocketAddr>,
+    /// Addresses to listen on for WebSockets over TLS, and what it wants.
+    pub(crate) wss: Option<(Vec<SocketAddr>, Arc<rustls::ServerConfig>)>,
+    /// What connections over TLS are opened with.
+    pub(crate) trust: Trust,
+    /// Who is asked for names; empty: whom the machine asks.
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// The endpoint's own settings.
     pub(crate) endpoint: EndpointConfig,
 }
@@ -81,6 +92,10 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<SocketAddr>,
     /// The addresses that TLS is bound to, ports resolved.
     pub(crate) tls: Vec<SocketAddr>,
+    /// The addresses that WebSockets, with TLS and without, are bound to, ports resolved.
+    websockets: Vec<SocketAddr>,
+    names: PeerNames,
+    resolver: Resolver,
     incoming: Option<Arrivals>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -118,7 +133,8 @@ impl Signalling {
             ));
             sockets.push((bound, socket));
         }
-        let connections = Connections::new(inputs, Arc::clone(&stats));
+        let connections = Connections::new(inputs, Arc::clone(&stats), config.trust);
+        let names = connections.names();
         let mut tcp = Vec::new();
         for mut address in config.tcp {
             // "Any port" means the one that UDP got on the same address: peers expect both on one number.
@@ -129,14 +145,32 @@ impl Signalling {
             }
             let listener = tcp::bind("sip.tcp", address)?;
             tcp.push(listener.local_addr()?);
-            tasks.push(connections.accept(listener, None));
+            tasks.push(connections.accept(Door::plain(listener)));
         }
         let (addresses, tls_config) = config.tls.unzip();
         let mut tls = Vec::new();
         for address in addresses.unwrap_or_default() {
             let listener = tcp::bind("sip.tls", address)?;
             tls.push(listener.local_addr()?);
-            tasks.push(connections.accept(listener, tls_config.clone()));
+            tasks.push(connections.accept(Door {
+                tls: tls_config.clone(),
+                ..Door::plain(listener)
+            }));
+        }
+        let (addresses, wss_config) = config.wss.unzip();
+        let wss = addresses
+            .unwrap_or_default()
+            .into_iter()
+            .map(|at| ("sip.wss", at));
+        let mut websockets = Vec::new();
+        for (key, address) in config.ws.into_iter().map(|at| ("sip.ws", at)).chain(wss) {
+            let listener = tcp::bind(key, address)?;
+            websockets.push(listener.local_addr()?);
+            tasks.push(connections.accept(Door {
+                listener,
+                tls: wss_config.clone().filter(|_| key == "sip.wss"),
+                is_websocket: true,
+            }));
         }
 
         let udp = sockets.iter().map(|(bound, _)| *bound).collect();
@@ -163,6 +197,9 @@ impl Signalling {
             udp,
             tcp,
             tls,
+            websockets,
+            names,
+            resolver: Resolver::new(&config.name_servers),
             incoming: Some(Arrivals {
                 calls: incoming_queue,
                 queries: query_queue,
@@ -173,10 +210,15 @@ impl Signalling {
         })
     }
 
-    /// The first address that SIP is bound to, UDP before TCP and TLS.
+    /// The first address that SIP is bound to, UDP before TCP, TLS and WebSockets.
     pub(crate) fn first_address(&self) -> SocketAddr {
         let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls);
+        let mut bound = self
+            .udp
+            .iter()
+            .chain(&self.tcp)
+            .chain(&self.tls)
+            .chain(&self.websockets);
         bound.next().copied().unwrap_or(none)
     }
 
@@ -185,6 +227,9 @@ impl Signalling {
         Listens {
             udp: self.udp.clone(),
             tcp: self.tcp.clone(),
+            tls: self.tls.clone(),
+            names: self.names.clone(),
+            resolver: self.resolver.clone(),
         }
     }
 

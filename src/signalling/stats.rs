@@ -33,6 +33,8 @@ pub(crate) struct TransportStats {
     pub(crate) tcp_refused: Counter,
     /// Connections to a TLS listener without a handshake.
     pub(crate) tls_failed: Counter,
+    /// Connections to a WebSocket listener without a handshake.
+    pub(crate) websocket_failed: Counter,
     /// TCP connections closed for a framing error, a limit or idleness.
     pub(crate) tcp_closed: Counter,
 }

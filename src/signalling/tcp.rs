@@ -1,14 +1,17 @@
-//! SIP over TCP and TLS: accepts and opens connections, and writes to connections by their number.
+//! SIP over TCP, TLS and WebSockets: accepts connections, and writes to connections by their number.
 //!
-//! Owns listeners, connections and their limits: how many there are, how much may wait to be written to one. `stream`
-//! reads and writes one of them. It parses nothing.
+//! Owns listeners, connections and their limits: how many there are, how much may wait to be written to one. `opening`
+//! opens them, `stream` and `websocket` read and write one of them. It parses nothing.
 
+mod names;
+mod opening;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
@@ -30,21 +33,16 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::names::PeerNames;
 use super::{endpoint::Input, stats::TransportStats};
-use crate::listen;
+use crate::{listen, tls::Trust};
 
 /// Open connections in all.
 const MAX_CONNECTIONS: usize = 4096;
 /// Open connections from one source: an IPv4 address, or an IPv6 network of 64 bits, which is one subscriber's.
 const MAX_CONNECTIONS_PER_SOURCE: usize = 128;
-/// How long an outgoing connection may take to open: Timer B and F end the transaction soon after.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long the handshake of TLS may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// Outgoing connections that are being opened.
-const MAX_OPENING: usize = 256;
-/// Messages that wait for one connection to open.
-const MAX_WAITING: usize = 256;
 /// Messages and bytes waiting to be written to one connection: the BYEs of a trunk with a thousand calls have to find
 /// room. A peer that leaves more unread is cut off.
 const WRITE_QUEUE: usize = 4096;
@@ -61,16 +59,21 @@ struct Shared {
     stats: Arc<TransportStats>,
     next: AtomicU64,
     open: Mutex<Open>,
+    trust: Trust,
+    names: PeerNames,
 }
+
+/// Whom a connection leads to: a transport, an address, and the number of the name that the certificate showed, 0 where none had to.
+type Peer = (Transport, SocketAddr, u64);
 
 #[derive(Default)]
 struct Open {
     writers: HashMap<u64, Writer>,
     /// The latest connection to each peer, used for messages that name no connection.
-    peers: HashMap<(Transport, SocketAddr), u64>,
+    peers: HashMap<Peer, u64>,
     sources: HashMap<IpAddr, usize>,
     /// What waits for a connection that is being opened.
-    opening: HashMap<SocketAddr, Vec<(Flow, Bytes)>>,
+    opening: HashMap<Peer, Vec<(Flow, Bytes)>>,
 }
 
 /// The way into one connection's write queue.
@@ -82,6 +85,27 @@ struct Writer {
 
 /// The write queue of a connection as its task has it: for answers of the reader, what waits, how many bytes that is.
 type Queue = (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>, Arc<AtomicUsize>);
+
+/// Where connections come in.
+pub(crate) struct Door {
+    /// The bound listener.
+    pub(crate) listener: TcpListener,
+    /// What TLS wants; `None`: there is none.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// They are WebSockets.
+    pub(crate) is_websocket: bool,
+}
+
+impl Door {
+    /// A door for SIP as it is.
+    pub(crate) fn plain(listener: TcpListener) -> Door {
+        Door {
+            listener,
+            tls: None,
+            is_websocket: false,
+        }
+    }
+}
 
 /// Why a message was not handed to a connection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,8 +170,8 @@ impl Open {
 }
 
 impl Connections {
-    /// No connection yet; what is read goes to `inputs`.
-    pub(crate) fn new(inputs: mpsc::Sender<Input>, stats: Arc<TransportStats>) -> Self {
+    /// No connection yet; what is read goes to `inputs`. Those over TLS are opened with `trust`.
+    pub(crate) fn new(inputs: mpsc::Sender<Input>, stats: Arc<TransportStats>, trust: Trust) -> Self {
         // 0 means "no connection" in a flow.
         let next = AtomicU64::new(1);
         Self(Arc::new(Shared {
@@ -155,20 +179,45 @@ impl Connections {
             stats,
             next,
             open: Mutex::default(),
+            trust,
+            names: PeerNames::default(),
         }))
     }
 
-    /// Accepts connections on `listener` until the endpoint is gone, over TLS with `tls`.
-    pub(crate) fn accept(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> JoinHandle<()> {
+    /// The names that peers are opened connections to by.
+    pub(crate) fn names(&self) -> PeerNames {
+        self.0.names.clone()
+    }
+
+    /// Accepts connections through `door` until the endpoint is gone.
+    pub(crate) fn accept(&self, door: Door) -> JoinHandle<()> {
+        let Door {
+            listener,
+            tls,
+            is_websocket,
+        } = door;
         let tls = tls.map(TlsAcceptor::from);
+        let transport = match (&tls, is_websocket) {
+            (None, false) => Transport::Tcp,
+            (Some(_), false) => Transport::Tls,
+            (None, true) => Transport::Ws,
+            (Some(_), true) => Transport::Wss,
+        };
         let connections = self.clone();
         tokio::spawn(async move {
             while !connections.0.inputs.is_closed() {
                 match listener.accept().await {
                     Ok((stream, remote)) => {
                         let local = stream.local_addr().unwrap_or(remote);
-                        if connections.open(stream, local, remote, tls.clone()).is_none() {
-                            connections.0.stats.tcp_refused.increment();
+                        let flow = Flow {
+                            transport,
+                            ..Flow::tcp(local, remote, 0)
+                        };
+                        match connections.enter(&stream, flow) {
+                            Some((flow, queue)) => {
+                                tokio::spawn(connections.clone().carry(stream, tls.clone(), flow, queue));
+                            }
+                            None => connections.0.stats.tcp_refused.increment(),
                         }
                     }
                     Err(error) => {
@@ -188,7 +237,7 @@ impl Connections {
     /// See [`SendError`]; the caller tells the endpoint.
     pub(crate) fn send(&self, flow: Flow, bytes: Bytes) -> Result<(), SendError> {
         let mut open = self.lock();
-        let peer = (flow.transport, flow.remote);
+        let peer = peer_of(flow);
         let known = [Some(flow.connection), open.peers.get(&peer).copied()];
         for connection in known.into_iter().flatten() {
             match open.send(connection, bytes.clone()) {
@@ -196,56 +245,12 @@ impl Connections {
                 sent => return sent,
             }
         }
-        if flow.transport == Transport::Tls {
-            // Whose certificate would have to be shown is not known here.
-            return Err(SendError::Closed);
-        }
-        let opening = open.opening.len();
-        match open.opening.entry(flow.remote) {
-            Entry::Occupied(mut waiting) if waiting.get().len() < MAX_WAITING => {
-                waiting.get_mut().push((flow, bytes));
-            }
-            Entry::Vacant(place) if opening < MAX_OPENING => {
-                place.insert(vec![(flow, bytes)]);
-                tokio::spawn(self.clone().connect(flow.local, flow.remote));
-            }
-            _ => return Err(SendError::Busy),
-        }
-        Ok(())
+        self.wait_for(&mut open, flow, bytes)
     }
 
-    /// Opens a connection and sends what waits for it.
-    async fn connect(self, local: SocketAddr, remote: SocketAddr) {
-        let opened = match timeout(CONNECT_TIME, TcpStream::connect(remote)).await {
-            Ok(Ok(stream)) => self.open(stream, local, remote, None),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let failed: Vec<Flow> = {
-            let mut open = self.lock();
-            let waiting = open.opening.remove(&remote).unwrap_or_default();
-            let unsent = waiting.into_iter().filter_map(|(flow, bytes)| {
-                let sent = opened.is_some_and(|connection| open.send(connection, bytes).is_ok());
-                (!sent).then_some(flow)
-            });
-            unsent.collect()
-        };
-        for flow in failed {
-            self.0.stats.send_failed.increment();
-            let _ = self.0.inputs.send(Input::SendFailed { flow }).await;
-        }
-    }
-
-    fn open(
-        &self,
-        stream: TcpStream,
-        local: SocketAddr,
-        remote: SocketAddr,
-        tls: Option<TlsAcceptor>,
-    ) -> Option<u64> {
-        let transport = match tls {
-            Some(_) => Transport::Tls,
-            None => Transport::Tcp,
-        };
+    /// Enters a connection over `flow`, which has no number yet; `None` when there are too many. Whoever gets its queue serves it.
+    fn enter(&self, stream: &TcpStream, flow: Flow) -> Option<(Flow, Queue)> {
+        let remote = flow.remote;
         let mut open = self.lock();
         let from_source = open.sources.get(&source(remote)).copied().unwrap_or(0);
         if from_source >= MAX_CONNECTIONS_PER_SOURCE || open.writers.len() >= MAX_CONNECTIONS {
@@ -261,31 +266,30 @@ impl Connections {
             queued: Arc::clone(&queued),
         };
         open.writers.insert(connection, writer);
-        open.peers.insert((transport, remote), connection);
+        let flow = Flow { connection, ..flow };
+        open.peers.insert(peer_of(flow), connection);
         drop(open);
         let _ = stream.set_nodelay(true);
         // A peer that is gone without a word ends the connection; a silent one keeps its way through a NAT.
         let probing = TcpKeepalive::new()
             .with_time(PROBE_INTERVAL)
             .with_interval(PROBE_INTERVAL / 4);
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probing);
-        let flow = Flow {
-            transport,
-            local,
-            remote,
-            connection,
-        };
-        tokio::spawn(self.clone().carry(stream, tls, flow, (replies, waiting, queued)));
-        Some(connection)
+        let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probing);
+        Some((flow, (replies, waiting, queued)))
     }
 
-    /// Does the handshake where there is one, and serves the connection.
+    /// Does the handshake of TLS where there is one, and serves the connection.
     async fn carry(self, stream: TcpStream, tls: Option<TlsAcceptor>, flow: Flow, queue: Queue) {
+        let is_websocket = flow.transport.is_one_way();
         let Some(tls) = tls else {
+            if is_websocket {
+                return self.serve_websocket(stream, flow, queue).await;
+            }
             let (reader, writer) = stream.into_split();
             return self.serve(reader, writer, flow, queue).await;
         };
         match timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
+            Ok(Ok(stream)) if is_websocket => self.serve_websocket(stream, flow, queue).await,
             Ok(Ok(stream)) => {
                 let (reader, writer) = tokio::io::split(stream);
                 self.serve(reader, writer, flow, queue).await;
@@ -309,7 +313,7 @@ impl Connections {
     fn forget(&self, flow: Flow) {
         let mut open = self.lock();
         open.writers.remove(&flow.connection);
-        let peer = (flow.transport, flow.remote);
+        let peer = peer_of(flow);
         if open.peers.get(&peer) == Some(&flow.connection) {
             open.peers.remove(&peer);
         }
@@ -324,6 +328,10 @@ impl Connections {
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn peer_of(flow: Flow) -> Peer {
+    (flow.transport, flow.remote, flow.name)
 }
 
 /// What the limit per source counts by.

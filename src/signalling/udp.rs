@@ -242,6 +242,7 @@ pub(crate) fn read(
                 local: SocketAddr::new(ip, bound.port()),
                 remote,
                 connection: 0,
+                name: 0,
             };
             let bytes = Bytes::copy_from_slice(&buffer[..length]);
             match inputs.try_send(Input::Message { flow, bytes }) {

@@ -14,7 +14,8 @@
 //!
 //! Sending:
 //! - Never to multicast, unspecified or broadcast addresses; to loopback and private ones only when they are the IP that
-//!   signalling came from or lie in the configured local networks.
+//!   signalling came from or lie in the configured local networks, or may be the same peer's in the other family: signalling came from a
+//!   private address, too.
 //! - To a third party (an IP that is not the signalling peer's) for at most 10 s without RTP or RTCP from it.
 
 use std::net::{IpAddr, SocketAddr};
@@ -140,7 +141,7 @@ pub struct SourceCounters {
 pub enum SendBlocked {
     /// Multicast, broadcast, unspecified, or port 0.
     NotUnicast,
-    /// Loopback or private, and neither the signalling peer nor a local network.
+    /// Loopback or private, and neither the signalling peer, a neighbour of it in the other family, nor a local network.
     PrivateAddress,
     /// A third party that sent nothing for 10 s.
     SilentThirdParty,
@@ -318,7 +319,8 @@ impl SourceGuard {
             return Err(SendBlocked::NotUnicast);
         }
         let is_peer = ip == self.rules.signalling_ip.to_canonical();
-        if net::is_private(ip) && !is_peer && !self.rules.local_nets.iter().any(|net| net.contains(ip)) {
+        let is_near = is_peer || self.rules.is_neighbour(ip);
+        if net::is_private(ip) && !is_near && !self.rules.local_nets.iter().any(|net| net.contains(ip)) {
             return Err(SendBlocked::PrivateAddress);
         }
         let heard_ns = [&self.rtp, &*self.rtcp]
@@ -334,6 +336,13 @@ impl SourceGuard {
 }
 
 impl SourceRules {
+    /// Whether a private address may be that of the signalling peer in the other family, which nothing else can tell: both are within the same
+    /// site, or on this machine.
+    fn is_neighbour(&self, ip: IpAddr) -> bool {
+        let peer = self.signalling_ip.to_canonical();
+        peer.is_ipv4() != ip.is_ipv4() && net::is_private(peer) && peer.is_loopback() == ip.is_loopback()
+    }
+
     fn vouches_for(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.signalling_ip.to_canonical() == ip || self.trusted_ips.iter().any(|t| t.to_canonical() == ip)

@@ -22,9 +22,10 @@ use crate::endpoint::event::{Body, CallKey, EndCause, Event, LocalContact};
 use crate::endpoint::flow::Flow;
 use crate::endpoint::multipart::session_part;
 use crate::endpoint::stack::Stack;
-use crate::message::{CallId, Essentials, HeaderName, Headers, Reason, Request, Tag};
+use crate::message::{CallId, Essentials, HeaderName, Headers, NameAddr, Reason, Request, Tag};
 use crate::transaction::layer::{ClientId, ClientNews, Purpose};
 use crate::transaction::timer::{TimerKind, Timers};
+use crate::uri::{SipScheme, Uri};
 
 use authenticating::Authentication;
 use inbound::Inbound;
@@ -123,7 +124,8 @@ impl Call {
     // ---- what happens to every call
 
     pub(crate) fn set_contact(&mut self, contact: LocalContact) {
-        self.contact = contact;
+        let is_secure = self.contact.is_secure || contact.is_secure;
+        self.contact = LocalContact { is_secure, ..contact };
     }
 
     /// A request within one of its dialogs came over `flow`. Returns false when its CSeq is out of order.
@@ -214,6 +216,15 @@ impl Call {
             .as_ref()
             .is_some_and(|dialog| dialog.state() == DialogState::Confirmed)
     }
+}
+
+/// Whether the dialog of this INVITE is one of `sips` URIs (RFC 3261 §8.1.1.8, §12.1.1).
+fn asks_for_sips(request: &Request) -> bool {
+    let is_sips = |uri: &Uri| uri.as_sip().is_some_and(|uri| uri.scheme == SipScheme::Sips);
+    let first = |addresses: &[NameAddr]| addresses.first().map(|address| is_sips(&address.uri));
+    let route = first(&request.headers.record_routes().unwrap_or_default());
+    let hop = route.or_else(|| first(&request.headers.contacts().unwrap_or_default()));
+    is_sips(&request.uri) || hop.unwrap_or(false)
 }
 
 /// Adds Contact, Allow and Supported: every INVITE and every response to one that creates or refreshes a dialog has them.

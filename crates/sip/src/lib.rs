@@ -83,12 +83,18 @@
 //! credentials are asked for by whoever knows the passwords ([`DigestServer`], [`PasswordGuard`]), [`Registrar::register`] does it, and
 //! [`Endpoint::answer_register`] sends the reply. [`Registrar::reachable`] says where calls to somebody go.
 //!
+//! # Where to
+//!
+//! [`Route::of`] says what the DNS is to be asked for the servers of a URI, [`Route::by_rules`] and [`in_order`] in which order its answers are tried.
+//!
 //! # RFC sections
 //!
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
 //!
 //! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
 //! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
+//!
+//! Locating servers: RFC 3263 §4, RFC 2782, RFC 3403 §4.1.
 //!
 //! Registrar: RFC 3261 §10.3, RFC 3327 (Path), RFC 5626 (flows, instances; without STUN), RFC 7616 and RFC 8760 (digest).
 
@@ -99,6 +105,7 @@ mod digest;
 mod endpoint;
 mod framing;
 mod fuzz;
+mod locating;
 mod message;
 mod param;
 mod registrar;
@@ -118,6 +125,7 @@ pub use endpoint::{
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};
+pub use locating::{NaptrRecord, Route, Service, SrvRecord, in_order};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
     MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,

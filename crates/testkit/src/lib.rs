@@ -44,6 +44,7 @@ pub mod allocation;
 pub mod clock;
 pub mod codec;
 pub mod database;
+pub mod dns;
 pub mod g711;
 pub mod in_time;
 pub mod meter;

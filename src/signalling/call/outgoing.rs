@@ -37,6 +37,8 @@ use crate::{
 /// How long whoever answered may take to press the key, and how much longer than it could ring.
 const CONFIRM_TIME: Duration = Duration::from_secs(15);
 const CONFIRM_GRACE: Duration = Duration::from_secs(4);
+/// How long an address may be silent where there is another one to call: an INVITE over UDP was sent four times by then.
+const FIRST_RESPONSE: Duration = Duration::from_secs(4);
 
 /// Where a call goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,29 +178,43 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
             found.map_err(LegFailure::NoWay)?
         }
     };
-    let mut failure = LegFailure::NoWay(NoWay::Host);
-    for way in ways {
-        match call(server, order, way).await {
+    let mut failure = None;
+    let last = ways.len().saturating_sub(1);
+    for (index, way) in ways.into_iter().enumerate() {
+        // RFC 3263 §4.3 counts silence too, which the dial has no time to wait out where there is somebody else to ask.
+        let heard_within = (index < last).then_some(FIRST_RESPONSE);
+        match call(server, order, way, heard_within).await {
             // RFC 3263 §4.3: the next address, where this one is not there or has no room.
-            Err(next @ (LegFailure::NoResponse | LegFailure::Refused(503)))
-                if Instant::now() < order.ring_until =>
-            {
-                failure = next;
+            Err(
+                next @ (LegFailure::NoResponse
+                | LegFailure::NoWay(NoWay::Connection)
+                | LegFailure::Refused(503)),
+            ) if Instant::now() < order.ring_until => {
+                failure = Some(next);
+            }
+            // Nobody was asked: there is no media address of that family. What others have said counts.
+            Err(LegFailure::NoWay(NoWay::Transport)) => {
+                failure.get_or_insert(LegFailure::NoWay(NoWay::Transport));
             }
             outcome => return outcome,
         }
     }
-    Err(failure)
+    Err(failure.unwrap_or(LegFailure::NoWay(NoWay::Host)))
 }
 
-/// Calls one address.
-async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result<(), LegFailure> {
+/// Calls one address; the first response has to come within `heard_within`.
+async fn call(
+    server: &Arc<CallServer>,
+    order: &mut Order,
+    flow: Flow,
+    heard_within: Option<Duration>,
+) -> Result<(), LegFailure> {
     let place = server.admission.enter().map_err(|_| LegFailure::Overloaded)?;
     let peer = Peer::answered(flow.remote.ip(), &Headers::new());
     let opened = open_leg(server, &order.capabilities, &peer, flow.local.ip(), None);
     let (leg, mut negotiation) = opened.map_err(|refused| {
         if refused.status == StatusCode::NOT_ACCEPTABLE_HERE {
-            LegFailure::Incompatible
+            LegFailure::NoWay(NoWay::Transport)
         } else {
             LegFailure::Overloaded
         }
@@ -228,6 +244,7 @@ async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result
         order,
         call,
         events: &mut events,
+        heard_by: heard_within.map(|within| Instant::now() + within),
     };
     let outcome = match ringing.wait().await {
         Ok(answer) => {
@@ -272,6 +289,7 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
         contact: LocalContact {
             user: Some(order.conference.to_string()),
             is_focus: true,
+            ..LocalContact::default()
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
         identity: order.identity.clone(),
@@ -293,6 +311,8 @@ struct Ringing<'a> {
     order: &'a mut Order,
     call: CallKey,
     events: &'a mut mpsc::Receiver<Event>,
+    /// When it has been silent for long enough, as there is another address to call.
+    heard_by: Option<Instant>,
 }
 
 /// What a 2xx brought.
@@ -304,14 +324,21 @@ struct Answer {
 impl Ringing<'_> {
     /// Waits for the answer, and takes the call back when nobody wants it any more.
     async fn wait(self) -> Result<Answer, LegFailure> {
+        let mut heard_by = self.heard_by;
         let mut refused = None;
         let mut progress_until = self.order.progress_within.map(|within| Instant::now() + within);
         let (failure, reason) = loop {
             let progress = tokio::time::sleep_until(progress_until.unwrap_or(self.order.ring_until));
+            let silence = tokio::time::sleep_until(heard_by.unwrap_or(self.order.ring_until));
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Some(Event::Progress { .. }) => progress_until = None,
+                    Some(Event::Progress { status, .. }) => {
+                        heard_by = None;
+                        if status != StatusCode::TRYING {
+                            progress_until = None;
+                        }
+                    }
                     Some(Event::Answered { body, headers, .. }) => return Ok(Answer { body, headers }),
                     Some(Event::Failed { status, .. }) => refused = Some(status.code()),
                     Some(Event::Ended { cause, .. }) => return Err(ended(&cause, refused)),
@@ -329,6 +356,9 @@ impl Ringing<'_> {
                 }
                 () = tokio::time::sleep_until(self.order.ring_until) => {
                     break (LegFailure::NoAnswer, Some(Reason::q850(19, "no answer")));
+                }
+                () = silence, if heard_by.is_some() => {
+                    break (LegFailure::NoResponse, Some(Reason::q850(18, "no user responding")));
                 }
                 () = progress, if progress_until.is_some() => {
                     break (LegFailure::NoResponse, Some(Reason::q850(18, "no user responding")));
@@ -348,6 +378,7 @@ fn ended(cause: &EndCause, refused: Option<u16>) -> LegFailure {
     match (refused, cause) {
         (Some(status), _) => LegFailure::Refused(status),
         (None, EndCause::Refused { status }) => LegFailure::Refused(status.code()),
+        (None, EndCause::TransportFailed) => LegFailure::NoWay(NoWay::Connection),
         _ => LegFailure::NoResponse,
     }
 }
@@ -505,6 +536,7 @@ impl LegFailure {
     fn status(self) -> u16 {
         match self {
             LegFailure::Refused(status) => status,
+            LegFailure::NoWay(NoWay::Connection) => 503,
             LegFailure::NoWay(_) => 404,
             LegFailure::Overloaded => 503,
             LegFailure::NoResponse => 408,

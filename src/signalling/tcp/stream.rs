@@ -19,13 +19,13 @@ use tokio::{
 use super::{super::endpoint::Input, Connections, Queue};
 
 /// After this long without a byte from its peer the endpoint is asked whether a call still needs the connection.
-const IDLE: Duration = Duration::from_secs(600);
+pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// A message that was begun must be whole by then: a slow-loris peer gets no more.
 const MESSAGE_TIME: Duration = Duration::from_secs(20);
 /// The first message or keep-alive must be there by then; it is as long as a transaction of ours waits for its response.
-const FIRST_TIME: Duration = Duration::from_secs(32);
+pub(super) const FIRST_TIME: Duration = Duration::from_secs(32);
 /// One write may take this long before the connection counts as dead.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// How long the reader waits for the next byte.
 #[derive(Debug)]
@@ -68,6 +68,18 @@ impl Connections {
         reader: impl AsyncRead + Unpin,
         writer: impl AsyncWrite + Unpin,
         flow: Flow,
+        queue: Queue,
+    ) {
+        self.exchange(reader, writer, flow, queue).await;
+        self.end(flow).await;
+    }
+
+    /// Reads and writes until either side ends the connection.
+    pub(super) async fn exchange(
+        &self,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
+        flow: Flow,
         (replies, waiting, queued): Queue,
     ) {
         let replies = Replies(replies, &queued);
@@ -76,6 +88,10 @@ impl Connections {
             () = write(writer, waiting, &queued) => {}
             () = self.read(reader, flow, &replies) => {}
         }
+    }
+
+    /// Forgets a connection that is over, and says so.
+    pub(super) async fn end(&self, flow: Flow) {
         self.forget(flow);
         let _ = self
             .0

@@ -12,10 +12,10 @@ struct World {
 
 fn world() -> World {
     let (sender, inputs) = mpsc::channel(8192);
-    let connections = Connections::new(sender, Arc::default());
+    let connections = Connections::new(sender, Arc::default(), Trust::new(None, None));
     let listener = bind("sip.tcp", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
-    connections.accept(listener, None);
+    connections.accept(Door::plain(listener));
     World {
         connections,
         inputs,

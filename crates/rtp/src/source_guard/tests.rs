@@ -299,7 +299,7 @@ fn rtcp_follows_the_rules_for_itself() {
 #[test]
 fn nothing_is_sent_where_no_single_public_peer_can_be() {
     // (signalled address, signalling IP, local networks, verdict)
-    let rows: [(&str, &str, &[&str], Option<SendBlocked>); 16] = [
+    let rows: [(&str, &str, &[&str], Option<SendBlocked>); 20] = [
         ("198.51.100.7:4000", SIGNALLING, &[], None),
         ("[2001:db8::1]:4000", SIGNALLING, &[], None),
         (
@@ -325,6 +325,11 @@ fn nothing_is_sent_where_no_single_public_peer_can_be() {
             Some(SendBlocked::PrivateAddress),
         ),
         ("127.0.0.1:4000", "127.0.0.1", &[], None),
+        // The same phone in the other family, on its own network or on this machine.
+        ("[fd00::1]:4000", "10.1.2.3", &[], None),
+        ("10.1.2.3:4000", "fd00::1", &[], None),
+        ("[::1]:4000", "127.0.0.1", &[], None),
+        ("[::1]:4000", "10.1.2.3", &[], Some(SendBlocked::PrivateAddress)),
         (
             "10.1.2.3:4000",
             SIGNALLING,

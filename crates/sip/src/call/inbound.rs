@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Call, InviteKind, describe_ourselves, essentials_of, session_body};
+use super::{Call, InviteKind, asks_for_sips, describe_ourselves, essentials_of, session_body};
 use crate::byte_str::ByteStr;
 use crate::dialog::Dialog;
 use crate::endpoint::check::RELIABLE_PROVISIONAL;
@@ -118,6 +118,7 @@ impl Call {
         let contact = LocalContact {
             user: user.map(|user| user.to_str_lossy().into_owned()),
             is_focus: false,
+            is_secure: asks_for_sips(&request),
         };
         let mut call = Call::new(key, false, flow, contact);
         let tag = stack.tag();

@@ -17,6 +17,7 @@ use crate::endpoint::stack::Stack;
 use crate::message::{CSeq, Essentials, HeaderName, Method, Reason, Request, Response, StatusCode, Tag};
 use crate::transaction::layer::{ClientId, ClientNews, ClientOutcome, Owner, Purpose};
 use crate::transaction::timer::TimerKind;
+use crate::uri::SipScheme;
 
 /// How long our user may take with the answer to an offer in a 2xx. Shorter than the peer's patience and than the transaction that
 /// would ask for the ACK again, both 64·T1.
@@ -68,6 +69,7 @@ impl Call {
             headers,
         } = invitation;
         let mut call = Call::new(key, true, flow, contact);
+        call.contact.is_secure |= target.as_sip().is_some_and(|uri| uri.scheme == SipScheme::Sips);
         call.authentication = identity.map(Authentication::new);
         let identity = CallerIdentity {
             call_id: call_id.unwrap_or_else(|| stack.call_id()),
@@ -282,10 +284,12 @@ impl Call {
             *cancel = CancelState::Sent;
             self.send_cancel(now, stack, transaction, reason);
         }
-        if kind == InviteKind::Re || response.status == StatusCode::TRYING {
+        if kind == InviteKind::Re {
             return;
         }
-        self.note_early_dialog(stack, transaction, response, essentials);
+        if response.status != StatusCode::TRYING {
+            self.note_early_dialog(stack, transaction, response, essentials);
+        }
         if !self.ended {
             let body = session_body(stack, &response.headers, &response.body);
             stack.out.event(Event::Progress {

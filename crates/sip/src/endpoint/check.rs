@@ -4,6 +4,7 @@
 //! answered as any other (RFC 4475 §3.3.11); 483 is for elements that would have to forward it.
 
 use super::config::EndpointConfig;
+use super::flow::Transport;
 use super::multipart::session_part;
 use super::stack::allow;
 use crate::byte_str::ByteStr;
@@ -56,12 +57,13 @@ impl Refusal {
 pub(crate) fn check(
     request: &mut Request,
     essentials: &Essentials,
+    transport: Transport,
     config: &EndpointConfig,
 ) -> Result<(), Refusal> {
     method(request, config)?;
     echo(request)?;
     sequence(request, essentials)?;
-    scheme(request)?;
+    scheme(request, transport)?;
     extensions(request, config)?;
     if request.method == Method::Invite {
         contact(request, essentials)?;
@@ -140,11 +142,11 @@ fn sequence(request: &Request, essentials: &Essentials) -> Result<(), Refusal> {
     }
 }
 
-/// 416 for a scheme that is not ours (RFC 3261 §8.2.2.1); 480 for `sips`, which asks for TLS on every hop, and none of the
-/// transports has it (RFC 3261 §26.2.2, RFC 5630 §5).
-fn scheme(request: &Request) -> Result<(), Refusal> {
+/// 416 for a scheme that is not ours (RFC 3261 §8.2.2.1); 480 for `sips`, which asks for TLS on every hop, over a transport that is
+/// not secure (RFC 3261 §26.2.2, RFC 5630 §5).
+fn scheme(request: &Request, transport: Transport) -> Result<(), Refusal> {
     match &request.uri {
-        Uri::Sip(uri) if uri.scheme == SipScheme::Sips => {
+        Uri::Sip(uri) if uri.scheme == SipScheme::Sips && !transport.is_secure() => {
             Err(Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE)
                 .with(HeaderName::Warning, "380 confab \"SIPS Not Allowed\""))
         }
@@ -300,7 +302,9 @@ mod tests {
             panic!("{text}")
         };
         let essentials = Essentials::of(&request.headers).expect("essentials");
-        match check(&mut request, &essentials, &EndpointConfig::default()) {
+        let transport = Transport::from_uri_value(&essentials.via.transport.as_bytes().to_ascii_lowercase());
+        let transport = transport.expect("a transport");
+        match check(&mut request, &essentials, transport, &EndpointConfig::default()) {
             Ok(()) => (0, format!("{} bytes", request.body.len())),
             Err(refusal) => {
                 let (name, value) = refusal
@@ -416,6 +420,17 @@ mod tests {
                 (status, detail.to_owned()),
                 "{start} {headers:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_sips_uri_is_reached_over_what_is_secure() {
+        for (transport, status) in [("UDP", 480), ("TCP", 480), ("TLS", 0), ("WS", 480), ("WSS", 0)] {
+            let text = format!(
+                "OPTIONS sips:b@y SIP/2.0\r\nVia: SIP/2.0/{transport} 192.0.2.7;branch=z9hG4bKa\r\nFrom: <sips:a@x>;tag=f\r\n\
+                 To: <sips:b@y>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n"
+            );
+            assert_eq!(status_of_text(text).0, status, "{transport}");
         }
     }
 

@@ -133,11 +133,11 @@ pub enum Event {
         /// Why.
         cause: EndCause,
     },
-    /// The far side of our call reports progress (101 to 199).
+    /// The far side of our call reports progress, or whoever is next on the way says that he has the INVITE (100).
     Progress {
         /// The call.
         call: CallKey,
-        /// 180, 183, …
+        /// 100, 180, 183, …
         status: StatusCode,
         /// A session description of early media, if any.
         body: Option<Body>,
@@ -320,6 +320,9 @@ pub struct LocalContact {
     pub user: Option<String>,
     /// Adds the `isfocus` feature parameter: this side is a conference's focus (RFC 4579 §5.2).
     pub is_focus: bool,
+    /// It is a `sips` URI, as it is in any case where the INVITE's Request-URI, its topmost Record-Route or, without one, its Contact
+    /// is one (RFC 3261 §8.1.1.8, §12.1.1).
+    pub is_secure: bool,
 }
 
 /// A call to place.

@@ -15,6 +15,10 @@ pub enum Transport {
     Tcp,
     /// The same, encrypted (RFC 3261 §26.2.1).
     Tls,
+    /// One message per WebSocket message (RFC 7118).
+    Ws,
+    /// The same over TLS.
+    Wss,
 }
 
 impl Transport {
@@ -28,24 +32,39 @@ impl Transport {
         match self {
             Transport::Udp | Transport::Tcp => 5060,
             Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
         }
     }
 
-    /// The token of the Via header field: `UDP`, `TCP`, `TLS`.
+    /// True when nobody between the two ends reads along: what a `sips` URI asks for (RFC 3261 §26.2.2).
+    pub fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// True when only who opened a connection can be reached over it: nobody listens for one at the other end (RFC 7118 §5.3).
+    pub fn is_one_way(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// The token of the Via header field: `UDP`, `TCP`, `TLS`, `WS`, `WSS`.
     pub fn via_token(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         }
     }
 
-    /// The value of the `transport` URI parameter: `udp`, `tcp`, `tls`.
+    /// The value of the `transport` URI parameter: `udp`, `tcp`, `tls`, `ws`, which stands for both kinds (RFC 7118 §4.2).
     pub fn uri_value(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
             Transport::Tls => "tls",
+            Transport::Ws | Transport::Wss => "ws",
         }
     }
 
@@ -55,6 +74,8 @@ impl Transport {
             _ if value.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
             _ if value.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
             _ if value.eq_ignore_ascii_case(b"tls") => Some(Transport::Tls),
+            _ if value.eq_ignore_ascii_case(b"ws") => Some(Transport::Ws),
+            _ if value.eq_ignore_ascii_case(b"wss") => Some(Transport::Wss),
             _ => None,
         }
     }
@@ -62,7 +83,7 @@ impl Transport {
 
 /// Where a message came from, or where it has to go.
 ///
-/// For UDP `connection` is always 0. For TCP and TLS a number other than 0 names a connection that exists; 0 asks the shell to use
+/// For UDP `connection` is always 0. For the others a number other than 0 names a connection that exists; 0 asks the shell to use
 /// its connection to `remote`, or to open one, and to report [`Endpoint::handle_send_failed`](crate::Endpoint::handle_send_failed)
 /// when it cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +97,9 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// Number of the connection, 0 for none.
     pub connection: u64,
+    /// For TLS: number of the name that the peer's certificate has to show, given out by whoever owns the sockets. 0 for a peer that
+    /// opened the connection itself, and for one of which nothing but its address is known.
+    pub name: u64,
 }
 
 impl Flow {
@@ -86,6 +110,7 @@ impl Flow {
             local,
             remote,
             connection: 0,
+            name: 0,
         }
     }
 
@@ -96,6 +121,7 @@ impl Flow {
             local,
             remote,
             connection,
+            name: 0,
         }
     }
 }

@@ -129,7 +129,12 @@ impl Endpoint {
         if received.request.method == Method::Cancel {
             return self.receive_cancel(now, received);
         }
-        if let Err(refusal) = check(&mut received.request, &received.essentials, &self.stack.config) {
+        if let Err(refusal) = check(
+            &mut received.request,
+            &received.essentials,
+            flow.transport,
+            &self.stack.config,
+        ) {
             return self.refuse(&received, refusal);
         }
         match received.essentials.to_tag() {

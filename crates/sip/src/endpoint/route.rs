@@ -59,9 +59,10 @@ pub(crate) fn response_route(via: &Via, flow: &Flow) -> Option<ResponseRoute> {
                 fallback: None,
             })
         }
-        Transport::Tcp | Transport::Tls => {
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
             let remote = SocketAddr::new(source.ip(), sent_by_port);
-            let fallback = is_usable(remote).then_some(Flow {
+            let is_reachable = is_usable(remote) && !flow.transport.is_one_way();
+            let fallback = is_reachable.then_some(Flow {
                 remote,
                 connection: 0,
                 ..*flow
@@ -90,7 +91,8 @@ pub(crate) fn source_route(flow: &Flow) -> Option<ResponseRoute> {
 /// - it is a name (there is no DNS here) or an address nothing may be sent to;
 /// - it is a private address, differs from the one the peer was heard from and lies in none of `local_nets`: the peer is
 ///   behind a NAT and only the way it came is open;
-/// - the peer was heard from over the loopback interface, which leads nowhere else.
+/// - the peer was heard from over the loopback interface, which leads nowhere else;
+/// - a WebSocket is what the peer has or is to be reached by: nobody else can open one (RFC 7118 §5.3).
 ///
 /// In these cases the request goes to the peer's side of `flow`. A connection to the same address is used again while it is
 /// open; a closed one has number 0.
@@ -105,13 +107,14 @@ pub(crate) fn next_hop(target: &Uri, flow: &Flow, local_nets: &[Network]) -> Flo
         None if uri.scheme == SipScheme::Sips => Transport::Tls,
         None => Transport::Udp,
     };
+    let no_connection = transport.is_one_way() || flow.transport.is_one_way();
     let behind_nat = is_private(ip) && ip != source && !local_nets.iter().any(|net| net.contains(ip));
     let unreachable = behind_nat || (source.is_loopback() && !ip.is_loopback());
     let port = uri.port.unwrap_or(transport.default_port());
     let remote = SocketAddr::new(ip, port);
     let same_connection = flow.connection != 0 && flow.transport == transport && ip == source;
     let other_family = remote.is_ipv4() != flow.local.ip().to_canonical().is_ipv4();
-    if unreachable || same_connection || other_family || !is_usable(remote) {
+    if no_connection || unreachable || same_connection || other_family || !is_usable(remote) {
         return *flow;
     }
     Flow {
@@ -119,6 +122,8 @@ pub(crate) fn next_hop(target: &Uri, flow: &Flow, local_nets: &[Network]) -> Flo
         local: flow.local,
         remote: like(flow.remote, remote),
         connection: 0,
+        // Who it is has not changed: the certificate has to show the same.
+        name: if transport == Transport::Tls { flow.name } else { 0 },
     }
 }
 
@@ -267,6 +272,7 @@ mod tests {
             local: udp.local,
             remote: address(remote),
             connection: 0,
+            name: 0,
         };
         let rows = [
             ("sip:a@192.0.2.7:5070", udp, to(Transport::Udp, "192.0.2.7:5070")),

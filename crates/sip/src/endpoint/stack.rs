@@ -19,7 +19,7 @@ use super::route::{ResponseRoute, host_of, is_local};
 use crate::dialog::DialogId;
 use crate::message::{Branch, CallId, HeaderName, NameAddr, Request, Response, StatusCode, Tag, Via};
 use crate::transaction::layer::{ClientId, Outgoing, Owner, ServerId, TransactionLayer};
-use crate::uri::{HostPort, SipUri};
+use crate::uri::{HostPort, SipScheme, SipUri};
 
 /// The methods this endpoint takes part in, as Allow prints them.
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
@@ -123,7 +123,12 @@ impl Stack {
         if let Some(user) = &contact.user {
             uri = uri.with_user(user);
         }
-        if flow.transport != Transport::Udp {
+        if contact.is_secure {
+            uri.scheme = SipScheme::Sips;
+        }
+        // Of a `sips` URI it is understood that it is TLS (RFC 5630 §3.1.4).
+        let is_said = contact.is_secure && flow.transport == Transport::Tls;
+        if flow.transport != Transport::Udp && !is_said {
             uri = uri.with_param("transport", Some(flow.transport.uri_value()));
         }
         let mut address = NameAddr::new(uri);

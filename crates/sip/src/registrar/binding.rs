@@ -171,8 +171,8 @@ impl Binding {
         match (self.flow.transport, self.is_direct) {
             (Transport::Udp, _) | (_, false) => return false,
             (Transport::Tcp, true) => {}
-            // The server opens no others.
-            (Transport::Tls, true) => return true,
+            // Whoever listens has no certificate that this server could expect of him.
+            (Transport::Tls | Transport::Ws | Transport::Wss, true) => return true,
         }
         let Some(contact) = self.contact.as_sip() else {
             return true;

@@ -103,6 +103,7 @@ fn a_2xx_names_contact_methods_and_route_and_can_carry_isfocus() {
             LocalContact {
                 user: Some("conf 1".to_owned()),
                 is_focus: true,
+                ..LocalContact::default()
             },
         );
         endpoint.accept(now, call, answer());

@@ -52,6 +52,25 @@ fn a_call_nobody_answers_ends_after_seven_invites() {
 }
 
 #[test]
+fn whoever_has_the_invite_says_so() {
+    let mut lone = Lone::new();
+    let (_, invite) = place(&mut lone);
+    lone.receive(reply(&invite, 100, "bob", ""));
+    assert!(matches!(
+        lone.event(),
+        Event::Progress {
+            status: StatusCode::TRYING,
+            body: None,
+            ..
+        }
+    ));
+    // No dialog comes of it, and the INVITE is not repeated any more.
+    assert_eq!(lone.endpoint.gauges().dialogs, 0);
+    lone.wait(Duration::from_secs(30));
+    assert!(lone.sent().is_empty());
+}
+
+#[test]
 fn a_refusal_is_reported_once_and_acknowledged_every_time() {
     let mut lone = Lone::new();
     let (call, invite) = place(&mut lone);

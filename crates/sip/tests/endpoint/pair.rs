@@ -235,6 +235,7 @@ pub(crate) fn invitation(flow: Flow, body: Option<Body>) -> Invitation {
         contact: LocalContact {
             user: Some("alice".to_owned()),
             is_focus: false,
+            ..LocalContact::default()
         },
         body,
         headers: Vec::new(),

@@ -103,6 +103,117 @@ fn a_call_over_tcp_stays_on_its_connection() {
 }
 
 #[test]
+fn a_sips_call_is_answered_with_a_sips_contact_and_goes_on_over_tls() {
+    let sips = |text: String| {
+        text.replace("sip:", "sips:")
+            .replace("SIP/2.0/UDP", "SIP/2.0/TLS")
+            .replace("INVITE sips:3000@", "INVITE sip:3000@")
+    };
+    let mut lone = Lone::new();
+    lone.flow = Flow {
+        transport: Transport::Tls,
+        ..Flow::tcp(address("192.0.2.1:5061"), address("192.0.2.7:40000"), 5)
+    };
+    // Its Contact alone asks for it (RFC 3261 §12.1.1).
+    lone.receive(sips(invite("1", "z9hG4bKa", None, SDP)));
+    let Event::Invite { call, .. } = lone.event() else {
+        panic!("an INVITE")
+    };
+    lone.act(|endpoint, now| endpoint.accept(now, call, answer()));
+    let accepted = lone.response();
+    assert_eq!(
+        header(&accepted.headers, HeaderName::Contact),
+        "<sips:3000@192.0.2.1:5061>"
+    );
+    lone.receive(sips(in_dialog("ACK", "1", "z9hG4bKb", &tag_of(&accepted), "")));
+    lone.act(|endpoint, now| {
+        endpoint.handle_connection_closed(now, 5);
+        endpoint.hang_up(now, call, None);
+    });
+    let (flow, Message::Request(bye)) = lone.only() else {
+        panic!("a request")
+    };
+    assert_eq!((flow.transport, flow.connection), (Transport::Tls, 0));
+    assert!(bye.uri.to_string().starts_with("sips:alice@"), "{}", bye.uri);
+}
+
+#[test]
+fn a_call_to_a_name_goes_back_to_that_name() {
+    let mut lone = Lone::new();
+    let flow = Flow {
+        transport: Transport::Tls,
+        name: 7,
+        ..Flow::tcp(address("192.0.2.1:5061"), address("192.0.2.7:5061"), 0)
+    };
+    let mut asked = invitation(flow, Some(offer()));
+    asked.target = confab_sip::Uri::parse("sips:bob@example.com").unwrap();
+    let call = lone.act(|endpoint, now| endpoint.invite(now, asked));
+    let (over, Message::Request(sent)) = lone.only() else {
+        panic!("a request")
+    };
+    assert_eq!(over, flow);
+    let contact = header(&sent.headers, HeaderName::Contact);
+    assert!(
+        contact.contains("sips:") && !contact.contains("transport="),
+        "{contact}"
+    );
+    let text = reply(&sent, 200, "t", SDP);
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    // Another address of the same peer: it is that name all the same, not any certificate of that address.
+    let text = text.replace("<sip:bob@192.0.2.7:5060>", "<sips:bob@192.0.2.8:5063>");
+    lone.receive_over(
+        Flow {
+            connection: 3,
+            ..flow
+        },
+        text,
+    );
+    let (over, Message::Request(ack)) = lone.only() else {
+        panic!("a request")
+    };
+    assert_eq!(
+        (ack.method.to_string().as_str(), over.transport, over.name),
+        ("ACK", Transport::Tls, 7)
+    );
+    lone.act(|endpoint, now| endpoint.hang_up(now, call, None));
+}
+
+#[test]
+fn nobody_but_the_browser_opens_a_websocket() {
+    let mut lone = Lone::new();
+    lone.flow = Flow {
+        transport: Transport::Wss,
+        ..Flow::tcp(address("192.0.2.1:443"), address("192.0.2.7:40000"), 5)
+    };
+    let ws = |text: String| {
+        text.replace("SIP/2.0/UDP", "SIP/2.0/WSS").replace(
+            &format!("<sip:alice@{PEER}>"),
+            "<sip:alice@df7jal23ls0d.invalid;transport=ws>",
+        )
+    };
+    lone.receive(ws(invite("1", "z9hG4bKa", None, SDP)));
+    let Event::Invite { call, .. } = lone.event() else {
+        panic!("an INVITE")
+    };
+    lone.act(|endpoint, now| endpoint.accept(now, call, answer()));
+    let (flow, Message::Response(accepted)) = lone.only() else {
+        panic!("a response")
+    };
+    assert_eq!(flow, lone.flow);
+    assert_eq!(
+        header(&accepted.headers, HeaderName::Contact),
+        "<sip:3000@192.0.2.1:443;transport=ws>"
+    );
+    lone.receive(ws(in_dialog("ACK", "1", "z9hG4bKb", &tag_of(&accepted), "")));
+    lone.act(|endpoint, now| endpoint.hang_up(now, call, None));
+    let (flow, Message::Request(bye)) = lone.only() else {
+        panic!("a request")
+    };
+    assert_eq!(flow, lone.flow, "whatever its Contact says");
+    assert!(header(&bye.headers, HeaderName::Via).starts_with("SIP/2.0/WSS "));
+}
+
+#[test]
 fn when_a_connection_is_gone_responses_go_to_the_via_and_requests_to_the_contact() {
     let mut lone = Lone::new();
     lone.flow = Flow::tcp(address(OURS), address("192.0.2.7:40000"), 5);

@@ -30,6 +30,8 @@ pub struct BaresipConfig {
     pub codec: Codec,
     /// How it secures its media: `srtp` (keys beside RTP/AVP), `srtp-mand` (RTP/SAVP), `srtp-mandf` (RTP/SAVPF).
     pub media_encryption: Option<&'static str>,
+    /// Certificate and key that it shows, PEM both; without, it cannot be called over TLS.
+    pub certificate: Option<String>,
     /// Network interface or address that it puts into its session description.
     pub interface: String,
     /// Where it is on another host: the network namespace, and its address there, which takes the place of `interface`. Keys cannot
@@ -63,6 +65,7 @@ impl BaresipConfig {
             says,
             codec: Codec::Pcmu,
             media_encryption: None,
+            certificate: None,
             interface: "127.0.0.1".to_owned(),
             host: None,
             registers: None,
@@ -112,6 +115,9 @@ impl Baresip {
             samples: config.says.clone(),
         }
         .write(&path.join("says.wav"))?;
+        if let Some(certificate) = &config.certificate {
+            fs::write(path.join("certificate.pem"), certificate)?;
+        }
         let text = configuration(&address, &control, &media, path, config);
         fs::write(path.join("config"), text)?;
         fs::write(path.join("accounts"), account_line(&address, config))?;
@@ -153,6 +159,13 @@ impl Baresip {
     pub fn uri(&self) -> io::Result<String> {
         self.wait_log("ready", Duration::from_secs(10))?;
         Ok(format!("sip:{}@{}", self.user, self.address))
+    }
+
+    /// Returns the URI under which it is called over TLS by the name `host`, once it listens.
+    pub fn secure_uri(&self, host: &str) -> io::Result<String> {
+        self.wait_log("ready", Duration::from_secs(10))?;
+        let port = self.address.port() + 1;
+        Ok(format!("sip:{}@{host}:{port};transport=tls", self.user))
     }
 
     /// Returns what the program has printed.
@@ -311,8 +324,11 @@ fn configuration(
         Codec::Opus => "opus.so",
         _ => "g711.so",
     };
+    let certificate = config.certificate.as_ref();
+    let certificate = certificate.map(|_| format!("sip_certificate {path}/certificate.pem\n"));
+    let certificate = certificate.unwrap_or_default();
     format!(
-        "poll_method epoll\nsip_listen {address}\ncall_local_timeout 120\ncall_max_calls 4\n\
+        "{certificate}poll_method epoll\nsip_listen {address}\ncall_local_timeout 120\ncall_max_calls 4\n\
          audio_source aufile,{path}/says.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
          ausrc_srate {rate_hz}\nausrc_channels 1\nauplay_srate {rate_hz}\nauplay_channels 1\n\
          net_interface {interface}\nrtp_ports {first}-{last}\njitter_buffer_delay 1-5\n\

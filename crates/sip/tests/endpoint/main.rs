@@ -6,6 +6,7 @@ mod authentication;
 mod budgets;
 mod callee;
 mod caller;
+mod fates;
 mod info;
 mod lone;
 mod operations;

@@ -521,6 +521,7 @@ fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -
         local_nets: local_nets(config),
         asks_about_options: true,
         takes_registrations: true,
+        session_expires_s: config.sip.session_timer_s,
         ..EndpointConfig::default()
     };
     SignallingConfig {

@@ -11,6 +11,7 @@ mod authenticating;
 mod closing;
 mod inbound;
 mod outbound;
+mod retrying;
 mod session;
 
 use std::time::Instant;
@@ -30,6 +31,7 @@ use authenticating::Authentication;
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
+use retrying::Unanswered;
 use session::Session;
 
 /// Whether an INVITE starts a session or changes one.
@@ -64,6 +66,8 @@ pub(crate) struct Call {
     acks: Vec<SentAck>,
     /// Who we are when we are asked.
     authentication: Option<Authentication>,
+    /// Our first INVITE, until it is answered: it may have to be sent again with something changed.
+    unanswered: Option<Unanswered>,
     bye: Option<ClientId>,
     probe: Option<ClientId>,
     /// The BYE waits for the ACK of our 2xx (RFC 3261 §15), with these Reason values.
@@ -87,6 +91,7 @@ impl Call {
             outbound: None,
             acks: Vec::new(),
             authentication: None,
+            unanswered: None,
             bye: None,
             probe: None,
             bye_after_ack: None,
@@ -177,6 +182,7 @@ impl Call {
             return;
         }
         self.ended = true;
+        self.unanswered = None;
         stack.out.counters.calls_ended += 1;
         for kind in [
             TimerKind::RefreshProvisional,

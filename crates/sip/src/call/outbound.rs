@@ -6,6 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::authenticating::Authentication;
+use super::retrying::Unanswered;
+use super::session::ask_for_first_session;
 use super::{
     Call, CallerIdentity, InviteKind, SentAck, add_body, describe_ourselves, essentials_of, session_body,
 };
@@ -140,18 +142,17 @@ impl Call {
             None => self.flow,
         };
         describe_ourselves(&mut request.headers, stack, &flow, &self.contact);
-        self.ask_for_session(&mut request.headers);
+        match kind {
+            InviteKind::Initial => ask_for_first_session(&mut request.headers, &stack.config),
+            InviteKind::Re => self.ask_for_session(&mut request.headers),
+        }
         let offered = body.is_some();
         if !offered {
             request.headers.push(HeaderName::Accept, stack.accept());
         }
         add_body(&mut request, body);
-        if let Some(authentication) = self
-            .authentication
-            .as_mut()
-            .filter(|_| kind == InviteKind::Initial)
-        {
-            authentication.keep(&request);
+        if kind == InviteKind::Initial {
+            self.unanswered = Some(Unanswered::new(&request));
         }
         self.authorize(stack, &mut request);
         let owner = Owner {
@@ -394,9 +395,7 @@ impl Call {
                     stack.dialogs.remove(early.id());
                 }
                 dialog.confirm();
-                if let Some(authentication) = &mut self.authentication {
-                    authentication.forget_invite();
-                }
+                self.unanswered = None;
                 self.register(stack, dialog.id());
                 self.dialog = Some(dialog);
             }
@@ -481,7 +480,7 @@ impl Call {
         };
         let kind = outbound.kind;
         self.timers.clear(TimerKind::RingWait);
-        if self.ended || self.answer_challenge(now, stack, &outbound, response) {
+        if self.ended || self.try_again(now, stack, &outbound, response) {
             return;
         }
         let status = response.status;
@@ -506,6 +505,10 @@ impl Call {
                 self.end(stack, EndCause::Gone { status });
             }
             _ => {
+                if status == StatusCode::SESSION_INTERVAL_TOO_SMALL {
+                    // The next refresh asks for what the peer takes.
+                    self.note_least_session(&response.headers);
+                }
                 let outcome = ReinviteOutcome::Rejected { status };
                 stack.out.event(Event::ReinviteOutcome {
                     call: self.key,

@@ -23,6 +23,9 @@ pub struct EndpointConfig {
     pub supported: Vec<String>,
     /// Least seconds between refreshes of a session that are agreed to (RFC 4028 §5): at least 90.
     pub min_session_expires_s: u32,
+    /// Seconds that sessions of our own calls live without a refresh (RFC 4028 §7.1): our INVITEs ask for it, what the far side makes of it
+    /// holds. 0 asks for nothing.
+    pub session_expires_s: u32,
     /// Whether the user is asked about OPTIONS outside of calls ([`Event::Options`](crate::Event::Options)): the answer is to be
     /// the one that an INVITE would get (RFC 3261 §11.2), which only the user knows. Otherwise 200 is sent.
     pub asks_about_options: bool,
@@ -45,6 +48,7 @@ impl Default for EndpointConfig {
             accept: vec!["application/sdp".to_owned()],
             supported: vec!["timer".to_owned()],
             min_session_expires_s: 90,
+            session_expires_s: 0,
             asks_about_options: false,
             takes_registrations: false,
             answer_timeout: Duration::from_secs(180),

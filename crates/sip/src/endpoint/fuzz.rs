@@ -92,6 +92,7 @@ impl<'a> Player<'a> {
         let config = EndpointConfig {
             limits,
             asks_about_options: true,
+            session_expires_s: 1800,
             takes_registrations: true,
             ..EndpointConfig::default()
         };

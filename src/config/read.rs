@@ -210,7 +210,10 @@ impl<'a> Reader<'a> {
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
         if (1..LEAST_SESSION_TIMER_S).contains(&sip.session_timer_s) {
-            self.refuse("sip.session_timer_s", format!("has to be 0 or at least {LEAST_SESSION_TIMER_S}"));
+            self.refuse(
+                "sip.session_timer_s",
+                format!("has to be 0 or at least {LEAST_SESSION_TIMER_S}"),
+            );
         }
         if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_none() {
             self.refuse(

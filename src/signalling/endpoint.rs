@@ -511,6 +511,7 @@ mod tests {
             to: address("a"),
             call_id: None,
             identity: None,
+            returns: false,
             contact: LocalContact {
                 user: None,
                 is_focus: false,

@@ -11,6 +11,7 @@ mod authenticating;
 mod closing;
 mod inbound;
 mod outbound;
+mod reliable;
 mod retrying;
 mod session;
 
@@ -31,6 +32,7 @@ use authenticating::Authentication;
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
+use reliable::EarlyDialog;
 use retrying::Unanswered;
 use session::Session;
 
@@ -55,12 +57,16 @@ pub(crate) struct Call {
     key: CallKey,
     /// True on the side that sent the first INVITE and thereby chose the Call-ID.
     is_caller: bool,
+    /// Its INVITE may come back to us.
+    pub(crate) returns: bool,
     /// The way the peer was last heard on.
     flow: Flow,
     contact: LocalContact,
     dialog: Option<Dialog>,
     /// Dialogs of provisional responses, until one of them is confirmed.
-    early: Vec<Dialog>,
+    early: Vec<EarlyDialog>,
+    /// The highest number of a request that we have sent in any of them.
+    early_cseq: u32,
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     acks: Vec<SentAck>,
@@ -83,10 +89,12 @@ impl Call {
         Call {
             key,
             is_caller,
+            returns: false,
             flow,
             contact,
             dialog: None,
             early: Vec::new(),
+            early_cseq: 0,
             inbound: None,
             outbound: None,
             acks: Vec::new(),
@@ -136,7 +144,7 @@ impl Call {
         let dialog = self
             .dialog
             .iter_mut()
-            .chain(&mut self.early)
+            .chain(self.early.iter_mut().map(|early| &mut early.dialog))
             .find(|dialog| dialog.id() == id);
         let in_order = dialog.is_some_and(|dialog| dialog.take_remote_cseq(cseq));
         if in_order {
@@ -210,9 +218,10 @@ impl Call {
         if !self.needs_no_dialog() {
             return;
         }
-        for dialog in self.dialog.take().into_iter().chain(self.early.drain(..)) {
+        if let Some(dialog) = self.dialog.take() {
             stack.dialogs.remove(dialog.id());
         }
+        self.drop_early(stack);
     }
 
     fn is_confirmed(&self) -> bool {

@@ -88,7 +88,8 @@
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
 //!
 //! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
-//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
+//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3262 (as UAC); RFC 3311
+//! (UPDATE); RFC 3581 (rport); RFC 4028 (session timers); RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
 //!
 //! Registrar: RFC 3261 §10.3, RFC 3327 (Path), RFC 5626 (flows, instances; without STUN), RFC 7616 and RFC 8760 (digest).
 

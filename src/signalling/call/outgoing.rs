@@ -275,6 +275,7 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
         identity: order.identity.clone(),
+        returns: order.destination.is_internal,
         headers: order.headers.clone(),
     }
 }

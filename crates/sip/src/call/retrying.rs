@@ -68,9 +68,7 @@ impl Call {
         self.authorize(stack, &mut request);
         unanswered.tries += 1;
         self.unanswered = Some(unanswered);
-        for early in self.early.drain(..) {
-            stack.dialogs.remove(early.id());
-        }
+        self.drop_early(stack);
         let owner = Owner {
             call: self.key,
             purpose: Purpose::Invite,

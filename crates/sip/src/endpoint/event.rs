@@ -341,6 +341,9 @@ pub struct Invitation {
     pub body: Option<Body>,
     /// Who we are when the far side, or a proxy on the way, asks (401, 407); `None`: then the call has failed.
     pub identity: Option<DigestIdentity>,
+    /// The call may come back to this endpoint: it is one of ours to ourselves. Any other INVITE of ours that comes back, by whatever way, has
+    /// gone in a circle and gets 482.
+    pub returns: bool,
     /// Further header fields.
     pub headers: Vec<(HeaderName, String)>,
 }

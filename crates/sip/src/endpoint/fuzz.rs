@@ -20,7 +20,7 @@ use crate::uri::SipUri;
 const METHODS: [&str; 9] = [
     "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR", "INFO",
 ];
-const STATUSES: [u16; 12] = [100, 180, 183, 200, 200, 202, 302, 408, 481, 486, 491, 503];
+const STATUSES: [u16; 13] = [100, 180, 183, 200, 200, 202, 302, 408, 422, 481, 486, 491, 503];
 const WAITS_MS: [u64; 8] = [0, 1, 200, 500, 4_000, 32_000, 60_000, 181_000];
 /// More timers than any input of sensible length can start.
 const TIMERS_MAX: usize = 100_000;
@@ -221,6 +221,12 @@ impl<'a> Player<'a> {
         if !self.script.one_in(4) {
             response = response.with_header(HeaderName::Contact, "<sip:b@192.0.2.10:5061>");
         }
+        if self.script.one_in(4) {
+            let number = self.script.byte() % 4;
+            response = response
+                .with_header(HeaderName::Require, "100rel")
+                .with_header(HeaderName::RSeq, number.to_string());
+        }
         if self.script.one_in(2) {
             response = response.with_body("application/sdp", "v=0\r\n");
         }
@@ -264,6 +270,7 @@ impl<'a> Player<'a> {
             from: NameAddr::new(SipUri::from_addr(flow.local)),
             call_id: None,
             identity: None,
+            returns: false,
             to: NameAddr::new(target.clone()),
             target: target.into(),
             flow,

@@ -179,7 +179,7 @@ impl Endpoint {
 
     fn receive_new_invite(&mut self, now: Instant, received: Received) {
         let merge = MergeKey::of(&received.essentials);
-        if self.stack.transactions.is_merged(merge.as_ref()) {
+        if self.stack.transactions.is_merged(merge.as_ref()) || self.has_come_back(&received.request) {
             return self.refuse(&received, Refusal::new(StatusCode::LOOP_DETECTED));
         }
         if let Admission::Refusing { retry_after_s } = self.stack.admission {
@@ -206,6 +206,16 @@ impl Endpoint {
         };
         let call = Call::receive_invite(now, &mut self.stack, key, invite);
         self.add_call(key, call);
+    }
+
+    /// Whether an INVITE of ours has found its way back to us without being meant to (RFC 3261 §16.3 has proxies look so for loops).
+    fn has_come_back(&self, request: &Request) -> bool {
+        let vias = request.headers.vias().unwrap_or_default();
+        let branches = vias.iter().filter_map(|via| via.branch());
+        let mut ours = branches
+            .filter_map(|branch| self.stack.transactions.own_invite(branch.as_bytes()))
+            .filter_map(|call| self.calls.get(&call));
+        ours.any(|slot| !slot.call.returns)
     }
 
     /// RFC 3261 §11.2: what we can do; 503 while new calls are refused, so that load balancers look elsewhere.

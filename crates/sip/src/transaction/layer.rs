@@ -40,7 +40,7 @@ pub(crate) enum Purpose {
     Probe,
     /// An UPDATE that refreshes the session.
     Refresh,
-    /// CANCEL, or BYE to a fork: nobody waits for its outcome.
+    /// CANCEL, PRACK, or BYE to a fork: nobody waits for its outcome.
     Unattended,
 }
 

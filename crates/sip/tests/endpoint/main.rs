@@ -15,6 +15,7 @@ mod races;
 mod refusals;
 mod registering;
 mod reinvite;
+mod reliable;
 mod session;
 mod simulation;
 mod transport;

@@ -251,6 +251,7 @@ pub(crate) fn invitation(flow: Flow, body: Option<Body>) -> Invitation {
         to: NameAddr::new(target),
         call_id: None,
         identity: None,
+        returns: false,
         contact: LocalContact {
             user: Some("alice".to_owned()),
             is_focus: false,

@@ -11,6 +11,7 @@ mod authenticating;
 mod closing;
 mod inbound;
 mod outbound;
+pub(crate) mod referring;
 mod reliable;
 mod retrying;
 mod session;
@@ -32,6 +33,7 @@ use authenticating::Authentication;
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
+use referring::Referral;
 use reliable::EarlyDialog;
 use retrying::Unanswered;
 use session::Session;
@@ -81,6 +83,7 @@ pub(crate) struct Call {
     /// [`Event::Ended`] is out.
     ended: bool,
     session: Session,
+    referral: Referral,
     timers: Timers<7>,
 }
 
@@ -105,6 +108,7 @@ impl Call {
             bye_after_ack: None,
             ended: false,
             session: Session::default(),
+            referral: Referral::default(),
             timers: Timers::new(),
         }
     }
@@ -178,6 +182,7 @@ impl Call {
             Purpose::Bye => self.bye_news(&news),
             Purpose::Probe => self.probe_news(stack, &news),
             Purpose::Refresh => self.refresh_news(now, stack, &news),
+            Purpose::Notify => self.notify_news(now, stack, &news),
             Purpose::Unattended => {}
         }
     }
@@ -191,6 +196,7 @@ impl Call {
         }
         self.ended = true;
         self.unanswered = None;
+        self.forget_referral();
         stack.out.counters.calls_ended += 1;
         for kind in [
             TimerKind::RefreshProvisional,
@@ -224,7 +230,8 @@ impl Call {
         self.drop_early(stack);
     }
 
-    fn is_confirmed(&self) -> bool {
+    /// Whether it was answered.
+    pub(crate) fn is_confirmed(&self) -> bool {
         self.dialog
             .as_ref()
             .is_some_and(|dialog| dialog.state() == DialogState::Confirmed)

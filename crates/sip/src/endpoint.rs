@@ -14,6 +14,7 @@ pub(crate) mod multipart;
 pub(crate) mod outbox;
 mod receive;
 mod registering;
+mod replacing;
 pub(crate) mod route;
 pub(crate) mod stack;
 
@@ -32,6 +33,7 @@ pub use event::{
 pub use flow::{Flow, Transport};
 pub use fuzz::fuzz_endpoint;
 pub use info::{InfoDigit, MAX_INFO_DIGIT_MS, NoDigit};
+pub use replacing::Replaces;
 
 use crate::call::{Call, InviteKind};
 use crate::message::{ParseError, Reason, StatusCode};
@@ -264,6 +266,21 @@ impl Endpoint {
     /// Changes the session: `body` is the offer, `None` asks the peer for one. [`Event::ReinviteOutcome`] tells how it went.
     pub fn reinvite(&mut self, now: Instant, call: CallKey, body: Option<Body>) {
         self.command(call, |call, stack| call.reinvite(now, stack, body));
+    }
+
+    /// Agrees to what an [`Event::Refer`] asks for. What becomes of it is told by [`Endpoint::tell_referral`].
+    pub fn accept_refer(&mut self, now: Instant, call: CallKey) {
+        self.command(call, |call, stack| call.accept_refer(now, stack));
+    }
+
+    /// Refuses what an [`Event::Refer`] asks for.
+    pub fn reject_refer(&mut self, now: Instant, call: CallKey, rejection: Rejection) {
+        self.command(call, |call, stack| call.reject_refer(now, stack, &rejection));
+    }
+
+    /// Tells the peer what has become of its REFER: a final status is the end of it. Without effect where the peer wants to hear nothing.
+    pub fn tell_referral(&mut self, now: Instant, call: CallKey, status: StatusCode) {
+        self.command(call, |call, stack| call.tell_referral(now, stack, status));
     }
 
     // ---- commands: calls that go out

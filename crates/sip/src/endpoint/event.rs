@@ -67,6 +67,8 @@ pub enum Event {
         request: Request,
         /// The flow it came over.
         flow: Flow,
+        /// The call that it is to take the place of (RFC 3891), if it names one. Whether its sender may is for the user to say.
+        replaces: Option<CallKey>,
     },
     /// Somebody asks what an INVITE to this address would come to, when the configuration says that the user is asked. The user
     /// answers each with [`Endpoint::answer_options`](crate::Endpoint::answer_options); a copy of the request is a question of its own.
@@ -125,6 +127,15 @@ pub enum Event {
         call: CallKey,
         /// The key.
         digit: InfoDigit,
+    },
+    /// The peer asks us to call somebody, or to send the call elsewhere; it has one Refer-To. The user answers with
+    /// [`Endpoint::accept_refer`](crate::Endpoint::accept_refer) or [`Endpoint::reject_refer`](crate::Endpoint::reject_refer): nobody who
+    /// has not shown who he is must cause a call.
+    Refer {
+        /// The call.
+        call: CallKey,
+        /// The REFER.
+        request: Request,
     },
     /// The call is over and its key is dead. Comes exactly once per call.
     Ended {

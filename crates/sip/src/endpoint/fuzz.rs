@@ -17,8 +17,8 @@ use crate::message::{HeaderName, Message, NameAddr, Request, Response, StatusCod
 use crate::registrar::Reply;
 use crate::uri::SipUri;
 
-const METHODS: [&str; 9] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR", "INFO",
+const METHODS: [&str; 10] = [
+    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR", "INFO", "REFER",
 ];
 const STATUSES: [u16; 13] = [100, 180, 183, 200, 200, 202, 302, 408, 422, 481, 486, 491, 503];
 const WAITS_MS: [u64; 8] = [0, 1, 200, 500, 4_000, 32_000, 60_000, 181_000];
@@ -165,8 +165,17 @@ impl<'a> Player<'a> {
             "Record-Route: <sip:192.0.2.10;lr>\r\n",
             "Content-Type: application/dtmf-relay\r\n",
             "Contact: *\r\n",
+            "Refer-To: <sip:b@192.0.2.10>\r\n",
+            "Refer-To: <sip:b@192.0.2.10>\r\nRefer-Sub: false\r\n",
             "Contact: <sip:a@10.0.0.1>\r\n",
         ]);
+        let extra = match self.script.byte() % 4 {
+            0 => format!(
+                "{extra}Replaces: c{call_id}{};from-tag=f{from_tag}\r\n",
+                self.own_tag().replace(";", ";to-")
+            ),
+            _ => extra.to_owned(),
+        };
         let body = *self.script.pick(&["", "v=0\r\n", "v=0\r\n", "?", "Signal=5\r\n"]);
         let text = format!(
             "{method} sip:3000@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/{} {}{branch}\r\nFrom: <sip:a@192.0.2.10>;tag=f{from_tag}\r\n\
@@ -236,7 +245,7 @@ impl<'a> Player<'a> {
 
     fn command(&mut self) {
         let now = self.now;
-        let kind = self.script.byte() % 11;
+        let kind = self.script.byte() % 14;
         if kind == 0 {
             return self.invite();
         }
@@ -255,6 +264,12 @@ impl<'a> Player<'a> {
             7 => endpoint.hang_up(now, call, None),
             8 => endpoint.probe(now, call),
             9 => endpoint.reinvite(now, call, (self.script.one_in(2)).then_some(body)),
+            10 => endpoint.accept_refer(now, call),
+            11 => endpoint.reject_refer(now, call, Rejection::new(StatusCode::FORBIDDEN)),
+            12 => {
+                let status = *self.script.pick(&[StatusCode::RINGING, StatusCode::OK]);
+                endpoint.tell_referral(now, call, status);
+            }
             _ => endpoint.acknowledge(now, call, body),
         }
     }
@@ -362,6 +377,7 @@ impl<'a> Player<'a> {
             | Event::ReinviteAcked { call, .. }
             | Event::ReinviteCancelled { call }
             | Event::Digit { call, .. }
+            | Event::Refer { call, .. }
             | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }

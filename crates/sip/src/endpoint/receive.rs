@@ -36,6 +36,19 @@ pub(super) struct Received {
     pub(super) flow: Flow,
 }
 
+impl Received {
+    fn into_incoming(self, merge: Option<MergeKey>) -> IncomingInvite {
+        IncomingInvite {
+            request: self.request,
+            essentials: self.essentials,
+            key: self.key,
+            merge,
+            route: self.route,
+            flow: self.flow,
+        }
+    }
+}
+
 impl Endpoint {
     pub(super) fn receive(&mut self, now: Instant, flow: Flow, datagram: Bytes) {
         self.stack.out.counters.messages_in += 1;
@@ -172,6 +185,8 @@ impl Endpoint {
             Method::Invite => self.receive_new_invite(now, received),
             Method::Options => self.receive_options(received),
             Method::Register => self.receive_register(received),
+            // Calls are asked for from within one, or by the API.
+            Method::Refer => self.refuse(&received, Refusal::new(StatusCode::FORBIDDEN)),
             // BYE without a To tag belongs to no dialog (RFC 3261 §15.1.2).
             _ => self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST)),
         }
@@ -188,23 +203,13 @@ impl Endpoint {
         if self.calls.len() >= self.stack.config.limits.calls || self.no_room_for_invite(&received.flow) {
             return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
         }
-        let key = self.new_call_key();
-        let Received {
-            request,
-            essentials,
-            key: server_key,
-            route,
-            flow,
-        } = received;
-        let invite = IncomingInvite {
-            request,
-            essentials,
-            key: server_key,
-            merge,
-            route,
-            flow,
+        let replaces = match self.replaced(&received.request.headers) {
+            Ok(replaces) => replaces,
+            Err(refusal) => return self.refuse(&received, refusal),
         };
-        let call = Call::receive_invite(now, &mut self.stack, key, invite);
+        let key = self.new_call_key();
+        let invite = received.into_incoming(merge);
+        let call = Call::receive_invite(now, &mut self.stack, key, (invite, replaces));
         self.add_call(key, call);
     }
 
@@ -284,7 +289,7 @@ impl Endpoint {
         };
         let has_room = match received.request.method {
             Method::Invite => !self.no_room_for_invite(&received.flow),
-            Method::Info | Method::Update => {
+            Method::Info | Method::Update | Method::Refer => {
                 self.stack.transactions.len() < self.stack.config.limits.transactions
             }
             _ => true,
@@ -311,46 +316,24 @@ impl Endpoint {
             Method::Bye => self.receive_bye(now, key, received),
             Method::Info => self.receive_info(now, key, received),
             Method::Update => self.receive_update(now, key, received),
+            Method::Refer => self.receive_refer(now, key, received),
             _ => self.answer_probe(key, &received),
         }
     }
 
     fn receive_reinvite(&mut self, now: Instant, key: CallKey, received: Received) {
-        let Received {
-            request,
-            essentials,
-            key: server_key,
-            route,
-            flow,
-        } = received;
-        let invite = IncomingInvite {
-            request,
-            essentials,
-            key: server_key,
-            merge: None,
-            route,
-            flow,
-        };
+        let invite = received.into_incoming(None);
         self.with_call(key, |call, stack| call.receive_reinvite(now, stack, invite));
     }
 
     fn receive_update(&mut self, now: Instant, key: CallKey, received: Received) {
-        let Received {
-            request,
-            essentials,
-            key: server_key,
-            route,
-            flow,
-        } = received;
-        let update = IncomingInvite {
-            request,
-            essentials,
-            key: server_key,
-            merge: None,
-            route,
-            flow,
-        };
+        let update = received.into_incoming(None);
         self.with_call(key, |call, stack| call.receive_update(now, stack, update));
+    }
+
+    fn receive_refer(&mut self, now: Instant, key: CallKey, received: Received) {
+        let refer = received.into_incoming(None);
+        self.with_call(key, |call, stack| call.receive_refer(now, stack, refer));
     }
 
     fn receive_bye(&mut self, now: Instant, key: CallKey, received: Received) {

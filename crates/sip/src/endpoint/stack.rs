@@ -22,9 +22,9 @@ use crate::transaction::layer::{ClientId, Outgoing, Owner, ServerId, Transaction
 use crate::uri::{HostPort, SipUri};
 
 /// The methods this endpoint takes part in, as Allow prints them.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER";
 /// The same with a registrar beside it.
-const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER";
+const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, REGISTER";
 /// RFC 3261 §18.1.1: a request larger than this goes over a congestion-controlled transport, in bytes.
 pub(crate) const LARGEST_UDP_REQUEST: usize = 1300;
 

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Probe,
     /// An UPDATE that refreshes the session.
     Refresh,
+    /// A NOTIFY of what has become of a REFER.
+    Notify,
     /// CANCEL, PRACK, or BYE to a fork: nobody waits for its outcome.
     Unattended,
 }

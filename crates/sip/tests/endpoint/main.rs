@@ -12,6 +12,7 @@ mod lone;
 mod operations;
 mod pair;
 mod races;
+mod referring;
 mod refusals;
 mod registering;
 mod reinvite;

@@ -36,7 +36,7 @@ use crate::{
     reception::Desk,
     registrar::{self, Bindings, Registrar},
     signalling::{
-        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, Signalling,
+        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, RunningCalls, Signalling,
         SignallingConfig,
     },
     sounds::{Sounds, address},
@@ -191,6 +191,8 @@ impl Server {
             admission: admission.clone(),
             cdr: cdr.clone(),
             stats: CallStats::default(),
+            running: RunningCalls::default(),
+            refers: std::sync::OnceLock::new(),
         });
         let calls = signalling
             .serve(Arc::clone(&call_server))
@@ -201,6 +203,8 @@ impl Server {
             Arc::new(registrar.clone()),
             config.outbound.clone(),
         );
+        // There is one dialler, and nobody before it.
+        let _ = call_server.refers.set(Arc::new(dialler.clone()));
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),

@@ -87,6 +87,12 @@ pub(crate) enum Command {
     Reinvite(CallKey, Body),
     /// Asks the peer whether the call still exists.
     Probe(CallKey),
+    /// Agrees to a REFER.
+    AcceptRefer(CallKey),
+    /// Refuses a REFER.
+    RejectRefer(CallKey, Rejection),
+    /// Tells the peer what has become of its REFER.
+    TellReferral(CallKey, StatusCode),
     /// Ends the call, whatever its state.
     HangUp(CallKey, Option<Reason>),
     /// Places a call. When whoever asked is gone by then, it is taken back.
@@ -113,6 +119,8 @@ pub(crate) struct Incoming {
     pub(crate) request: Request,
     /// How it came.
     pub(crate) flow: Flow,
+    /// The call that it is to take the place of.
+    pub(crate) replaces: Option<CallKey>,
     /// What happens to the call from here on.
     pub(crate) events: mpsc::Receiver<Event>,
 }
@@ -332,6 +340,9 @@ impl Running {
             Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
             Command::Reinvite(call, body) => endpoint.reinvite(now, call, Some(body)),
             Command::Probe(call) => endpoint.probe(now, call),
+            Command::AcceptRefer(call) => endpoint.accept_refer(now, call),
+            Command::RejectRefer(call, rejection) => endpoint.reject_refer(now, call, rejection),
+            Command::TellReferral(call, status) => endpoint.tell_referral(now, call, status),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
             Command::Invite(invitation, reply) => {
                 let call = endpoint.invite(now, *invitation);
@@ -410,7 +421,13 @@ impl Running {
             return;
         }
         let Some(call) = call_of(&event) else { return };
-        if let Event::Invite { call, request, flow } = event {
+        if let Event::Invite {
+            call,
+            request,
+            flow,
+            replaces,
+        } = event
+        {
             // A conference's Contact is the address it was dialled by, and says that it is one (RFC 4579 §3.1).
             let user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
             let contact = LocalContact {
@@ -427,6 +444,7 @@ impl Running {
                     call,
                     request,
                     flow,
+                    replaces,
                     events,
                 })
                 .is_err()
@@ -467,6 +485,7 @@ fn call_of(event: &Event) -> Option<CallKey> {
         | Event::ReinviteAcked { call, .. }
         | Event::ReinviteCancelled { call }
         | Event::Digit { call, .. }
+        | Event::Refer { call, .. }
         | Event::Ended { call, .. }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }

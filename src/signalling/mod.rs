@@ -25,7 +25,10 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race},
+    call::{
+        CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race, Referral, Refers,
+        RunningCalls,
+    },
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,

@@ -410,9 +410,9 @@ impl Answered {
             leg,
             negotiation,
             place,
-            ..
+            flow,
         } = self;
-        let mut established = Established::new(leg, negotiation, peer, Seated::Reserved(seat), place);
+        let mut established = Established::new(leg, negotiation, peer, Seated::Reserved(seat), place, flow);
         let (joined, joins) = oneshot::channel();
         established.joined = Some(joined);
         let (unused, _) = oneshot::channel();

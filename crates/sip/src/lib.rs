@@ -53,7 +53,7 @@
 //! ```
 //! use std::time::{Duration, Instant};
 //! use bytes::Bytes;
-//! use confab_sip::{Body, Endpoint, EndpointConfig, Event, Flow, Output};
+//! use confab_sip::{Body, Endpoint, EndpointConfig, Event, EventPackage, Flow, Output};
 //! use rand::{SeedableRng, rngs::StdRng};
 //!
 //! let mut endpoint = Endpoint::new(EndpointConfig::default(), Box::new(StdRng::seed_from_u64(1)));
@@ -113,9 +113,10 @@ pub use digest::{
     DigestVerdict,
 };
 pub use endpoint::{
-    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges,
-    InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output, ProbeOutcome,
-    QueryKey, ReinviteOutcome, Rejection, Replaces, Transport, fuzz_endpoint,
+    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, EventPackage,
+    Flow, Gauges, InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output,
+    ProbeOutcome, QueryKey, ReinviteOutcome, Rejection, Replaces, SubscriptionEnd, SubscriptionKey,
+    SubscriptionState, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};

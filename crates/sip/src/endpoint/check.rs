@@ -64,7 +64,7 @@ pub(crate) fn check(
     sequence(request, essentials)?;
     scheme(request)?;
     extensions(request, config)?;
-    if request.method == Method::Invite {
+    if matches!(request.method, Method::Invite | Method::Subscribe) {
         contact(request, essentials)?;
     }
     if matches!(request.method, Method::Invite | Method::Update) {
@@ -89,6 +89,7 @@ fn method(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
             return Ok(());
         }
         Method::Register if config.takes_registrations => return Ok(()),
+        Method::Subscribe if !config.event_packages.is_empty() => return Ok(()),
         Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };

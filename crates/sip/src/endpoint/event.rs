@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::flow::Flow;
 use super::info::InfoDigit;
+use super::subscribing::SubscriptionKey;
 use crate::digest::DigestIdentity;
 use crate::message::{CallId, HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
 use crate::uri::Uri;
@@ -89,6 +90,34 @@ pub enum Event {
         request: Request,
         /// The flow it came over.
         flow: Flow,
+    },
+    /// Somebody wants to hear of something that there is a package for. The user answers with
+    /// [`Endpoint::accept_subscription`](crate::Endpoint::accept_subscription) or
+    /// [`Endpoint::reject_subscription`](crate::Endpoint::reject_subscription); copies of the request meanwhile are dropped.
+    Subscribe {
+        /// The request's name.
+        query: QueryKey,
+        /// The SUBSCRIBE. With an Expires of 0 it wants to be told once.
+        request: Request,
+        /// The flow it came over.
+        flow: Flow,
+    },
+    /// A subscriber goes on: he is to be told everything (RFC 6665 §4.2.1.4).
+    SubscriptionRefreshed {
+        /// The subscription.
+        subscription: SubscriptionKey,
+    },
+    /// A subscriber has taken what he was told: the next NOTIFY may come.
+    Notified {
+        /// The subscription.
+        subscription: SubscriptionKey,
+    },
+    /// A subscription is over. Unless it is lost, the user owes a last NOTIFY.
+    SubscriptionEnds {
+        /// The subscription.
+        subscription: SubscriptionKey,
+        /// Why.
+        end: SubscriptionEnd,
     },
     /// The caller gave up before the answer; the INVITE was answered 487. [`Event::Ended`] follows at once.
     Cancelled {
@@ -193,6 +222,17 @@ pub enum Event {
         /// The outcome.
         outcome: ProbeOutcome,
     },
+}
+
+/// Why a subscription ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionEnd {
+    /// The subscriber wants no more.
+    Unsubscribed,
+    /// He has not refreshed it.
+    Expired,
+    /// He takes no NOTIFY, or is not there: nothing can be told, and the key is dead.
+    Lost,
 }
 
 /// Why a call ended.

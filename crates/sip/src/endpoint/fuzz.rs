@@ -10,15 +10,25 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::{
-    Admission, Body, CallKey, Endpoint, EndpointConfig, Event, Flow, Invitation, Limits, LocalContact,
-    Output, Rejection,
+    Admission, Body, CallKey, Endpoint, EndpointConfig, Event, EventPackage, Flow, Invitation, Limits,
+    LocalContact, Output, Rejection, SubscriptionEnd, SubscriptionKey, SubscriptionState,
 };
 use crate::message::{HeaderName, Message, NameAddr, Request, Response, StatusCode, Tag};
 use crate::registrar::Reply;
 use crate::uri::SipUri;
 
-const METHODS: [&str; 10] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR", "INFO", "REFER",
+const METHODS: [&str; 11] = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INVITE",
+    "REGISTER",
+    "PURR",
+    "INFO",
+    "REFER",
+    "SUBSCRIBE",
 ];
 const STATUSES: [u16; 13] = [100, 180, 183, 200, 200, 202, 302, 408, 422, 481, 486, 491, 503];
 const WAITS_MS: [u64; 8] = [0, 1, 200, 500, 4_000, 32_000, 60_000, 181_000];
@@ -75,6 +85,7 @@ struct Player<'a> {
     now: Instant,
     live: BTreeSet<CallKey>,
     known: Vec<CallKey>,
+    subscriptions: BTreeSet<SubscriptionKey>,
     /// What we sent last: requests to answer, tags to use.
     sent: Vec<Message>,
 }
@@ -88,12 +99,17 @@ impl<'a> Player<'a> {
             forks: 3,
             queries: 4,
             registers: 4,
+            subscriptions: 4,
         };
         let config = EndpointConfig {
             limits,
             asks_about_options: true,
             session_expires_s: 1800,
             takes_registrations: true,
+            event_packages: vec![EventPackage {
+                name: "conference".to_owned(),
+                content_type: "application/conference-info+xml".to_owned(),
+            }],
             ..EndpointConfig::default()
         };
         Player {
@@ -102,6 +118,7 @@ impl<'a> Player<'a> {
             now: start,
             live: BTreeSet::new(),
             known: Vec::new(),
+            subscriptions: BTreeSet::new(),
             sent: Vec::new(),
         }
     }
@@ -165,6 +182,8 @@ impl<'a> Player<'a> {
             "Record-Route: <sip:192.0.2.10;lr>\r\n",
             "Content-Type: application/dtmf-relay\r\n",
             "Contact: *\r\n",
+            "Event: conference\r\nContact: <sip:a@192.0.2.10>\r\n",
+            "Event: conference\r\nContact: <sip:a@192.0.2.10>\r\nExpires: 0\r\n",
             "Refer-To: <sip:b@192.0.2.10>\r\n",
             "Refer-To: <sip:b@192.0.2.10>\r\nRefer-Sub: false\r\n",
             "Contact: <sip:a@10.0.0.1>\r\n",
@@ -370,6 +389,41 @@ impl<'a> Player<'a> {
                 let reply = Reply::refusal(status, None);
                 self.endpoint.answer_register(self.now, *query, reply);
             }
+            Event::Subscribe { query, .. } => {
+                if self.script.one_in(4) {
+                    let refusal = Rejection::new(StatusCode::UNAUTHORIZED);
+                    return self.endpoint.reject_subscription(*query, refusal);
+                }
+                let contact = LocalContact::default();
+                let key = self.endpoint.accept_subscription(self.now, *query, contact);
+                let key = key.expect("it was asked");
+                assert!(self.subscriptions.insert(key), "a key is used once");
+                let state = SubscriptionState::Active;
+                self.endpoint
+                    .notify(self.now, key, state, Some(Body::sdp("v=0\r\n")));
+            }
+            Event::SubscriptionRefreshed { subscription } | Event::Notified { subscription } => {
+                assert!(
+                    self.subscriptions.contains(subscription),
+                    "news of a dead subscription"
+                );
+                let states = [SubscriptionState::Active, SubscriptionState::NoResource];
+                let state = *self.script.pick(&states);
+                if state != SubscriptionState::Active {
+                    self.subscriptions.remove(subscription);
+                }
+                self.endpoint.notify(self.now, *subscription, state, None);
+            }
+            Event::SubscriptionEnds { subscription, end } => {
+                assert!(
+                    self.subscriptions.remove(subscription),
+                    "a subscription ends once"
+                );
+                if *end != SubscriptionEnd::Lost && self.script.one_in(2) {
+                    let state = SubscriptionState::TimedOut;
+                    self.endpoint.notify(self.now, *subscription, state, None);
+                }
+            }
             Event::Ended { call, .. } => assert!(self.live.remove(call), "a call ends once"),
             Event::Cancelled { call }
             | Event::Acked { call, .. }
@@ -397,7 +451,7 @@ impl<'a> Player<'a> {
         }
         self.drain();
         assert!(self.live.is_empty(), "hanging up ends a call: {:?}", self.live);
-        self.wait(Duration::from_secs(400));
+        self.wait(Duration::from_secs(4000));
         let gauges = self.endpoint.gauges();
         assert!(gauges.is_idle(), "{gauges:?}");
         assert_eq!(self.endpoint.poll_timeout(), None);

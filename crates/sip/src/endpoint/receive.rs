@@ -15,6 +15,7 @@ use super::event::{CallKey, QueryKey, Rejection};
 use super::flow::Flow;
 use super::route::{ResponseRoute, is_local, note_source, response_route, source_route};
 use super::stack::{Stack, allow};
+use super::subscribing::allow_events;
 use super::{event::Event, info};
 use crate::call::{Call, IncomingInvite};
 use crate::dialog::DialogId;
@@ -30,7 +31,7 @@ const FULL_RETRY_AFTER_S: u32 = 10;
 /// A request with what has been found out about it.
 pub(super) struct Received {
     pub(super) request: Request,
-    essentials: Essentials,
+    pub(super) essentials: Essentials,
     pub(super) key: ServerKey,
     pub(super) route: ResponseRoute,
     pub(super) flow: Flow,
@@ -185,6 +186,7 @@ impl Endpoint {
             Method::Invite => self.receive_new_invite(now, received),
             Method::Options => self.receive_options(received),
             Method::Register => self.receive_register(received),
+            Method::Subscribe => self.receive_subscribe(received),
             // Calls are asked for from within one, or by the API.
             Method::Refer => self.refuse(&received, Refusal::new(StatusCode::FORBIDDEN)),
             // BYE without a To tag belongs to no dialog (RFC 3261 §15.1.2).
@@ -277,12 +279,21 @@ impl Endpoint {
         response
             .headers
             .push(HeaderName::Supported, self.stack.supported());
+        let packages = &self.stack.config.event_packages;
+        if !packages.is_empty() {
+            response
+                .headers
+                .push(HeaderName::AllowEvents, allow_events(packages));
+        }
         response
     }
 
     // ---- within dialogs
 
     fn receive_in_dialog(&mut self, now: Instant, received: Received) {
+        if received.request.method == Method::Subscribe {
+            return self.receive_resubscribe(now, received);
+        }
         let id = DialogId::of_request(&received.essentials);
         let Some(key) = self.stack.dialogs.get(&id).copied() else {
             return self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));

@@ -42,6 +42,8 @@ pub(crate) enum Purpose {
     Refresh,
     /// A NOTIFY of what has become of a REFER.
     Notify,
+    /// A NOTIFY of a subscription; the owner's number is that of the subscription.
+    Subscription,
     /// CANCEL, PRACK, or BYE to a fork: nobody waits for its outcome.
     Unattended,
 }

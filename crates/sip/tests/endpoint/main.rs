@@ -19,4 +19,5 @@ mod reinvite;
 mod reliable;
 mod session;
 mod simulation;
+mod subscribing;
 mod transport;

@@ -37,7 +37,7 @@ use crate::{
     registrar::{self, Bindings, Registrar},
     signalling::{
         Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, RunningCalls, Signalling,
-        SignallingConfig,
+        SignallingConfig, watched_package,
     },
     sounds::{Sounds, address},
     telemetry::LogLevel,
@@ -526,6 +526,7 @@ fn signalling_config(config: &Config, certificate: Option<&ServerCertificate>) -
         asks_about_options: true,
         takes_registrations: true,
         session_expires_s: config.sip.session_timer_s,
+        event_packages: vec![watched_package()],
         ..EndpointConfig::default()
     };
     SignallingConfig {

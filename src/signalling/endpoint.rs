@@ -15,11 +15,14 @@ use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
     Invitation, LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request,
-    StatusCode, Transport,
+    StatusCode, SubscriptionEnd, SubscriptionKey, SubscriptionState, Transport,
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::MissedTickBehavior,
 };
 
@@ -27,6 +30,7 @@ use super::{
     stats::{Counter, TransportStats},
     tcp::Connections,
     udp::SipSocket,
+    watching::Watching,
 };
 use crate::admission::{Admission, RETRY_AFTER_S};
 use crate::registrar::Bindings;
@@ -105,6 +109,12 @@ pub(crate) enum Command {
     IgnoreRegister(QueryKey),
     /// Uses the way to a registered contact, so that a NAT keeps it open.
     KeepAlive(Box<Reachable>),
+    /// Agrees to a SUBSCRIBE, and tells the name of the subscription.
+    AcceptSubscription(QueryKey, LocalContact, oneshot::Sender<Option<SubscriptionKey>>),
+    /// Refuses a SUBSCRIBE.
+    RejectSubscription(QueryKey, Rejection),
+    /// Tells a subscriber something.
+    Notify(SubscriptionKey, SubscriptionState, Option<Body>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -218,6 +228,7 @@ pub(super) struct EndpointTask {
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) queries: mpsc::Sender<Query>,
     pub(super) registers: mpsc::Sender<Registering>,
+    pub(super) watching: mpsc::Sender<Watching>,
     pub(super) bindings: Bindings,
     pub(super) admission: Admission,
     pub(super) stats: Arc<TransportStats>,
@@ -357,6 +368,12 @@ impl Running {
             Command::AnswerRegister(query, reply) => endpoint.answer_register(now, query, reply),
             Command::IgnoreRegister(query) => endpoint.ignore_register(query),
             Command::KeepAlive(contact) => endpoint.keep_alive(&contact),
+            Command::AcceptSubscription(query, contact, reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(endpoint.accept_subscription(now, query, contact));
+            }
+            Command::RejectSubscription(query, rejection) => endpoint.reject_subscription(query, rejection),
+            Command::Notify(subscription, state, body) => endpoint.notify(now, subscription, state, body),
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),
@@ -420,6 +437,10 @@ impl Running {
             }
             return;
         }
+        let event = match self.of_subscription(event) {
+            Some(event) => event,
+            None => return,
+        };
         let Some(call) = call_of(&event) else { return };
         if let Event::Invite {
             call,
@@ -467,6 +488,34 @@ impl Running {
             // The task reads what is queued and then sees the channel closed.
             self.calls.remove(&call);
         }
+    }
+}
+
+impl Running {
+    /// Hands what concerns subscriptions to who serves them; returns what does not.
+    fn of_subscription(&mut self, event: Event) -> Option<Event> {
+        let told = match event {
+            Event::Subscribe { query, request, flow } => Watching::Asked { query, request, flow },
+            Event::SubscriptionRefreshed { subscription } => Watching::Refreshed(subscription),
+            Event::Notified { subscription } => Watching::Notified(subscription),
+            Event::SubscriptionEnds { subscription, end } => Watching::Ends(subscription, end),
+            other => return Some(other),
+        };
+        let endpoint = &mut self.task.endpoint;
+        match self
+            .task
+            .watching
+            .try_send(told)
+            .map_err(TrySendError::into_inner)
+        {
+            Ok(()) | Err(Watching::Ends(_, SubscriptionEnd::Lost)) => {}
+            Err(Watching::Asked { query, .. }) => endpoint.reject_subscription(query, busy()),
+            // Whoever serves them is behind: this one has to subscribe anew.
+            Err(Watching::Refreshed(key) | Watching::Notified(key) | Watching::Ends(key, _)) => {
+                endpoint.notify(Instant::now(), key, SubscriptionState::TimedOut, None);
+            }
+        }
+        None
     }
 }
 

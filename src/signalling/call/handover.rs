@@ -9,7 +9,7 @@ use std::sync::{Arc, atomic::Ordering};
 use confab_conference::{AccountId, ConferenceId};
 use confab_media::LegHandle;
 use confab_sdp::Negotiation;
-use confab_sip::{Body, CallKey, Flow, Reason, Request, StatusCode};
+use confab_sip::{Body, CallKey, Flow, Reason, Request, SipUri, StatusCode};
 use dashmap::DashMap;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,12 +18,12 @@ use super::{
     identity::{challenge, identify},
     media::Peer,
     over,
-    set_up::{Failure, leg_shown_at, negotiate, overloaded, read_offer},
+    set_up::{Failure, leg_shown_at, negotiate, overloaded, read_offer, refused_route},
 };
 use crate::{
     conferences::{HangUp, Move},
     registrar::devices::Device,
-    signalling::endpoint::Command,
+    signalling::{endpoint::Command, routing},
 };
 
 /// Calls that want the place of one at a time.
@@ -183,6 +183,26 @@ pub(super) async fn authorized(
             Err(challenge(server, &realm, false))
         }
     }
+}
+
+/// Returns the device that wants to watch a conference of its account: by this server's address, or by the account's realm.
+pub(in crate::signalling) async fn authorize_watcher(
+    server: &CallServer,
+    request: &Request,
+    flow: Flow,
+    uri: &SipUri,
+) -> Result<Arc<Device>, Refused> {
+    let refused = |error| refused_route(&error);
+    let host = uri.host.to_string();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Some(device) = identify(server, request, flow).await? {
+        let is_its_own = server.local.is_own_host(bare) || host.eq_ignore_ascii_case(&device.realm);
+        return is_its_own
+            .then_some(device)
+            .ok_or_else(|| Refused::new(StatusCode::FORBIDDEN, "the device is of another account"));
+    }
+    let account = routing::account(&server.store, &server.local, uri).await;
+    Err(challenge(server, &account.map_err(refused)?.realm, false))
 }
 
 impl Established {

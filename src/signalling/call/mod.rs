@@ -34,11 +34,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::allowance::{Allowance, Entry, WINDOW};
 pub(crate) use self::handover::RunningCalls;
+pub(super) use self::handover::authorize_watcher;
 pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
 pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
 pub(crate) use self::pass::Pass;
 pub(crate) use self::referring::{Referral, Refers};
+pub(super) use self::set_up::refused_route;
 use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
@@ -150,7 +152,7 @@ impl CallStats {
 
 /// Why a call is not taken.
 #[derive(Debug)]
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     /// Shown to the peer in a Warning header and written to the record.
     text: String,
@@ -162,7 +164,7 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
             text: text.into(),
@@ -196,7 +198,7 @@ impl Refused {
         self
     }
 
-    fn into_rejection(self) -> Rejection {
+    pub(super) fn into_rejection(self) -> Rejection {
         // 399 is the warning code for anything without its own (RFC 3261 §20.43).
         let warning = format!("399 confab \"{}\"", self.text.replace(['"', '\\'], "'"));
         let has_warning = self.headers.iter().any(|(name, _)| *name == HeaderName::Warning);

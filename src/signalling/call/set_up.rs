@@ -122,7 +122,7 @@ async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure>
     Err(refused.into())
 }
 
-pub(super) fn refused_route(error: &routing::RoutingError) -> Refused {
+pub(in crate::signalling) fn refused_route(error: &routing::RoutingError) -> Refused {
     let refused = Refused::new(error.status(), error.public_text());
     match error {
         routing::RoutingError::Store(error) => refused.telling_the_operator(error.to_string()),

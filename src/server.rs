@@ -193,6 +193,7 @@ impl Server {
             stats: CallStats::default(),
             running: RunningCalls::default(),
             refers: std::sync::OnceLock::new(),
+            redirects: std::sync::OnceLock::new(),
         });
         let calls = signalling
             .serve(Arc::clone(&call_server))
@@ -205,6 +206,7 @@ impl Server {
         );
         // There is one dialler, and nobody before it.
         let _ = call_server.refers.set(Arc::new(dialler.clone()));
+        let _ = call_server.redirects.set(Arc::new(dialler.clone()));
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),

@@ -7,6 +7,7 @@ mod brake;
 mod device;
 mod number;
 mod offer;
+mod redirect;
 mod referral;
 mod resolve;
 mod words;
@@ -302,6 +303,8 @@ impl Dial<'_> {
                 ring_until: self.ring_until,
                 progress_within: callee.progress_within,
                 confirms: callee.confirms,
+                follows: !place.is_judged && !place.destination.is_internal,
+                contacts: Vec::new(),
                 language: offer::language(&self.request.conference.body, self.account),
                 race: Arc::clone(race),
                 ended: ends.future(),

@@ -27,8 +27,8 @@ use tokio::{
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
     call::{
-        CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race, Referral, Refers,
-        RunningCalls,
+        CallServer, CallStats, Forwarded, LegFailure, Order, OutgoingDestination, Pass, Race, Redirects,
+        Referral, Refers, RunningCalls,
     },
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},

@@ -89,7 +89,8 @@
 //!
 //! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
 //! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3262 (as UAC); RFC 3311
-//! (UPDATE); RFC 3581 (rport); RFC 4028 (session timers); RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
+//! (UPDATE); RFC 3581 (rport); RFC 4028 (session timers); RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages);
+//! RFC 3515 with RFC 4488 and RFC 7614 (REFER, as the side that is asked); RFC 3891 (Replaces); RFC 6665 (as notifier).
 //!
 //! Registrar: RFC 3261 §10.3, RFC 3327 (Path), RFC 5626 (flows, instances; without STUN), RFC 7616 and RFC 8760 (digest).
 
@@ -119,7 +120,7 @@ pub use endpoint::{
     SubscriptionState, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
-pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};
+pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_replaces, fuzz_uri};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,
     MAX_HEADER_LINES, MAX_LINE_BYTES, MAX_LIST_VALUES, MAX_MESSAGE_BYTES, MediaType, Message, Method,

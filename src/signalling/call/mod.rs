@@ -13,6 +13,7 @@ mod media;
 mod options;
 mod outgoing;
 mod pass;
+mod redirecting;
 mod referring;
 mod set_up;
 
@@ -39,6 +40,7 @@ pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
 pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
 pub(crate) use self::pass::Pass;
+pub(crate) use self::redirecting::{Forwarded, Redirects};
 pub(crate) use self::referring::{Referral, Refers};
 pub(super) use self::set_up::refused_route;
 use super::quality::CallQuality;
@@ -106,6 +108,8 @@ pub(crate) struct CallServer {
     pub(crate) running: RunningCalls,
     /// Calls whom participants' phones want called; set once there is somebody who does.
     pub(crate) refers: OnceLock<Arc<dyn Refers>>,
+    /// Where phones may send calls that they do not take; set with it.
+    pub(crate) redirects: OnceLock<Arc<dyn Redirects>>,
 }
 
 /// Counts of what became of calls.

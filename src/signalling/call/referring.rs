@@ -246,7 +246,7 @@ async fn errand(
     let known = known.ok_or_else(|| refused_route(&RoutingError::Disabled))?;
     let ReferTo { uri, replaces } = refer_to;
     let replaces = replaces.map(|replaces| replaces.to_string());
-    if !leads_here(server, &uri, &known.realm) {
+    if !server.leads_here(&uri, &known.realm) {
         let target = String::from_utf8_lossy(&uri.to_bytes()).into_owned();
         if target.len() > LONGEST_TARGET {
             return Err(Refused::new(
@@ -288,19 +288,18 @@ async fn errand(
     }
 }
 
-/// Whether a URI is one of this server, or of the account's realm: what is called then is a number.
-fn leads_here(server: &CallServer, uri: &SipUri, realm: &str) -> bool {
-    let host = uri.host.to_string();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let listens = &server.listens;
-    let is_own_port = |port: u16| {
-        listens
-            .udp
-            .iter()
-            .chain(&listens.tcp)
-            .any(|bound| bound.port() == port)
-    };
-    host.eq_ignore_ascii_case(realm) || (server.local.is_own_host(bare) && uri.port.is_none_or(is_own_port))
+impl CallServer {
+    /// Whether a URI is one of this server, or of the account's realm: what is called then is a number.
+    pub(crate) fn leads_here(&self, uri: &SipUri, realm: &str) -> bool {
+        let host = uri.host.to_string();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let mut bound = self.listens.udp.iter().chain(&self.listens.tcp);
+        host.eq_ignore_ascii_case(realm)
+            || (self.local.is_own_host(bare)
+                && uri
+                    .port
+                    .is_none_or(|port| bound.any(|bound| bound.port() == port)))
+    }
 }
 
 fn of_refusal(refusal: Refusal) -> StatusCode {

@@ -309,19 +309,19 @@ mod tests {
             }
             match event {
                 Event::Start(start) | Event::Empty(start) => {
-                    let mut line = String::from_utf8_lossy(start.name().as_ref()).into_owned();
+                    let mut line = start.name().as_ref().to_owned();
                     for attribute in start.attributes() {
                         let attribute = attribute.expect("an attribute");
-                        let value = attribute.unescape_value().expect("a value");
-                        let key = String::from_utf8_lossy(attribute.key.as_ref()).into_owned();
-                        line += &format!(" {key}={value}");
+                        let value = attribute
+                            .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+                            .expect("a value");
+                        line += &format!(" {}={value}", attribute.key.as_ref());
                     }
                     found.push(line);
                 }
-                Event::Text(part) => text += &part.decode().expect("text"),
+                Event::Text(part) => text += &part,
                 Event::GeneralRef(name) => {
-                    let name = name.decode().expect("a name");
-                    let entity = format!("&{name};");
+                    let entity = format!("&{};", &*name);
                     text += &quick_xml::escape::unescape(&entity).expect("a known one");
                 }
                 Event::Eof => return found,

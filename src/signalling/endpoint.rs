@@ -495,7 +495,11 @@ impl Running {
     /// Hands what concerns subscriptions to who serves them; returns what does not.
     fn of_subscription(&mut self, event: Event) -> Option<Event> {
         let told = match event {
-            Event::Subscribe { query, request, flow } => Watching::Asked { query, request, flow },
+            Event::Subscribe { query, request, flow } => Watching::Asked {
+                query,
+                request: Box::new(request),
+                flow,
+            },
             Event::SubscriptionRefreshed { subscription } => Watching::Refreshed(subscription),
             Event::Notified { subscription } => Watching::Notified(subscription),
             Event::SubscriptionEnds { subscription, end } => Watching::Ends(subscription, end),

@@ -43,7 +43,7 @@ pub(super) enum Watching {
     /// Somebody wants to watch.
     Asked {
         query: QueryKey,
-        request: Request,
+        request: Box<Request>,
         flow: Flow,
     },
     /// He goes on, and is to be told everything.

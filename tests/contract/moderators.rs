@@ -83,6 +83,43 @@ fn line_164_the_conference_ends_announced_when_its_last_moderator_has_left() {
 }
 
 #[test]
+fn line_164_the_end_is_heard_whole_over_tones_and_by_one_alone() {
+    for members in [1, 2] {
+        let room = Room::new(json!({
+            "require_moderator": true, "play_entry_tone": true, "play_exit_tone": true, "profile": {"comfort-noise": 0}
+        }));
+        in_time(&room.site.server, &room.engine, || {
+            let all: Vec<_> = ["ann", "bob"][..members]
+                .iter()
+                .map(|name| room.member(name))
+                .collect();
+            let boss = room.moderator("boss");
+            std::thread::sleep(Duration::from_millis(2500));
+            let mut took = Duration::ZERO;
+            let said = heard(&[&all[0]], 100, || {
+                boss.participant.leave().expect("left");
+                let left = Instant::now();
+                for one in &all {
+                    one.participant.call.wait_request("BYE", SOON).expect("a BYE");
+                }
+                took = left.elapsed();
+            })
+            .remove(0);
+            soon("its end", || room.participants().is_empty().then_some(()));
+            let mut wrong: Vec<String> = clearly(&Recording::new(8000, said), "conf-ending")
+                .err()
+                .into_iter()
+                .flatten()
+                .collect();
+            if took >= Duration::from_millis(2000) {
+                wrong.push(format!("it took {took:?}"));
+            }
+            if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+        });
+    }
+}
+
+#[test]
 fn line_166_who_is_alone_is_told_so_and_hears_music_until_a_second_one_comes() {
     let room = Room::new(json!({
         "profile": {"alone-sound": "tone_stream://%(1500,0,850)", "moh-sound": MUSIC, "comfort-noise": 0}

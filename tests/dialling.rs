@@ -508,6 +508,36 @@ fn an_account_calls_whom_it_may_and_as_many_as_it_may() {
 }
 
 #[test]
+fn sipp_wants_a_longer_session_and_its_provisional_responses_acknowledged() {
+    let _alone = exclusive();
+    let site = Site::start();
+    let phone = Phone::udp(site.server.sip).expect("a phone");
+    let tone = Source::tone(Law::Mu, 700.0, LEVEL_DBFS);
+    let ann = Participant::join_as(&phone, &site.engine, "3000", Some(tone), "ann", "Ann").expect("joined");
+    let peer = SippServer::start("tests/sipp/uas_reliable.xml", 1, &[]).expect("SIPp");
+    let told = entries(site.dial(json!({"endpoints": [peer.uri("bob")]})));
+    assert_eq!(told[0]["status"], "success", "{told:?}");
+    assert!(
+        (level_of(&ann.stream, 700.0) - LEVEL_DBFS).abs() < 1.0,
+        "the answer of the 183 counts: the echo comes back"
+    );
+    let path = format!("/conferences/{}", site.conference);
+    let bob = site
+        .participants()
+        .into_iter()
+        .find(|one| one["call_id"] == told[0]["call_id"]);
+    let bob = bob.expect("listed")["participant_id"].clone();
+    let kick = json!({"data": {"action": "kick"}});
+    let kicked = site
+        .api
+        .account("PUT", &format!("{path}/participants/{bob}"), Some(&kick));
+    assert_eq!(kicked.expect("answered").status, 202);
+    peer.finish().expect("ended").assert_all(1);
+    ann.leave().expect("left");
+    nothing_is_left(&site);
+}
+
+#[test]
 fn a_registered_phone_sends_a_call_elsewhere_and_nobody_else_does() {
     let _alone = exclusive();
     let site = Site::with(&[

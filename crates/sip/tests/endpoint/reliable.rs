@@ -22,11 +22,18 @@ fn reliable(invite: &Request, status: u16, tag: &str, number: u32, body: &str) -
 }
 
 fn number_of(request: &Request) -> u32 {
-    request.headers.cseq().unwrap().unwrap().number
+    request.headers.cseq().expect("there").expect("there").number
 }
 
 fn tag_of(request: &Request) -> String {
-    request.headers.to().unwrap().unwrap().tag().unwrap().to_string()
+    request
+        .headers
+        .to()
+        .expect("there")
+        .expect("there")
+        .tag()
+        .expect("there")
+        .to_string()
 }
 
 #[test]

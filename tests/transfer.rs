@@ -7,6 +7,7 @@ use confab_testkit::agent::{AudioOffer, Call, Callee, Invite, Participant, Phone
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
+use confab_testkit::peers::{Baresip, BaresipAccount, BaresipConfig};
 use confab_testkit::rtp::{CaptureMode, EngineConfig, RtpEngine, Source, Stream};
 use confab_testkit::server::{HttpClient, Server, ServerBuilder, exclusive};
 use serde_json::{Value, json};
@@ -403,5 +404,58 @@ fn an_invite_with_replaces_takes_the_place_of_a_participant() {
     assert!(kicked.status < 300, "{}", kicked.text());
     carol.wait_request("BYE", SOON).expect("sent away");
     y.leave().expect("left");
+    site.nothing_is_left();
+}
+
+#[test]
+fn baresip_transfers_and_hangs_up_when_it_is_told_that_it_went_well() {
+    let _alone = exclusive();
+    let site = Site::with(&[]);
+    let callee = Callee::new().expect("a phone");
+    let phone = Phone::udp(site.server.sip).expect("a phone");
+    let x = site.stranger(&phone, 700.0);
+    let account = BaresipAccount {
+        realm: REALM.to_owned(),
+        server: site.server.sip,
+        transport: "udp",
+        password: PASSWORD.to_owned(),
+        expires_s: 120,
+    };
+    let says = meter::sine(440.0, -20.0, 8000, 0, 8000 * 60);
+    let ann = Baresip::start(&BaresipConfig::registering("ann", account, says)).expect("baresip");
+    ann.wait_log("200 OK", SOON).expect("registered");
+    ann.dial(&format!("sip:3000@{}", site.server.sip))
+        .expect("dialled");
+    ann.wait_established(SOON).expect("answered");
+    site.wait_participants(2.0);
+    ann.transfer(&callee.uri("bob")).expect("a transfer");
+    let incoming = callee.wait_call(SOON).expect("an INVITE");
+    assert_eq!(
+        incoming.invite.header("Referred-By").expect("there"),
+        format!("<sip:ann@{REALM}>")
+    );
+    let bob = incoming.join(&site.engine, tone(1100.0)).expect("an ACK");
+    // It hangs up by itself: it is in the conference no more, and bob is.
+    site.wait_participants(2.0);
+    let deadline = Instant::now() + SOON;
+    loop {
+        let listed = site.participants(&site.first_conference());
+        let numbers: Vec<_> = listed.iter().map(|one| one["caller_id_number"].clone()).collect();
+        if numbers == [json!("x"), json!("bob")] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{numbers:?}\n{}", ann.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(
+        (level_of(&bob, 700.0) - LEVEL_DBFS).abs() < 1.0,
+        "bob hears the other"
+    );
+    assert!(
+        (level_of(&x.stream, 1100.0) - LEVEL_DBFS).abs() < 1.0,
+        "and is heard"
+    );
+    incoming.hang_up().expect("answered");
+    x.leave().expect("left");
     site.nothing_is_left();
 }

@@ -30,6 +30,13 @@ impl Site {
         Site { server, api, engine }
     }
 
+    fn subscriptions(&self) -> f64 {
+        // The figures of the endpoint are up to 100 ms old.
+        std::thread::sleep(Duration::from_millis(250));
+        let metrics = self.server.metrics().expect("metrics");
+        metrics.sum("confab_subscriptions").expect("a gauge")
+    }
+
     fn gone(&self) {
         let none = |metrics: &confab_testkit::server::Metrics| metrics.sum("confab_conferences") == Some(0.0);
         if self.server.wait_metrics(SOON, none).is_err() {
@@ -126,6 +133,7 @@ fn a_device_is_told_who_is_there_what_changes_and_the_end() {
     );
     assert!(answer.header("Contact").expect("there").ends_with(";isfocus"));
     let told = phones[1].wait_notifies(1, SOON).expect("at once");
+    assert_eq!(site.subscriptions(), 1.0);
     let text = body(&told[0]);
     assert!(state(&told[0]).starts_with("active;expires="));
     assert!(text.contains(r#"state="full" version="1""#), "{text}");
@@ -193,6 +201,7 @@ fn a_device_is_told_who_is_there_what_changes_and_the_end() {
     assert!(body(&told[4]).contains("<active>false</active>"));
     let answer = watcher.subscribe(&[("Event", "conference")]);
     assert_eq!(answer.status(), Some(481));
+    assert_eq!(site.subscriptions(), 0.0);
 }
 
 #[test]

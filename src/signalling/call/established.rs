@@ -133,10 +133,14 @@ async fn serve(
                 let cause = LeaveCause::ServerShutdown;
                 Err(told_to_end(Some(HangUp { cause })))
             }
-            Some(taker) = takers.recv() => {
-                established.taker = Some(taker);
-                Err(End::by_us(LeaveCause::HungUp, "replaced", 200, "replaced by another call"))
-            }
+            Some(taker) = takers.recv() => match is_joined {
+                true => {
+                    established.taker = Some(taker);
+                    Err(End::by_us(LeaveCause::HungUp, "replaced", 200, "replaced by another call"))
+                }
+                // Who is received, or has no media yet, has no place to give: the other call hears it by the lost reply.
+                false => Ok(()),
+            },
             status = went(&mut established.errand) => {
                 server.endpoint.send(Command::TellReferral(call, status)).await;
                 Ok(())

@@ -223,7 +223,6 @@ impl Established {
     /// Gives leg and place to the call that asks for them. Returns whether it has taken them.
     pub(super) fn hand_over(&mut self, asks: oneshot::Sender<Handover>, trail: &Trail) -> bool {
         if !matches!(self.seat, Seated::Joined(_)) {
-            // Who is received, or has no media yet, has nothing to give: the other call hears it by the lost reply.
             return false;
         }
         let (hang_up, hang_ups) = mpsc::channel(super::HANG_UPS);

@@ -473,6 +473,10 @@ impl Answered {
                         let rejection = Rejection::new(StatusCode::TEMPORARILY_UNAVAILABLE);
                         server.endpoint.send(Command::RejectReinvite(call, rejection)).await;
                     }
+                    Some(Event::Refer { call, .. }) => {
+                        let rejection = Rejection::new(StatusCode::TEMPORARILY_UNAVAILABLE);
+                        server.endpoint.send(Command::RejectRefer(call, rejection)).await;
+                    }
                     Some(Event::Ended { .. }) | None => {
                         return Err((LegFailure::NotConfirmed, Reason::sip(487, "hung up")));
                     }

@@ -22,6 +22,8 @@ use crate::transaction::timer::TimerKind;
 const GIVE_UP_BEFORE: Duration = Duration::from_secs(32);
 /// How long a refresh that was refused for the moment waits for the next try.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// What Min-SE is where it is not there (RFC 4028 §5), seconds: a line less in an INVITE that is to fit a datagram.
+const USUAL_LEAST: u32 = 90;
 /// How often in a row a refresh is sent again at once because its interval was too short: for the peer, and for a proxy.
 const MOST_RAISED: u32 = 3;
 /// Most seconds that a session may be without a refresh: more is no life sign.
@@ -55,7 +57,9 @@ pub(super) fn ask_for_first_session(headers: &mut Headers, config: &EndpointConf
         refresher: None,
     };
     headers.push(HeaderName::SessionExpires, asked.to_string());
-    headers.push(HeaderName::MinSe, least.to_string());
+    if least != USUAL_LEAST {
+        headers.push(HeaderName::MinSe, least.to_string());
+    }
 }
 
 impl Call {

@@ -48,7 +48,7 @@ impl Default for EndpointConfig {
             local_nets: Vec::new(),
             server_name: format!("confab/{}", env!("CARGO_PKG_VERSION")),
             accept: vec!["application/sdp".to_owned()],
-            supported: ["timer", "replaces", "norefersub"].map(str::to_owned).to_vec(),
+            supported: ["timer", "replaces"].map(str::to_owned).to_vec(),
             min_session_expires_s: 90,
             session_expires_s: 0,
             asks_about_options: false,

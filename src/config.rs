@@ -167,6 +167,8 @@ pub(crate) struct Sip {
     pub(crate) digest: Vec<DigestAlgorithm>,
     /// Numbers that ask for the number of the conference, digits each.
     pub(crate) service_numbers: Vec<String>,
+    /// Seconds within which calls that are placed want to be refreshed; 0: for ever.
+    pub(crate) session_timer_s: u32,
     /// Most calls at a time; 0 sets no number.
     pub(crate) max_calls: usize,
 }

@@ -36,8 +36,8 @@ use crate::{
     reception::Desk,
     registrar::{self, Bindings, Registrar},
     signalling::{
-        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, Signalling,
-        SignallingConfig,
+        Advertised, CallServer, CallStats, Calls, LocalAddresses, Networks, Pass, RunningCalls, Signalling,
+        SignallingConfig, watched_package,
     },
     sounds::{Sounds, address},
     telemetry::LogLevel,
@@ -206,6 +206,9 @@ impl Server {
             admission: admission.clone(),
             cdr: cdr.clone(),
             stats: CallStats::default(),
+            running: RunningCalls::default(),
+            refers: std::sync::OnceLock::new(),
+            redirects: std::sync::OnceLock::new(),
         });
         let calls = signalling
             .serve(Arc::clone(&call_server))
@@ -216,6 +219,9 @@ impl Server {
             Arc::new(registrar.clone()),
             config.outbound.clone(),
         );
+        // There is one dialler, and nobody before it.
+        let _ = call_server.refers.set(Arc::new(dialler.clone()));
+        let _ = call_server.redirects.set(Arc::new(dialler.clone()));
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),
@@ -543,6 +549,8 @@ fn signalling_config(
         local_nets: local_nets(config),
         asks_about_options: true,
         takes_registrations: true,
+        session_expires_s: config.sip.session_timer_s,
+        event_packages: vec![watched_package()],
         ..EndpointConfig::default()
     };
     let tls = config.sip.tls.as_ref().zip(certificate);

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use confab_testkit::agent::{Callee, Participant, Phone};
+use confab_testkit::agent::{Callee, Device, Participant, Phone};
 use confab_testkit::codec::Codec;
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
@@ -505,4 +505,110 @@ fn an_account_calls_whom_it_may_and_as_many_as_it_may() {
     let told = entries(site.dial(json!({"endpoints": [callee.uri("a")]})));
     assert_eq!(told[0]["message"], "SWITCH_CONGESTION", "four in a minute");
     assert_eq!(callee.calls(), 4);
+}
+
+#[test]
+fn sipp_wants_a_longer_session_and_its_provisional_responses_acknowledged() {
+    let _alone = exclusive();
+    let site = Site::start();
+    let phone = Phone::udp(site.server.sip).expect("a phone");
+    let tone = Source::tone(Law::Mu, 700.0, LEVEL_DBFS);
+    let ann = Participant::join_as(&phone, &site.engine, "3000", Some(tone), "ann", "Ann").expect("joined");
+    let peer = SippServer::start("tests/sipp/uas_reliable.xml", 1, &[]).expect("SIPp");
+    let told = entries(site.dial(json!({"endpoints": [peer.uri("bob")]})));
+    assert_eq!(told[0]["status"], "success", "{told:?}");
+    assert!(
+        (level_of(&ann.stream, 700.0) - LEVEL_DBFS).abs() < 1.0,
+        "the answer of the 183 counts: the echo comes back"
+    );
+    let path = format!("/conferences/{}", site.conference);
+    let bob = site
+        .participants()
+        .into_iter()
+        .find(|one| one["call_id"] == told[0]["call_id"]);
+    let bob = bob.expect("listed")["participant_id"].clone();
+    let kick = json!({"data": {"action": "kick"}});
+    let kicked = site
+        .api
+        .account("PUT", &format!("{path}/participants/{bob}"), Some(&kick));
+    assert_eq!(kicked.expect("answered").status, 202);
+    peer.finish().expect("ended").assert_all(1);
+    ann.leave().expect("left");
+    nothing_is_left(&site);
+}
+
+#[test]
+fn a_registered_phone_sends_a_call_elsewhere_and_nobody_else_does() {
+    let _alone = exclusive();
+    let site = Site::with(&[
+        ("bootstrap.realm", "\"phones.example\""),
+        ("outbound.deny", "[\"@127.0.0.9\"]"),
+    ]);
+    let device = |user: &str| {
+        let data = json!({"name": user, "sip": {"username": user, "password": "open-sesame"}});
+        let made = site
+            .api
+            .account("PUT", "/devices", Some(&json!({ "data": data })));
+        let made = made.expect("answered");
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["data"]["id"].as_str().expect("an id").to_owned()
+    };
+    let (ann, _carol) = (device("ann"), device("carol"));
+    let phones = [0, 1, 2].map(|_| Callee::new().expect("a phone"));
+    let registers = |user: &str, phone: &Callee| {
+        let mut registrant =
+            Device::new(site.server.sip, "phones.example", user, "open-sesame").expect("a socket");
+        // As a proxy would: not from where it is reached.
+        let answer = registrant.register(&format!("<{}>", phone.uri(user)), 120);
+        assert_eq!(answer.expect("answered").status(), Some(200));
+        registrant
+    };
+    let kept = [registers("ann", &phones[0]), registers("carol", &phones[1])];
+    let redirect = |phone: &Callee, to: &str| {
+        let call = phone.wait_call(SOON).expect("an INVITE");
+        let headers = [("Contact", to)];
+        call.respond_with(302, "Moved Temporarily", &headers)
+            .expect("sent");
+        call
+    };
+    // To a number of the account, whose phone sends it on to a URI; the best first.
+    let dial = site.dial(json!({"endpoints": [ann], "timeout": 20}));
+    redirect(
+        &phones[0],
+        "<sip:nobody@phones.example>;q=0.1, <sip:carol@phones.example>;q=0.9",
+    );
+    redirect(&phones[1], &format!("<{}>", phones[2].uri("dave")));
+    let call = phones[2].wait_call(SOON).expect("an INVITE");
+    let _dave = call
+        .join(&site.engine, Source::tone(Law::Mu, 500.0, LEVEL_DBFS))
+        .expect("an ACK");
+    let entry = entries(dial).remove(0);
+    assert_eq!(entry["status"], "success", "{entry}");
+    assert_eq!(site.participants()[0]["caller_id_number"], "dave");
+    call.hang_up().expect("answered");
+
+    for (contact, calls) in [
+        // Back to itself, into the conference, where nobody may call.
+        (phones[0].uri("ann"), 1),
+        ("sip:3000@phones.example".to_owned(), 1),
+        ("sip:eve@127.0.0.9".to_owned(), 1),
+    ] {
+        let before = phones.iter().map(Callee::calls).sum::<usize>();
+        let dial = site.dial(json!({"endpoints": [ann], "timeout": 5}));
+        redirect(&phones[0], &format!("<{contact}>"));
+        let entry = entries(dial).remove(0);
+        assert_eq!(entry["message"], "REDIRECTION_TO_NEW_DESTINATION", "{contact}");
+        assert_eq!(
+            phones.iter().map(Callee::calls).sum::<usize>(),
+            before + calls,
+            "{contact}"
+        );
+    }
+    // Who is not known chooses nobody.
+    let dial = site.dial(json!({"endpoints": [phones[0].uri("eve")], "timeout": 5}));
+    redirect(&phones[0], &format!("<{}>", phones[2].uri("dave")));
+    assert_eq!(entries(dial)[0]["message"], "REDIRECTION_TO_NEW_DESTINATION");
+    assert_eq!(phones[2].calls(), 1);
+    drop(kept);
+    nothing_is_left(&site);
 }

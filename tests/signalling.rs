@@ -106,7 +106,7 @@ fn sipp_scenarios_pass_over_udp_and_tcp() {
             "reinvite",
         );
         // A method that RFCs define and this server does not serve, and one that nobody knows (RFC 3261 §8.2.1, §21.5.2).
-        for (method, status) in [("PUBLISH", "405"), ("SUBSCRIBE", "405"), ("NONSENSE", "501")] {
+        for (method, status) in [("PUBLISH", "405"), ("MESSAGE", "405"), ("NONSENSE", "501")] {
             run(
                 scenario("unsupported_method")
                     .with("METHOD", method)

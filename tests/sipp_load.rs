@@ -70,6 +70,31 @@ fn five_hundred_calls_come_and_go_without_a_trace() {
     );
 }
 
+#[test]
+fn with_every_tenth_message_lost_calls_are_answered_and_leave_no_trace() {
+    let _alone = exclusive();
+    let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
+        .start()
+        .expect("started");
+    let report = Sipp::new("tests/sipp/join.xml", server.sip)
+        .load(200, PER_SECOND, Duration::from_secs(2))
+        .losing(10)
+        .run()
+        .expect("SIPp ran");
+    println!(
+        "{} went well, {} failed, {} repetitions",
+        report.successful, report.failed, report.retransmissions
+    );
+    // Seven INVITEs, eleven 200s and eleven BYEs each: hardly any is given up.
+    assert!(report.successful >= 190, "{}", report.errors);
+    assert!(report.retransmissions > 20, "messages were lost");
+    // Who gave a call up without telling is found out by the silence of his media.
+    match server.wait_metrics(Duration::from_secs(150), over) {
+        Ok(_) => {}
+        Err(last) => panic!("left: {:?}", gauges(&last)),
+    }
+}
+
 fn over(metrics: &Metrics) -> bool {
     gauges(metrics).iter().all(|(_, value)| *value == Some(0.0))
 }

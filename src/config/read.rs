@@ -38,6 +38,8 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
 ];
 
 /// Rates of uncompressed audio in Hz, in our order of preference.
+/// The shortest session timer that RFC 4028 §4 allows, seconds.
+const LEAST_SESSION_TIMER_S: u32 = 90;
 const L16_RATES: [u32; 4] = [48_000, 44_100, 16_000, 8000];
 
 /// Reads settings and collects what is wrong with them.
@@ -223,8 +225,15 @@ impl<'a> Reader<'a> {
             anonymous_dial_in: self.flag("sip.anonymous_dial_in"),
             digest: self.list("sip.digest", digest_algorithms),
             service_numbers: self.list("sip.service_numbers", numbers),
+            session_timer_s: self.number("sip.session_timer_s", 0..=86_400),
             max_calls: self.number("sip.max_calls", 0..=1_000_000),
         };
+        if (1..LEAST_SESSION_TIMER_S).contains(&sip.session_timer_s) {
+            self.refuse(
+                "sip.session_timer_s",
+                format!("has to be 0 or at least {LEAST_SESSION_TIMER_S}"),
+            );
+        }
         if sip.udp.is_empty() && sip.tcp.is_empty() && sip.ws.is_empty() && sip.tls.is_none() {
             self.refuse(
                 "sip.udp",

@@ -331,6 +331,8 @@ fn values_out_of_range_say_what_is_allowed() {
             "sip.udp, sip.tcp, sip.tls, sip.ws and sip.wss are all empty",
         ),
         ("sip", "max_calls = -1", "-1 is not within 0 to 1000000"),
+        ("sip", "session_timer_s = 89", "has to be 0 or at least 90"),
+        ("sip", "session_timer_s = 90000", "90000 is not within 0 to 86400"),
         (
             "sip",
             "advertised_address = \"conf.example.org:5060\"",

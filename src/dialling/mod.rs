@@ -7,6 +7,8 @@ mod brake;
 mod device;
 mod number;
 mod offer;
+mod redirect;
+mod referral;
 mod resolve;
 mod words;
 
@@ -109,11 +111,13 @@ impl Dialler {
         }
     }
 
-    async fn dial(
+    /// `headers` are put into each INVITE.
+    async fn dial_with(
         self,
         account: AccountId,
         conference: ConferenceId,
         request: DialRequest,
+        headers: Vec<(HeaderName, String)>,
     ) -> Result<DialAnswer, DialRefusal> {
         let Some(server) = self.server.upgrade() else {
             return Ok(DialAnswer::NoServer);
@@ -139,6 +143,7 @@ impl Dialler {
             account: &account,
             conference: &conference,
             request: &request,
+            headers: &headers,
             ring_until: tokio::time::Instant::now() + request.ring_time,
             legs: 0,
         };
@@ -154,7 +159,9 @@ impl Dialer for Dialler {
         conference: &ConferenceId,
         request: DialRequest,
     ) -> Result<DialAnswer, DialRefusal> {
-        let dial = self.clone().dial(account.clone(), conference.clone(), request);
+        let dial = self
+            .clone()
+            .dial_with(account.clone(), conference.clone(), request, Vec::new());
         // By itself: who asked may go, and the calls go on.
         match tokio::spawn(dial).await {
             Ok(outcome) => outcome,
@@ -177,6 +184,8 @@ struct Dial<'a> {
     account: &'a Account,
     conference: &'a ConferenceId,
     request: &'a DialRequest,
+    /// Further header fields of each INVITE.
+    headers: &'a [(HeaderName, String)],
     ring_until: tokio::time::Instant,
     /// Calls placed so far.
     legs: u32,
@@ -294,6 +303,8 @@ impl Dial<'_> {
                 ring_until: self.ring_until,
                 progress_within: callee.progress_within,
                 confirms: callee.confirms,
+                follows: !place.is_judged && !place.destination.is_internal,
+                contacts: Vec::new(),
                 language: offer::language(&self.request.conference.body, self.account),
                 race: Arc::clone(race),
                 ended: ends.future(),
@@ -374,6 +385,7 @@ impl Dial<'_> {
             all.push(self.server.pass.header());
         }
         all.extend(callee.headers.iter().cloned());
+        all.extend(self.headers.iter().cloned());
         all
     }
 

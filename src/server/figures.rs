@@ -83,6 +83,7 @@ pub(super) fn page(
                     gauge(live.calls),
                 ),
                 ("dialogs", "SIP dialogs", gauge(live.dialogs)),
+                ("subscriptions", "SIP subscriptions", gauge(live.subscriptions)),
                 ("sip_timers", "Pending SIP timers", gauge(live.timers)),
                 (
                     "conferences",

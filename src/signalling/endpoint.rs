@@ -15,11 +15,14 @@ use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
     Invitation, LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request,
-    StatusCode, Transport,
+    StatusCode, SubscriptionEnd, SubscriptionKey, SubscriptionState, Transport,
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::MissedTickBehavior,
 };
 
@@ -27,6 +30,7 @@ use super::{
     stats::{Counter, TransportStats},
     tcp::Connections,
     udp::SipSocket,
+    watching::Watching,
 };
 use crate::admission::{Admission, RETRY_AFTER_S};
 use crate::registrar::Bindings;
@@ -87,6 +91,12 @@ pub(crate) enum Command {
     Reinvite(CallKey, Body),
     /// Asks the peer whether the call still exists.
     Probe(CallKey),
+    /// Agrees to a REFER.
+    AcceptRefer(CallKey),
+    /// Refuses a REFER.
+    RejectRefer(CallKey, Rejection),
+    /// Tells the peer what has become of its REFER.
+    TellReferral(CallKey, StatusCode),
     /// Ends the call, whatever its state.
     HangUp(CallKey, Option<Reason>),
     /// Places a call. When whoever asked is gone by then, it is taken back.
@@ -99,6 +109,12 @@ pub(crate) enum Command {
     IgnoreRegister(QueryKey),
     /// Uses the way to a registered contact, so that a NAT keeps it open.
     KeepAlive(Box<Reachable>),
+    /// Agrees to a SUBSCRIBE, and tells the name of the subscription.
+    AcceptSubscription(QueryKey, LocalContact, oneshot::Sender<Option<SubscriptionKey>>),
+    /// Refuses a SUBSCRIBE.
+    RejectSubscription(QueryKey, Rejection),
+    /// Tells a subscriber something.
+    Notify(SubscriptionKey, SubscriptionState, Option<Body>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -113,6 +129,8 @@ pub(crate) struct Incoming {
     pub(crate) request: Request,
     /// How it came.
     pub(crate) flow: Flow,
+    /// The call that it is to take the place of.
+    pub(crate) replaces: Option<CallKey>,
     /// What happens to the call from here on.
     pub(crate) events: mpsc::Receiver<Event>,
 }
@@ -210,6 +228,7 @@ pub(super) struct EndpointTask {
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) queries: mpsc::Sender<Query>,
     pub(super) registers: mpsc::Sender<Registering>,
+    pub(super) watching: mpsc::Sender<Watching>,
     pub(super) bindings: Bindings,
     pub(super) admission: Admission,
     pub(super) stats: Arc<TransportStats>,
@@ -332,6 +351,9 @@ impl Running {
             Command::RejectReinvite(call, rejection) => endpoint.reject_reinvite(now, call, rejection),
             Command::Reinvite(call, body) => endpoint.reinvite(now, call, Some(body)),
             Command::Probe(call) => endpoint.probe(now, call),
+            Command::AcceptRefer(call) => endpoint.accept_refer(now, call),
+            Command::RejectRefer(call, rejection) => endpoint.reject_refer(now, call, rejection),
+            Command::TellReferral(call, status) => endpoint.tell_referral(now, call, status),
             Command::HangUp(call, reason) => endpoint.hang_up(now, call, reason),
             Command::Invite(invitation, reply) => {
                 let call = endpoint.invite(now, *invitation);
@@ -346,6 +368,12 @@ impl Running {
             Command::AnswerRegister(query, reply) => endpoint.answer_register(now, query, reply),
             Command::IgnoreRegister(query) => endpoint.ignore_register(query),
             Command::KeepAlive(contact) => endpoint.keep_alive(&contact),
+            Command::AcceptSubscription(query, contact, reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(endpoint.accept_subscription(now, query, contact));
+            }
+            Command::RejectSubscription(query, rejection) => endpoint.reject_subscription(query, rejection),
+            Command::Notify(subscription, state, body) => endpoint.notify(now, subscription, state, body),
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),
@@ -409,8 +437,18 @@ impl Running {
             }
             return;
         }
+        let event = match self.of_subscription(event) {
+            Some(event) => event,
+            None => return,
+        };
         let Some(call) = call_of(&event) else { return };
-        if let Event::Invite { call, request, flow } = event {
+        if let Event::Invite {
+            call,
+            request,
+            flow,
+            replaces,
+        } = event
+        {
             // A conference's Contact is the address it was dialled by, and says that it is one (RFC 4579 §3.1).
             let user = request.uri.as_sip().and_then(|uri| uri.user_decoded());
             let contact = LocalContact {
@@ -428,6 +466,7 @@ impl Running {
                     call,
                     request,
                     flow,
+                    replaces,
                     events,
                 })
                 .is_err()
@@ -453,6 +492,38 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Hands what concerns subscriptions to who serves them; returns what does not.
+    fn of_subscription(&mut self, event: Event) -> Option<Event> {
+        let told = match event {
+            Event::Subscribe { query, request, flow } => Watching::Asked {
+                query,
+                request: Box::new(request),
+                flow,
+            },
+            Event::SubscriptionRefreshed { subscription } => Watching::Refreshed(subscription),
+            Event::Notified { subscription } => Watching::Notified(subscription),
+            Event::SubscriptionEnds { subscription, end } => Watching::Ends(subscription, end),
+            other => return Some(other),
+        };
+        let endpoint = &mut self.task.endpoint;
+        match self
+            .task
+            .watching
+            .try_send(told)
+            .map_err(TrySendError::into_inner)
+        {
+            Ok(()) | Err(Watching::Ends(_, SubscriptionEnd::Lost)) => {}
+            Err(Watching::Asked { query, .. }) => endpoint.reject_subscription(query, busy()),
+            // Whoever serves them is behind: this one has to subscribe anew.
+            Err(Watching::Refreshed(key) | Watching::Notified(key) | Watching::Ends(key, _)) => {
+                endpoint.notify(Instant::now(), key, SubscriptionState::TimedOut, None);
+            }
+        }
+        None
+    }
+}
+
 fn busy() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
         .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
@@ -468,6 +539,7 @@ fn call_of(event: &Event) -> Option<CallKey> {
         | Event::ReinviteAcked { call, .. }
         | Event::ReinviteCancelled { call }
         | Event::Digit { call, .. }
+        | Event::Refer { call, .. }
         | Event::Ended { call, .. }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }
@@ -512,6 +584,7 @@ mod tests {
             to: address("a"),
             call_id: None,
             identity: None,
+            returns: false,
             contact: LocalContact {
                 user: None,
                 is_focus: false,

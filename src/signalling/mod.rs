@@ -14,6 +14,7 @@ pub(crate) mod routing;
 mod stats;
 mod tcp;
 mod udp;
+mod watching;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -26,13 +27,17 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race},
+    call::{
+        CallServer, CallStats, Forwarded, LegFailure, Order, OutgoingDestination, Pass, Race, Redirects,
+        Referral, Refers, RunningCalls,
+    },
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,
     reach::{Listens, NoWay},
     resolver::Resolver,
     stats::{Counter, TransportStats},
+    watching::package as watched_package,
 };
 use self::{
     endpoint::{EndpointTask, INPUT_QUEUE, Incoming, Query},
@@ -50,6 +55,9 @@ const ORDERS_QUEUE: usize = 256;
 const QUERY_QUEUE: usize = 256;
 /// REGISTERs that nobody looks at yet; the endpoint has no more of them under way.
 const REGISTER_QUEUE: usize = 2048;
+
+/// What concerns subscriptions and nobody looks at yet.
+const WATCHING_QUEUE: usize = 1024;
 
 /// What signalling is started with.
 pub(crate) struct SignallingConfig {
@@ -76,6 +84,7 @@ struct Arrivals {
     calls: mpsc::Receiver<Incoming>,
     queries: mpsc::Receiver<Query>,
     registers: mpsc::Receiver<Registering>,
+    watching: mpsc::Receiver<watching::Watching>,
 }
 
 /// Running transports and endpoint.
@@ -118,6 +127,7 @@ impl Signalling {
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_QUEUE);
         let (queries, query_queue) = mpsc::channel(QUERY_QUEUE);
         let (registers, register_queue) = mpsc::channel(REGISTER_QUEUE);
+        let (watching, watching_queue) = mpsc::channel(WATCHING_QUEUE);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = Vec::new();
 
@@ -182,6 +192,7 @@ impl Signalling {
             incoming,
             queries,
             registers,
+            watching,
             bindings,
             admission,
             stats: Arc::clone(&stats),
@@ -204,6 +215,7 @@ impl Signalling {
                 calls: incoming_queue,
                 queries: query_queue,
                 registers: register_queue,
+                watching: watching_queue,
             }),
             stop,
             tasks,
@@ -239,7 +251,10 @@ impl Signalling {
             calls: mut incoming,
             mut queries,
             mut registers,
+            watching,
         } = self.incoming.take()?;
+        let events = server.registry.bus().subscribe_all();
+        self.tasks.push(watching::start(&server, watching, events));
         let (orders, mut outgoing) = mpsc::channel(ORDERS_QUEUE);
         let (stop, mut stopping) = oneshot::channel();
         let task = tokio::spawn(async move {

@@ -11,6 +11,9 @@ mod authenticating;
 mod closing;
 mod inbound;
 mod outbound;
+pub(crate) mod referring;
+mod reliable;
+mod retrying;
 mod session;
 
 use std::time::Instant;
@@ -31,6 +34,9 @@ use authenticating::Authentication;
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
+use referring::Referral;
+use reliable::EarlyDialog;
+use retrying::Unanswered;
 use session::Session;
 
 /// Whether an INVITE starts a session or changes one.
@@ -54,17 +60,23 @@ pub(crate) struct Call {
     key: CallKey,
     /// True on the side that sent the first INVITE and thereby chose the Call-ID.
     is_caller: bool,
+    /// Its INVITE may come back to us.
+    pub(crate) returns: bool,
     /// The way the peer was last heard on.
     flow: Flow,
     contact: LocalContact,
     dialog: Option<Dialog>,
     /// Dialogs of provisional responses, until one of them is confirmed.
-    early: Vec<Dialog>,
+    early: Vec<EarlyDialog>,
+    /// The highest number of a request that we have sent in any of them.
+    early_cseq: u32,
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     acks: Vec<SentAck>,
     /// Who we are when we are asked.
     authentication: Option<Authentication>,
+    /// Our first INVITE, until it is answered: it may have to be sent again with something changed.
+    unanswered: Option<Unanswered>,
     bye: Option<ClientId>,
     probe: Option<ClientId>,
     /// The BYE waits for the ACK of our 2xx (RFC 3261 §15), with these Reason values.
@@ -72,6 +84,7 @@ pub(crate) struct Call {
     /// [`Event::Ended`] is out.
     ended: bool,
     session: Session,
+    referral: Referral,
     timers: Timers<7>,
 }
 
@@ -80,19 +93,23 @@ impl Call {
         Call {
             key,
             is_caller,
+            returns: false,
             flow,
             contact,
             dialog: None,
             early: Vec::new(),
+            early_cseq: 0,
             inbound: None,
             outbound: None,
             acks: Vec::new(),
             authentication: None,
+            unanswered: None,
             bye: None,
             probe: None,
             bye_after_ack: None,
             ended: false,
             session: Session::default(),
+            referral: Referral::default(),
             timers: Timers::new(),
         }
     }
@@ -133,7 +150,7 @@ impl Call {
         let dialog = self
             .dialog
             .iter_mut()
-            .chain(&mut self.early)
+            .chain(self.early.iter_mut().map(|early| &mut early.dialog))
             .find(|dialog| dialog.id() == id);
         let in_order = dialog.is_some_and(|dialog| dialog.take_remote_cseq(cseq));
         if in_order {
@@ -167,7 +184,8 @@ impl Call {
             Purpose::Bye => self.bye_news(&news),
             Purpose::Probe => self.probe_news(stack, &news),
             Purpose::Refresh => self.refresh_news(now, stack, &news),
-            Purpose::Unattended => {}
+            Purpose::Notify => self.notify_news(now, stack, &news),
+            Purpose::Unattended | Purpose::Subscription => {}
         }
     }
 
@@ -179,6 +197,8 @@ impl Call {
             return;
         }
         self.ended = true;
+        self.unanswered = None;
+        self.forget_referral();
         stack.out.counters.calls_ended += 1;
         for kind in [
             TimerKind::RefreshProvisional,
@@ -206,12 +226,14 @@ impl Call {
         if !self.needs_no_dialog() {
             return;
         }
-        for dialog in self.dialog.take().into_iter().chain(self.early.drain(..)) {
+        if let Some(dialog) = self.dialog.take() {
             stack.dialogs.remove(dialog.id());
         }
+        self.drop_early(stack);
     }
 
-    fn is_confirmed(&self) -> bool {
+    /// Whether it was answered.
+    pub(crate) fn is_confirmed(&self) -> bool {
         self.dialog
             .as_ref()
             .is_some_and(|dialog| dialog.state() == DialogState::Confirmed)

@@ -114,6 +114,23 @@ impl Dialog {
         self.state = DialogState::Confirmed;
     }
 
+    /// The number of the last request that we have sent in it.
+    pub(crate) fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// Takes over what was counted in the early dialog that this one was; route set and remote target are those of the 2xx
+    /// (RFC 3261 §13.2.2.4).
+    pub(crate) fn go_on_from(&mut self, early: &Dialog) {
+        self.count_on_from(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+    }
+
+    /// Has the next request of ours a number above this one.
+    pub(crate) fn count_on_from(&mut self, cseq: u32) {
+        self.local_cseq = self.local_cseq.max(cseq);
+    }
+
     /// The URI that decides where requests go: the first route, or the remote target.
     pub(crate) fn next_hop(&self) -> &Uri {
         self.route_set

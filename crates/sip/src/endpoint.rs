@@ -14,8 +14,10 @@ pub(crate) mod multipart;
 pub(crate) mod outbox;
 mod receive;
 mod registering;
+mod replacing;
 pub(crate) mod route;
 pub(crate) mod stack;
+mod subscribing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -23,22 +25,25 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng;
 
-pub use config::{Admission, EndpointConfig, Limits, Network};
+pub use config::{Admission, EndpointConfig, EventPackage, Limits, Network};
 pub use counters::{Counters, DropReason, Gauges};
 pub use event::{
     Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey,
-    ReinviteOutcome, Rejection,
+    ReinviteOutcome, Rejection, SubscriptionEnd,
 };
 pub use flow::{Flow, Transport};
 pub use fuzz::fuzz_endpoint;
 pub use info::{InfoDigit, MAX_INFO_DIGIT_MS, NoDigit};
+pub use replacing::Replaces;
+pub use subscribing::{SubscriptionKey, SubscriptionState};
 
 use crate::call::{Call, InviteKind};
 use crate::message::{ParseError, Reason, StatusCode};
 use crate::transaction::key::ServerKey;
-use crate::transaction::layer::{ClientNews, ClientOutcome, LayerEvent};
+use crate::transaction::layer::{ClientNews, ClientOutcome, LayerEvent, Purpose};
 use crate::transaction::timer::TimerKind;
 use stack::Stack;
+use subscribing::Subscriptions;
 
 /// A SIP user agent without I/O.
 ///
@@ -62,6 +67,7 @@ pub struct Endpoint {
     registers: BTreeMap<QueryKey, receive::Received>,
     registers_by_key: BTreeMap<ServerKey, QueryKey>,
     last_query: u64,
+    subscriptions: Subscriptions,
 }
 
 struct CallSlot {
@@ -84,6 +90,7 @@ impl Endpoint {
             registers: BTreeMap::new(),
             registers_by_key: BTreeMap::new(),
             last_query: 0,
+            subscriptions: Subscriptions::default(),
         }
     }
 
@@ -94,7 +101,8 @@ impl Endpoint {
         let mut gauges = Gauges {
             dialogs: self.stack.dialogs.len(),
             calls: self.calls.len(),
-            timers: self.call_deadlines.len(),
+            subscriptions: self.subscriptions.len(),
+            timers: self.call_deadlines.len() + self.subscriptions.len(),
             ..Gauges::default()
         };
         self.stack.transactions.gauges(&mut gauges);
@@ -166,6 +174,9 @@ impl Endpoint {
 
     /// The time [`Endpoint::poll_timeout`] asked for has come. Harmless when called early or often.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while self.subscriptions.next_timeout().is_some_and(|(at, _)| at <= now) {
+            self.subscription_timeout(now);
+        }
         loop {
             let of_call = self.call_deadlines.first().copied().filter(|(at, _)| *at <= now);
             let of_transaction = self
@@ -204,6 +215,7 @@ impl Endpoint {
             .and_then(|(_, key)| self.calls.get(key)?.call.next_timeout());
         call.into_iter()
             .chain(self.stack.transactions.next_timeout())
+            .chain(self.subscriptions.next_timeout())
             .min()
     }
 
@@ -264,6 +276,21 @@ impl Endpoint {
     /// Changes the session: `body` is the offer, `None` asks the peer for one. [`Event::ReinviteOutcome`] tells how it went.
     pub fn reinvite(&mut self, now: Instant, call: CallKey, body: Option<Body>) {
         self.command(call, |call, stack| call.reinvite(now, stack, body));
+    }
+
+    /// Agrees to what an [`Event::Refer`] asks for. What becomes of it is told by [`Endpoint::tell_referral`].
+    pub fn accept_refer(&mut self, now: Instant, call: CallKey) {
+        self.command(call, |call, stack| call.accept_refer(now, stack));
+    }
+
+    /// Refuses what an [`Event::Refer`] asks for.
+    pub fn reject_refer(&mut self, now: Instant, call: CallKey, rejection: Rejection) {
+        self.command(call, |call, stack| call.reject_refer(now, stack, &rejection));
+    }
+
+    /// Tells the peer what has become of its REFER: a final status is the end of it. Without effect where the peer wants to hear nothing.
+    pub fn tell_referral(&mut self, now: Instant, call: CallKey, status: StatusCode) {
+        self.command(call, |call, stack| call.tell_referral(now, stack, status));
     }
 
     // ---- commands: calls that go out
@@ -379,6 +406,10 @@ impl Endpoint {
 
     fn deliver_all(&mut self, now: Instant, all: Vec<ClientNews>) {
         for news in all {
+            if news.owner.purpose == Purpose::Subscription {
+                self.subscription_news(now, &news);
+                continue;
+            }
             self.with_call(news.owner.call, |call, stack| call.handle_news(now, stack, news));
         }
     }

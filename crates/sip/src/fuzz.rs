@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::digest::{
     DigestChallenge, DigestCredentials, DigestIdentity, DigestRequest, DigestServer, DigestVerdict,
 };
-use crate::endpoint::{InfoDigit, MAX_INFO_DIGIT_MS};
+use crate::endpoint::{InfoDigit, MAX_INFO_DIGIT_MS, Replaces};
 use crate::framing::StreamFramer;
 use crate::message::{
     Essentials, HeaderName, Headers, Message, NameAddr, ParseErrorKind, Request, Response, StatusCode, Tag,
@@ -103,6 +103,19 @@ pub fn fuzz_info_digit(data: &[u8]) {
     assert!(duration_ms <= MAX_INFO_DIGIT_MS, "{duration_ms}");
     let written = format!("Signal={key}\r\nDuration={duration_ms}\r\n");
     assert_eq!(InfoDigit::parse(written.as_bytes()), Ok(Some(digit)));
+}
+
+/// Reads `data` as the value of a Replaces header.
+///
+/// # Panics
+/// When a promise is broken: what was read is another dialog when it is written and read again, or would not stay one header.
+pub fn fuzz_replaces(data: &[u8]) {
+    let Some(read) = Replaces::parse(data) else {
+        return;
+    };
+    let written = read.to_string();
+    assert!(written.bytes().all(|byte| byte.is_ascii_graphic()), "{written:?}");
+    assert_eq!(Replaces::parse(written.as_bytes()), Some(read));
 }
 
 fn accepted(message: Message) {

@@ -53,7 +53,7 @@
 //! ```
 //! use std::time::{Duration, Instant};
 //! use bytes::Bytes;
-//! use confab_sip::{Body, Endpoint, EndpointConfig, Event, Flow, Output};
+//! use confab_sip::{Body, Endpoint, EndpointConfig, Event, EventPackage, Flow, Output};
 //! use rand::{SeedableRng, rngs::StdRng};
 //!
 //! let mut endpoint = Endpoint::new(EndpointConfig::default(), Box::new(StdRng::seed_from_u64(1)));
@@ -92,7 +92,9 @@
 //! Messages: RFC 3261 §7, §8.1.1, §8.2.6, §18.3, §19.1, §20, §25; RFC 3326, RFC 3581, RFC 4475, RFC 5626 §3.5.1, RFC 5954.
 //!
 //! User agent: RFC 3261 §8 (UAC and UAS), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 and §14 (INVITE and re-INVITE), §15 (BYE), §17
-//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3581 (rport), RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages).
+//! (transactions) with RFC 6026, §18.1.1 and §18.2 (where messages go); RFC 3262 (as UAC); RFC 3311
+//! (UPDATE); RFC 3581 (rport); RFC 4028 (session timers); RFC 4579 §5.2 (isfocus); RFC 6086 (INFO, no packages);
+//! RFC 3515 with RFC 4488 and RFC 7614 (REFER, as the side that is asked); RFC 3891 (Replaces); RFC 6665 (as notifier).
 //!
 //! Locating servers: RFC 3263 §4, RFC 2782, RFC 3403 §4.1.
 //!
@@ -119,12 +121,13 @@ pub use digest::{
     DigestVerdict,
 };
 pub use endpoint::{
-    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges,
-    InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output, ProbeOutcome,
-    QueryKey, ReinviteOutcome, Rejection, Transport, fuzz_endpoint,
+    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, EventPackage,
+    Flow, Gauges, InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output,
+    ProbeOutcome, QueryKey, ReinviteOutcome, Rejection, Replaces, SubscriptionEnd, SubscriptionKey,
+    SubscriptionState, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
-pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};
+pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_replaces, fuzz_uri};
 pub use locating::{NaptrRecord, Route, Service, SrvRecord, in_order};
 pub use message::{
     Branch, CSeq, CallId, ErrorAnswer, Essentials, Header, HeaderError, HeaderName, Headers,

@@ -203,6 +203,11 @@ impl SipUri {
         self.user.as_ref().map(parse::unescape)
     }
 
+    /// The value of a header field that the URI carries (`?name=value`), with `%HH` escapes decoded.
+    pub fn header_decoded(&self, name: &str) -> Option<ByteStr> {
+        self.headers.value(name).map(parse::unescape)
+    }
+
     /// Host and port together.
     pub fn host_port(&self) -> HostPort {
         HostPort {

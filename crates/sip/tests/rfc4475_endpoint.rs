@@ -128,12 +128,12 @@ fn refusals_say_what_would_be_accepted() {
         (
             "mpart01",
             HeaderName::Allow,
-            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
         ),
         (
             "intmeth",
             HeaderName::Allow,
-            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
         ),
     ];
     for (name, header, value) in rows {

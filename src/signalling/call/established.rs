@@ -4,17 +4,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use confab_conference::{LeaveCause, Refusal};
+use confab_conference::{AccountId, LeaveCause, Refusal};
 use confab_media::{MediaDirection, MediaEvent};
 use confab_reception::Cause;
 use confab_sdp::SessionDescription;
 use confab_sip::{
     Body, CallKey, EndCause, Event, ProbeOutcome, Reason, ReinviteOutcome, Request, StatusCode,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     CallServer, Established, Refused, Seated, Trail,
+    handover::Handover,
     set_up::{refused_by_conference, refused_description},
 };
 use crate::{
@@ -57,7 +61,28 @@ pub(super) async fn run(
     events: &mut mpsc::Receiver<Event>,
     trail: &mut Trail,
 ) {
-    let end = serve(server, call, &mut established, events, trail).await;
+    let account = trail.account.clone().unwrap_or_else(|| AccountId::from(""));
+    let (known, mut takers) = server.running.enter(call, account, &established.leg);
+    let latest_end = Instant::now() + MAX_DURATION;
+    let end = loop {
+        let end = serve(
+            server,
+            call,
+            &mut established,
+            (events, &mut takers),
+            (trail, latest_end),
+        )
+        .await;
+        // Only now: the leg's events go to one call at a time.
+        let stays = established
+            .taker
+            .take()
+            .is_some_and(|taker| !established.hand_over(taker, trail));
+        if !stays {
+            break end;
+        }
+    };
+    drop(known);
     let duration_s = trail.started.elapsed().as_secs();
     tracing::info!(cause = end.label, duration_s, "call ended");
     end.label.clone_into(&mut trail.end_cause);
@@ -66,6 +91,10 @@ pub(super) async fn run(
     }
     if let Seated::Joined(participant) = std::mem::replace(&mut established.seat, Seated::Gone) {
         participant.leave(end.cause).await;
+    }
+    if established.is_handed_over {
+        // The leg goes on in the other call, whose record has what it heard.
+        return;
     }
     let stats = established.leg.close().await.stats;
     server.stats.quality.record(&stats);
@@ -76,8 +105,11 @@ async fn serve(
     server: &CallServer,
     call: CallKey,
     established: &mut Established,
-    events: &mut mpsc::Receiver<Event>,
-    trail: &mut Trail,
+    (events, takers): (
+        &mut mpsc::Receiver<Event>,
+        &mut mpsc::Receiver<oneshot::Sender<Handover>>,
+    ),
+    (trail, latest_end): (&mut Trail, Instant),
 ) -> End {
     let mut media_events = server.dispatch.subscribe(established.leg.id());
     // A late offer is answered in the ACK: nothing can be sent or understood before.
@@ -86,7 +118,6 @@ async fn serve(
     {
         return end;
     }
-    let latest_end = Instant::now() + MAX_DURATION;
     loop {
         let is_joined = matches!(established.seat, Seated::Joined(_));
         let step = tokio::select! {
@@ -102,6 +133,18 @@ async fn serve(
                 let cause = LeaveCause::ServerShutdown;
                 Err(told_to_end(Some(HangUp { cause })))
             }
+            Some(taker) = takers.recv() => match is_joined {
+                true => {
+                    established.taker = Some(taker);
+                    Err(End::by_us(LeaveCause::HungUp, "replaced", 200, "replaced by another call"))
+                }
+                // Who is received, or has no media yet, has no place to give: the other call hears it by the lost reply.
+                false => Ok(()),
+            },
+            status = went(&mut established.errand) => {
+                server.endpoint.send(Command::TellReferral(call, status)).await;
+                Ok(())
+            }
             Some(event) = media_events.recv() => established.media_event(server, call, event, trail).await,
             woken = woken(&mut established.seat) => established.go_on(woken, trail).await,
             () = tokio::time::sleep_until(latest_end) => {
@@ -112,6 +155,17 @@ async fn serve(
             return end;
         }
     }
+}
+
+/// Waits until it is known how an errand went. Cancel-safe.
+async fn went(errand: &mut Option<oneshot::Receiver<StatusCode>>) -> StatusCode {
+    let Some(outcome) = errand else {
+        return std::future::pending().await;
+    };
+    // Whoever is lost on his errand has not done it.
+    let status = outcome.await.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    *errand = None;
+    status
 }
 
 /// Waits until the visit of a caller who is received goes on. Cancel-safe.
@@ -287,6 +341,10 @@ impl Established {
             Event::Digit { digit, .. } => {
                 // A leg that is gone has nobody who would want the digit.
                 let _ = self.leg.digit_by_info(digit.key, digit.duration_ms).await;
+                Ok(())
+            }
+            Event::Refer { request, .. } => {
+                self.referred(server, call, &request, trail).await;
                 Ok(())
             }
             Event::Probed { outcome, .. } => probed(outcome, self.is_silent),

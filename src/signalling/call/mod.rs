@@ -7,18 +7,21 @@
 mod allowance;
 mod bridge;
 mod established;
+mod handover;
 mod identity;
 mod media;
 mod options;
 mod outgoing;
 mod pass;
+mod redirecting;
+mod referring;
 mod set_up;
 
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -31,10 +34,15 @@ use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCod
 use tokio::sync::{mpsc, oneshot};
 
 use self::allowance::{Allowance, Entry, WINDOW};
+pub(crate) use self::handover::RunningCalls;
+pub(super) use self::handover::authorize_watcher;
 pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
 pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
 pub(crate) use self::pass::Pass;
+pub(crate) use self::redirecting::{Forwarded, Redirects};
+pub(crate) use self::referring::{Referral, Refers};
+pub(super) use self::set_up::refused_route;
 use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
@@ -47,7 +55,7 @@ use crate::{
     cdr::{self, Cdr},
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     reception::{Desk, Visit},
-    registrar::Registrar,
+    registrar::{Registrar, devices::Device},
     wall_clock,
 };
 
@@ -96,6 +104,12 @@ pub(crate) struct CallServer {
     pub(crate) cdr: Cdr,
     /// What became of calls.
     pub(crate) stats: CallStats,
+    /// Calls whose place another one may take.
+    pub(crate) running: RunningCalls,
+    /// Calls whom participants' phones want called; set once there is somebody who does.
+    pub(crate) refers: OnceLock<Arc<dyn Refers>>,
+    /// Where phones may send calls that they do not take; set with it.
+    pub(crate) redirects: OnceLock<Arc<dyn Redirects>>,
 }
 
 /// Counts of what became of calls.
@@ -142,7 +156,7 @@ impl CallStats {
 
 /// Why a call is not taken.
 #[derive(Debug)]
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     /// Shown to the peer in a Warning header and written to the record.
     text: String,
@@ -154,7 +168,7 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
             text: text.into(),
@@ -188,7 +202,7 @@ impl Refused {
         self
     }
 
-    fn into_rejection(self) -> Rejection {
+    pub(super) fn into_rejection(self) -> Rejection {
         // 399 is the warning code for anything without its own (RFC 3261 §20.43).
         let warning = format!("399 confab \"{}\"", self.text.replace(['"', '\\'], "'"));
         let has_warning = self.headers.iter().any(|(name, _)| *name == HeaderName::Warning);
@@ -218,6 +232,16 @@ struct Established {
     was_two_way: bool,
     /// The peer holds the call: neither side is heard.
     is_held: bool,
+    /// The way it came, or goes.
+    flow: Flow,
+    /// The device that calls, where it has shown that it is one.
+    device: Option<Arc<Device>>,
+    /// What the peer has asked for by REFER, until it is known how it went.
+    errand: Option<oneshot::Receiver<StatusCode>>,
+    /// The call that wants its place.
+    taker: Option<oneshot::Sender<handover::Handover>>,
+    /// Another call has taken its place, and its leg.
+    is_handed_over: bool,
     /// Told how the first join went, for a call that this server has placed.
     joined: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// Held for as long as the call runs.
@@ -231,6 +255,7 @@ impl Established {
         peer: media::Peer,
         seat: Seated,
         place: Place,
+        flow: Flow,
     ) -> Established {
         let (hang_up, hang_ups) = mpsc::channel(HANG_UPS);
         let (mover, moves) = mpsc::channel(MOVES);
@@ -247,6 +272,11 @@ impl Established {
             is_silent: false,
             was_two_way,
             is_held: false,
+            flow,
+            device: None,
+            errand: None,
+            taker: None,
+            is_handed_over: false,
             joined: None,
             _place: place,
         }
@@ -288,6 +318,7 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
         call,
         request,
         flow,
+        replaces,
         mut events,
     } = incoming;
     let mut watch = Watch {
@@ -297,7 +328,14 @@ pub(crate) async fn serve(server: Arc<CallServer>, incoming: Incoming) {
     };
     let trail = &mut watch.trail;
     tracing::debug!(?flow.remote, headers = ?trail.outline, "call began");
-    match set_up::run(&server, call, &request, flow, &mut events, trail).await {
+    let answered = match replaces {
+        Some(replaced) => {
+            let calls = (call, replaced);
+            handover::take_over(&server, calls, &request, flow, &mut events, trail).await
+        }
+        None => set_up::run(&server, call, &request, flow, &mut events, trail).await,
+    };
+    match answered {
         Ok(established) => {
             established::run(&server, call, established, &mut events, trail).await;
         }

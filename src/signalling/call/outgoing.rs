@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use super::{
-    CallServer, Established, Outline, Seated, Trail, Watch, established, media::Peer, set_up::open_leg,
+    CallServer, Established, Outline, Seated, Trail, Watch, established, media::Peer, redirecting,
+    set_up::open_leg,
 };
 use crate::{
     cdr,
@@ -81,6 +82,10 @@ pub(crate) struct Order {
     pub(crate) progress_within: Option<Duration>,
     /// Whoever answers has to press 1.
     pub(crate) confirms: bool,
+    /// It is a registered device, whose redirections (3xx) are followed.
+    pub(crate) follows: bool,
+    /// Where the last one who was called sends the call instead.
+    pub(crate) contacts: Vec<SipUri>,
     /// The language in which he is asked to.
     pub(crate) language: String,
     /// What is raced for.
@@ -153,7 +158,7 @@ impl Race {
 #[tracing::instrument(name = "call", skip_all)]
 pub(crate) async fn serve(server: Arc<CallServer>, order: Order) {
     let mut order = order;
-    let outcome = run(&server, &mut order).await;
+    let outcome = redirecting::run(&server, &mut order).await;
     if let Err(failure) = outcome {
         *server.stats.dialled.entry(failure.label()).or_default() += 1;
         tracing::info!(?failure, "a call that was placed came to nothing");
@@ -162,7 +167,8 @@ pub(crate) async fn serve(server: Arc<CallServer>, order: Order) {
     }
 }
 
-async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
+/// Calls one place, at all of its addresses.
+pub(super) async fn place_at(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
     let ways = match order.destination.flow {
         Some(flow) => vec![flow],
         None if order.destination.is_internal => {
@@ -293,6 +299,7 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
         identity: order.identity.clone(),
+        returns: order.destination.is_internal,
         headers: order.headers.clone(),
     }
 }
@@ -340,7 +347,12 @@ impl Ringing<'_> {
                         }
                     }
                     Some(Event::Answered { body, headers, .. }) => return Ok(Answer { body, headers }),
-                    Some(Event::Failed { status, .. }) => refused = Some(status.code()),
+                    Some(Event::Failed { status, headers, .. }) => {
+                        refused = Some(status.code());
+                        if status.class() == 3 {
+                            self.order.contacts = redirecting::contacts(&headers);
+                        }
+                    }
                     Some(Event::Ended { cause, .. }) => return Err(ended(&cause, refused)),
                     Some(_) => {}
                     None => return Err(refused.map_or(LegFailure::NoResponse, LegFailure::Refused)),
@@ -440,9 +452,9 @@ impl Answered {
             leg,
             negotiation,
             place,
-            ..
+            flow,
         } = self;
-        let mut established = Established::new(leg, negotiation, peer, Seated::Reserved(seat), place);
+        let mut established = Established::new(leg, negotiation, peer, Seated::Reserved(seat), place, flow);
         let (joined, joins) = oneshot::channel();
         established.joined = Some(joined);
         let (unused, _) = oneshot::channel();
@@ -491,6 +503,10 @@ impl Answered {
                     Some(Event::Reinvite { call, .. }) => {
                         let rejection = Rejection::new(StatusCode::TEMPORARILY_UNAVAILABLE);
                         server.endpoint.send(Command::RejectReinvite(call, rejection)).await;
+                    }
+                    Some(Event::Refer { call, .. }) => {
+                        let rejection = Rejection::new(StatusCode::TEMPORARILY_UNAVAILABLE);
+                        server.endpoint.send(Command::RejectRefer(call, rejection)).await;
                     }
                     Some(Event::Ended { .. }) | None => {
                         return Err((LegFailure::NotConfirmed, Reason::sip(487, "hung up")));

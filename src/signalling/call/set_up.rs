@@ -73,7 +73,8 @@ pub(super) async fn run(
     };
 
     let mut caller = caller(&request.headers, &reached.account.id);
-    if let Some(device) = &reached.device {
+    let device = reached.device.clone();
+    if let Some(device) = &device {
         describe(&mut caller, device);
     }
     let source = Source::of(flow.remote.ip());
@@ -111,7 +112,9 @@ pub(super) async fn run(
     server.stats.answered.fetch_add(1, Ordering::Relaxed);
     trail.answered = Some(Instant::now());
     trail.status = StatusCode::OK.code();
-    Ok(Established::new(Arc::new(leg), negotiation, peer, seat, place))
+    let mut established = Established::new(Arc::new(leg), negotiation, peer, seat, place, flow);
+    established.device = device;
+    Ok(established)
 }
 
 async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure> {
@@ -119,7 +122,7 @@ async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure>
     Err(refused.into())
 }
 
-pub(super) fn refused_route(error: &routing::RoutingError) -> Refused {
+pub(in crate::signalling) fn refused_route(error: &routing::RoutingError) -> Refused {
     let refused = Refused::new(error.status(), error.public_text());
     match error {
         routing::RoutingError::Store(error) => refused.telling_the_operator(error.to_string()),
@@ -134,7 +137,7 @@ pub(super) fn overloaded(overload: Overload) -> Refused {
         .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 
-fn read_offer(request: &Request) -> Result<Option<SessionDescription>, Refused> {
+pub(super) fn read_offer(request: &Request) -> Result<Option<SessionDescription>, Refused> {
     if request.body.is_empty() {
         return Ok(None);
     }
@@ -182,6 +185,42 @@ pub(super) fn open_leg(
         leg,
         Negotiation::new(Arc::clone(capabilities), local, session_id).with_keys(media::fresh_keys()),
     ))
+}
+
+/// Begins a session on a leg that is there already: for a call that takes the place of the one that it was opened for.
+pub(super) fn leg_shown_at(
+    server: &CallServer,
+    leg: &LegHandle,
+    peer: &Peer,
+    arrived_at: IpAddr,
+    offer: Option<&SessionDescription>,
+) -> Result<Negotiation, Refused> {
+    let bound = leg.rtp_addr().ip();
+    let towards = offer
+        .and_then(SessionDescription::audio_address)
+        .filter(|address| !address.is_unspecified())
+        .unwrap_or(peer.signalling_ip);
+    let is_other_family = towards.to_canonical().is_ipv4() != bound.to_canonical().is_ipv4();
+    let place = place(server, bound, arrived_at, towards, peer.signalling_ip).filter(|_| !is_other_family);
+    let place = place.ok_or_else(|| {
+        let text = "no media address of the offer's address family";
+        Refused::new(StatusCode::NOT_ACCEPTABLE_HERE, text)
+            .with_header(HeaderName::Warning, format!("300 confab \"{text}\""))
+    })?;
+    // The socket stays where it is; only what stands for it towards the outside may be another address.
+    let address = if place.shown == place.on && !bound.is_unspecified() {
+        bound
+    } else {
+        place.shown
+    };
+    let local = LocalMedia {
+        address,
+        port: leg.rtp_addr().port(),
+        rtcp_port: leg.rtcp_addr().port(),
+    };
+    let session_id = rand::random::<u64>() >> 1;
+    let negotiation = Negotiation::new(Arc::clone(&server.capabilities), local, session_id);
+    Ok(negotiation.with_keys(media::fresh_keys()))
 }
 
 /// Where a leg's media is on this side.
@@ -233,7 +272,7 @@ fn no_leg(error: &OpenLegError) -> Refused {
         .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 
-fn negotiate(
+pub(super) fn negotiate(
     peer: &Peer,
     negotiation: &mut Negotiation,
     offer: &SessionDescription,

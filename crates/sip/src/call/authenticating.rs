@@ -3,27 +3,16 @@
 //! Owns the identity of the call, what was asked, and what is answered: in the INVITE that is sent again, in its ACK, and from then on in
 //! every request of the dialog without being asked.
 
-use std::time::Instant;
-
-use super::outbound::{CancelState, Outbound, OutboundState};
-use super::{Call, InviteKind};
+use super::Call;
 use crate::digest::{DigestChallenge, DigestIdentity, DigestRequest};
 use crate::endpoint::stack::Stack;
-use crate::message::{CSeq, HeaderName, Method, Request, Response, StatusCode};
-use crate::transaction::layer::{Owner, Purpose};
-use crate::transaction::timer::TimerKind;
-
-/// How often an INVITE is sent again for a challenge: a proxy, the far side, and a nonce of each that was too old.
-const MOST_ANSWERS: u32 = 4;
+use crate::message::{HeaderName, Request, Response};
 
 /// Who a call is towards those who ask.
 #[derive(Debug)]
 pub(super) struct Authentication {
     identity: DigestIdentity,
-    /// The INVITE as it was sent, without what the transport adds.
-    invite: Option<Request>,
     asked: Vec<Asked>,
-    answers: u32,
 }
 
 /// One who has asked.
@@ -40,24 +29,12 @@ impl Authentication {
     pub(super) fn new(identity: DigestIdentity) -> Authentication {
         Authentication {
             identity,
-            invite: None,
             asked: Vec::new(),
-            answers: 0,
         }
     }
 
-    /// Keeps the INVITE for being sent again.
-    pub(super) fn keep(&mut self, invite: &Request) {
-        self.invite = Some(invite.clone());
-    }
-
-    /// The call is answered: nothing is sent again.
-    pub(super) fn forget_invite(&mut self) {
-        self.invite = None;
-    }
-
     /// Takes note of what a response asks. Returns whether there is anything to answer that was not answered before.
-    fn note(&mut self, response: &Response) -> bool {
+    pub(super) fn note(&mut self, response: &Response) -> bool {
         let mut is_new = false;
         for (asks, answers) in [
             (HeaderName::WwwAuthenticate, HeaderName::Authorization),
@@ -134,65 +111,5 @@ impl Call {
                 ack.headers.copy_all(&sent.headers, &name);
             }
         }
-    }
-
-    /// Sends the INVITE again with what the response asks for. Returns false when that cannot help.
-    pub(super) fn answer_challenge(
-        &mut self,
-        now: Instant,
-        stack: &mut Stack,
-        outbound: &Outbound,
-        response: &Response,
-    ) -> bool {
-        let asks = matches!(
-            response.status,
-            StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        );
-        let OutboundState::Calling { cancel, .. } = &outbound.state else {
-            return false;
-        };
-        if !asks || outbound.kind != InviteKind::Initial || *cancel != CancelState::No {
-            return false;
-        }
-        let Some(mut authentication) = self.authentication.take() else {
-            return false;
-        };
-        let may = authentication.answers < MOST_ANSWERS && authentication.note(response);
-        let Some(mut request) = authentication.invite.clone().filter(|_| may) else {
-            self.authentication = Some(authentication);
-            return false;
-        };
-        authentication.answers += 1;
-        // RFC 3261 §8.1.3.5: the same Call-ID, From and To, the next number.
-        let cseq = outbound.cseq + 1;
-        let number = CSeq {
-            number: cseq,
-            method: Method::Invite,
-        };
-        request.headers.replace(HeaderName::CSeq, number.to_bytes());
-        authentication.keep(&request);
-        authentication.sign(stack, &mut request);
-        self.authentication = Some(authentication);
-        for early in self.early.drain(..) {
-            stack.dialogs.remove(early.id());
-        }
-        let owner = Owner {
-            call: self.key,
-            purpose: Purpose::Invite,
-        };
-        let transaction = stack.send(now, request, self.flow, owner);
-        self.outbound = Some(Outbound {
-            transaction,
-            kind: InviteKind::Initial,
-            cseq,
-            offered: outbound.offered,
-            state: OutboundState::Calling {
-                provisional_seen: false,
-                cancel: CancelState::No,
-            },
-        });
-        self.timers
-            .set(TimerKind::RingWait, now + stack.config.ring_timeout);
-        true
     }
 }

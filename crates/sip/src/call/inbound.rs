@@ -26,7 +26,7 @@ const PROVISIONAL_REFRESH: Duration = Duration::from_secs(60);
 /// RFC 3261 §14.2: upper end of the random Retry-After, in seconds.
 const OVERLAP_RETRY_MAX_S: u32 = 10;
 
-/// A checked INVITE on its way to a call.
+/// A checked request on its way to a call: an INVITE, an UPDATE or a REFER.
 pub(crate) struct IncomingInvite {
     pub(crate) request: Request,
     pub(crate) essentials: Essentials,
@@ -104,7 +104,7 @@ impl Call {
         now: Instant,
         stack: &mut Stack,
         key: CallKey,
-        invite: IncomingInvite,
+        (invite, replaces): (IncomingInvite, Option<CallKey>),
     ) -> Self {
         let IncomingInvite {
             request,
@@ -136,6 +136,7 @@ impl Call {
             call: key,
             request,
             flow,
+            replaces,
         });
         call
     }

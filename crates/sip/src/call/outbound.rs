@@ -1,15 +1,18 @@
 //! The INVITE a call has sent and not finished yet: initial or re-INVITE.
 //!
-//! Owns the UAC half of RFC 3261 §13.2 and §14.1: progress, early dialogs, the 2xx and its ACK, ACKs repeated for repeated 2xx,
+//! Owns the UAC half of RFC 3261 §13.2 and §14.1: progress, the 2xx and its ACK, ACKs repeated for repeated 2xx,
 //! forks, CANCEL and its race with the 2xx, glare.
 
 use std::time::{Duration, Instant};
 
 use super::authenticating::Authentication;
+use super::retrying::Unanswered;
+use super::session::ask_for_first_session;
 use super::{
     Call, CallerIdentity, InviteKind, SentAck, add_body, describe_ourselves, essentials_of, session_body,
 };
-use crate::dialog::{Dialog, DialogId};
+use crate::dialog::Dialog;
+use crate::endpoint::check::RELIABLE_PROVISIONAL;
 use crate::endpoint::counters::DropReason;
 use crate::endpoint::event::{Body, CallKey, EndCause, Event, Invitation, ReinviteOutcome};
 use crate::endpoint::route::next_hop;
@@ -22,8 +25,6 @@ use crate::uri::SipScheme;
 /// How long our user may take with the answer to an offer in a 2xx. Shorter than the peer's patience and than the transaction that
 /// would ask for the ACK again, both 64·T1.
 const LATE_ANSWER: Duration = Duration::from_secs(30);
-/// Provisional responses may open this many early dialogs; the dialogs of further forks count only once they answer.
-const EARLY_DIALOGS_MAX: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -66,10 +67,12 @@ impl Call {
             contact,
             body,
             identity,
+            returns,
             headers,
         } = invitation;
         let mut call = Call::new(key, true, flow, contact);
         call.contact.is_secure |= target.as_sip().is_some_and(|uri| uri.scheme == SipScheme::Sips);
+        call.returns = returns;
         call.authentication = identity.map(Authentication::new);
         let identity = CallerIdentity {
             call_id: call_id.unwrap_or_else(|| stack.call_id()),
@@ -142,18 +145,22 @@ impl Call {
             None => self.flow,
         };
         describe_ourselves(&mut request.headers, stack, &flow, &self.contact);
-        self.ask_for_session(&mut request.headers);
+        match kind {
+            InviteKind::Initial => ask_for_first_session(&mut request.headers, &stack.config),
+            InviteKind::Re => self.ask_for_session(&mut request.headers),
+        }
         let offered = body.is_some();
         if !offered {
             request.headers.push(HeaderName::Accept, stack.accept());
         }
         add_body(&mut request, body);
-        if let Some(authentication) = self
-            .authentication
-            .as_mut()
-            .filter(|_| kind == InviteKind::Initial)
-        {
-            authentication.keep(&request);
+        if offered && kind == InviteKind::Initial {
+            // Without an offer of ours a reliable response would bring one, whose answer could not wait for that of our user.
+            let supported = format!("{}, {RELIABLE_PROVISIONAL}", stack.supported());
+            request.headers.replace(HeaderName::Supported, supported);
+        }
+        if kind == InviteKind::Initial {
+            self.unanswered = Some(Unanswered::new(&request));
         }
         self.authorize(stack, &mut request);
         let owner = Owner {
@@ -287,37 +294,16 @@ impl Call {
         if kind == InviteKind::Re {
             return;
         }
-        if response.status != StatusCode::TRYING {
-            self.note_early_dialog(stack, transaction, response, essentials);
-        }
-        if !self.ended {
-            let body = session_body(stack, &response.headers, &response.body);
+        let body = session_body(stack, &response.headers, &response.body);
+        let is_new = response.status == StatusCode::TRYING
+            || self.take_provisional(now, stack, transaction, (response, essentials), body.as_ref());
+        if is_new && !self.ended {
             stack.out.event(Event::Progress {
                 call: self.key,
                 status: response.status,
                 body,
             });
         }
-    }
-
-    fn note_early_dialog(
-        &mut self,
-        stack: &mut Stack,
-        invite: ClientId,
-        response: &Response,
-        essentials: &Essentials,
-    ) {
-        let id = DialogId::of_response(essentials);
-        let known = self.early.iter().any(|dialog| *dialog.id() == id);
-        if essentials.to_tag().is_none() || known || self.early.len() >= EARLY_DIALOGS_MAX {
-            return;
-        }
-        let Some((request, _)) = stack.transactions.sent(invite) else {
-            return;
-        };
-        let dialog = Dialog::from_response(request, response, essentials);
-        self.register(stack, dialog.id());
-        self.early.push(dialog);
     }
 
     pub(super) fn send_cancel(
@@ -388,21 +374,15 @@ impl Call {
             outbound.offered,
         );
         self.timers.clear(TimerKind::RingWait);
+        let mut early = None;
         match kind {
             InviteKind::Initial => {
                 let Some((request, _)) = stack.transactions.sent(id) else {
                     return;
                 };
-                let mut dialog = Dialog::from_response(request, response, essentials);
-                for early in self.early.drain(..) {
-                    stack.dialogs.remove(early.id());
-                }
-                dialog.confirm();
-                if let Some(authentication) = &mut self.authentication {
-                    authentication.forget_invite();
-                }
-                self.register(stack, dialog.id());
-                self.dialog = Some(dialog);
+                let dialog = Dialog::from_response(request, response, essentials);
+                self.unanswered = None;
+                early = self.confirm_dialog(stack, dialog);
             }
             InviteKind::Re => {
                 if let Some(dialog) = &mut self.dialog {
@@ -420,7 +400,8 @@ impl Call {
             return;
         }
         self.session_answered(now, &response.headers);
-        let body = session_body(stack, &response.headers, &response.body);
+        // RFC 3262 §5: an answer in a reliable provisional response is the answer.
+        let body = session_body(stack, &response.headers, &response.body).or(early.filter(|_| offered));
         if offered {
             self.outbound = None;
             self.send_ack(stack, id, cseq, None);
@@ -465,6 +446,7 @@ impl Call {
             .flatten()
             .is_some_and(|to| to.tag().is_some());
         let mut dialog = Dialog::from_response(request, response, essentials);
+        dialog.count_on_from(self.early_cseq);
         let ack = self.ack_in(stack, &dialog, id, essentials.cseq.number, None);
         let flow = ack.flow;
         self.acks.push(ack);
@@ -485,7 +467,7 @@ impl Call {
         };
         let kind = outbound.kind;
         self.timers.clear(TimerKind::RingWait);
-        if self.ended || self.answer_challenge(now, stack, &outbound, response) {
+        if self.ended || self.try_again(now, stack, &outbound, response) {
             return;
         }
         let status = response.status;
@@ -510,6 +492,10 @@ impl Call {
                 self.end(stack, EndCause::Gone { status });
             }
             _ => {
+                if status == StatusCode::SESSION_INTERVAL_TOO_SMALL {
+                    // The next refresh asks for what the peer takes.
+                    self.note_least_session(&response.headers);
+                }
                 let outcome = ReinviteOutcome::Rejected { status };
                 stack.out.event(Event::ReinviteOutcome {
                     call: self.key,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::inbound::{Inbound, IncomingInvite};
 use super::{Call, InviteKind, describe_ourselves};
 use crate::dialog::DialogState;
+use crate::endpoint::config::EndpointConfig;
 use crate::endpoint::event::{EndCause, Event};
 use crate::endpoint::route::next_hop;
 use crate::endpoint::stack::Stack;
@@ -21,6 +22,10 @@ use crate::transaction::timer::TimerKind;
 const GIVE_UP_BEFORE: Duration = Duration::from_secs(32);
 /// How long a refresh that was refused for the moment waits for the next try.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// What Min-SE is where it is not there (RFC 4028 §5), seconds: a line less in an INVITE that is to fit a datagram.
+const USUAL_LEAST: u32 = 90;
+/// How often in a row a refresh is sent again at once because its interval was too short: for the peer, and for a proxy.
+const MOST_RAISED: u32 = 3;
 /// Most seconds that a session may be without a refresh: more is no life sign.
 const LONGEST: u32 = 86_400;
 
@@ -33,10 +38,28 @@ pub(super) struct Session {
     ours: bool,
     /// The peer takes UPDATE.
     peer_updates: bool,
-    /// The least that the peer takes, if it is more than ours.
+    /// The least that the peer takes, if it has refused less.
     min_seconds: u32,
+    /// How often it has refused less since the last refresh.
+    raised: u32,
     /// The UPDATE that is under way.
     refresh: Option<ClientId>,
+}
+
+/// Puts what we want into the first INVITE of a call: who refreshes is left to the far side (RFC 4028 §7.1).
+pub(super) fn ask_for_first_session(headers: &mut Headers, config: &EndpointConfig) {
+    let least = config.min_session_expires_s;
+    if config.session_expires_s == 0 {
+        return;
+    }
+    let asked = SessionExpires {
+        seconds: config.session_expires_s.max(least).min(LONGEST),
+        refresher: None,
+    };
+    headers.push(HeaderName::SessionExpires, asked.to_string());
+    if least != USUAL_LEAST {
+        headers.push(HeaderName::MinSe, least.to_string());
+    }
 }
 
 impl Call {
@@ -106,12 +129,37 @@ impl Call {
         }
     }
 
+    /// Takes note of the least that the peer takes, from its 422. Returns whether that is more than was known.
+    pub(super) fn note_least_session(&mut self, headers: &Headers) -> bool {
+        let least = headers.min_session_expires().unwrap_or(0);
+        let grows = least > self.session.min_seconds && least <= LONGEST;
+        if grows {
+            self.session.min_seconds = least;
+        }
+        grows
+    }
+
+    /// Has our first INVITE ask for a session that a 422 leaves room for (RFC 4028 §7.4). Returns false when it says no such thing.
+    pub(super) fn lengthen_session(&mut self, invite: &mut Headers, refusal: &Response) -> bool {
+        let Some(asked) = invite.session_expires() else {
+            return false;
+        };
+        if !self.note_least_session(&refusal.headers) || self.session.min_seconds <= asked.seconds {
+            return false;
+        }
+        let least = self.session.min_seconds.to_string();
+        invite.replace(HeaderName::SessionExpires, least.clone());
+        invite.replace(HeaderName::MinSe, least);
+        true
+    }
+
     fn start_session(&mut self, now: Instant, seconds: u32, ours: bool) {
         if self.ended {
             return;
         }
         self.session.seconds = Some(seconds);
         self.session.ours = ours;
+        self.session.raised = 0;
         let whole = Duration::from_secs(seconds.into());
         if ours {
             self.timers.set(TimerKind::SessionRefresh, now + whole / 2);
@@ -200,11 +248,12 @@ impl Call {
                 self.expire_session(now, stack);
             }
             StatusCode::SESSION_INTERVAL_TOO_SMALL => {
-                let least = response.headers.min_session_expires().unwrap_or(0);
-                let grows = least > self.session.min_seconds && least <= LONGEST;
-                self.session.min_seconds = self.session.min_seconds.max(least.min(LONGEST));
-                if grows {
+                let grows = self.note_least_session(&response.headers);
+                if grows && self.session.raised < MOST_RAISED {
+                    self.session.raised += 1;
                     self.refresh_session(now, stack);
+                } else {
+                    self.timers.set(TimerKind::SessionRefresh, now + TRY_AGAIN);
                 }
             }
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {

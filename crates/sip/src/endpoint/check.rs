@@ -8,6 +8,7 @@ use super::flow::Transport;
 use super::multipart::session_part;
 use super::stack::allow;
 use crate::byte_str::ByteStr;
+use crate::call::referring::NO_SUBSCRIPTION;
 use crate::message::{Branch, Essentials, HeaderError, HeaderName, Method, Request, StatusCode};
 use crate::uri::{SipScheme, Uri};
 
@@ -65,7 +66,7 @@ pub(crate) fn check(
     sequence(request, essentials)?;
     scheme(request, transport)?;
     extensions(request, config)?;
-    if request.method == Method::Invite {
+    if matches!(request.method, Method::Invite | Method::Subscribe) {
         contact(request, essentials)?;
     }
     if matches!(request.method, Method::Invite | Method::Update) {
@@ -85,10 +86,12 @@ fn method(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
         | Method::Cancel
         | Method::Options
         | Method::Info
-        | Method::Update => {
+        | Method::Update
+        | Method::Refer => {
             return Ok(());
         }
         Method::Register if config.takes_registrations => return Ok(()),
+        Method::Subscribe if !config.event_packages.is_empty() => return Ok(()),
         Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
@@ -179,6 +182,7 @@ fn is_known(request: &Request, config: &EndpointConfig, tag: &ByteStr) -> bool {
     config.supported.iter().any(|known| tag.eq_ignore_case(known))
         || registers && OF_REGISTRATIONS.iter().any(|known| tag.eq_ignore_case(known))
         || request.method == Method::Invite && tag.eq_ignore_case(RELIABLE_PROVISIONAL)
+        || request.method == Method::Refer && NO_SUBSCRIPTION.iter().any(|known| tag.eq_ignore_case(known))
 }
 
 /// 400 for an INVITE that does not say where the requests of its dialog go: by a SIP or SIPS URI (RFC 3261 §8.1.1.8). One of
@@ -404,14 +408,14 @@ mod tests {
                 "",
                 "",
                 405,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
             ),
             (
                 "BREW sip:y",
                 "",
                 "",
                 501,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
             ),
         ];
         for (start, headers, body, status, detail) in rows {

@@ -23,11 +23,16 @@ pub struct EndpointConfig {
     pub supported: Vec<String>,
     /// Least seconds between refreshes of a session that are agreed to (RFC 4028 §5): at least 90.
     pub min_session_expires_s: u32,
+    /// Seconds that sessions of our own calls live without a refresh (RFC 4028 §7.1): our INVITEs ask for it, what the far side makes of it
+    /// holds. 0 asks for nothing.
+    pub session_expires_s: u32,
     /// Whether the user is asked about OPTIONS outside of calls ([`Event::Options`](crate::Event::Options)): the answer is to be
     /// the one that an INVITE would get (RFC 3261 §11.2), which only the user knows. Otherwise 200 is sent.
     pub asks_about_options: bool,
     /// Whether REGISTER reaches the user ([`Event::Register`](crate::Event::Register)); otherwise 405 is sent.
     pub takes_registrations: bool,
+    /// What can be subscribed to ([`Event::Subscribe`](crate::Event::Subscribe)); without any, SUBSCRIBE gets 405.
+    pub event_packages: Vec<EventPackage>,
     /// How long the user of the endpoint may take to answer an INVITE before it is refused with 480.
     pub answer_timeout: Duration,
     /// How long the far side may ring before our INVITE is cancelled.
@@ -43,15 +48,26 @@ impl Default for EndpointConfig {
             local_nets: Vec::new(),
             server_name: format!("confab/{}", env!("CARGO_PKG_VERSION")),
             accept: vec!["application/sdp".to_owned()],
-            supported: vec!["timer".to_owned()],
+            supported: ["timer", "replaces"].map(str::to_owned).to_vec(),
             min_session_expires_s: 90,
+            session_expires_s: 0,
             asks_about_options: false,
             takes_registrations: false,
+            event_packages: Vec::new(),
             answer_timeout: Duration::from_secs(180),
             ring_timeout: Duration::from_secs(180),
             limits: Limits::default(),
         }
     }
+}
+
+/// Something that is told to subscribers (RFC 6665 §4.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPackage {
+    /// Its name in Event, in lower case.
+    pub name: String,
+    /// Media type of what is told.
+    pub content_type: String,
 }
 
 /// Caps on what one endpoint keeps in memory. What does not fit is refused with 503 or dropped, and counted.
@@ -70,6 +86,8 @@ pub struct Limits {
     pub queries: usize,
     /// REGISTERs that wait for the user's reply.
     pub registers: usize,
+    /// Subscriptions, those that wait for the user's consent included.
+    pub subscriptions: usize,
     /// Different 2xx responses to one INVITE of ours that are answered with ACK and BYE; further ones are ignored.
     pub forks: usize,
 }
@@ -82,6 +100,7 @@ impl Default for Limits {
             unacknowledged_per_source: 256,
             queries: 256,
             registers: 2048,
+            subscriptions: 1000,
             forks: 8,
         }
     }

@@ -122,7 +122,9 @@ pub struct Gauges {
     pub dialogs: usize,
     /// Calls, including those that have ended for the user and wait for their last messages.
     pub calls: usize,
-    /// Running deadlines of transactions and calls.
+    /// Subscriptions, until their last NOTIFY is sent.
+    pub subscriptions: usize,
+    /// Running deadlines of transactions, calls and subscriptions.
     pub timers: usize,
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::flow::Flow;
 use super::info::InfoDigit;
+use super::subscribing::SubscriptionKey;
 use crate::digest::DigestIdentity;
 use crate::message::{CallId, HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
 use crate::uri::Uri;
@@ -67,6 +68,8 @@ pub enum Event {
         request: Request,
         /// The flow it came over.
         flow: Flow,
+        /// The call that it is to take the place of (RFC 3891), if it names one. Whether its sender may is for the user to say.
+        replaces: Option<CallKey>,
     },
     /// Somebody asks what an INVITE to this address would come to, when the configuration says that the user is asked. The user
     /// answers each with [`Endpoint::answer_options`](crate::Endpoint::answer_options); a copy of the request is a question of its own.
@@ -87,6 +90,34 @@ pub enum Event {
         request: Request,
         /// The flow it came over.
         flow: Flow,
+    },
+    /// Somebody wants to hear of something that there is a package for. The user answers with
+    /// [`Endpoint::accept_subscription`](crate::Endpoint::accept_subscription) or
+    /// [`Endpoint::reject_subscription`](crate::Endpoint::reject_subscription); copies of the request meanwhile are dropped.
+    Subscribe {
+        /// The request's name.
+        query: QueryKey,
+        /// The SUBSCRIBE. With an Expires of 0 it wants to be told once.
+        request: Request,
+        /// The flow it came over.
+        flow: Flow,
+    },
+    /// A subscriber goes on: he is to be told everything (RFC 6665 §4.2.1.4).
+    SubscriptionRefreshed {
+        /// The subscription.
+        subscription: SubscriptionKey,
+    },
+    /// A subscriber has taken what he was told: the next NOTIFY may come.
+    Notified {
+        /// The subscription.
+        subscription: SubscriptionKey,
+    },
+    /// A subscription is over. Unless it is lost, the user owes a last NOTIFY.
+    SubscriptionEnds {
+        /// The subscription.
+        subscription: SubscriptionKey,
+        /// Why.
+        end: SubscriptionEnd,
     },
     /// The caller gave up before the answer; the INVITE was answered 487. [`Event::Ended`] follows at once.
     Cancelled {
@@ -125,6 +156,15 @@ pub enum Event {
         call: CallKey,
         /// The key.
         digit: InfoDigit,
+    },
+    /// The peer asks us to call somebody, or to send the call elsewhere; it has one Refer-To. The user answers with
+    /// [`Endpoint::accept_refer`](crate::Endpoint::accept_refer) or [`Endpoint::reject_refer`](crate::Endpoint::reject_refer): nobody who
+    /// has not shown who he is must cause a call.
+    Refer {
+        /// The call.
+        call: CallKey,
+        /// The REFER.
+        request: Request,
     },
     /// The call is over and its key is dead. Comes exactly once per call.
     Ended {
@@ -182,6 +222,17 @@ pub enum Event {
         /// The outcome.
         outcome: ProbeOutcome,
     },
+}
+
+/// Why a subscription ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionEnd {
+    /// The subscriber wants no more.
+    Unsubscribed,
+    /// He has not refreshed it.
+    Expired,
+    /// He takes no NOTIFY, or is not there: nothing can be told, and the key is dead.
+    Lost,
 }
 
 /// Why a call ended.
@@ -344,6 +395,9 @@ pub struct Invitation {
     pub body: Option<Body>,
     /// Who we are when the far side, or a proxy on the way, asks (401, 407); `None`: then the call has failed.
     pub identity: Option<DigestIdentity>,
+    /// The call may come back to this endpoint: it is one of ours to ourselves. Any other INVITE of ours that comes back, by whatever way, has
+    /// gone in a circle and gets 482.
+    pub returns: bool,
     /// Further header fields.
     pub headers: Vec<(HeaderName, String)>,
 }

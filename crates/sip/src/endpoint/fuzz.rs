@@ -10,17 +10,27 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::{
-    Admission, Body, CallKey, Endpoint, EndpointConfig, Event, Flow, Invitation, Limits, LocalContact,
-    Output, Rejection,
+    Admission, Body, CallKey, Endpoint, EndpointConfig, Event, EventPackage, Flow, Invitation, Limits,
+    LocalContact, Output, Rejection, SubscriptionEnd, SubscriptionKey, SubscriptionState,
 };
 use crate::message::{HeaderName, Message, NameAddr, Request, Response, StatusCode, Tag};
 use crate::registrar::Reply;
 use crate::uri::SipUri;
 
-const METHODS: [&str; 9] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INVITE", "REGISTER", "PURR", "INFO",
+const METHODS: [&str; 11] = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INVITE",
+    "REGISTER",
+    "PURR",
+    "INFO",
+    "REFER",
+    "SUBSCRIBE",
 ];
-const STATUSES: [u16; 12] = [100, 180, 183, 200, 200, 202, 302, 408, 481, 486, 491, 503];
+const STATUSES: [u16; 13] = [100, 180, 183, 200, 200, 202, 302, 408, 422, 481, 486, 491, 503];
 const WAITS_MS: [u64; 8] = [0, 1, 200, 500, 4_000, 32_000, 60_000, 181_000];
 /// More timers than any input of sensible length can start.
 const TIMERS_MAX: usize = 100_000;
@@ -75,6 +85,7 @@ struct Player<'a> {
     now: Instant,
     live: BTreeSet<CallKey>,
     known: Vec<CallKey>,
+    subscriptions: BTreeSet<SubscriptionKey>,
     /// What we sent last: requests to answer, tags to use.
     sent: Vec<Message>,
 }
@@ -88,11 +99,17 @@ impl<'a> Player<'a> {
             forks: 3,
             queries: 4,
             registers: 4,
+            subscriptions: 4,
         };
         let config = EndpointConfig {
             limits,
             asks_about_options: true,
+            session_expires_s: 1800,
             takes_registrations: true,
+            event_packages: vec![EventPackage {
+                name: "conference".to_owned(),
+                content_type: "application/conference-info+xml".to_owned(),
+            }],
             ..EndpointConfig::default()
         };
         Player {
@@ -101,6 +118,7 @@ impl<'a> Player<'a> {
             now: start,
             live: BTreeSet::new(),
             known: Vec::new(),
+            subscriptions: BTreeSet::new(),
             sent: Vec::new(),
         }
     }
@@ -164,8 +182,19 @@ impl<'a> Player<'a> {
             "Record-Route: <sip:192.0.2.10;lr>\r\n",
             "Content-Type: application/dtmf-relay\r\n",
             "Contact: *\r\n",
+            "Event: conference\r\nContact: <sip:a@192.0.2.10>\r\n",
+            "Event: conference\r\nContact: <sip:a@192.0.2.10>\r\nExpires: 0\r\n",
+            "Refer-To: <sip:b@192.0.2.10>\r\n",
+            "Refer-To: <sip:b@192.0.2.10>\r\nRefer-Sub: false\r\n",
             "Contact: <sip:a@10.0.0.1>\r\n",
         ]);
+        let extra = match self.script.byte() % 4 {
+            0 => format!(
+                "{extra}Replaces: c{call_id}{};from-tag=f{from_tag}\r\n",
+                self.own_tag().replace(";", ";to-")
+            ),
+            _ => extra.to_owned(),
+        };
         let body = *self.script.pick(&["", "v=0\r\n", "v=0\r\n", "?", "Signal=5\r\n"]);
         let text = format!(
             "{method} sip:3000@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/{} {}{branch}\r\nFrom: <sip:a@192.0.2.10>;tag=f{from_tag}\r\n\
@@ -220,6 +249,12 @@ impl<'a> Player<'a> {
         if !self.script.one_in(4) {
             response = response.with_header(HeaderName::Contact, "<sip:b@192.0.2.10:5061>");
         }
+        if self.script.one_in(4) {
+            let number = self.script.byte() % 4;
+            response = response
+                .with_header(HeaderName::Require, "100rel")
+                .with_header(HeaderName::RSeq, number.to_string());
+        }
         if self.script.one_in(2) {
             response = response.with_body("application/sdp", "v=0\r\n");
         }
@@ -229,7 +264,7 @@ impl<'a> Player<'a> {
 
     fn command(&mut self) {
         let now = self.now;
-        let kind = self.script.byte() % 11;
+        let kind = self.script.byte() % 14;
         if kind == 0 {
             return self.invite();
         }
@@ -248,6 +283,12 @@ impl<'a> Player<'a> {
             7 => endpoint.hang_up(now, call, None),
             8 => endpoint.probe(now, call),
             9 => endpoint.reinvite(now, call, (self.script.one_in(2)).then_some(body)),
+            10 => endpoint.accept_refer(now, call),
+            11 => endpoint.reject_refer(now, call, Rejection::new(StatusCode::FORBIDDEN)),
+            12 => {
+                let status = *self.script.pick(&[StatusCode::RINGING, StatusCode::OK]);
+                endpoint.tell_referral(now, call, status);
+            }
             _ => endpoint.acknowledge(now, call, body),
         }
     }
@@ -263,6 +304,7 @@ impl<'a> Player<'a> {
             from: NameAddr::new(SipUri::from_addr(flow.local)),
             call_id: None,
             identity: None,
+            returns: false,
             to: NameAddr::new(target.clone()),
             target: target.into(),
             flow,
@@ -347,6 +389,41 @@ impl<'a> Player<'a> {
                 let reply = Reply::refusal(status, None);
                 self.endpoint.answer_register(self.now, *query, reply);
             }
+            Event::Subscribe { query, .. } => {
+                if self.script.one_in(4) {
+                    let refusal = Rejection::new(StatusCode::UNAUTHORIZED);
+                    return self.endpoint.reject_subscription(*query, refusal);
+                }
+                let contact = LocalContact::default();
+                let key = self.endpoint.accept_subscription(self.now, *query, contact);
+                let key = key.expect("it was asked");
+                assert!(self.subscriptions.insert(key), "a key is used once");
+                let state = SubscriptionState::Active;
+                self.endpoint
+                    .notify(self.now, key, state, Some(Body::sdp("v=0\r\n")));
+            }
+            Event::SubscriptionRefreshed { subscription } | Event::Notified { subscription } => {
+                assert!(
+                    self.subscriptions.contains(subscription),
+                    "news of a dead subscription"
+                );
+                let states = [SubscriptionState::Active, SubscriptionState::NoResource];
+                let state = *self.script.pick(&states);
+                if state != SubscriptionState::Active {
+                    self.subscriptions.remove(subscription);
+                }
+                self.endpoint.notify(self.now, *subscription, state, None);
+            }
+            Event::SubscriptionEnds { subscription, end } => {
+                assert!(
+                    self.subscriptions.remove(subscription),
+                    "a subscription ends once"
+                );
+                if *end != SubscriptionEnd::Lost && self.script.one_in(2) {
+                    let state = SubscriptionState::TimedOut;
+                    self.endpoint.notify(self.now, *subscription, state, None);
+                }
+            }
             Event::Ended { call, .. } => assert!(self.live.remove(call), "a call ends once"),
             Event::Cancelled { call }
             | Event::Acked { call, .. }
@@ -354,6 +431,7 @@ impl<'a> Player<'a> {
             | Event::ReinviteAcked { call, .. }
             | Event::ReinviteCancelled { call }
             | Event::Digit { call, .. }
+            | Event::Refer { call, .. }
             | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }
@@ -373,7 +451,7 @@ impl<'a> Player<'a> {
         }
         self.drain();
         assert!(self.live.is_empty(), "hanging up ends a call: {:?}", self.live);
-        self.wait(Duration::from_secs(400));
+        self.wait(Duration::from_secs(4000));
         let gauges = self.endpoint.gauges();
         assert!(gauges.is_idle(), "{gauges:?}");
         assert_eq!(self.endpoint.poll_timeout(), None);

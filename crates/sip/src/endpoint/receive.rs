@@ -15,6 +15,7 @@ use super::event::{CallKey, QueryKey, Rejection};
 use super::flow::Flow;
 use super::route::{ResponseRoute, is_local, note_source, response_route, source_route};
 use super::stack::{Stack, allow};
+use super::subscribing::allow_events;
 use super::{event::Event, info};
 use crate::call::{Call, IncomingInvite};
 use crate::dialog::DialogId;
@@ -30,10 +31,23 @@ const FULL_RETRY_AFTER_S: u32 = 10;
 /// A request with what has been found out about it.
 pub(super) struct Received {
     pub(super) request: Request,
-    essentials: Essentials,
+    pub(super) essentials: Essentials,
     pub(super) key: ServerKey,
     pub(super) route: ResponseRoute,
     pub(super) flow: Flow,
+}
+
+impl Received {
+    fn into_incoming(self, merge: Option<MergeKey>) -> IncomingInvite {
+        IncomingInvite {
+            request: self.request,
+            essentials: self.essentials,
+            key: self.key,
+            merge,
+            route: self.route,
+            flow: self.flow,
+        }
+    }
 }
 
 impl Endpoint {
@@ -177,6 +191,9 @@ impl Endpoint {
             Method::Invite => self.receive_new_invite(now, received),
             Method::Options => self.receive_options(received),
             Method::Register => self.receive_register(received),
+            Method::Subscribe => self.receive_subscribe(received),
+            // Calls are asked for from within one, or by the API.
+            Method::Refer => self.refuse(&received, Refusal::new(StatusCode::FORBIDDEN)),
             // BYE without a To tag belongs to no dialog (RFC 3261 §15.1.2).
             _ => self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST)),
         }
@@ -184,7 +201,7 @@ impl Endpoint {
 
     fn receive_new_invite(&mut self, now: Instant, received: Received) {
         let merge = MergeKey::of(&received.essentials);
-        if self.stack.transactions.is_merged(merge.as_ref()) {
+        if self.stack.transactions.is_merged(merge.as_ref()) || self.has_come_back(&received.request) {
             return self.refuse(&received, Refusal::new(StatusCode::LOOP_DETECTED));
         }
         if let Admission::Refusing { retry_after_s } = self.stack.admission {
@@ -193,24 +210,24 @@ impl Endpoint {
         if self.calls.len() >= self.stack.config.limits.calls || self.no_room_for_invite(&received.flow) {
             return self.refuse_overload(&received, FULL_RETRY_AFTER_S);
         }
-        let key = self.new_call_key();
-        let Received {
-            request,
-            essentials,
-            key: server_key,
-            route,
-            flow,
-        } = received;
-        let invite = IncomingInvite {
-            request,
-            essentials,
-            key: server_key,
-            merge,
-            route,
-            flow,
+        let replaces = match self.replaced(&received.request.headers) {
+            Ok(replaces) => replaces,
+            Err(refusal) => return self.refuse(&received, refusal),
         };
-        let call = Call::receive_invite(now, &mut self.stack, key, invite);
+        let key = self.new_call_key();
+        let invite = received.into_incoming(merge);
+        let call = Call::receive_invite(now, &mut self.stack, key, (invite, replaces));
         self.add_call(key, call);
+    }
+
+    /// Whether an INVITE of ours has found its way back to us without being meant to (RFC 3261 §16.3 has proxies look so for loops).
+    fn has_come_back(&self, request: &Request) -> bool {
+        let vias = request.headers.vias().unwrap_or_default();
+        let branches = vias.iter().filter_map(|via| via.branch());
+        let mut ours = branches
+            .filter_map(|branch| self.stack.transactions.own_invite(branch.as_bytes()))
+            .filter_map(|call| self.calls.get(&call));
+        ours.any(|slot| !slot.call.returns)
     }
 
     /// RFC 3261 §11.2: what we can do; 503 while new calls are refused, so that load balancers look elsewhere.
@@ -267,19 +284,28 @@ impl Endpoint {
         response
             .headers
             .push(HeaderName::Supported, self.stack.supported());
+        let packages = &self.stack.config.event_packages;
+        if !packages.is_empty() {
+            response
+                .headers
+                .push(HeaderName::AllowEvents, allow_events(packages));
+        }
         response
     }
 
     // ---- within dialogs
 
     fn receive_in_dialog(&mut self, now: Instant, received: Received) {
+        if received.request.method == Method::Subscribe {
+            return self.receive_resubscribe(now, received);
+        }
         let id = DialogId::of_request(&received.essentials);
         let Some(key) = self.stack.dialogs.get(&id).copied() else {
             return self.refuse(&received, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
         };
         let has_room = match received.request.method {
             Method::Invite => !self.no_room_for_invite(&received.flow),
-            Method::Info | Method::Update => {
+            Method::Info | Method::Update | Method::Refer => {
                 self.stack.transactions.len() < self.stack.config.limits.transactions
             }
             _ => true,
@@ -306,46 +332,24 @@ impl Endpoint {
             Method::Bye => self.receive_bye(now, key, received),
             Method::Info => self.receive_info(now, key, received),
             Method::Update => self.receive_update(now, key, received),
+            Method::Refer => self.receive_refer(now, key, received),
             _ => self.answer_probe(key, &received),
         }
     }
 
     fn receive_reinvite(&mut self, now: Instant, key: CallKey, received: Received) {
-        let Received {
-            request,
-            essentials,
-            key: server_key,
-            route,
-            flow,
-        } = received;
-        let invite = IncomingInvite {
-            request,
-            essentials,
-            key: server_key,
-            merge: None,
-            route,
-            flow,
-        };
+        let invite = received.into_incoming(None);
         self.with_call(key, |call, stack| call.receive_reinvite(now, stack, invite));
     }
 
     fn receive_update(&mut self, now: Instant, key: CallKey, received: Received) {
-        let Received {
-            request,
-            essentials,
-            key: server_key,
-            route,
-            flow,
-        } = received;
-        let update = IncomingInvite {
-            request,
-            essentials,
-            key: server_key,
-            merge: None,
-            route,
-            flow,
-        };
+        let update = received.into_incoming(None);
         self.with_call(key, |call, stack| call.receive_update(now, stack, update));
+    }
+
+    fn receive_refer(&mut self, now: Instant, key: CallKey, received: Received) {
+        let refer = received.into_incoming(None);
+        self.with_call(key, |call, stack| call.receive_refer(now, stack, refer));
     }
 
     fn receive_bye(&mut self, now: Instant, key: CallKey, received: Received) {

@@ -22,19 +22,20 @@ use crate::transaction::layer::{ClientId, Outgoing, Owner, ServerId, Transaction
 use crate::uri::{HostPort, SipScheme, SipUri};
 
 /// The methods this endpoint takes part in, as Allow prints them.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
-/// The same with a registrar beside it.
-const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER";
 /// RFC 3261 §18.1.1: a request larger than this goes over a congestion-controlled transport, in bytes.
 pub(crate) const LARGEST_UDP_REQUEST: usize = 1300;
 
 /// The methods that requests outside of calls may have, and those within.
-pub(crate) fn allow(config: &EndpointConfig) -> &'static str {
-    if config.takes_registrations {
-        ALLOW_WITH_REGISTER
-    } else {
-        ALLOW
+pub(crate) fn allow(config: &EndpointConfig) -> String {
+    let mut all = ALLOW.to_owned();
+    if !config.event_packages.is_empty() {
+        all.push_str(", SUBSCRIBE");
     }
+    if config.takes_registrations {
+        all.push_str(", REGISTER");
+    }
+    all
 }
 
 pub(crate) struct Stack {

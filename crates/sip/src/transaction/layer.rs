@@ -40,7 +40,11 @@ pub(crate) enum Purpose {
     Probe,
     /// An UPDATE that refreshes the session.
     Refresh,
-    /// CANCEL, or BYE to a fork: nobody waits for its outcome.
+    /// A NOTIFY of what has become of a REFER.
+    Notify,
+    /// A NOTIFY of a subscription; the owner's number is that of the subscription.
+    Subscription,
+    /// CANCEL, PRACK, or BYE to a fork: nobody waits for its outcome.
     Unattended,
 }
 

@@ -68,6 +68,8 @@ pub enum TimerKind {
     SessionRefresh,
     /// Session timer: nobody has refreshed the session, the call is ended (RFC 4028 §10).
     SessionExpiry,
+    /// Notifier: a subscription is over (RFC 6665 §4.2.2), or its last NOTIFY has not come.
+    SubscriptionExpiry,
 }
 
 /// Doubles a retransmission interval, up to `cap`.

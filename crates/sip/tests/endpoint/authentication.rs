@@ -158,7 +158,7 @@ fn a_server_that_asks_for_ever_is_left() {
     let mut lone = Lone::new();
     let mut server = Server::new();
     let (_, mut invite) = place(&mut lone);
-    for _ in 0..4 {
+    for _ in 0..6 {
         lone.receive(server.asks(&invite, 401, "a.example", true));
         invite = again(&mut lone);
     }

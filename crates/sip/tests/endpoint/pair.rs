@@ -9,7 +9,7 @@ use confab_sip::{
     Uri,
 };
 use confab_testkit::clock::VirtualClock;
-use confab_testkit::netem::{NetworkPath, PathConfig};
+use confab_testkit::netem::{NetworkPath, PathConfig, PathCounters};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -73,6 +73,16 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// The way to the other side.
+    pub(crate) fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// What became of the messages of this side.
+    pub(crate) fn lost(&self) -> PathCounters {
+        self.path_out.counters()
     }
 
     /// How many messages with this start were sent.
@@ -182,13 +192,22 @@ impl Pair {
 
     /// Runs until one side has an event, at most two minutes.
     pub(crate) fn run_until_event(&mut self) {
-        let limit = self.now() + Duration::from_secs(120);
+        self.run_until_event_or(self.now() + Duration::from_secs(120));
+    }
+
+    /// Runs until one side has an event, at most until `limit`.
+    pub(crate) fn run_until_event_or(&mut self, limit: Instant) {
         for _ in 0..STEPS_MAX {
-            if !self.a.events.is_empty() || !self.b.events.is_empty() || !self.step(limit) {
+            if self.has_event() || !self.step(limit) {
                 return;
             }
         }
         panic!("the two never stop talking");
+    }
+
+    /// Whether a side has an event that nobody has looked at.
+    pub(crate) fn has_event(&self) -> bool {
+        !self.a.events.is_empty() || !self.b.events.is_empty()
     }
 
     /// Lets every timer run out and checks that nothing is left on either side.
@@ -232,6 +251,7 @@ pub(crate) fn invitation(flow: Flow, body: Option<Body>) -> Invitation {
         to: NameAddr::new(target),
         call_id: None,
         identity: None,
+        returns: false,
         contact: LocalContact {
             user: Some("alice".to_owned()),
             is_focus: false,

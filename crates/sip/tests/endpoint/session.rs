@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use confab_sip::{EndCause, Event, HeaderName, Method, Rejection, StatusCode, Tag};
+use confab_sip::{
+    EndCause, EndpointConfig, Event, HeaderName, Message, Method, Rejection, Request, StatusCode, Tag,
+};
 
 use crate::lone::{Lone, SDP, header, in_dialog, message, reply, tag_of};
-use crate::pair::{answer, offer};
+use crate::pair::{answer, invitation, offer};
 
 const TIMER: &str = "Supported: timer\r\n";
 const UPDATES: &str = "Allow: INVITE, ACK, BYE, UPDATE\r\n";
@@ -346,4 +348,155 @@ fn who_requires_reliable_provisional_responses_gets_none_and_an_answer() {
     assert_eq!(lone.sent_kinds(), ["100"]);
     lone.act(|endpoint, now| endpoint.accept(now, call, answer()));
     assert_eq!(lone.response().status.code(), 200);
+}
+
+/// We call, asking for a session of half an hour.
+fn place() -> (Lone, Request) {
+    let mut lone = Lone::with(EndpointConfig {
+        session_expires_s: 1800,
+        ..EndpointConfig::default()
+    });
+    let invitation = invitation(lone.flow, Some(offer()));
+    lone.act(|endpoint, now| endpoint.invite(now, invitation));
+    let invite = lone.request();
+    (lone, invite)
+}
+
+/// The peer's response with further lines.
+fn reply_with(request: &Request, status: u16, lines: &str, body: &str) -> String {
+    let bytes = reply(request, status, "bob", body);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.replacen("\r\nCSeq", &format!("\r\n{lines}CSeq"), 1)
+}
+
+#[test]
+fn our_invites_ask_for_a_session_and_leave_it_to_the_far_side_who_refreshes() {
+    let (mut lone, invite) = place();
+    assert_eq!(header(&invite.headers, HeaderName::SessionExpires), "1800");
+    assert!(!invite.headers.has(&HeaderName::MinSe), "90 s go without saying");
+    assert!(header(&invite.headers, HeaderName::Supported).contains("timer"));
+    // The far side refreshes: it has until a little before the end.
+    let lines = "Require: timer\r\nSession-Expires: 600;refresher=uas\r\n";
+    lone.receive(reply_with(&invite, 200, lines, SDP));
+    assert_eq!(lone.sent_kinds(), ["ACK"]);
+    assert!(matches!(lone.event(), Event::Answered { .. }));
+    lone.wait(seconds(567));
+    assert!(lone.events().is_empty() && lone.sent().is_empty());
+    lone.wait(seconds(2));
+    assert!(matches!(
+        lone.event(),
+        Event::Ended {
+            cause: EndCause::SessionExpired,
+            ..
+        }
+    ));
+    assert_eq!(lone.sent_kinds()[0], "BYE");
+    lone.assert_idle();
+}
+
+#[test]
+fn in_our_own_calls_we_refresh_where_the_far_side_says_so() {
+    let (mut lone, invite) = place();
+    let lines =
+        "Require: timer\r\nAllow: INVITE, ACK, BYE, UPDATE\r\nSession-Expires: 1800;refresher=uac\r\n";
+    lone.receive(reply_with(&invite, 200, lines, SDP));
+    lone.sent();
+    lone.events();
+    for _ in 0..5 {
+        lone.wait(seconds(899));
+        assert!(lone.sent().is_empty());
+        lone.wait(seconds(1));
+        let update = lone.request();
+        assert_eq!(update.method, Method::Update);
+        assert_eq!(
+            header(&update.headers, HeaderName::SessionExpires),
+            "1800;refresher=uac"
+        );
+        let lines = "Require: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
+        lone.receive(reply_with(&update, 200, lines, ""));
+    }
+    assert!(lone.events().is_empty());
+}
+
+#[test]
+fn a_far_side_without_timers_has_a_session_without_one() {
+    let (mut lone, invite) = place();
+    lone.receive(reply(&invite, 200, "bob", SDP));
+    lone.sent();
+    lone.events();
+    lone.wait(seconds(80_000));
+    assert!(lone.sent().is_empty() && lone.events().is_empty());
+}
+
+#[test]
+fn a_session_too_short_for_the_far_side_is_asked_for_again_as_it_wants_it() {
+    let (mut lone, invite) = place();
+    lone.receive(reply_with(&invite, 422, "Min-SE: 3600\r\n", ""));
+    let sent = lone.sent();
+    let [(_, Message::Request(ack)), (_, Message::Request(again))] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((&ack.method, &again.method), (&Method::Ack, &Method::Invite));
+    assert_eq!(header(&again.headers, HeaderName::SessionExpires), "3600");
+    assert_eq!(header(&again.headers, HeaderName::MinSe), "3600");
+    let number = |request: &Request| request.headers.cseq().unwrap().unwrap().number;
+    assert_eq!(number(again), number(&invite) + 1);
+    for name in [HeaderName::CallId, HeaderName::From, HeaderName::To] {
+        assert_eq!(again.headers.get(&name), invite.headers.get(&name), "{name}");
+    }
+    assert!(lone.events().is_empty());
+    let lines = "Require: timer\r\nSession-Expires: 3600;refresher=uac\r\n";
+    lone.receive(reply_with(again, 200, lines, SDP));
+    lone.sent();
+    assert!(matches!(lone.event(), Event::Answered { .. }));
+    // A refresh says what it has learnt, whichever way it goes.
+    lone.wait(seconds(1800));
+    let Event::RefreshWanted { call } = lone.event() else {
+        panic!("wanted")
+    };
+    lone.act(|endpoint, now| endpoint.reinvite(now, call, Some(offer())));
+    let refresh = lone.request();
+    assert_eq!(header(&refresh.headers, HeaderName::MinSe), "3600");
+    lone.receive(reply_with(&refresh, 422, "Min-SE: 7200\r\n", ""));
+    assert!(matches!(lone.event(), Event::ReinviteOutcome { .. }));
+    lone.sent();
+    lone.wait(seconds(6));
+    assert!(matches!(lone.event(), Event::RefreshWanted { .. }));
+    lone.act(|endpoint, now| endpoint.reinvite(now, call, Some(offer())));
+    assert_eq!(
+        header(&lone.request().headers, HeaderName::SessionExpires),
+        "7200;refresher=uac"
+    );
+}
+
+#[test]
+fn who_refuses_every_session_has_refused_the_call() {
+    for more in [
+        "",
+        "Min-SE: 1800\r\n",
+        "Min-SE: 90\r\n",
+        "Min-SE: 90000\r\n",
+        "Min-SE: x\r\n",
+    ] {
+        let (mut lone, invite) = place();
+        lone.receive(reply_with(&invite, 422, more, ""));
+        assert_eq!(lone.sent_kinds(), ["ACK"], "{more}");
+        assert_eq!(lone.events().len(), 2, "{more}: failed and ended");
+        lone.assert_idle();
+    }
+    // One that always wants more is not asked for ever.
+    let (mut lone, mut invite) = place();
+    let mut tries = 0;
+    for least in 2000.. {
+        lone.receive(reply_with(&invite, 422, &format!("Min-SE: {least}\r\n"), ""));
+        let sent = lone.sent();
+        let Some((_, Message::Request(again))) = sent.get(1) else {
+            break;
+        };
+        invite = again.clone();
+        tries += 1;
+    }
+    assert_eq!(tries, 6);
+    assert_eq!(lone.events().len(), 2);
+    lone.assert_idle();
 }

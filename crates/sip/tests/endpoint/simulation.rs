@@ -115,7 +115,7 @@ fn call_of(event: &Event) -> CallKey {
 }
 
 /// Prints the seed when a test fails.
-struct Seed(u64);
+pub(crate) struct Seed(pub(crate) u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {

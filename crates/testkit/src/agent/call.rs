@@ -302,6 +302,34 @@ impl Call {
         })
     }
 
+    /// Returns the requests with this method that the server has sent in the call so far.
+    pub fn requests(&self, method: &str) -> Vec<SipMessage> {
+        self.read(|call| {
+            let requests = call.requests.iter().map(|arrived| &arrived.message);
+            requests
+                .filter(|request| request.method() == Some(method))
+                .cloned()
+                .collect()
+        })
+    }
+
+    /// Returns the Request-URI of what is sent in the call.
+    pub fn remote_target(&self) -> String {
+        self.read(|call| call.remote_target.clone())
+    }
+
+    /// Returns the tags of its own side and of the server's; an empty one before there is an answer.
+    pub fn tags(&self) -> (String, String) {
+        let tag = |value: &str| {
+            let tag = value
+                .split(";tag=")
+                .nth(1)
+                .and_then(|rest| rest.split(';').next());
+            tag.unwrap_or_default().to_owned()
+        };
+        self.read(|call| (tag(&call.from), tag(&call.to)))
+    }
+
     /// Says whether the server has ended the call.
     pub fn ended_by_server(&self) -> bool {
         self.read(|call| {

@@ -75,6 +75,8 @@ pub(super) struct PhoneState {
     random: SeededRandom,
     pub(super) calls: HashMap<String, CallState>,
     transactions: HashMap<(String, String), ClientTransaction>,
+    /// What was told to it outside of calls.
+    notifies: Vec<SipMessage>,
     answers_requests: bool,
     closed: bool,
 }
@@ -138,6 +140,7 @@ impl Phone {
             random: SeededRandom::from_process(),
             calls: HashMap::new(),
             transactions: HashMap::new(),
+            notifies: Vec::new(),
             answers_requests: true,
             closed: false,
         };
@@ -174,6 +177,19 @@ impl Phone {
         let message = self.inner.out_of_dialog(&request);
         let key = self.inner.send_request(&message)?;
         self.inner.wait_final(&key, timeout)
+    }
+
+    /// Sends a request of the test's own making, again until it is answered, and waits for its final response.
+    pub fn exchange(&self, request: &SipMessage, timeout: Duration) -> Result<SipMessage, AgentError> {
+        let key = self.inner.send_request(request)?;
+        self.inner.wait_final(&key, timeout)
+    }
+
+    /// Waits until it has been told so many times outside of calls, and returns all NOTIFYs.
+    pub fn wait_notifies(&self, count: usize, timeout: Duration) -> Result<Vec<SipMessage>, AgentError> {
+        self.inner.wait_for("NOTIFY", timeout, |state| {
+            (state.notifies.len() >= count).then(|| state.notifies.clone())
+        })
     }
 
     /// Sends bytes as they are.
@@ -403,14 +419,18 @@ impl PhoneState {
         }
         let call = request.header("Call-ID").and_then(|id| self.calls.get_mut(id));
         let (status, reason) = match (&call, method) {
-            (_, "OPTIONS") | (Some(_), "BYE" | "INFO" | "UPDATE" | "NOTIFY") => (200, "OK"),
+            (_, "OPTIONS") | (None, "NOTIFY") | (Some(_), "BYE" | "INFO" | "UPDATE" | "NOTIFY") => {
+                (200, "OK")
+            }
             (Some(_), "INVITE") => (488, "Not Acceptable Here"),
             (None, _) => (481, "Call/Transaction Does Not Exist"),
             (Some(_), _) => (405, "Method Not Allowed"),
         };
         let response = SipMessage::response(&request, status, reason).with("Contact", phone.contact("agent"));
-        if let Some(call) = call {
-            call.on_request(request);
+        match call {
+            Some(call) => call.on_request(request),
+            None if method == "NOTIFY" => self.notifies.push(request),
+            None => {}
         }
         vec![response.to_bytes()]
     }

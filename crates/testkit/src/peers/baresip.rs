@@ -205,6 +205,11 @@ impl Baresip {
         self.command("dial", target)
     }
 
+    /// Transfers its call to somebody (REFER).
+    pub fn transfer(&self, target: &str) -> io::Result<()> {
+        self.command("transfer", target)
+    }
+
     /// Presses keys, `0`–`9`, `*`, `#`, in its call: it sends each as a telephone-event (RFC 4733).
     pub fn press(&self, keys: &str) -> io::Result<()> {
         for key in keys.chars() {

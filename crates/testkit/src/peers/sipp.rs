@@ -23,6 +23,7 @@ pub struct Sipp {
     hold: Duration,
     echo: bool,
     tcp: bool,
+    loss_percent: u32,
     timeout: Duration,
 }
 
@@ -54,6 +55,7 @@ impl Sipp {
             hold: Duration::from_millis(500),
             echo: false,
             tcp: false,
+            loss_percent: 0,
             timeout: Duration::from_secs(60),
         }
     }
@@ -85,6 +87,13 @@ impl Sipp {
     #[must_use]
     pub fn echo(mut self) -> Self {
         self.echo = true;
+        self
+    }
+
+    /// Loses this share of all messages, in both directions, percent.
+    #[must_use]
+    pub fn losing(mut self, percent: u32) -> Self {
+        self.loss_percent = percent;
         self
     }
 
@@ -147,6 +156,9 @@ impl Sipp {
         command.args(["-trace_err", "-error_file", "errors.txt"]);
         if self.echo {
             command.arg("-rtp_echo");
+        }
+        if self.loss_percent > 0 {
+            command.args(["-lost", &self.loss_percent.to_string()]);
         }
         let started = Instant::now();
         command

@@ -12,6 +12,7 @@ use super::super::key::ClientKey;
 use super::super::timer::TimerKind;
 use super::{ClientId, ClientNews, ClientOutcome, Outgoing, Owner, TransactionId, TransactionLayer};
 use crate::endpoint::counters::DropReason;
+use crate::endpoint::event::CallKey;
 use crate::endpoint::flow::Flow;
 use crate::endpoint::outbox::Outbox;
 use crate::message::{Essentials, HeaderName, Method, Request, Response};
@@ -68,6 +69,12 @@ impl TransactionLayer {
         self.clients.insert(id, entry);
         self.settle_client(id);
         id
+    }
+
+    /// The call whose INVITE has this branch, if it is one of ours.
+    pub(crate) fn own_invite(&self, branch: &[u8]) -> Option<CallKey> {
+        let id = self.client_keys.get(&ClientKey::new(branch, &Method::Invite))?;
+        self.clients.get(id).map(|entry| entry.owner.call)
     }
 
     /// The request of a client transaction and where it went, for its CANCEL.

@@ -7,6 +7,7 @@
 mod document;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use confab_sip::{
     Body, EventPackage, Flow, LocalContact, QueryKey, Rejection, Request, SipScheme, StatusCode,
     SubscriptionEnd, SubscriptionKey, SubscriptionState,
 };
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -29,6 +31,8 @@ use crate::registrar::devices::DeviceKey;
 
 /// RFC 4575 §3.10: a watcher is told no more often.
 const BETWEEN: Duration = Duration::from_secs(5);
+/// The endpoint agrees to an hour at most.
+const LONGEST: Duration = Duration::from_secs(3700);
 /// How often it is looked whether somebody is to be told.
 const LOOK: Duration = Duration::from_millis(200);
 /// SUBSCRIBEs whose senders are looked up at a time; more wait.
@@ -75,6 +79,8 @@ struct Watcher {
     /// He wants everything.
     wants_all: bool,
     next: Instant,
+    /// Nobody watches longer without a refresh.
+    until: Instant,
 }
 
 struct Watchers {
@@ -128,7 +134,6 @@ pub(super) fn start(
                     None => return,
                 },
                 Some(judged) = judging.join_next(), if !judging.is_empty() => {
-                    // One that broke down leaves the subscriber to his patience.
                     if let Ok((query, verdict)) = judged {
                         watchers.judged(query, verdict).await;
                     }
@@ -140,18 +145,24 @@ pub(super) fn start(
             {
                 let server = watchers.server.clone();
                 judging.spawn(async move {
-                    let verdict = match server.upgrade() {
-                        Some(server) => judge(&server, &request, flow).await,
-                        None => Err(Refused::new(
-                            StatusCode::SERVICE_UNAVAILABLE,
-                            "server shutting down",
-                        )),
+                    let judged = async {
+                        match server.upgrade() {
+                            Some(server) => judge(&server, &request, flow).await,
+                            None => Err(refused_for_now()),
+                        }
                     };
+                    // Whatever happens, the question is answered: the endpoint keeps it until then.
+                    let judged = AssertUnwindSafe(judged).catch_unwind().await;
+                    let verdict = judged.unwrap_or_else(|_| Err(refused_for_now()));
                     (query, verdict)
                 });
             }
         }
     })
+}
+
+fn refused_for_now() -> Refused {
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "not now")
 }
 
 fn busy() -> Rejection {
@@ -249,6 +260,7 @@ impl Watchers {
             is_behind: false,
             wants_all: false,
             next: Instant::now() + BETWEEN,
+            until: Instant::now() + LONGEST,
         };
         let conference = watcher.admitted.conference.1.clone();
         self.of.entry(conference).or_default().insert(key);
@@ -279,6 +291,7 @@ impl Watchers {
             Watching::Refreshed(key) => {
                 if let Some(watcher) = self.all.get_mut(&key) {
                     watcher.wants_all = true;
+                    watcher.until = Instant::now() + LONGEST;
                 }
                 self.tell(key, &mut HashMap::new()).await;
             }
@@ -313,6 +326,12 @@ impl Watchers {
     /// Tells all who are behind and may be told.
     async fn tell_all(&mut self) {
         let now = Instant::now();
+        // The endpoint has told their end already, or could not.
+        let over = self.all.iter().filter(|(_, watcher)| watcher.until <= now);
+        let over: Vec<SubscriptionKey> = over.map(|(key, _)| *key).collect();
+        for key in over {
+            self.remove(key);
+        }
         let due = self.all.iter().filter(|(_, watcher)| {
             !watcher.is_busy && (watcher.wants_all || (watcher.is_behind && watcher.next <= now))
         });

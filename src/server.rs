@@ -42,6 +42,7 @@ use crate::{
     sounds::{Sounds, address},
     telemetry::LogLevel,
     tls::ServerCertificate,
+    trunks::Trunks,
     webhooks,
 };
 
@@ -171,6 +172,7 @@ impl Server {
         let endpoint = signalling.endpoint.clone();
         let (registrar, registrar_task) =
             Registrar::start(bindings, devices, gate, endpoint, stop.subscribe()).await?;
+        let trunks = Trunks::new(store.clone());
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -187,6 +189,7 @@ impl Server {
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),
             registrar: registrar.clone(),
+            trunks: trunks.clone(),
             capabilities: Arc::new(config.capabilities()),
             admission: admission.clone(),
             cdr: cdr.clone(),
@@ -199,6 +202,7 @@ impl Server {
             &call_server,
             calls.orders(),
             Arc::new(registrar.clone()),
+            trunks,
             config.outbound.clone(),
         );
 

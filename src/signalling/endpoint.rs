@@ -468,6 +468,7 @@ fn call_of(event: &Event) -> Option<CallKey> {
         | Event::ReinviteCancelled { call }
         | Event::Digit { call, .. }
         | Event::Ended { call, .. }
+        | Event::Trying { call }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }
         | Event::Failed { call, .. }

@@ -25,7 +25,7 @@ use tokio::{
 
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
-    call::{CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race},
+    call::{Attempt, CallServer, CallStats, LegFailure, Order, OutgoingDestination, Pass, Race},
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},
     network::Networks,

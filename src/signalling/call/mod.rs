@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::allowance::{Allowance, Entry, WINDOW};
 pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
-pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
+pub(crate) use self::outgoing::{Attempt, Destination as OutgoingDestination, LegFailure, Order, Race};
 pub(crate) use self::pass::Pass;
 use super::quality::CallQuality;
 use super::{
@@ -48,6 +48,7 @@ use crate::{
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     reception::{Desk, Visit},
     registrar::Registrar,
+    trunks::Trunks,
     wall_clock,
 };
 
@@ -88,6 +89,8 @@ pub(crate) struct CallServer {
     pub(crate) desk: Arc<Desk>,
     /// Who has registered, and asks devices for their credentials.
     pub(crate) registrar: Registrar,
+    /// The gateways by which calls go to the world.
+    pub(crate) trunks: Trunks,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.

@@ -32,8 +32,11 @@ use crate::{
         endpoint::{Command, Placed},
         reach::NoWay,
     },
+    trunks::{Absence, GatewayUse},
 };
 
+/// How long a gateway may take to say anything at all: by then a datagram has been sent four times.
+const GATEWAY_SILENCE: Duration = Duration::from_secs(5);
 /// How long whoever answered may take to press the key, and how much longer than it could ring.
 const CONFIRM_TIME: Duration = Duration::from_secs(15);
 const CONFIRM_GRACE: Duration = Duration::from_secs(4);
@@ -51,12 +54,8 @@ pub(crate) struct Destination {
     pub(crate) is_internal: bool,
 }
 
-/// A call to place.
-pub(crate) struct Order {
-    /// The account that pays.
-    pub(crate) account: AccountId,
-    /// The conference that whoever answers joins.
-    pub(crate) conference: ConferenceId,
+/// One way to whom a call is for.
+pub(crate) struct Attempt {
     /// Where to.
     pub(crate) destination: Destination,
     /// Who is shown as calling.
@@ -67,16 +66,30 @@ pub(crate) struct Order {
     pub(crate) identity: Option<DigestIdentity>,
     /// Further header fields of the INVITE.
     pub(crate) headers: Vec<(HeaderName, String)>,
-    /// Call-ID.
-    pub(crate) call_id: String,
     /// What is offered.
     pub(crate) capabilities: Arc<Capabilities>,
+    /// How long it may take until the far side rings.
+    pub(crate) progress_within: Option<Duration>,
+    /// It is a gateway: it has to say something soon, and is told what came of it.
+    pub(crate) gateway: Option<GatewayUse>,
+    /// What the participant shows of it.
+    pub(crate) channel_vars: Vec<(String, String)>,
+}
+
+/// A call to place.
+pub(crate) struct Order {
+    /// The account that pays.
+    pub(crate) account: AccountId,
+    /// The conference that whoever answers joins.
+    pub(crate) conference: ConferenceId,
+    /// The ways to him: the next where one is not there or has no room; at least one.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Call-ID.
+    pub(crate) call_id: String,
     /// The participant whom the call becomes.
     pub(crate) caller: Caller,
     /// When it has rung for long enough.
     pub(crate) ring_until: Instant,
-    /// How long it may take until the far side rings.
-    pub(crate) progress_within: Option<Duration>,
     /// Whoever answers has to press 1.
     pub(crate) confirms: bool,
     /// The language in which he is asked to.
@@ -161,14 +174,67 @@ pub(crate) async fn serve(server: Arc<CallServer>, order: Order) {
 }
 
 async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
-    let ways = match order.destination.flow {
+    let mut attempts = std::mem::take(&mut order.attempts).into_iter().peekable();
+    let mut failure = LegFailure::NoWay(NoWay::Host);
+    while let Some(attempt) = attempts.next() {
+        let mut heard = Heard::default();
+        let outcome = attempt_one(server, order, &attempt, &mut heard).await;
+        let Err(next) = outcome else { return Ok(()) };
+        if let Some(gateway) = &attempt.gateway {
+            note(gateway, next, &heard);
+        }
+        failure = next;
+        if heard.rang || !next.leads_on() || attempts.peek().is_none() || Instant::now() >= order.ring_until {
+            break;
+        }
+        if server.admission.is_draining() {
+            return Err(LegFailure::Over);
+        }
+        if let Some(gateway) = &attempt.gateway {
+            gateway.passed_over();
+        }
+    }
+    Err(failure)
+}
+
+/// What the far side has said before the end.
+#[derive(Default)]
+struct Heard {
+    /// Anything.
+    any: bool,
+    /// Somebody's phone rang.
+    rang: bool,
+    /// For how long it has no room (Retry-After).
+    retry_after: Option<Duration>,
+}
+
+/// Notes what a failure says about a gateway.
+fn note(gateway: &GatewayUse, failure: LegFailure, heard: &Heard) {
+    match failure {
+        LegFailure::NoWay(_) => gateway.absent(Absence::Silent),
+        LegFailure::NoResponse if !heard.any => gateway.absent(Absence::Silent),
+        LegFailure::Refused(503) => gateway.absent(Absence::Full(heard.retry_after)),
+        _ if heard.any => gateway.present(),
+        _ => {}
+    }
+}
+
+/// Calls by one way.
+async fn attempt_one(
+    server: &Arc<CallServer>,
+    order: &mut Order,
+    attempt: &Attempt,
+    heard: &mut Heard,
+) -> Result<(), LegFailure> {
+    let destination = &attempt.destination;
+    let ways = match destination.flow {
         Some(flow) => vec![flow],
-        None if order.destination.is_internal => {
+        None if destination.is_internal => {
             let back = server.listens.to_ourselves();
             vec![back.ok_or(LegFailure::NoWay(NoWay::Transport))?]
         }
         None => {
-            let hop = order.destination.by.as_ref().unwrap_or(&order.destination.target);
+            let hop = destination.by.as_ref().unwrap_or(&destination.target);
             let found = tokio::select! {
                 found = server.listens.ways_to(hop, &server.local) => found,
                 () = tokio::time::sleep_until(order.ring_until) => return Err(LegFailure::NoResponse),
@@ -178,7 +244,7 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
     };
     let mut failure = LegFailure::NoWay(NoWay::Host);
     for way in ways {
-        match call(server, order, way).await {
+        match call(server, order, attempt, way, heard).await {
             // RFC 3263 §4.3: the next address, where this one is not there or has no room.
             Err(next @ (LegFailure::NoResponse | LegFailure::Refused(503)))
                 if Instant::now() < order.ring_until =>
@@ -192,10 +258,16 @@ async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailu
 }
 
 /// Calls one address.
-async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result<(), LegFailure> {
+async fn call(
+    server: &Arc<CallServer>,
+    order: &mut Order,
+    attempt: &Attempt,
+    flow: Flow,
+    heard: &mut Heard,
+) -> Result<(), LegFailure> {
     let place = server.admission.enter().map_err(|_| LegFailure::Overloaded)?;
     let peer = Peer::answered(flow.remote.ip(), &Headers::new());
-    let opened = open_leg(server, &order.capabilities, &peer, flow.local.ip(), None);
+    let opened = open_leg(server, &attempt.capabilities, &peer, flow.local.ip(), None);
     let (leg, mut negotiation) = opened.map_err(|refused| {
         if refused.status == StatusCode::NOT_ACCEPTABLE_HERE {
             LegFailure::Incompatible
@@ -203,15 +275,15 @@ async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result
             LegFailure::Overloaded
         }
     })?;
-    let invitation = invitation(order, flow, &mut negotiation);
+    let invitation = invitation(order, attempt, flow, &mut negotiation);
     let Some(placed) = place_call(server, invitation).await else {
         leg.close().await;
         return Err(LegFailure::Over);
     };
     let Placed { call, mut events } = placed;
     let outline = Outline {
-        from: cdr::shortened(super::number_of(&order.from.uri)),
-        to: cdr::shortened(super::number_of(&Uri::Sip(order.destination.target.clone()))),
+        from: cdr::shortened(super::number_of(&attempt.from.uri)),
+        to: cdr::shortened(super::number_of(&Uri::Sip(attempt.destination.target.clone()))),
         call_id: order.call_id.clone(),
     };
     let mut watch = Watch {
@@ -226,6 +298,8 @@ async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result
     let ringing = Ringing {
         server,
         order,
+        attempt,
+        heard,
         call,
         events: &mut events,
     };
@@ -238,7 +312,9 @@ async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result
                 place,
                 flow,
             };
-            answered.join(server, order, answer, &mut events, trail).await
+            answered
+                .join(server, order, attempt, answer, &mut events, trail)
+                .await
         }
         Err(failure) => {
             leg.close().await;
@@ -261,12 +337,12 @@ async fn call(server: &Arc<CallServer>, order: &mut Order, flow: Flow) -> Result
 }
 
 /// The call as the endpoint is to place it.
-fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invitation {
+fn invitation(order: &Order, attempt: &Attempt, flow: Flow, negotiation: &mut Negotiation) -> Invitation {
     Invitation {
-        target: Uri::Sip(order.destination.target.clone()),
+        target: Uri::Sip(attempt.destination.target.clone()),
         flow,
-        from: order.from.clone(),
-        to: order.to.clone(),
+        from: attempt.from.clone(),
+        to: attempt.to.clone(),
         call_id: Some(CallId::new(order.call_id.as_str())),
         // What is called back is the conference (RFC 4579 §3.1).
         contact: LocalContact {
@@ -274,8 +350,8 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
             is_focus: true,
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
-        identity: order.identity.clone(),
-        headers: order.headers.clone(),
+        identity: attempt.identity.clone(),
+        headers: attempt.headers.clone(),
     }
 }
 
@@ -291,6 +367,8 @@ async fn place_call(server: &CallServer, invitation: Invitation) -> Option<Place
 struct Ringing<'a> {
     server: &'a CallServer,
     order: &'a mut Order,
+    attempt: &'a Attempt,
+    heard: &'a mut Heard,
     call: CallKey,
     events: &'a mut mpsc::Receiver<Event>,
 }
@@ -305,15 +383,36 @@ impl Ringing<'_> {
     /// Waits for the answer, and takes the call back when nobody wants it any more.
     async fn wait(self) -> Result<Answer, LegFailure> {
         let mut refused = None;
-        let mut progress_until = self.order.progress_within.map(|within| Instant::now() + within);
+        let now = Instant::now();
+        let mut progress_until = self.attempt.progress_within.map(|within| now + within);
+        let is_gateway = self.attempt.gateway.is_some();
+        let mut sound_until = is_gateway.then(|| now + GATEWAY_SILENCE);
         let (failure, reason) = loop {
-            let progress = tokio::time::sleep_until(progress_until.unwrap_or(self.order.ring_until));
+            let progress_due = progress_until.into_iter().chain(sound_until).min();
+            let progress = tokio::time::sleep_until(progress_due.unwrap_or(self.order.ring_until));
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Some(Event::Progress { .. }) => progress_until = None,
-                    Some(Event::Answered { body, headers, .. }) => return Ok(Answer { body, headers }),
-                    Some(Event::Failed { status, .. }) => refused = Some(status.code()),
+                    Some(Event::Trying { .. }) => {
+                        self.heard.any = true;
+                        sound_until = None;
+                    }
+                    Some(Event::Progress { status, .. }) => {
+                        self.heard.any = true;
+                        self.heard.rang |= status == StatusCode::RINGING;
+                        (progress_until, sound_until) = (None, None);
+                    }
+                    Some(Event::Answered { body, headers, .. }) => {
+                        if let Some(gateway) = &self.attempt.gateway {
+                            gateway.present();
+                        }
+                        return Ok(Answer { body, headers });
+                    }
+                    Some(Event::Failed { status, headers, .. }) => {
+                        self.heard.any = true;
+                        self.heard.retry_after = retry_after(&headers);
+                        refused = Some(status.code());
+                    }
                     Some(Event::Ended { cause, .. }) => return Err(ended(&cause, refused)),
                     Some(_) => {}
                     None => return Err(refused.map_or(LegFailure::NoResponse, LegFailure::Refused)),
@@ -330,7 +429,7 @@ impl Ringing<'_> {
                 () = tokio::time::sleep_until(self.order.ring_until) => {
                     break (LegFailure::NoAnswer, Some(Reason::q850(19, "no answer")));
                 }
-                () = progress, if progress_until.is_some() => {
+                () = progress, if progress_due.is_some() => {
                     break (LegFailure::NoResponse, Some(Reason::q850(18, "no user responding")));
                 }
             }
@@ -341,6 +440,14 @@ impl Ringing<'_> {
             .await;
         Err(failure)
     }
+}
+
+/// For how long a far side has no room (RFC 3261 §20.33).
+fn retry_after(headers: &Headers) -> Option<Duration> {
+    let text = headers.text(&HeaderName::RetryAfter)?;
+    let text = text.to_str_lossy();
+    let seconds = text.split([';', '(']).next()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Why a call ended that was not answered.
@@ -367,6 +474,7 @@ impl Answered {
         mut self,
         server: &Arc<CallServer>,
         order: &mut Order,
+        attempt: &Attempt,
         answer: Answer,
         events: &mut mpsc::Receiver<Event>,
         trail: &mut Trail,
@@ -398,6 +506,7 @@ impl Answered {
             return self.give_up(server, reason, LegFailure::LostRace).await;
         };
         let mut caller = order.caller.clone();
+        caller.channel_vars.extend(attempt.channel_vars.iter().cloned());
         caller.spoken_name = known_name(&server.store, &order.account, &caller).await;
         seat.identify(caller).await;
         *server.stats.dialled.entry("answered").or_default() += 1;
@@ -501,6 +610,14 @@ impl Answered {
 }
 
 impl LegFailure {
+    /// Whether another way may come to more: the far side is not there, or has a fault of its own.
+    fn leads_on(self) -> bool {
+        matches!(
+            self,
+            LegFailure::NoWay(_) | LegFailure::NoResponse | LegFailure::Refused(408 | 500..=599)
+        )
+    }
+
     /// The status that stands in the record of such a call.
     fn status(self) -> u16 {
         match self {

@@ -275,14 +275,20 @@ impl Call {
         else {
             return;
         };
-        *provisional_seen = true;
+        let is_first = !std::mem::replace(provisional_seen, true);
         let (transaction, kind) = (*transaction, *kind);
         if let CancelState::Wanted(reason) = cancel {
             let reason = reason.take();
             *cancel = CancelState::Sent;
             self.send_cancel(now, stack, transaction, reason);
         }
-        if kind == InviteKind::Re || response.status == StatusCode::TRYING {
+        if kind == InviteKind::Re {
+            return;
+        }
+        if response.status == StatusCode::TRYING {
+            if is_first && !self.ended {
+                stack.out.event(Event::Trying { call: self.key });
+            }
             return;
         }
         self.note_early_dialog(stack, transaction, response, essentials);

@@ -133,6 +133,11 @@ pub enum Event {
         /// Why.
         cause: EndCause,
     },
+    /// The far side of our call, or a proxy before it, is there: 100, the first time.
+    Trying {
+        /// The call.
+        call: CallKey,
+    },
     /// The far side of our call reports progress (101 to 199).
     Progress {
         /// The call.

@@ -354,6 +354,7 @@ impl<'a> Player<'a> {
             | Event::ReinviteAcked { call, .. }
             | Event::ReinviteCancelled { call }
             | Event::Digit { call, .. }
+            | Event::Trying { call }
             | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }

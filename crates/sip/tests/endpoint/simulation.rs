@@ -105,6 +105,7 @@ fn call_of(event: &Event) -> CallKey {
         | Event::ReinviteAcked { call, .. }
         | Event::ReinviteCancelled { call }
         | Event::Ended { call, .. }
+        | Event::Trying { call }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }
         | Event::Failed { call, .. }

@@ -42,7 +42,7 @@ use crate::{
     sounds::{Sounds, address},
     telemetry::LogLevel,
     tls::ServerCertificate,
-    trunks::Trunks,
+    trunks::{self, Trunks},
     webhooks,
 };
 
@@ -67,6 +67,8 @@ struct Server {
     tasks: Vec<JoinHandle<()>>,
     /// Writes what the store does not know yet at its end.
     registrar_task: JoinHandle<()>,
+    /// Tells the carriers that this server is gone.
+    trunks_task: JoinHandle<()>,
 }
 
 /// Listeners that are bound and not served yet.
@@ -195,6 +197,11 @@ impl Server {
             cdr: cdr.clone(),
             stats: CallStats::default(),
         });
+        let reach = trunks::Reach {
+            listens: signalling.listens(),
+            local: Arc::clone(&local),
+        };
+        let trunks_task = trunks::keeper::start(trunks.clone(), reach, stop.subscribe());
         let calls = signalling
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
@@ -253,6 +260,7 @@ impl Server {
             stop,
             tasks,
             registrar_task,
+            trunks_task,
         })
     }
 }

@@ -3,9 +3,12 @@
 //! Owns which gateways take a number and in what order, and what is known of each: whether it was there when it was last needed.
 //! Places no call: `dialling` says what is asked of a gateway, `signalling` asks it.
 
+mod book;
 mod choice;
 mod health;
+pub(crate) mod keeper;
 mod trunk;
+mod watch;
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,9 +17,11 @@ use confab_documents::{Document, Kind, ListOrder, ListPage, ListScope, Store, St
 use moka::sync::Cache;
 
 pub(crate) use self::{
+    book::{Book, Origin},
     choice::Choice,
     health::{Absence, Health},
     trunk::{Gateway, Trunk, UserForm},
+    watch::Reach,
 };
 
 /// Documents that are read at a time.
@@ -37,6 +42,7 @@ struct Shared {
     /// By account and the hash of the document's revision.
     known: Cache<String, Option<Arc<Trunk>>>,
     health: Health,
+    book: Book,
 }
 
 /// The trunks that an account may use for a number.
@@ -91,6 +97,7 @@ impl Trunks {
                 .weigher(|_, trunk| weight(trunk))
                 .build(),
             health: Health::default(),
+            book: Book::default(),
         }))
     }
 
@@ -121,6 +128,15 @@ impl Trunks {
     /// What is known of gateways.
     pub(crate) fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    /// Where calls of gateways come from.
+    pub(crate) fn book(&self) -> &Book {
+        &self.0.book
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
     }
 
     /// Reads the trunks of a scope that are switched on and wanted.

@@ -46,7 +46,7 @@ pub(crate) struct GatewayKey {
 }
 
 /// One server of a trunk.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Gateway {
     /// Which.
     pub(crate) key: GatewayKey,

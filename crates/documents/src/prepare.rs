@@ -215,7 +215,7 @@ fn check_gateways(body: &Body, found: &mut Violations) {
                 let message = "The text must be a SIP URI";
                 found.push(Violation::new(field(), Rule::Invalid, message).with_value(&route.into()));
             }
-            None if text("invite_format") == Some("route") => found.push(Violation::required(&field())),
+            None if text("invite_format") == Some("route") => found.push(Violation::required(field())),
             _ => {}
         }
     }

@@ -85,6 +85,7 @@ struct ApiParts<'a> {
     store: &'a Store,
     registry: &'a Registry<MediaPlane>,
     registrar: Registrar,
+    trunks: Trunks,
     hook_attempts: Arc<webhooks::Attempts>,
     dialler: Dialler,
 }
@@ -198,6 +199,7 @@ impl Server {
             stats: CallStats::default(),
         });
         let reach = trunks::Reach {
+            endpoint: signalling.endpoint.clone(),
             listens: signalling.listens(),
             local: Arc::clone(&local),
         };
@@ -209,7 +211,7 @@ impl Server {
             &call_server,
             calls.orders(),
             Arc::new(registrar.clone()),
-            trunks,
+            trunks.clone(),
             config.outbound.clone(),
         );
 
@@ -234,6 +236,7 @@ impl Server {
             store: &store,
             registry: &registry,
             registrar,
+            trunks,
             hook_attempts,
             dialler,
         };
@@ -337,6 +340,7 @@ impl Listeners {
             .with_events(parts.registry.bus().clone())
             .with_webhooks(parts.hook_attempts)
             .with_registrations(Arc::new(parts.registrar))
+            .with_trunks(Arc::new(parts.trunks))
             .with_dialer(Arc::new(parts.dialler));
         let proxies = &config.http.trusted_proxies;
         let mut tasks = vec![http::serve(

@@ -92,7 +92,8 @@ fn gateway() -> Callee {
 
 /// A gateway's place in a document.
 fn at(address: SocketAddr, more: Value) -> Value {
-    let mut place = json!({"server": address.ip().to_string(), "port": address.port()});
+    // SIPp knows no questions besides its scenario.
+    let mut place = json!({"server": address.ip().to_string(), "port": address.port(), "ping_seconds": 0});
     let more = more.as_object().cloned().unwrap_or_default();
     place.as_object_mut().expect("an object").extend(more);
     place

@@ -61,6 +61,7 @@ pub(super) fn page(
         let (bindings, registered, registrations) = calls.registrar.figures();
         let (passwords, passwords_blocked) = calls.registrar.gate().guard_figures();
         let (pins, pin_sources_blocked) = calls.desk.guard_figures();
+        let [gateways, trunk_registrations] = calls.trunks.health().totals();
         let (failovers, gateways_away) = calls.trunks.health().figures(Instant::now());
         metrics::page(Snapshot {
             gauges: vec![
@@ -109,14 +110,28 @@ pub(super) fn page(
                     amqp.connections(),
                 ),
             ],
-            labelled_gauges: vec![Counters {
-                name: "transactions",
-                help: "SIP transactions",
-                label: "kind",
-                values: transactions
-                    .map(|(kind, count)| (kind.to_owned(), count as u64))
-                    .into(),
-            }],
+            labelled_gauges: vec![
+                Counters {
+                    name: "transactions",
+                    help: "SIP transactions",
+                    label: "kind",
+                    values: transactions
+                        .map(|(kind, count)| (kind.to_owned(), count as u64))
+                        .into(),
+                },
+                Counters {
+                    name: "trunk_gateways",
+                    help: "Gateways of trunks, by whether they answer when they are asked",
+                    label: "state",
+                    values: named(gateways),
+                },
+                Counters {
+                    name: "trunk_registrations",
+                    help: "Registrations of this server with gateways of trunks",
+                    label: "state",
+                    values: named(trunk_registrations),
+                },
+            ],
             counters: vec![
                 single(
                     "calls_answered",

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
-    Invitation, LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request,
-    StatusCode, Transport,
+    Invitation, LocalContact, Output, ParseError, QueryKey, Question, QuestionKey, QuestionOutcome,
+    Reachable, Reason, Rejection, Reply, Request, StatusCode, Transport,
 };
 use tokio::{
     runtime::Handle,
@@ -99,6 +99,8 @@ pub(crate) enum Command {
     IgnoreRegister(QueryKey),
     /// Uses the way to a registered contact, so that a NAT keeps it open.
     KeepAlive(Box<Reachable>),
+    /// Sends a request outside of calls; told what comes of it.
+    Ask(Box<Question>, oneshot::Sender<QuestionOutcome>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -167,6 +169,13 @@ impl EndpointHandle {
         let _ = self.commands.send(command).await;
     }
 
+    /// Sends a request outside of calls and waits for what comes of it, 32 s at most.
+    pub(crate) async fn ask(&self, question: Question) -> QuestionOutcome {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::Ask(Box::new(question), reply)).await;
+        outcome.await.unwrap_or(QuestionOutcome::TransportFailed)
+    }
+
     /// Hangs up a call whose task broke down, and forgets it. Does not wait, so that a drop can call it.
     pub(crate) fn abandon(&self, call: CallKey) {
         let endpoint = self.clone();
@@ -229,6 +238,7 @@ impl EndpointTask {
         let running = Running {
             task: self,
             calls: HashMap::new(),
+            questions: HashMap::new(),
             figures,
             broken: Vec::new(),
         };
@@ -247,6 +257,8 @@ enum Wake {
 struct Running {
     task: EndpointTask,
     calls: HashMap<CallKey, mpsc::Sender<Event>>,
+    /// Whom to tell what came of requests outside of calls.
+    questions: HashMap<QuestionKey, oneshot::Sender<QuestionOutcome>>,
     figures: Arc<Mutex<Figures>>,
     /// Connections to close once their last message is handed out.
     broken: Vec<u64>,
@@ -346,6 +358,10 @@ impl Running {
             Command::AnswerRegister(query, reply) => endpoint.answer_register(now, query, reply),
             Command::IgnoreRegister(query) => endpoint.ignore_register(query),
             Command::KeepAlive(contact) => endpoint.keep_alive(&contact),
+            Command::Ask(question, reply) => {
+                let question = endpoint.ask(now, *question);
+                self.questions.insert(question, reply);
+            }
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),
@@ -406,6 +422,13 @@ impl Running {
                 let reply = Reply::refusal(StatusCode::SERVICE_UNAVAILABLE, None);
                 let reply = reply.with(HeaderName::RetryAfter, RETRY_AFTER_S.to_string());
                 self.task.endpoint.answer_register(Instant::now(), query, reply);
+            }
+            return;
+        }
+        if let Event::Replied { question, outcome } = event {
+            // Whoever asked may have stopped waiting.
+            if let Some(reply) = self.questions.remove(&question) {
+                let _ = reply.send(outcome);
             }
             return;
         }

@@ -38,6 +38,9 @@ pub(crate) struct Book(Mutex<Tables>);
 struct Tables {
     addresses: BTreeMap<GatewayKey, BTreeSet<IpAddr>>,
     by_address: HashMap<IpAddr, BTreeSet<GatewayKey>>,
+    known: BTreeSet<GatewayKey>,
+    /// By what stands in the Contacts of our registrations.
+    lines: HashMap<String, GatewayKey>,
 }
 
 impl Book {
@@ -68,6 +71,37 @@ impl Book {
         let gateways = tables.by_address.get(&address.to_canonical());
         let origins: BTreeSet<Origin> = gateways.into_iter().flatten().map(Origin::of).collect();
         origins.into_iter().collect()
+    }
+
+    /// Sets, or takes away, the gateway that knows this line of ours.
+    pub(super) fn set_line(&self, line: &str, gateway: Option<&GatewayKey>) {
+        let mut tables = self.tables();
+        match gateway {
+            Some(gateway) => drop(tables.lines.insert(line.to_owned(), gateway.clone())),
+            None => drop(tables.lines.remove(line)),
+        }
+    }
+
+    /// Returns the gateways of an account, in their order.
+    pub(super) fn of(&self, account: &AccountId) -> Vec<GatewayKey> {
+        let tables = self.tables();
+        let known = tables.known.iter().filter(|gateway| gateway.account == *account);
+        known.cloned().collect()
+    }
+
+    /// Notes that a gateway is watched, or is so no more.
+    pub(super) fn set_known(&self, gateway: &GatewayKey, is_known: bool) {
+        let mut tables = self.tables();
+        if is_known {
+            tables.known.insert(gateway.clone());
+        } else {
+            tables.known.remove(gateway);
+        }
+    }
+
+    /// Returns the trunk that was told this line, which nobody else knows.
+    pub(crate) fn by_line(&self, line: &str) -> Option<Origin> {
+        self.tables().lines.get(line).map(Origin::of)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{choice::Choice, trunk::GatewayKey};
+use confab_sip::RegistrationState;
+
+use super::{choice::Choice, trunk::GatewayKey, watch::name_of};
 
 /// How long a gateway that was not there is tried last, unless it says for how long it has no room.
 const AWAY: Duration = Duration::from_secs(30);
@@ -34,7 +36,18 @@ pub(crate) enum Absence {
 pub(crate) struct Health {
     /// When each is tried as others are again.
     away: Mutex<HashMap<GatewayKey, Instant>>,
+    /// What the watch over each has found.
+    watched: Mutex<HashMap<GatewayKey, Found>>,
     passed_over: AtomicU64,
+}
+
+/// What the watch over a gateway has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Whether it answers; `None`: it was not asked yet, or is not to be.
+    pub(crate) answers: Option<bool>,
+    /// How our registration with it stands; `None`: there is none.
+    pub(crate) registration: Option<RegistrationState>,
 }
 
 impl Health {
@@ -69,6 +82,82 @@ impl Health {
         }
     }
 
+    /// It answers when it is asked.
+    pub(super) fn answers(&self, gateway: &GatewayKey) {
+        let before = self
+            .watched()
+            .entry(gateway.clone())
+            .or_default()
+            .answers
+            .replace(true);
+        if before == Some(false) {
+            tracing::info!(account = %gateway.account, trunk = gateway.trunk, "a gateway of a trunk answers again");
+        }
+    }
+
+    /// It has not answered for a while.
+    pub(super) fn is_down(&self, gateway: &GatewayKey) {
+        let before = self
+            .watched()
+            .entry(gateway.clone())
+            .or_default()
+            .answers
+            .replace(false);
+        if before != Some(false) {
+            tracing::warn!(account = %gateway.account, trunk = gateway.trunk, "a gateway of a trunk does not answer");
+        }
+    }
+
+    /// Our registration with it stands so.
+    pub(super) fn registered(&self, gateway: &GatewayKey, state: RegistrationState) {
+        let before = self
+            .watched()
+            .entry(gateway.clone())
+            .or_default()
+            .registration
+            .replace(state);
+        let (before, now) = (before.map(name_of), name_of(state));
+        if before == Some(now) {
+            return;
+        }
+        let (account, trunk) = (gateway.account.as_str(), gateway.trunk.as_str());
+        match state {
+            RegistrationState::Failed(why) => {
+                tracing::warn!(account, trunk, ?why, "a trunk is not registered");
+            }
+            RegistrationState::Registered(_) => tracing::info!(account, trunk, "trunk registered"),
+            _ => {}
+        }
+    }
+
+    /// It is watched no more.
+    pub(super) fn forget(&self, gateway: &GatewayKey) {
+        self.watched().remove(gateway);
+    }
+
+    /// What the watch over a gateway has found.
+    pub(super) fn found(&self, gateway: &GatewayKey) -> Found {
+        self.watched().get(gateway).copied().unwrap_or_default()
+    }
+
+    /// How many gateways are up, down, not known; and how many registrations stand in which way.
+    pub(crate) fn totals(&self) -> [[(&'static str, u64); 3]; 2] {
+        let watched = self.watched();
+        let count = |wanted| watched.values().filter(|found| found.answers == wanted).count() as u64;
+        let answers = [
+            ("up", count(Some(true))),
+            ("down", count(Some(false))),
+            ("unknown", count(None)),
+        ];
+        let states = ["trying", "registered", "failed"].map(|name| {
+            let of = watched
+                .values()
+                .filter_map(|found| found.registration.map(name_of));
+            (name, of.filter(|state| *state == name).count() as u64)
+        });
+        [answers, states]
+    }
+
     /// A call went on to the next gateway.
     pub(crate) fn passed_over(&self) {
         self.passed_over.fetch_add(1, Ordering::Relaxed);
@@ -82,8 +171,14 @@ impl Health {
 
     /// Puts those that are away behind the others.
     pub(super) fn sort(&self, now: Instant, choices: &mut [Choice]) {
-        let away = self.away();
-        choices.sort_by_key(|choice| away.get(&choice.gateway.key).is_some_and(|until| *until > now));
+        let (away, watched) = (self.away(), self.watched());
+        let is_away = |key: &GatewayKey| away.get(key).is_some_and(|until| *until > now);
+        let is_down = |key: &GatewayKey| watched.get(key).is_some_and(|found| found.answers == Some(false));
+        choices.sort_by_key(|Choice { gateway, .. }| is_away(&gateway.key) || is_down(&gateway.key));
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<GatewayKey, Found>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn away(&self) -> MutexGuard<'_, HashMap<GatewayKey, Instant>> {

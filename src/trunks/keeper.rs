@@ -159,6 +159,7 @@ impl Keeper {
             .collect();
         for key in stale {
             if let Some(watched) = self.watched.remove(&key) {
+                self.trunks.book().set_known(&key, false);
                 watched.watch.leave();
             }
         }
@@ -174,6 +175,7 @@ impl Keeper {
                 }
                 return Ok(());
             }
+            self.trunks.book().set_known(&key, true);
             let watch = Watch::start(&self.trunks, &self.reach, &gateway);
             self.watched.insert(key, Watched { gateway, watch });
         }

@@ -12,8 +12,10 @@ mod watch;
 
 use std::{sync::Arc, time::Instant};
 
+use confab_api::{GatewayState, TrunkStates};
 use confab_conference::AccountId;
 use confab_documents::{Document, Kind, ListOrder, ListPage, ListScope, Store, StoreError};
+use confab_sip::{RegistrationFailure, RegistrationState};
 use moka::sync::Cache;
 
 pub(crate) use self::{
@@ -186,6 +188,31 @@ impl Trunks {
         let trunk = read.await.ok().flatten();
         self.0.known.insert(key, trunk.clone());
         trunk
+    }
+}
+
+impl TrunkStates for Trunks {
+    fn of(&self, account: &AccountId) -> Vec<(String, Vec<GatewayState>)> {
+        let mut trunks: Vec<(String, Vec<GatewayState>)> = Vec::new();
+        for key in self.book().of(account) {
+            let found = self.health().found(&key);
+            let state = GatewayState {
+                server: key.server().to_owned(),
+                answers: found.answers,
+                registration: found.registration.map(watch::name_of),
+                refusal: match found.registration {
+                    Some(RegistrationState::Failed(RegistrationFailure::Refused(status))) => {
+                        Some(status.code())
+                    }
+                    _ => None,
+                },
+            };
+            match trunks.last_mut().filter(|(trunk, _)| *trunk == key.trunk) {
+                Some((_, gateways)) => gateways.push(state),
+                None => trunks.push((key.trunk, vec![state])),
+            }
+        }
+        trunks
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reads documents; decides nothing about calls.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use confab_conference::AccountId;
 use confab_documents::{Body, Document};
@@ -14,6 +14,11 @@ use serde_json::Value;
 pub(super) const MOST_RULE_OCTETS: usize = 256 * 1024;
 /// Gateways of one trunk that are used.
 const MOST_GATEWAYS: usize = 64;
+
+/// How often it is looked whether a gateway is there that does not say otherwise.
+const PROBED_EACH: Duration = Duration::from_secs(30);
+/// For how long this server registers with a gateway that does not say otherwise, seconds.
+const REGISTERS_FOR_S: u32 = 300;
 
 /// A trunk that is switched on and has a gateway.
 #[derive(Debug)]
@@ -67,6 +72,10 @@ pub(crate) struct Gateway {
     pub(crate) custom_headers: Option<Value>,
     /// How long it may take until the far side rings.
     pub(crate) progress_within: Option<Duration>,
+    /// How often it is looked whether it is there.
+    pub(crate) probed_each: Option<Duration>,
+    /// For how many seconds this server registers with it; `None`: not at all.
+    pub(crate) registers_for_s: Option<u32>,
 }
 
 /// How a gateway wants the user of the request URI.
@@ -80,9 +89,11 @@ pub(crate) enum UserForm {
     Route(SipUri),
 }
 
-impl fmt::Display for GatewayKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.trunk, self.address)
+impl GatewayKey {
+    /// Its host and port, where it names one.
+    pub(crate) fn server(&self) -> &str {
+        let bare = self.address.strip_prefix("sip:").unwrap_or(&self.address);
+        bare.split(';').next().unwrap_or(bare)
     }
 }
 
@@ -139,7 +150,8 @@ impl Gateway {
             .find_map(|host| Host::parse(&host.into()).ok())
             .unwrap_or_else(|| address.host.clone());
         let identity = username.zip(text(body, "password"));
-        let seconds = body.get("progress_timeout").and_then(Value::as_u64);
+        let number = |key: &str| body.get(key).and_then(Value::as_u64);
+        let seconds = number("progress_timeout");
         let codecs = body.get("codecs").and_then(Value::as_array);
         Some(Gateway {
             key: GatewayKey {
@@ -163,6 +175,14 @@ impl Gateway {
                 .filter_map(|codec| codec.as_str().map(str::to_owned))
                 .collect(),
             custom_headers: body.get("custom_sip_headers").cloned(),
+            probed_each: match number("ping_seconds") {
+                Some(0) => None,
+                each => Some(each.map_or(PROBED_EACH, Duration::from_secs)),
+            },
+            registers_for_s: (body.get("register") == Some(&Value::Bool(true))).then(|| {
+                let asked = number("expire_seconds").and_then(|seconds| u32::try_from(seconds).ok());
+                asked.unwrap_or(REGISTERS_FOR_S)
+            }),
             progress_within: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         })
     }

@@ -209,6 +209,14 @@ fn check_gateways(body: &Body, found: &mut Violations) {
             let start = route.get(..5).unwrap_or(route).to_ascii_lowercase();
             start.starts_with("sip:") || start.starts_with("sips:")
         };
+        if gateway.get("register") == Some(&Value::Bool(true)) {
+            for key in ["username", "password"]
+                .into_iter()
+                .filter(|key| text(key).is_none_or(str::is_empty))
+            {
+                found.push(Violation::required(format!("gateways.{index}.{key}")));
+            }
+        }
         let field = || format!("gateways.{index}.route");
         match text("route").filter(|route| !route.is_empty()) {
             Some(route) if !is_sip(route) => {

@@ -165,7 +165,7 @@ impl Call {
             Purpose::Bye => self.bye_news(&news),
             Purpose::Probe => self.probe_news(stack, &news),
             Purpose::Refresh => self.refresh_news(now, stack, &news),
-            Purpose::Unattended => {}
+            Purpose::Question | Purpose::Unattended => {}
         }
     }
 

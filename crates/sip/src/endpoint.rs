@@ -3,6 +3,7 @@
 //! Owns the public interface and the tables of calls. `receive` decides what happens to a message, `check` which requests are refused,
 //! `route` where things go, `stack` is everything below the calls. Never opens a socket and never reads a clock.
 
+mod asking;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod counters;
@@ -26,8 +27,8 @@ use rand::Rng;
 pub use config::{Admission, EndpointConfig, Limits, Network};
 pub use counters::{Counters, DropReason, Gauges};
 pub use event::{
-    Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey,
-    ReinviteOutcome, Rejection,
+    Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey, Question,
+    QuestionKey, QuestionOutcome, ReinviteOutcome, Rejection,
 };
 pub use flow::{Flow, Transport};
 pub use fuzz::fuzz_endpoint;
@@ -36,7 +37,7 @@ pub use info::{InfoDigit, MAX_INFO_DIGIT_MS, NoDigit};
 use crate::call::{Call, InviteKind};
 use crate::message::{ParseError, Reason, StatusCode};
 use crate::transaction::key::ServerKey;
-use crate::transaction::layer::{ClientNews, ClientOutcome, LayerEvent};
+use crate::transaction::layer::{ClientNews, ClientOutcome, LayerEvent, Purpose};
 use crate::transaction::timer::TimerKind;
 use stack::Stack;
 
@@ -379,6 +380,10 @@ impl Endpoint {
 
     fn deliver_all(&mut self, now: Instant, all: Vec<ClientNews>) {
         for news in all {
+            if news.owner.purpose == Purpose::Question {
+                self.replied(news);
+                continue;
+            }
             self.with_call(news.owner.call, |call, stack| call.handle_news(now, stack, news));
         }
     }

@@ -115,7 +115,7 @@ pub use digest::{
 pub use endpoint::{
     Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, Flow, Gauges,
     InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output, ProbeOutcome,
-    QueryKey, ReinviteOutcome, Rejection, Transport, fuzz_endpoint,
+    QueryKey, Question, QuestionKey, QuestionOutcome, ReinviteOutcome, Rejection, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_uri};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use confab_conference::Caller;
 use confab_documents::StoreError;
-use confab_sip::{DigestCredentials, Flow, HeaderName, Headers, Request, StatusCode};
+use confab_sip::{DigestCredentials, Flow, HeaderName, Headers, LINE, Request, StatusCode};
 
 use super::{CallServer, Refused, number_of, set_up::refused_route};
 use crate::registrar::devices::Device;
@@ -142,6 +142,11 @@ async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Know
             true => Ok(Known::Device(device)),
             false => Err(disabled().into()),
         };
+    }
+    // Who calls where we have registered was told so by us.
+    let line = request.uri.as_sip().and_then(|uri| uri.params.value(LINE));
+    if let Some(origin) = line.and_then(|line| server.trunks.book().by_line(&line.to_str_lossy())) {
+        return Ok(Known::Trunk(vec![origin]));
     }
     let origins = server.trunks.book().at(flow.remote.ip());
     if !origins.is_empty() {

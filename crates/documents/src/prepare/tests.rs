@@ -291,6 +291,12 @@ fn line_185_to_194_every_constraint_has_its_field_and_rule() {
         ),
         (
             Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "s", "register": true, "username": "u"}]}),
+            "gateways.0.password",
+            "required",
+        ),
+        (
+            Kind::Resource,
             json!({"name": "n", "gateways": [{"server": "a b"}]}),
             "gateways.0.server",
             "invalid",

@@ -347,6 +347,7 @@ impl<'a> Player<'a> {
                 let reply = Reply::refusal(status, None);
                 self.endpoint.answer_register(self.now, *query, reply);
             }
+            Event::Replied { .. } => {}
             Event::Ended { call, .. } => assert!(self.live.remove(call), "a call ends once"),
             Event::Cancelled { call }
             | Event::Acked { call, .. }

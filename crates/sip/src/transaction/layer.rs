@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Probe,
     /// An UPDATE that refreshes the session.
     Refresh,
+    /// A request outside of calls.
+    Question,
     /// CANCEL, or BYE to a fork: nobody waits for its outcome.
     Unattended,
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{AudioOffer, Call, Invite, Joining, Participant, Phone};
+use confab_testkit::agent::{AudioOffer, Call, Callee, Invite, Joining, Participant, Phone};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{EngineConfig, RtpEngine, Source};
 use confab_testkit::server::{HttpClient, Server, ServerBuilder, exclusive};
@@ -253,4 +253,38 @@ fn callers_behind_a_trunk_guess_for_themselves() {
     other.types("4711#").expect("sent");
     until("he is let in", || site.participants(&own, &room).pop());
     other.leave().expect("left");
+}
+
+#[test]
+fn a_call_lasts_as_long_as_its_account_lets_it() {
+    let _alone = exclusive();
+    let site = Site::with(&[]);
+    let change = |data: Value| {
+        let answer = site.api.account("PATCH", "", Some(&json!({ "data": data })));
+        answer.expect("answered").status
+    };
+    assert_eq!(change(json!({"max_call_duration": 0})), 400);
+    assert_eq!(change(json!({"max_call_duration": 2})), 200);
+    let phone = site.phone(STRANGER);
+    let callee = Callee::new().expect("a phone");
+    let began = Instant::now();
+    let (leg, status) = call(&phone, "3000", &[]);
+    assert_eq!(status, 200);
+    let conference = site.server.first_conference().expect("the API").id().to_owned();
+    let (api, path) = (site.api.clone(), format!("/conferences/{conference}"));
+    let body = json!({"action": "dial", "data": {"data": {"endpoints": [callee.uri("bob")]}}});
+    let dial = thread::spawn(move || api.account("PUT", &path, Some(&body)).expect("answered").status);
+    let called = callee.wait_call(SOON).expect("an INVITE");
+    let _stream = called
+        .join(&site.engine, Source::silence(Law::Mu))
+        .expect("an ACK");
+    assert_eq!(dial.join().expect("no panic"), 202);
+    let (at, bye) = leg.wait_request("BYE", SOON).expect("a BYE");
+    let lasted = at.duration_since(began).as_secs_f64();
+    assert!((1.8..3.5).contains(&lasted), "{lasted:.1} s");
+    assert!(
+        bye.header("Reason")
+            .is_some_and(|why| why.contains("maximum call duration"))
+    );
+    called.wait_request("BYE", SOON).expect("a BYE");
 }

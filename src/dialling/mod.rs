@@ -291,6 +291,7 @@ impl Dial<'_> {
                 caller: self.participant(callee, call_id.clone()),
                 call_id,
                 ring_until: self.ring_until,
+                lasts: self.account.max_call,
                 confirms: callee.confirms,
                 language: offer::language(&self.request.conference.body, self.account),
                 race: Arc::clone(race),

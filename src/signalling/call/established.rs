@@ -2,7 +2,7 @@
 //!
 //! Every way out takes the caller off the roster, closes the leg and leaves the figures in the trail.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use confab_conference::{LeaveCause, Refusal};
 use confab_media::{MediaDirection, MediaEvent};
@@ -22,9 +22,6 @@ use crate::{
     reception::{Progress, Woken},
     signalling::endpoint::Command,
 };
-
-/// No call is longer (ARCHITECTURE.md, "Limits").
-const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// A leg that stays silent this many times `media.timeout_s` although its peer may send is ended, whatever its peer
 /// answers to probes.
@@ -86,7 +83,7 @@ async fn serve(
     {
         return end;
     }
-    let latest_end = Instant::now() + MAX_DURATION;
+    let latest_end = Instant::now() + established.lasts;
     loop {
         let is_joined = matches!(established.seat, Seated::Joined(_));
         let step = tokio::select! {

@@ -25,6 +25,7 @@ use std::{
 };
 
 use confab_conference::{AccountId, ConferenceId, Refusal};
+use confab_documents::USUAL_MAX_CALL;
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
 use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode, Uri};
@@ -221,6 +222,8 @@ struct Established {
     was_two_way: bool,
     /// The peer holds the call: neither side is heard.
     is_held: bool,
+    /// How long it may last.
+    lasts: Duration,
     /// Told how the first join went, for a call that this server has placed.
     joined: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// Held for as long as the call runs.
@@ -250,6 +253,7 @@ impl Established {
             is_silent: false,
             was_two_way,
             is_held: false,
+            lasts: USUAL_MAX_CALL,
             joined: None,
             _place: place,
         }

@@ -90,6 +90,8 @@ pub(crate) struct Order {
     pub(crate) caller: Caller,
     /// When it has rung for long enough.
     pub(crate) ring_until: Instant,
+    /// How long it may last.
+    pub(crate) lasts: Duration,
     /// Whoever answers has to press 1.
     pub(crate) confirms: bool,
     /// The language in which he is asked to.
@@ -522,6 +524,7 @@ impl Answered {
         } = self;
         let mut established = Established::new(leg, negotiation, peer, Seated::Reserved(seat), place);
         let (joined, joins) = oneshot::channel();
+        established.lasts = order.lasts;
         established.joined = Some(joined);
         let (unused, _) = oneshot::channel();
         let report = std::mem::replace(&mut order.report, unused);

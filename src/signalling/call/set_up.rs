@@ -88,6 +88,7 @@ pub(super) async fn run(
         },
         Known::Stranger => Source::of(flow.remote.ip()),
     };
+    let lasts = reached.account.max_call;
     let seat = match receive(server, reached, caller, source).await {
         Ok(seat) => seat,
         Err(refusal) => return close(leg, refused_by_conference(refusal)).await,
@@ -122,7 +123,9 @@ pub(super) async fn run(
     server.stats.answered.fetch_add(1, Ordering::Relaxed);
     trail.answered = Some(Instant::now());
     trail.status = StatusCode::OK.code();
-    Ok(Established::new(Arc::new(leg), negotiation, peer, seat, place))
+    let mut established = Established::new(Arc::new(leg), negotiation, peer, seat, place);
+    established.lasts = lasts;
+    Ok(established)
 }
 
 async fn close(leg: LegHandle, refused: Refused) -> Result<Established, Failure> {

@@ -173,8 +173,14 @@ impl Server {
         ));
         let gate = registrar::gate::Gate::new(config.password_guard, config.sip.digest.clone());
         let endpoint = signalling.endpoint.clone();
-        let (registrar, registrar_task) =
-            Registrar::start(bindings, devices, gate, endpoint, stop.subscribe()).await?;
+        let (registrar, registrar_task) = Registrar::start(
+            bindings,
+            devices,
+            gate,
+            (endpoint, registry.bus().clone()),
+            stop.subscribe(),
+        )
+        .await?;
         let trunks = Trunks::new(store.clone());
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),

@@ -1,5 +1,5 @@
-//! A phone behind a NAT calls a server on another host, each a network namespace: it hears and is heard, also after the NAT has given it
-//! other ports in the middle of the call.
+//! A phone behind a NAT calls a server on another host, or registers there and is called, each host a network namespace: it hears and is heard, also
+//! after the NAT has given it other ports in the middle of the call.
 //!
 //! Wants to be root, with `ip` and `nft`; `tests/run` calls it. The outer test makes the hosts and runs the inner one on the server's.
 
@@ -7,8 +7,9 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use confab_testkit::meter;
-use confab_testkit::peers::{Baresip, BaresipConfig};
-use confab_testkit::server::{ServerBuilder, exclusive};
+use confab_testkit::peers::{Baresip, BaresipAccount, BaresipConfig};
+use confab_testkit::server::{Server, ServerBuilder, exclusive};
+use serde_json::json;
 
 const SERVER: &str = "198.51.100.1";
 const NAT_OUTSIDE: &str = "198.51.100.2";
@@ -17,6 +18,9 @@ const PHONE: &str = "192.168.50.2";
 /// Tells the inner test the name of the phone's and the NAT's namespaces.
 const PHONE_HOST: &str = "CONFAB_NAT_PHONE";
 const NAT_HOST: &str = "CONFAB_NAT_ROUTER";
+
+const REALM: &str = "phones.example";
+const PASSWORD: &str = "open-sesame";
 
 const RATE: usize = 8000;
 const LEVEL_DBFS: f64 = -20.0;
@@ -168,22 +172,60 @@ fn on_the_servers_host() {
         return;
     };
     let _alone = exclusive();
-    for media_encryption in [None, Some("srtp-mand")] {
+    for is_called in [false, true] {
+        for media_encryption in [None, Some("srtp-mand")] {
+            let way = Way {
+                is_called,
+                media_encryption,
+            };
+            way.stands_a_change_of_ports(&phone, &nat);
+        }
+    }
+}
+
+/// How the phone gets into the conference.
+#[derive(Debug)]
+struct Way {
+    /// It registers, and is called; otherwise it calls.
+    is_called: bool,
+    media_encryption: Option<&'static str>,
+}
+
+impl Way {
+    fn stands_a_change_of_ports(&self, phone: &str, nat: &str) {
         let server = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
             .set("sip.udp", &format!("[\"{SERVER}:5060\"]"))
             .set("sip.tcp", "[]")
             .set("media.bind", &format!("[\"{SERVER}\"]"))
+            .set("bootstrap.realm", &format!("\"{REALM}\""))
             .start()
             .expect("started");
         let conference = server.first_conference().expect("the API");
         let target = format!("sip:3000@{SERVER}");
         let says = |tone_hz| meter::sine(tone_hz, LEVEL_DBFS, RATE as u32, 0, 60 * RATE);
-        let mut ann = Baresip::start(&BaresipConfig {
-            media_encryption,
-            host: Some((phone.clone(), PHONE.parse().expect("an address"))),
+        let mut ann = BaresipConfig {
+            media_encryption: self.media_encryption,
+            host: Some((phone.to_owned(), PHONE.parse().expect("an address"))),
             ..BaresipConfig::new("ann", &target, says(ANN_HZ))
-        })
-        .expect("baresip");
+        };
+        if self.is_called {
+            ann.target = String::new();
+            ann.registers = Some(BaresipAccount {
+                realm: REALM.to_owned(),
+                server: server.sip,
+                transport: "udp",
+                password: PASSWORD.to_owned(),
+                expires_s: 300,
+            });
+        }
+        let mut ann = if self.is_called {
+            let device = self.device(&server);
+            let ann = Baresip::start(&ann).expect("baresip");
+            self.call(&server, conference.id(), &device);
+            ann
+        } else {
+            Baresip::start(&ann).expect("baresip")
+        };
         let mut bob = Baresip::start(&BaresipConfig {
             interface: SERVER.to_owned(),
             ..BaresipConfig::new("bob", &target, says(BOB_HZ))
@@ -197,7 +239,7 @@ fn on_the_servers_host() {
             .expect("both are in");
         let began = Instant::now();
         std::thread::sleep(Duration::from_secs(4));
-        translate(&nat, "30000-30999");
+        translate(nat, "30000-30999");
         std::thread::sleep(Duration::from_secs(5));
         let together_ms = began.elapsed().as_millis() as usize;
         // Its BYE comes from another port as well.
@@ -211,9 +253,45 @@ fn on_the_servers_host() {
             // What does not come at all is not in her recording: its length tells of it.
             let gap_ms =
                 longest_gap_ms(heard, tone_hz).max(together_ms.saturating_sub(heard_ms(heard, tone_hz)));
-            println!("{media_encryption:?}: {user} was without audio for {gap_ms} ms at most");
-            assert!(gap_ms < 1000, "{user}, {media_encryption:?}: {gap_ms} ms");
+            println!("{self:?}: {user} was without audio for {gap_ms} ms at most");
+            assert!(gap_ms < 1000, "{user}, {self:?}: {gap_ms} ms");
         }
-        translate(&nat, "20000-20999");
+        translate(nat, "20000-20999");
+    }
+
+    /// Makes the phone's device; returns its id.
+    fn device(&self, server: &Server) -> String {
+        let is_secured = self.media_encryption.is_some();
+        let data = json!({
+            "name": "Ann", "sip": {"username": "ann", "password": PASSWORD},
+            "media": {"encryption": {"enforce_security": is_secured}}
+        });
+        let api = server.api().expect("a login");
+        let answer = api.account("PUT", "/devices", Some(&json!({ "data": data })));
+        let answer = answer.expect("answered");
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["data"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Has the conference call the phone, once it has registered.
+    fn call(&self, server: &Server, conference: &str, device: &str) {
+        let api = server.api().expect("a login");
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let listed = api
+                .account("GET", "/devices/status", None)
+                .expect("answered")
+                .json();
+            if listed["data"][0]["device_id"] == device {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{listed}\n{}", server.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let body = json!({"action": "dial", "data": {"data": {"endpoints": [device], "timeout": 15}}});
+        let answer = api.account("PUT", &format!("/conferences/{conference}"), Some(&body));
+        let told = answer.expect("answered").json();
+        let told = &told["data"]["endpoint_responses"][0];
+        assert_eq!(told["status"], "success", "{told}\n{}", server.log());
     }
 }

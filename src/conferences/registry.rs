@@ -337,13 +337,10 @@ impl<M: MixPlane> Registry<M> {
     }
 
     /// Tells a participant that he was not moved.
-    pub(super) async fn not_moved(&self, order: &Transfer, is_refused: bool) {
+    pub(super) async fn not_moved(&self, order: &Transfer, why: Option<Refusal>) {
         if let Some(sender) = self.find(&order.account, &order.conference) {
             let participant = order.participant;
-            let request = Request::NotMoved {
-                participant,
-                is_refused,
-            };
+            let request = Request::NotMoved { participant, why };
             // An instance that has ended tells nobody anything.
             let _ = sender.send(request).await;
         }

@@ -232,11 +232,8 @@ impl<M: MixPlane> Task<M> {
                 self.join(participant, leg, (hang_up, moves), reply);
             }
             // Refused when he has gone.
-            Request::NotMoved {
-                participant,
-                is_refused,
-            } => {
-                let _ = self.core.transfer_failed(participant, is_refused);
+            Request::NotMoved { participant, why } => {
+                let _ = self.core.transfer_failed(participant, why.as_ref());
                 self.perform().await;
             }
             Request::Moving { participant, reply } => drop(reply.send(self.moving(participant))),
@@ -533,7 +530,7 @@ impl<M: MixPlane> Task<M> {
         if !self.shared.transfers.order(order) {
             tracing::warn!(%participant, "too many are being moved by keys");
             // Refused when he has gone.
-            let _ = self.core.transfer_failed(participant, true);
+            let _ = self.core.transfer_failed(participant, Some(&Refusal::NotRunning));
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use confab_conference::{AccountId, ConferenceId, ParticipantId};
+use confab_conference::{AccountId, ConferenceId, ParticipantId, Refusal};
 use confab_documents::{DialPlan, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -79,11 +79,11 @@ async fn carry_out<M: MixPlane>(registry: &Registry<M>, store: &Store, order: Tr
         Ok(Some(found)) => found,
         Ok(None) => {
             tracing::info!(participant = %order.participant, "a key names a number that no conference of the account has");
-            return registry.not_moved(&order, false).await;
+            return registry.not_moved(&order, None).await;
         }
         Err(error) => {
             tracing::warn!(%error, "the store does not say where a key leads");
-            return registry.not_moved(&order, true).await;
+            return registry.not_moved(&order, Some(Refusal::NotRunning)).await;
         }
     };
     let Destination {
@@ -93,7 +93,7 @@ async fn carry_out<M: MixPlane>(registry: &Registry<M>, store: &Store, order: Tr
     let moved = registry.move_participant(account, from, order.participant, &conference, settings);
     if let Err(refusal) = moved.await {
         tracing::info!(participant = %order.participant, %refusal, "a key could not move him");
-        registry.not_moved(&order, true).await;
+        registry.not_moved(&order, Some(refusal)).await;
     }
 }
 

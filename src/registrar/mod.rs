@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use confab_api::Registrations;
+use confab_api::event::{EventBus, Registration};
 use confab_conference::{AccountId, GregorianSeconds};
 use confab_documents::{Change, Kind, StoreError};
 use confab_sip::{
@@ -34,6 +35,7 @@ use self::devices::{Device, DeviceKey, Devices};
 use self::gate::{Gate, Shown};
 use self::resting::{Resting, Waiting};
 use crate::signalling::{Command, EndpointHandle, Registering};
+use crate::wall_clock::gregorian_now;
 
 /// How often ends of bindings, keep-alives, changes of documents and what is to be written are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -54,7 +56,7 @@ struct State {
     /// What the store is yet to be told.
     waiting: Waiting,
     keep_alives: Vec<Reachable>,
-    /// Registrations that began and ended, for the log.
+    /// Registrations that began and ended, for the log and for events.
     news: Vec<News>,
     counts: Counts,
 }
@@ -72,6 +74,8 @@ struct Standing {
 /// What became of a device.
 struct News {
     device: DeviceKey,
+    /// The realm and user name of who is reached no more.
+    name: Option<(String, String)>,
     /// Why it is reached no more; `None` when it came to be.
     gone: Option<&'static str>,
 }
@@ -136,6 +140,7 @@ impl State {
                     if is_first {
                         self.news.push(News {
                             device: owner,
+                            name: None,
                             gone: None,
                         });
                     }
@@ -160,9 +165,10 @@ impl State {
                     self.counts.ended += 1;
                     self.waiting.gone(&owner, id);
                     if was_last {
-                        self.standings.remove(&owner);
+                        let standing = self.standings.remove(&owner);
                         self.news.push(News {
                             device: owner,
+                            name: standing.map(|standing| (standing.realm, standing.username)),
                             gone: Some(why.name()),
                         });
                     }
@@ -187,6 +193,7 @@ struct Shared {
     gate: Gate,
     resting: Resting,
     endpoint: EndpointHandle,
+    events: EventBus,
     /// Answers by status.
     replies: dashmap::DashMap<u16, u64>,
     ignored: AtomicU64,
@@ -202,7 +209,7 @@ impl Registrar {
         bindings: Bindings,
         devices: Arc<Devices>,
         gate: Gate,
-        endpoint: EndpointHandle,
+        (endpoint, events): (EndpointHandle, EventBus),
         stop: watch::Receiver<bool>,
     ) -> Result<(Registrar, JoinHandle<()>), StoreError> {
         let resting = Resting::new(devices.store().clone());
@@ -212,6 +219,7 @@ impl Registrar {
             gate,
             resting,
             endpoint,
+            events,
             replies: dashmap::DashMap::new(),
             ignored: AtomicU64::new(0),
         }));
@@ -406,7 +414,7 @@ impl Registrar {
                 _ = ticks.tick() => {}
             }
             self.0.bindings.change(|core| core.handle_timeout(Instant::now()));
-            let (keep_alives, news) = {
+            let (keep_alives, mut news) = {
                 let mut state = self.0.bindings.state();
                 (
                     std::mem::take(&mut state.keep_alives),
@@ -416,7 +424,8 @@ impl Registrar {
             for contact in keep_alives {
                 self.0.endpoint.send(Command::KeepAlive(Box::new(contact))).await;
             }
-            tell(&news);
+            self.name(&mut news);
+            self.tell(news);
             if let Err(error) = changes.apply(&self).await {
                 tracing::warn!(%error, "changes of devices could not be read: going on with those known before");
             }
@@ -425,19 +434,36 @@ impl Registrar {
         self.0.resting.write(&self.0.bindings, true).await;
     }
 
+    /// Puts the names to those who have registered: they are known by now.
+    fn name(&self, news: &mut [News]) {
+        let state = self.0.bindings.state();
+        for news in news.iter_mut().filter(|news| news.name.is_none()) {
+            let standing = state.standings.get(&news.device);
+            news.name = standing.map(|standing| (standing.realm.clone(), standing.username.clone()));
+        }
+    }
+
+    /// Tells the log, and whoever follows the registrations of the account.
+    fn tell(&self, news: Vec<News>) {
+        for News { device, name, gone } in news {
+            let DeviceKey { account, device } = device;
+            match gone {
+                None => tracing::info!(%account, device, "device registered"),
+                Some(why) => tracing::info!(%account, device, why, "device is registered no more"),
+            }
+            self.0.events.publish_registration(Registration {
+                account,
+                device,
+                name,
+                gone,
+                at: gregorian_now(),
+            });
+        }
+    }
+
     /// Ends the registrations of a device that may not have them any more.
     fn end(&self, device: &DeviceKey) {
         self.0.bindings.change(|core| core.remove(device));
-    }
-}
-
-fn tell(news: &[News]) {
-    for News { device, gone } in news {
-        let (account, device) = (device.account.as_str(), device.device.as_str());
-        match gone {
-            None => tracing::info!(account, device, "device registered"),
-            Some(why) => tracing::info!(account, device, why, "device is registered no more"),
-        }
     }
 }
 

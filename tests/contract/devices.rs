@@ -6,6 +6,7 @@ use confab_testkit::agent::Device;
 use serde_json::{Value, json};
 
 use crate::fixture::{is_success, number, site, soon};
+use crate::websocket::Socket;
 
 /// Makes a device; returns its id and its user.
 fn device(more: Value) -> (String, String) {
@@ -96,4 +97,34 @@ fn line_190_the_registered_devices_are_listed_and_no_others() {
         switched_off.elapsed()
     );
     assert_eq!(register(&mut second, 120), 403);
+}
+
+#[test]
+fn registrations_are_told_live_to_whoever_follows_them() {
+    let (id, user) = device(json!({}));
+    let (_, other) = device(json!({}));
+    let mut all = Socket::open(site());
+    all.bind("registration.*");
+    let mut one = Socket::open(site());
+    one.bind(&format!("registration.device-unregistered.{id}"));
+    let (mut desk, mut beside) = (phone(&user, "open sesame"), phone(&other, "open sesame"));
+    assert_eq!(register(&mut desk, 300), 200);
+    let told = all.event("device-registered");
+    assert_eq!(told["name"], "registration");
+    assert_eq!(told["data"]["device_id"], id);
+    assert_eq!(
+        (&told["data"]["username"], &told["data"]["realm"]),
+        (&json!(user), &json!(realm()))
+    );
+    // A refresh is no news.
+    assert_eq!(register(&mut desk, 300), 200);
+    for phone in [&mut beside, &mut desk] {
+        assert_eq!(register(phone, 0), 200);
+    }
+    let gone = all.event("device-unregistered");
+    assert_eq!(
+        (&gone["data"]["device_id"], &gone["data"]["reason"]),
+        (&json!(id), &json!("unregistered"))
+    );
+    assert_eq!(one.event("device-unregistered")["data"]["device_id"], id);
 }

@@ -10,7 +10,7 @@ use confab_testkit::timeline::Recording;
 use serde_json::json;
 
 use crate::ears::{assert_hearing, clearly, heard, lasts_ms};
-use crate::fixture::{Room, SOON, soon};
+use crate::fixture::{Caller, Room, SOON, soon};
 
 /// Hold music of a test, and what it is heard by.
 const MUSIC: &str = "tone_stream://%(1000,0,500)";
@@ -52,6 +52,30 @@ fn line_163_members_hear_hold_music_and_nobody_until_a_moderator_is_there() {
     );
 }
 
+/// Has the last moderator leave. What is wrong when the first of the members does not hear the whole announcement, or it takes too long.
+fn ends_announced(room: &Room, boss: &Caller, members: &[Caller]) -> Result<(), Vec<String>> {
+    let mut took = Duration::ZERO;
+    let said = heard(&[&members[0]], 100, || {
+        boss.participant.leave().expect("left");
+        let left = Instant::now();
+        for one in members {
+            one.participant.call.wait_request("BYE", SOON).expect("a BYE");
+        }
+        took = left.elapsed();
+    })
+    .remove(0);
+    soon("its end", || room.participants().is_empty().then_some(()));
+    let mut wrong: Vec<String> = clearly(&Recording::new(8000, said), "conf-ending")
+        .err()
+        .into_iter()
+        .flatten()
+        .collect();
+    if !(Duration::from_millis(1000)..Duration::from_millis(2000)).contains(&took) {
+        wrong.push(format!("it took {took:?}"));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
 #[test]
 fn line_164_the_conference_ends_announced_when_its_last_moderator_has_left() {
     let room = Room::new(json!({"require_moderator": true, "profile": {"comfort-noise": 0}}));
@@ -61,25 +85,26 @@ fn line_164_the_conference_ends_announced_when_its_last_moderator_has_left() {
         first.participant.leave().expect("left");
         std::thread::sleep(Duration::from_millis(2200));
         assert_eq!(room.participants().len(), 2, "one moderator is there");
-        let mut took = Duration::ZERO;
-        let said = heard(&[&ann], 100, || {
-            second.participant.leave().expect("left");
-            let left = Instant::now();
-            ann.participant.call.wait_request("BYE", SOON).expect("a BYE");
-            took = left.elapsed();
-        })
-        .remove(0);
-        soon("its end", || room.participants().is_empty().then_some(()));
-        let mut wrong: Vec<String> = clearly(&Recording::new(8000, said), "conf-ending")
-            .err()
-            .into_iter()
-            .flatten()
-            .collect();
-        if !(Duration::from_millis(1000)..Duration::from_millis(2000)).contains(&took) {
-            wrong.push(format!("it took {took:?}"));
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+        ends_announced(&room, &second, &[ann])
     });
+}
+
+#[test]
+fn line_164_the_end_is_heard_whole_over_tones_and_by_one_alone() {
+    for members in [1, 2] {
+        let room = Room::new(json!({
+            "require_moderator": true, "play_entry_tone": true, "play_exit_tone": true, "profile": {"comfort-noise": 0}
+        }));
+        in_time(&room.site.server, &room.engine, || {
+            let all: Vec<_> = ["ann", "bob"][..members]
+                .iter()
+                .map(|name| room.member(name))
+                .collect();
+            let boss = room.moderator("boss");
+            std::thread::sleep(Duration::from_millis(2500));
+            ends_announced(&room, &boss, &all)
+        });
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The bench of the registrar: many devices that refresh their registrations at a fixed interval, from one socket.
+//! The bench of the registrar: many devices that refresh their registrations at a fixed interval, from one socket, beside running conferences
+//! if asked for; and what a restart keeps of them.
 //! `cargo run --release -p confab-bench --bin registrations -- --help` says what can be set.
 
 use std::collections::HashMap;
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use confab_testkit::agent::{SipMessage, digest};
-use confab_testkit::server::{HttpClient, ServerBuilder};
+use confab_bench::load::{Scenario, ServerCrowd};
+use confab_testkit::agent::{Phone, SipMessage, digest};
+use confab_testkit::rtp::{EngineConfig, RtpEngine};
+use confab_testkit::server::{HttpClient, Server, ServerBuilder, TempDir};
 use serde_json::json;
 
 const REALM: &str = "phones.example";
@@ -37,11 +40,14 @@ struct Arguments {
     /// Refreshes of each device that are measured.
     #[arg(long, default_value_t = 2)]
     rounds: u32,
+    /// Conferences that run meanwhile: ROOMSxPARTICIPANTS:TALKERS, as the load bench has them.
+    #[arg(long, value_parser = |text: &str| Scenario::parse(text).ok_or("no scenario; README.md says what is"))]
+    beside: Option<Scenario>,
 }
 
 /// One device as this side sees it.
 #[derive(Default)]
-struct Phone {
+struct Registered {
     cseq: u32,
     challenge: Option<SipMessage>,
     count: u32,
@@ -60,17 +66,20 @@ struct Figures {
 
 struct Crowd {
     socket: UdpSocket,
-    phones: Vec<Phone>,
+    phones: Vec<Registered>,
     figures: Figures,
     waiting: HashMap<usize, ()>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let server = ServerBuilder::new(&arguments.server)
+    let folder = TempDir::new("registrations")?;
+    let builder = ServerBuilder::new(&arguments.server)
+        .without_data_dir()
+        .set("data_dir", &format!("{:?}", folder.path()))
         .set("bootstrap.realm", &format!("\"{REALM}\""))
-        .set("registrar.min_expires_s", "10")
-        .start()?;
+        .set("registrar.min_expires_s", "10");
+    let mut server = builder.clone().start()?;
     let began = Instant::now();
     make_devices(&server.api()?, arguments.devices)?;
     println!("{} devices made in {:.1?}", arguments.devices, began.elapsed());
@@ -79,18 +88,20 @@ fn main() -> Result<()> {
     socket.set_read_timeout(Some(Duration::from_millis(1)))?;
     let mut crowd = Crowd {
         socket,
-        phones: (0..arguments.devices).map(|_| Phone::default()).collect(),
+        phones: (0..arguments.devices).map(|_| Registered::default()).collect(),
         figures: Figures::default(),
         waiting: HashMap::new(),
     };
     let interval = Duration::from_secs(arguments.interval);
+    let beside = match &arguments.beside {
+        None => None,
+        Some(scenario) => Some(Conferences::start(&server, scenario, interval)?),
+    };
     for round in 0..=arguments.rounds {
-        let before = server.usage()?;
-        let began = Instant::now();
+        let window = Window::open(&server)?;
         crowd.round(interval)?;
-        let took = began.elapsed();
+        let (cpu, ticks) = window.close(&server)?;
         let after = server.usage()?;
-        let cpu = (after.cpu - before.cpu).as_secs_f64() / took.as_secs_f64() * 100.0;
         let mut figures = std::mem::take(&mut crowd.figures);
         figures.times.sort();
         let at = |share: f64| {
@@ -99,7 +110,7 @@ fn main() -> Result<()> {
         };
         println!(
             "round {round}: {} registered, {} challenged, {} sent again, {} refused; p50 {:.2?}, p99 {:.2?}, longest {:.2?}; \
-             server {cpu:.1} % of a core, {:.1} MB",
+             server {cpu:.1} % of a core, {:.1} MB{ticks}",
             figures.times.len(),
             figures.challenges,
             figures.resent,
@@ -114,7 +125,90 @@ fn main() -> Result<()> {
     let listed = server.api()?.account("GET", "/devices/status", None)?;
     let listed = listed.json()["data"].as_array().map_or(0, Vec::len);
     ensure!(listed == arguments.devices, "{listed} are listed");
+    if let Some(conferences) = beside {
+        let lost = conferences.crowd.leave()?;
+        ensure!(lost == 0, "{lost} calls were lost");
+    }
+    server.stop(Duration::from_secs(30))?;
+    let began = Instant::now();
+    let server = builder.start()?;
+    let listed = server.api()?.account("GET", "/devices/status", None)?;
+    let listed = listed.json()["data"].as_array().map_or(0, Vec::len);
+    println!(
+        "{listed} are registered {:.1?} after a restart began",
+        began.elapsed()
+    );
+    ensure!(listed == arguments.devices, "{listed} are listed");
     Ok(())
+}
+
+/// Conferences that run beside.
+struct Conferences {
+    crowd: ServerCrowd,
+    _phone: Phone,
+    _engine: RtpEngine,
+}
+
+impl Conferences {
+    /// Fills them, and shows what they take alone.
+    fn start(server: &Server, scenario: &Scenario, interval: Duration) -> Result<Conferences> {
+        let engine = RtpEngine::start(EngineConfig::default())?;
+        let phone = Phone::udp(server.sip)?;
+        let crowd = ServerCrowd::join(server, &phone, &engine, scenario)?;
+        let window = Window::open(server)?;
+        thread::sleep(interval);
+        let (cpu, ticks) = window.close(server)?;
+        println!(
+            "{} participants alone: server {cpu:.1} % of a core{ticks}",
+            scenario.participants()
+        );
+        Ok(Conferences {
+            crowd,
+            _phone: phone,
+            _engine: engine,
+        })
+    }
+}
+
+/// A stretch of time in which the server is watched.
+struct Window {
+    began: Instant,
+    cpu: Duration,
+    ticks: [f64; 2],
+}
+
+impl Window {
+    fn open(server: &Server) -> Result<Window> {
+        Ok(Window {
+            began: Instant::now(),
+            cpu: server.usage()?.cpu,
+            ticks: ticks(server)?,
+        })
+    }
+
+    /// Returns its CPU in percent of a core, and in words how many turns of the mixers were late, if there were any turns.
+    fn close(self, server: &Server) -> Result<(f64, String)> {
+        let took = self.began.elapsed().as_secs_f64();
+        let cpu = (server.usage()?.cpu - self.cpu).as_secs_f64() / took * 100.0;
+        let ticks = ticks(server)?;
+        let [all, late] = [ticks[0] - self.ticks[0], ticks[1] - self.ticks[1]];
+        let words = if all > 0.0 {
+            format!("; {late} of {all} mixing turns late")
+        } else {
+            String::new()
+        };
+        Ok((cpu, words))
+    }
+}
+
+/// Turns of the mixers, and those that began more than 5 ms late.
+fn ticks(server: &Server) -> Result<[f64; 2]> {
+    let metrics = server.metrics()?;
+    let sum = |name: &str| metrics.sum(name).unwrap_or_default();
+    Ok([
+        sum("confab_tick_lateness_seconds_count"),
+        sum("confab_ticks_late"),
+    ])
 }
 
 fn make_devices(api: &HttpClient, devices: usize) -> Result<()> {

@@ -100,6 +100,9 @@ impl KeyAction {
         "vmute off",
         "vmute snap",
         "vmute snapoff",
+        "vid-floor",
+        "vid-floor-force",
+        "border",
     ];
 
     /// Returns whether an action says nothing without its data.
@@ -137,7 +140,8 @@ impl KeyAction {
             "count" => KeyAction::Count,
             "mute all" => KeyAction::MuteAll,
             "end" => KeyAction::End,
-            "vmute" | "vmute on" | "vmute off" | "vmute snap" | "vmute snapoff" => KeyAction::Nothing,
+            "vmute" | "vmute on" | "vmute off" | "vmute snap" | "vmute snapoff" | "vid-floor"
+            | "vid-floor-force" | "border" => KeyAction::Nothing,
             _ => return None,
         })
     }
@@ -232,6 +236,12 @@ impl OwedKey {
     pub(crate) fn is(self, key: char) -> bool {
         self == OwedKey::Any || key == '#'
     }
+
+    /// Returns whether the first key of several that do something together may be one of these several: any key is owed, and `*1` is what
+    /// he means by `*` and `1`.
+    pub(crate) fn yields(self) -> bool {
+        self == OwedKey::Any
+    }
 }
 
 fn is_key(key: char) -> bool {
@@ -243,6 +253,8 @@ fn is_key(key: char) -> bool {
 pub(crate) struct Collector {
     pressed: String,
     until: Option<Moment>,
+    /// The first of these keys was owed: it does nothing of its own.
+    is_owed: bool,
 }
 
 impl Collector {
@@ -252,6 +264,19 @@ impl Collector {
     /// Returns when to call [`Collector::expire`], if nothing is pressed meanwhile.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         self.until
+    }
+
+    /// Takes a press of a key that was owed, unless it can be nothing else; returns whether it was taken. It does nothing but together with
+    /// those that follow.
+    pub(crate) fn press_owed(&mut self, map: &KeyMap, key: char, now: Moment) -> bool {
+        let mut key = key.to_ascii_uppercase().to_string();
+        if !self.pressed.is_empty() || !map.goes_on(&key) {
+            return false;
+        }
+        std::mem::swap(&mut self.pressed, &mut key);
+        self.until = Some(now.after_ms(Self::WAIT_MS));
+        self.is_owed = true;
+        true
     }
 
     /// Takes a press; returns what it decides, in order.
@@ -276,13 +301,16 @@ impl Collector {
             }
             let used = match map.longest(&self.pressed) {
                 Some((length, action)) => {
-                    decided.push(action.clone());
+                    if length > 1 || !self.is_owed {
+                        decided.push(action.clone());
+                    }
                     length
                 }
                 // It begins nothing: what is behind it may.
                 None => 1,
             };
             self.pressed.drain(..used);
+            self.is_owed = false;
         }
         decided
     }
@@ -349,6 +377,43 @@ mod tests {
                 .map(|(at, data)| (*at, (*data).to_owned()))
                 .collect();
             assert_eq!(play(&map, presses), expected, "{presses:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_owed_does_nothing_but_together_with_others() {
+        let map = map(&[("1", "one"), ("12", "twelve"), ("*1", "star"), ("#", "hash")]);
+        let told = |presses: &[char]| {
+            let mut collector = Collector::default();
+            let (owed, rest) = presses.split_first().expect("a key");
+            let is_taken = collector.press_owed(&map, *owed, Moment(0));
+            let mut actions = Vec::new();
+            for &key in rest {
+                actions.extend(collector.press(&map, key, Moment(100)));
+            }
+            actions.extend(collector.expire(&map));
+            assert!(collector.pressed.is_empty() && !collector.is_owed, "{presses:?}");
+            let data = actions.into_iter().map(|action| match action {
+                KeyAction::Event(data) => data.to_string(),
+                action => panic!("{action:?}"),
+            });
+            (is_taken, data.collect::<Vec<_>>())
+        };
+        let table: &[(&[char], bool, &[&str])] = &[
+            (&['#'], false, &[]),
+            (&['7', '#'], false, &["hash"]),
+            (&['*'], true, &[]),
+            (&['*', '1'], true, &["star"]),
+            (&['*', '#'], true, &["hash"]),
+            (&['*', '*', '1'], true, &["star"]),
+            (&['1'], true, &[]),
+            (&['1', '2'], true, &["twelve"]),
+            (&['1', '1'], true, &["one"]),
+            (&['1', '#'], true, &["hash"]),
+        ];
+        for &(presses, is_taken, expected) in table {
+            let expected: Vec<_> = expected.iter().map(|data| (*data).to_owned()).collect();
+            assert_eq!(told(presses), (is_taken, expected), "{presses:?}");
         }
     }
 

@@ -63,7 +63,7 @@ pub enum Manner {
     Background,
 }
 
-/// Which plays of an audience are to be stopped.
+/// Which plays of an audience are to be stopped, of those that operators asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopPlay {
     /// The one that sounds, or is to sound next; those behind it follow.
@@ -222,11 +222,12 @@ impl Plays {
         self.outstanding.get(&number).map(|play| play.audience)
     }
 
-    /// Returns what plays to single participants, but for the background, the oldest first.
-    pub(crate) fn to_single_ones(&self) -> Vec<PlayNumber> {
-        let plays = self.outstanding.iter().filter(|(_, play)| {
-            matches!(play.audience, Audience::One(_)) && play.occasion != Occasion::Background
-        });
+    /// Returns what plays to everybody and to single participants, but for the background, the oldest first.
+    pub(crate) fn of_those_in_the_mix(&self) -> Vec<PlayNumber> {
+        let plays = self
+            .outstanding
+            .iter()
+            .filter(|(_, play)| play.audience != Audience::Waiting && play.occasion != Occasion::Background);
         plays.map(|(number, _)| *number).collect()
     }
 

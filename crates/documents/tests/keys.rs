@@ -164,7 +164,11 @@ fn key_wait_for_moderator() {
     let ann = room.enter();
     assert!(room.state(ann).waiting);
     assert_eq!(room.heard(Audience::Waiting), ["moh:default"]);
-    assert_eq!(room.heard_by(ann), NOTHING, "he is not told that he is alone");
+    assert_eq!(
+        room.heard_by(ann),
+        ["prompt:en-us/conf-waiting_for_moderator"],
+        "he is told why he waits, and not that he is alone"
+    );
     room.control(Control::Unmute(ann));
     room.control(Control::Mute(ann));
     let boss = room.lead();

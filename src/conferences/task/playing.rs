@@ -51,8 +51,21 @@ pub(super) struct Playing {
     /// Not with the media plane yet, in their order.
     waiting: BTreeMap<Line, VecDeque<Waiting>>,
     /// With the media plane.
-    handed: BTreeMap<PlayId, (PlayNumber, Line)>,
+    handed: BTreeMap<PlayId, Handed>,
     complained: BTreeSet<MediaName>,
+}
+
+struct Handed {
+    number: PlayNumber,
+    line: Line,
+    manner: Manner,
+}
+
+impl Handed {
+    /// Returns whether an operator asked for it, for these.
+    fn is_asked(&self, audience: Audience) -> bool {
+        self.line.0 == audience && self.manner == Manner::Queue
+    }
 }
 
 struct Waiting {
@@ -280,7 +293,7 @@ impl<M: MixPlane> Task<M> {
                 announces: next.manner == Manner::Announcement,
                 ..Play::default()
             };
-            let number = next.number;
+            let (number, manner) = (next.number, next.manner);
             if !self.core.awaits_play(number) {
                 continue;
             }
@@ -290,7 +303,7 @@ impl<M: MixPlane> Task<M> {
             };
             match handed {
                 Ok(id) => {
-                    self.playing.handed.insert(id, (number, line));
+                    self.playing.handed.insert(id, Handed { number, line, manner });
                 }
                 // Who was to hear it has gone.
                 Err(ControlError::LegClosed | ControlError::NotInConference) => self.over(number),
@@ -310,24 +323,34 @@ impl<M: MixPlane> Task<M> {
         }
     }
 
+    /// Stops what operators play to an audience, and nothing that the conference says of itself.
     pub(super) async fn stop_play(&mut self, audience: Audience, which: StopPlay) {
         let Some(leg) = self.hearer(audience) else { return };
-        let line = (audience, Lane::Queue);
-        let sounds = self.playing.handed.values().any(|(_, heard)| *heard == line);
-        let (given_up, told) = match which {
-            StopPlay::All => (usize::MAX, sounds.then_some(confab_media::StopPlay::All)),
-            StopPlay::Current if sounds => (0, Some(confab_media::StopPlay::Current)),
-            StopPlay::Current => (1, None),
+        let most = match which {
+            StopPlay::All => usize::MAX,
+            StopPlay::Current => 1,
         };
-        if let Some(what) = told {
+        let handed = self.playing.handed.iter();
+        let asked = handed.filter(|(_, play)| play.is_asked(audience));
+        let handed: Vec<PlayId> = asked.map(|(&id, _)| id).take(most).collect();
+        for &id in &handed {
+            let what = confab_media::StopPlay::Id(id);
             super::note(M::stop_play(&self.mix, to(audience, leg.as_deref()), what).await);
         }
-        for _ in 0..given_up {
-            let queue = self.playing.waiting.get_mut(&line);
-            let Some(next) = queue.and_then(VecDeque::pop_front) else {
-                break;
-            };
-            self.over(next.number);
+        let line = (audience, Lane::Queue);
+        let mut given_up = Vec::new();
+        if let Some(queue) = self.playing.waiting.get_mut(&line) {
+            let most = most.saturating_sub(handed.len());
+            queue.retain(|waiting| {
+                let is_hit = waiting.manner == Manner::Queue && given_up.len() < most;
+                if is_hit {
+                    given_up.push(waiting.number);
+                }
+                !is_hit
+            });
+        }
+        for number in given_up {
+            self.over(number);
         }
         self.hand_over(line).await;
     }
@@ -335,7 +358,7 @@ impl<M: MixPlane> Task<M> {
     /// Stops one play, be it with the media plane or on its way there.
     pub(super) async fn cancel_play(&mut self, number: PlayNumber, audience: Audience) {
         let mut handed = self.playing.handed.iter();
-        if let Some((&id, _)) = handed.find(|(_, (known, _))| *known == number) {
+        if let Some((&id, _)) = handed.find(|(_, play)| play.number == number) {
             if let Some(leg) = self.hearer(audience) {
                 let what = confab_media::StopPlay::Id(id);
                 super::note(M::stop_play(&self.mix, to(audience, leg.as_deref()), what).await);
@@ -357,20 +380,20 @@ impl<M: MixPlane> Task<M> {
         for report in reports {
             match report {
                 PlayReport::Started(id) => {
-                    if let Some((number, _)) = self.playing.handed.get(&id) {
+                    if let Some(play) = self.playing.handed.get(&id) {
                         // Refused at the end only.
-                        let _ = self.core.play_started(wall(), *number);
+                        let _ = self.core.play_started(wall(), play.number);
                     }
                 }
                 PlayReport::Missed(id, participant) => {
-                    if let Some((number, _)) = self.playing.handed.get(&id) {
+                    if let Some(play) = self.playing.handed.get(&id) {
                         // Refused when he has left.
-                        let _ = self.core.play_missed(*number, participant);
+                        let _ = self.core.play_missed(play.number, participant);
                     }
                 }
                 PlayReport::Ended(id) => {
-                    if let Some((number, _)) = self.playing.handed.remove(&id) {
-                        self.over(number);
+                    if let Some(play) = self.playing.handed.remove(&id) {
+                        self.over(play.number);
                     }
                 }
             }

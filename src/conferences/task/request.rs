@@ -56,7 +56,7 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
     /// Tells that a participant was not moved whom a key should have moved.
     NotMoved {
         participant: ParticipantId,
-        is_refused: bool,
+        why: Option<Refusal>,
     },
     /// Gives a place back, or takes a participant off.
     Vacate {

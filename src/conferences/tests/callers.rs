@@ -1,12 +1,13 @@
 //! What is done to legs when moderators come and go, when keys are pressed, and when somebody is kicked with a sound.
 
-use confab_conference::{KeyAction, KeyMap, Sounds as Played};
+use confab_conference::{KeyAction, KeyMap, Sounds as Played, Speech};
 use confab_media::{MediaEvent, StopPlay};
 
 use super::*;
+use crate::conferences::transfer::Transfer;
 
 impl House {
-    async fn enter(&self, settings: &Settings, role: Role) -> Guest {
+    pub(super) async fn enter(&self, settings: &Settings, role: Role) -> Guest {
         let (caller, entry) = (Caller::new("call"), Entry::DialIn);
         let seat = self
             .registry
@@ -133,4 +134,31 @@ async fn who_is_kicked_hears_a_sound_before_his_call_ends() {
     let at = |wanted: Act| acts.iter().position(|act| *act == wanted);
     assert!(at(Act::Muted(leg, true)) < played && at(Act::Deaf(leg, true)) < played);
     assert!(played.is_some() && played < at(Act::Left(leg)), "{acts:?}");
+}
+
+#[tokio::test]
+async fn who_could_not_be_moved_is_told_at_once() {
+    let house = House::new();
+    let speech = Speech::new("en-us");
+    let settings = Settings {
+        sounds: Played {
+            speech: Some(speech),
+            ..Played::default()
+        },
+        ..open_settings()
+    };
+    let ann = house.enter(&settings, Role::Member).await;
+    let leg = Some(ann.leg.id);
+    house.media.log.take();
+    let order = Transfer {
+        account: account(),
+        conference: conference(),
+        participant: ann.id(),
+        number: "2000".into(),
+    };
+    for why in [Some(Refusal::Locked), None] {
+        house.registry.not_moved(&order, why).await;
+        let told = |act: &Act| matches!(act, Act::Played { leg: to, .. } if *to == leg);
+        eventually(|| house.media.log.take().iter().any(told)).await;
+    }
 }

@@ -271,12 +271,45 @@ async fn a_stop_gives_up_what_is_still_being_fetched() {
     house.play(Audience::Everybody, TONE).await.expect("it runs");
     house.play(Audience::Everybody, TONE).await.expect("it runs");
     house.media.log.take();
-    let told = |what| Act::Stopped(None, what);
+    let stopped = |id| Act::Stopped(None, confab_media::StopPlay::Id(PlayId(id)));
     house.stop(Audience::Everybody, StopPlay::Current).await;
-    assert_eq!(house.media.log.take(), [told(confab_media::StopPlay::Current)]);
+    assert_eq!(house.media.log.take(), [stopped(1)]);
     house.ended(mix, 1, PlayEnd::Stopped);
+    house.play(Audience::Everybody, TONE).await.expect("it runs");
+    house.media.log.take();
     house.stop(Audience::Everybody, StopPlay::All).await;
-    assert_eq!(house.media.log.take(), [told(confab_media::StopPlay::All)]);
+    assert_eq!(house.media.log.take(), [stopped(2), stopped(3)]);
+}
+
+#[tokio::test]
+async fn a_stop_leaves_what_the_conference_says_of_itself() {
+    let origin = Origin::start().await;
+    let mut house = House::new();
+    let settings = Settings {
+        entry_tone: Some(origin.put_file("/entry.wav", wav(8000, &[1; 80])).as_str().into()),
+        ..open_settings()
+    };
+    let _first = house.enter(&settings, Role::Member).await;
+    let mix = house.mix();
+    origin.hold();
+    // His tone is being fetched, and what operators play waits behind it.
+    let _second = house.enter(&settings, Role::Member).await;
+    eventually(|| origin.open() == 1).await;
+    house.play(Audience::Everybody, TONE).await.expect("it runs");
+    house.play(Audience::Everybody, TONE).await.expect("it runs");
+    house.stop(Audience::Everybody, StopPlay::All).await;
+    assert_eq!(origin.open(), 1, "the tone is still fetched");
+    house.media.log.take();
+    origin.release();
+    let played = |act: &Act| matches!(act, Act::Played { leg: None, .. });
+    eventually(|| house.media.log.take().iter().any(played)).await;
+    house.started(mix, 1);
+    assert_eq!(house.events_to("enter-sound").await.last(), Some(&"enter-sound"));
+    // It sounds: that one goes on as well, and nothing of the operators is left to be stopped.
+    house.media.log.take();
+    house.stop(Audience::Everybody, StopPlay::All).await;
+    house.stop(Audience::Everybody, StopPlay::Current).await;
+    assert_eq!(house.media.log.take(), []);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::filter::EventFilter;
 use super::message::{Command, CommandMessage, EventMessage, Origin, Writer};
+use super::registration::{Registration, RegistrationMessage};
 use super::topics::{After, Gone, Joined, Mailbox, Topic, Topics};
 
 /// Events kept for a [`Subscription`] that is slow.
@@ -90,6 +91,13 @@ impl EventBus {
         arguments: Map<String, Value>,
     ) {
         self.tell_command(account, conference, Command::Dial(arguments));
+    }
+
+    /// Tells those who listen for the registrations of an account what became of one. Never waits.
+    pub fn publish_registration(&self, registration: Registration) {
+        let writer = Arc::clone(&self.0.writer);
+        let message = RegistrationMessage::new(registration, writer);
+        self.0.topics.registration(message);
     }
 
     fn tell_command(&self, account: &AccountId, conference: &ConferenceId, command: Command) {

@@ -12,6 +12,7 @@ use dashmap::DashMap;
 use tokio::sync::{Notify, mpsc};
 
 use super::message::{CommandMessage, EventMessage};
+use super::registration::RegistrationMessage;
 
 /// Runs that are over whose events are kept.
 const ENDED: usize = 64;
@@ -50,6 +51,7 @@ impl Topic {
 pub(crate) enum Notice {
     Event(Arc<EventMessage>),
     Command(Arc<CommandMessage>),
+    Registration(Arc<RegistrationMessage>),
 }
 
 impl Notice {
@@ -57,6 +59,7 @@ impl Notice {
         match self {
             Notice::Event(message) => &message.event().account,
             Notice::Command(message) => message.account(),
+            Notice::Registration(message) => &message.registration().account,
         }
     }
 }
@@ -181,6 +184,10 @@ impl Topics {
             let notice = Notice::Command(Arc::new(message));
             self.deliver(&mut room.mailboxes, Reach::Conference, &notice);
         }
+    }
+
+    pub(super) fn registration(&self, message: RegistrationMessage) {
+        self.deliver_widely(&Notice::Registration(Arc::new(message)));
     }
 
     fn deliver_widely(&self, notice: &Notice) {

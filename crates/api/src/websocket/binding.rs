@@ -4,11 +4,13 @@
 //! forms, `{conference}.{call}` and `{event}.{conference}.{call}`. With two words it is the first; with more it is the second when the
 //! first word is `*` or the name of an event, else the first with dots in the id of the call. Ids may be written as they are or as
 //! routing keys have them; in an id that is written as it is, `%` and `+` are taken for the latter.
+//!
+//! Registrations of devices are `registration.{event}.{device}`; `registration.*` and `registration.#` are all of them.
 
 use confab_conference::{AccountId, ConferenceId, Event, EventKind};
 use percent_encoding::percent_decode_str;
 
-use crate::event::{Notice, Topic, subject};
+use crate::event::{Notice, Registration, Topic, subject};
 
 /// Octets of a binding.
 const LENGTH: usize = 1024;
@@ -45,6 +47,8 @@ enum Pattern {
     Words(Vec<Word>),
     /// Commands of one conference.
     Commands(Id),
+    /// Registrations of devices.
+    Registrations { event: Word, device: Word },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +153,18 @@ impl Binding {
                 call: Word::new(&call.join(".")),
             },
             ["conference", ..] => return wrong(),
+            ["registration", "*" | "#"] => Pattern::Registrations {
+                event: Word::Any,
+                device: Word::Any,
+            },
+            ["registration", event, device]
+                if !device.is_empty() && (*event == "*" || Registration::EVENTS.contains(event)) =>
+            {
+                Pattern::Registrations {
+                    event: Word::new(event),
+                    device: Word::new(device),
+                }
+            }
             _ => return Err(BindingError::Unavailable),
         };
         Ok(Binding {
@@ -183,6 +199,9 @@ impl Binding {
             ),
             Pattern::Words(_) => format!("conference.event.*.{account}.#"),
             Pattern::Commands(id) => format!("conference.command.{}", id.written),
+            Pattern::Registrations { event, device } => {
+                format!("registration.{}.{account}.{}", event.written(), device.written())
+            }
         }
     }
 
@@ -217,6 +236,13 @@ impl Binding {
                 }
                 _ => false,
             },
+            Notice::Registration(message) => {
+                let told = message.registration();
+                let Pattern::Registrations { event, device } = &self.pattern else {
+                    return false;
+                };
+                self.is_of(&told.account) && event.is(told.event()) && device.is(&told.device)
+            }
         }
     }
 
@@ -239,7 +265,7 @@ impl Binding {
                 matches_words(words, &["event", id, subject(event)])
                     || matches_words(words, &["event", name, id, subject(event)])
             }
-            Pattern::Commands(_) => false,
+            Pattern::Commands(_) | Pattern::Registrations { .. } => false,
         }
     }
 }

@@ -289,6 +289,7 @@ impl Bound {
         let ending = match notice {
             Notice::Event(message) => message.written().ending(),
             Notice::Command(message) => message.written().ending(),
+            Notice::Registration(message) => message.written().ending(),
         };
         [self.beginning.as_str(), ending].concat()
     }

@@ -11,7 +11,8 @@ use super::binding::{Binding, BindingError};
 use super::message::{Action, ClientMessage};
 use super::session::{AccountAsked, Facts, Session, Step};
 use crate::event::{
-    After, EventBus, EventBusConfig, EventFilter, EventMessage, Mailbox, Notice, Reach, Topic,
+    After, EventBus, EventBusConfig, EventFilter, EventMessage, Mailbox, Notice, Reach, Registration,
+    RegistrationMessage, Topic,
 };
 
 fn account() -> AccountId {
@@ -120,6 +121,41 @@ fn bindings_match_the_events_that_they_name() {
 }
 
 #[test]
+fn registrations_of_an_account_match_by_event_and_device() {
+    let told = |device: &str, gone: Option<&'static str>| {
+        let registration = Registration {
+            account: account(),
+            device: device.into(),
+            name: None,
+            gone,
+            at: GregorianSeconds(1),
+        };
+        Notice::Registration(Arc::new(RegistrationMessage::new(registration, Arc::default())))
+    };
+    let came = told("d1", None);
+    let went = told("d1", Some("expired"));
+    let beside = told("d2", None);
+    let event = notice(EventKind::AddMember, "c1", "k");
+    for (text, expected) in [
+        ("registration.*", [true, true, true]),
+        ("registration.#", [true, true, true]),
+        ("registration.*.*", [true, true, true]),
+        ("registration.*.d1", [true, true, false]),
+        ("registration.device-registered.*", [true, false, true]),
+        ("registration.device-unregistered.d1", [false, true, false]),
+    ] {
+        let binding = bind(text).unwrap();
+        let found = [&came, &went, &beside].map(|notice| binding.matches(notice));
+        assert_eq!(found, expected, "{text}");
+        assert!(!binding.matches(&event), "{text}");
+        assert_eq!(binding.topic(), Topic::Account(account()));
+        let foreign = Binding::parse(text, Some(AccountId::from("a2"))).unwrap();
+        assert!(!foreign.matches(&came), "{text}");
+    }
+    assert!(!bind("conference.event.#").unwrap().matches(&came));
+}
+
+#[test]
 fn what_cannot_be_bound_to_is_told_in_the_words_that_clients_know() {
     let format = |text: &str| BindingError::Format(text.to_owned());
     let rows = [
@@ -136,6 +172,9 @@ fn what_cannot_be_bound_to_is_told_in_the_words_that_clients_know() {
         ("conference.config.default", format("conference.config.default")),
         ("call.CHANNEL_CREATE.*", BindingError::Unavailable),
         ("#", BindingError::Unavailable),
+        ("registration", BindingError::Unavailable),
+        ("registration.moved.*", BindingError::Unavailable),
+        ("registration.device-registered.", BindingError::Unavailable),
         ("", BindingError::Unavailable),
     ];
     for (text, expected) in rows {

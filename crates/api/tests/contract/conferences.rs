@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use confab_conference::{Caller, ConferenceId, Role, Settings};
+use confab_documents::Kind;
 use serde_json::{Value, json};
 
 use crate::support::Server;
@@ -187,6 +188,36 @@ async fn every_key_that_names_a_sound_is_looked_at() {
     let words = json!({"data": {"profile": {"muted-sound": "true"}}});
     let reply = server.ask("PUT", "/conferences", words).await;
     reply.breaks("profile.muted-sound", "invalid");
+}
+
+#[tokio::test]
+async fn a_document_can_be_saved_again_when_a_sound_of_it_is_gone() {
+    let server = Server::start().await;
+    let gone = "0123456789abcdef0123456789abcdef";
+    let stored = json!({"name": "before", "play_entry_tone": gone, "profile": {"moh-sound": gone}});
+    let body = stored.as_object().unwrap().clone();
+    let kind = Kind::Conference;
+    let made = server.store.create(&server.account, kind, body).await.unwrap();
+    let path = format!("/conferences/{}", made.id);
+    for verb in ["POST", "PATCH"] {
+        let mut data = stored.clone();
+        data["name"] = json!(verb);
+        let reply = server.ask(verb, &path, json!({ "data": data })).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert_eq!(
+            (&reply.data()["name"], &reply.data()["profile"]["moh-sound"]),
+            (&json!(verb), &json!(gone))
+        );
+        // What names it newly is judged, and so is another that is not there.
+        data["play_exit_tone"] = json!(gone);
+        data["profile"]["moh-sound"] = json!("fedcba9876543210fedcba9876543210");
+        let reply = server.ask(verb, &path, json!({ "data": data })).await;
+        reply.breaks("play_exit_tone", "invalid");
+        reply.breaks("profile.moh-sound", "invalid");
+        assert_eq!(reply.data().as_object().unwrap().len(), 2, "{}", reply.text);
+    }
+    let reply = server.ask("PUT", "/conferences", json!({ "data": stored })).await;
+    reply.breaks("play_entry_tone", "invalid");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::{Conference, Phase};
 use crate::play::Occasion;
 use crate::{
     Audience, Effect, EventKind, GregorianSeconds, LeaveCause, Moment, ParticipantId, PlayNumber, Refusal,
-    Role, StopPlay,
+    Role,
 };
 
 impl Conference {
@@ -96,12 +96,8 @@ impl Conference {
     /// The last moderator has left: says that the conference ends, and ends it when that is said, or the time for it is over.
     fn begin_to_end(&mut self) {
         let due = self.now.after_ms(u64::from(self.settings.end_grace_ms));
-        // Nothing that plays may hold this up, and who is told something would not hear it.
-        self.ask(Effect::StopPlay {
-            audience: Audience::Everybody,
-            which: StopPlay::All,
-        });
-        for play in self.plays.to_single_ones() {
+        // Nothing that plays may hold this up, no tone of who has just left either, and who is told something would not hear it.
+        for play in self.plays.of_those_in_the_mix() {
             self.cancel(play);
         }
         self.announce_no_more();

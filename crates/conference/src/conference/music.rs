@@ -71,7 +71,8 @@ impl Conference {
         if self.music.alone.map(|(id, _)| id) == now {
             return;
         }
-        let hears = alone.is_some_and(|state| !state.deaf && !state.held);
+        // At the end that is no matter any more.
+        let hears = alone.is_some_and(|state| !state.deaf && !state.held) && self.ending.is_none();
         if let Some((_, Some(play))) = self.music.alone.take() {
             self.cancel(play);
         }

@@ -14,7 +14,8 @@ const MOST_ENERGY: u16 = 1800;
 
 impl Conference {
     /// Takes note that a participant has pressed a key of his phone, at the time that was told last, and does what it means: nothing, where
-    /// it is sent on to the others. A key that he owes from before he joined means nothing, and no event tells it.
+    /// it is sent on to the others. A key that he owes from before he joined means nothing, and no event tells it, unless it
+    /// begins several that mean something together.
     pub fn key_pressed(
         &mut self,
         wall: GregorianSeconds,
@@ -25,8 +26,15 @@ impl Conference {
         let state = self.find(id)?.clone();
         let role = state.role;
         let now = self.now;
-        let owed = self.persons.get_mut(&id).and_then(|person| person.owes.take());
-        if owed.is_some_and(|(owed, until)| now <= until && owed.is(key)) {
+        if let Some(person) = self.persons.get_mut(&id)
+            && let Some((owed, until)) = person.owes.take()
+            && now <= until
+            && owed.is(key)
+        {
+            let begins = owed.yields() && !person.distributes_keys;
+            if begins && person.keys.press_owed(self.settings.keys(role), key, now) {
+                self.publish(wall, EventKind::KeyMember(key), Some(state));
+            }
             return Ok(());
         }
         self.publish(wall, EventKind::KeyMember(key), Some(state));
@@ -167,18 +175,17 @@ impl Conference {
         }
     }
 
-    /// Tells a participant that the number of a transfer leads nowhere, or that he may not go there: he stays.
-    pub fn transfer_failed(&mut self, id: ParticipantId, is_refused: bool) -> Result<(), Refusal> {
+    /// Tells a participant that the number of a transfer leads nowhere (`None`), or why he may not go there: he stays.
+    pub fn transfer_failed(&mut self, id: ParticipantId, why: Option<&Refusal>) -> Result<(), Refusal> {
         self.alive()?;
         self.find(id)?;
-        self.tell_prompt(
-            id,
-            if is_refused {
-                "conf-not_allowed"
-            } else {
-                "conf-bad_conf"
-            },
-        );
+        let prompt = match why {
+            None => "conf-bad_conf",
+            Some(Refusal::Locked) => "conf-locked",
+            Some(Refusal::Full) => "conf-max_participants",
+            Some(_) => "conf-not_allowed",
+        };
+        self.tell_prompt(id, prompt);
         Ok(())
     }
 

@@ -268,3 +268,52 @@ fn a_member_is_told_why_he_waits_until_he_need_not() {
     };
     assert!(room.effects.contains(&cancelled), "{:?}", room.effects);
 }
+
+#[test]
+fn the_end_is_said_over_whatever_plays_and_nobody_is_told_that_he_is_alone() {
+    for members in [1, 2] {
+        let mut room = Room::new(Settings {
+            require_moderator: true,
+            entry_tone: None,
+            sounds: Sounds::speaking("en-us"),
+            ..Settings::default()
+        });
+        let boss = room.enter(Role::Moderator);
+        let ids: Vec<_> = (0..members).map(|_| room.enter(Role::Member)).collect();
+        room.control(Control::Play {
+            media: "long".into(),
+            audience: Audience::Everybody,
+        })
+        .unwrap();
+        room.control(Control::Mute(ids[0])).unwrap();
+        let before: Vec<PlayNumber> = asked(&mut room).into_iter().map(|(play, ..)| play).collect();
+        room.effects.clear();
+        let participant = boss;
+        let cause = LeaveCause::HungUp;
+        room.apply(Command::Leave { participant, cause }).unwrap();
+        let mut said = asked(&mut room);
+        // Music is heard behind it only.
+        said.retain(|(_, _, media)| media[0] != MediaName::HOLD_MUSIC);
+        let [(tone, _, _), (_, Audience::Everybody, ending)] = said.as_slice() else {
+            panic!("{members}: {said:?}")
+        };
+        assert_eq!(*ending, ["prompt:en-us/conf-ending"]);
+        let cancelled: Vec<PlayNumber> = room
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::CancelPlay { play, .. } => Some(*play),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            cancelled.contains(tone),
+            "the tone of the moderator's going: {cancelled:?}"
+        );
+        let still = before.iter().filter(|play| room.conference.awaits_play(**play));
+        assert!(
+            still.clone().all(|play| cancelled.contains(play)),
+            "{cancelled:?}"
+        );
+    }
+}

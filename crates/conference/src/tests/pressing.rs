@@ -169,13 +169,13 @@ fn the_floor_is_taken_whoever_talks_until_it_is_given_back() {
 }
 
 #[test]
-fn a_key_that_is_owed_from_before_is_no_action_for_a_second() {
+fn a_key_that_is_owed_from_before_is_no_action_for_a_while() {
     // How it is owed, when it comes, what is pressed, and whether it ends the call.
     let table = [
         (None, 0, '#', true),
         (Some(OwedKey::Hash), 0, '#', false),
-        (Some(OwedKey::Hash), 1000, '#', false),
-        (Some(OwedKey::Hash), 1001, '#', true),
+        (Some(OwedKey::Hash), OwedKey::WAIT_MS, '#', false),
+        (Some(OwedKey::Hash), OwedKey::WAIT_MS + 1, '#', true),
         (Some(OwedKey::Any), 500, '#', false),
     ];
     for (owed, at, key, ends) in table {
@@ -206,6 +206,33 @@ fn a_key_that_is_owed_from_before_is_no_action_for_a_second() {
         room.apply(Command::KeyPressed { participant, key }).unwrap();
     }
     assert!(!room.state(participant).muted);
+}
+
+#[test]
+fn where_any_key_is_owed_the_first_of_several_still_begins_them() {
+    // What is pressed, how many of it events tell, and whether it mutes.
+    for (keys, told, mutes) in [
+        ("*1", 2, true),
+        ("*", 1, false),
+        ("7*1", 2, true),
+        ("1*1", 2, true),
+    ] {
+        let mut room = Room::new(Settings {
+            member: RoleSettings::default(),
+            ..Settings::default()
+        });
+        let participant = room.reserve(Role::Member, Entry::DialIn).unwrap();
+        let key = OwedKey::Any;
+        room.apply(Command::Owes { participant, key }).unwrap();
+        room.apply(Command::Join { participant }).unwrap();
+        room.events.clear();
+        for key in keys.chars() {
+            room.apply(Command::KeyPressed { participant, key }).unwrap();
+        }
+        let pressed = |event: &&Event| event.kind.name() == "dtmf-member";
+        assert_eq!(room.events.iter().filter(pressed).count(), told, "{keys}");
+        assert_eq!(room.state(participant).muted, mutes, "{keys}");
+    }
 }
 
 #[test]
@@ -242,8 +269,13 @@ fn a_transfer_is_asked_for_and_its_failure_is_told() {
         room.effects.last(),
         Some(&Effect::Transfer { participant, number })
     );
-    for (is_refused, prompt) in [(false, "conf-bad_conf"), (true, "conf-not_allowed")] {
-        room.conference.transfer_failed(ann, is_refused).unwrap();
+    for (why, prompt) in [
+        (None, "conf-bad_conf"),
+        (Some(Refusal::Locked), "conf-locked"),
+        (Some(Refusal::Full), "conf-max_participants"),
+        (Some(Refusal::MovedToSame(ann)), "conf-not_allowed"),
+    ] {
+        room.conference.transfer_failed(ann, why.as_ref()).unwrap();
         room.control(Control::RaiseHand(ann)).unwrap();
         let said = format!("prompt:en-us/{prompt}");
         let is_said = |effect: &Effect| matches!(effect, Effect::Play { media, .. } if media.iter().any(|name| name.as_str() == said));
@@ -251,7 +283,7 @@ fn a_transfer_is_asked_for_and_its_failure_is_told() {
     }
     let nobody = room.reserve(Role::Member, Entry::DialIn).unwrap();
     let unknown = Err(Refusal::UnknownParticipant(nobody));
-    assert_eq!(room.conference.transfer_failed(nobody, true), unknown);
+    assert_eq!(room.conference.transfer_failed(nobody, None), unknown);
 }
 
 #[test]

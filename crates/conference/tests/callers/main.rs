@@ -170,9 +170,7 @@ impl Trial {
                 let stopped: Vec<_> = self
                     .plays
                     .iter()
-                    .filter(|(_, (heard_by, _, manner))| {
-                        *heard_by == audience && *manner != Manner::Background
-                    })
+                    .filter(|(_, (heard_by, _, manner))| *heard_by == audience && *manner == Manner::Queue)
                     .map(|(&play, _)| play)
                     .collect();
                 for play in stopped {

@@ -433,7 +433,8 @@ impl Trial {
                 });
             }
             Effect::DistributeKeys { participant } => {
-                assert!(self.performed.contains_key(&participant), "keys of nobody");
+                // Once, when he joins.
+                self.tell(participant, |_| true);
             }
             Effect::Transfer { participant, .. } | Effect::Execute { participant, .. } => {
                 assert!(self.performed.contains_key(&participant), "a key of nobody");

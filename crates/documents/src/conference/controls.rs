@@ -112,6 +112,12 @@ fn check_group(field: &str, group: &[Value], found: &mut Violations) {
                     ));
                 } else if KeyAction::needs_data(name) && data.is_none() {
                     found.push(Violation::required(at("data")));
+                } else if let Some(KeyAction::Transfer(number)) = &action
+                    && data.is_some_and(Value::is_string)
+                    && !names_a_number(number)
+                {
+                    let wrong = Violation::new(at("data"), Rule::Invalid, "begins with no telephone number");
+                    found.push(wrong.with_value(&Value::from(number.as_ref())));
                 }
                 action
             }
@@ -139,4 +145,11 @@ fn check_group(field: &str, group: &[Value], found: &mut Violations) {
             Some(other) => found.push(Violation::wrong_type(at("digits"), "string", other)),
         }
     }
+}
+
+/// Returns whether what a transfer goes to begins with something that can be dialled.
+fn names_a_number(data: &str) -> bool {
+    let number = data.split_whitespace().next().unwrap_or_default();
+    let dialled = |key: char| key.is_ascii_digit() || "+*#-.()".contains(key);
+    number.chars().all(dialled) && number.contains(|key: char| key.is_ascii_digit())
 }

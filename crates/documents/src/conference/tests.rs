@@ -553,6 +553,11 @@ fn what_is_wrong_with_controls_is_told() {
             "required",
         ),
         (
+            json!([{"digits": "1", "action": "transfer", "data": "2000 XML default"}, {"digits": "2", "action": "transfer", "data": "the lobby"}]),
+            "controls.1.data",
+            "invalid",
+        ),
+        (
             json!([{"digits": 1, "action": "mute"}]),
             "controls.0.digits",
             "type",

@@ -148,6 +148,13 @@ fn who_calls_by_a_trunk_needs_no_credentials_and_is_whom_it_asserts() {
             site.participants(&own, &conference).is_empty().then_some(())
         });
     }
+    // Another word of its document changes nothing about where it is.
+    let gateways = json!([{"server": "127.0.0.102", "prefix": "9"}]);
+    let changed = json!({"data": {"gateways": gateways}});
+    let path = format!("/resources/{trunk}");
+    let changed = site.api.account("PATCH", &path, Some(&changed));
+    assert_eq!(changed.expect("answered").status, 200);
+    thread::sleep(SEEN);
     // A conference's id as well, but no number that nobody has, and strangers are still asked.
     let (leg, status) = call(&carrier, &conference, &[]);
     assert_eq!(status, 200);
@@ -162,7 +169,7 @@ fn who_calls_by_a_trunk_needs_no_credentials_and_is_whom_it_asserts() {
         .1,
         401
     );
-    let gone = site.api.account("DELETE", &format!("/resources/{trunk}"), None);
+    let gone = site.api.account("DELETE", &path, None);
     assert_eq!(gone.expect("answered").status, 200);
     thread::sleep(SEEN);
     assert_eq!(call(&carrier, "3000", &[]).1, 401, "it is no trunk any more");

@@ -157,12 +157,24 @@ impl Keeper {
             .filter(|(key, watched)| is_stale(key, watched))
             .map(|(key, _)| key.clone())
             .collect();
+        let mut ending: BTreeMap<GatewayKey, Watch> = BTreeMap::new();
         for key in stale {
             if let Some(watched) = self.watched.remove(&key) {
                 self.trunks.book().set_known(&key, false);
-                watched.watch.leave();
+                ending.insert(key, watched.watch);
             }
         }
+        self.begin(wanted, &mut ending);
+        ending.into_values().for_each(Watch::leave);
+        Ok(())
+    }
+
+    /// Begins the watches that there are not yet, each behind the one that it takes the place of.
+    fn begin(
+        &mut self,
+        wanted: BTreeMap<GatewayKey, Arc<Gateway>>,
+        ending: &mut BTreeMap<GatewayKey, Watch>,
+    ) {
         for (key, gateway) in wanted {
             if self.watched.contains_key(&key) {
                 continue;
@@ -173,12 +185,11 @@ impl Keeper {
                         "there are more than {MOST_WATCHED} gateways of trunks: the rest is not watched"
                     );
                 }
-                return Ok(());
+                return;
             }
             self.trunks.book().set_known(&key, true);
-            let watch = Watch::start(&self.trunks, &self.reach, &gateway);
+            let watch = Watch::start(&self.trunks, &self.reach, &gateway, ending.remove(&key));
             self.watched.insert(key, Watched { gateway, watch });
         }
-        Ok(())
     }
 }

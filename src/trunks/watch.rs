@@ -52,8 +52,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts the watch over a gateway.
-    pub(super) fn start(trunks: &Trunks, reach: &Arc<Reach>, gateway: &Arc<Gateway>) -> Watch {
+    /// Starts the watch over a gateway, once the one before it has ended: what that one takes away must not be what this one has found.
+    pub(super) fn start(
+        trunks: &Trunks,
+        reach: &Arc<Reach>,
+        gateway: &Arc<Gateway>,
+        before: Option<Watch>,
+    ) -> Watch {
         let (stop, stopping) = watch::channel(false);
         let over = Over {
             trunks: trunks.clone(),
@@ -62,7 +67,12 @@ impl Watch {
         };
         Watch {
             stop,
-            task: tokio::spawn(over.run(stopping)),
+            task: tokio::spawn(async move {
+                if let Some(before) = before {
+                    before.end().await;
+                }
+                over.run(stopping).await;
+            }),
         }
     }
 

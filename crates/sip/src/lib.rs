@@ -130,7 +130,9 @@ pub use registrar::{
     Binding, BindingId, Blocked, PasswordGuard, PasswordGuardCounts, PasswordLimits, Reachable,
     RegisterRequest, Registrar, RegistrarConfig, RegistrarOutput, Reply, Unbound, fuzz_registrar,
 };
-pub use registration::{LINE, Registration, RegistrationConfig, RegistrationFailure, RegistrationState};
+pub use registration::{
+    LINE, Registration, RegistrationConfig, RegistrationFailure, RegistrationState, fuzz_registration,
+};
 pub use scan::Problem;
 pub use transaction::timer::{T1, T2, T4, TimerKind};
 pub use uri::{Host, HostPort, OtherUri, RequestUri, SipScheme, SipUri, Uri, UriError};

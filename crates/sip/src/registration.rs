@@ -3,11 +3,13 @@
 //! Owns when a REGISTER is due and what stands in it, but for Via and Contact, which belong to the way that it takes. The client's half
 //! beside `registrar`: told the time, handed the responses, sends nothing. One REGISTER is under way at a time.
 
+mod fuzz;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
+pub use fuzz::fuzz_registration;
 use rand::Rng;
 
 use crate::digest::{DigestChallenge, DigestIdentity, DigestRequest};

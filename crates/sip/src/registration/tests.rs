@@ -327,4 +327,12 @@ proptest! {
         }
         prop_assert_eq!(registration.state(now), RegistrationState::Gone);
     }
+
+    #[test]
+    fn no_script_of_responses_breaks_a_promise(
+        steps in prop::collection::vec(("[\\x00-\\x7f]", "\\PC{0,20}|[0-9]{1,10}|\\x03Digest realm=\"r\", nonce=\"n\""), 0..30)
+    ) {
+        let script: Vec<String> = steps.into_iter().map(|(kind, rest)| format!("{kind}{rest}")).collect();
+        fuzz_registration(Instant::now(), script.join("\n").as_bytes());
+    }
 }

@@ -23,6 +23,7 @@ mod signalling;
 mod sounds;
 mod telemetry;
 mod tls;
+mod trunks;
 mod wall_clock;
 mod webhooks;
 

@@ -42,6 +42,7 @@ use crate::{
     sounds::{Sounds, address},
     telemetry::LogLevel,
     tls::{self, ServerCertificate, TlsFiles, Trust},
+    trunks::{self, Trunks},
     webhooks,
 };
 
@@ -66,6 +67,8 @@ struct Server {
     tasks: Vec<JoinHandle<()>>,
     /// Writes what the store does not know yet at its end.
     registrar_task: JoinHandle<()>,
+    /// Tells the carriers that this server is gone.
+    trunks_task: JoinHandle<()>,
 }
 
 /// Listeners that are bound and not served yet.
@@ -82,6 +85,7 @@ struct ApiParts<'a> {
     store: &'a Store,
     registry: &'a Registry<MediaPlane>,
     registrar: Registrar,
+    trunks: Trunks,
     hook_attempts: Arc<webhooks::Attempts>,
     dialler: Dialler,
 }
@@ -186,6 +190,7 @@ impl Server {
             stop.subscribe(),
         )
         .await?;
+        let trunks = Trunks::new(store.clone());
         let call_server = Arc::new(CallServer {
             endpoint: signalling.endpoint.clone(),
             store: store.clone(),
@@ -202,6 +207,7 @@ impl Server {
             service_numbers: config.sip.service_numbers.clone(),
             desk: Arc::new(desk),
             registrar: registrar.clone(),
+            trunks: trunks.clone(),
             capabilities: Arc::new(config.capabilities()),
             admission: admission.clone(),
             cdr: cdr.clone(),
@@ -210,6 +216,12 @@ impl Server {
             refers: std::sync::OnceLock::new(),
             redirects: std::sync::OnceLock::new(),
         });
+        let reach = trunks::Reach {
+            endpoint: signalling.endpoint.clone(),
+            listens: signalling.listens(),
+            local: Arc::clone(&local),
+        };
+        let trunks_task = trunks::keeper::start(trunks.clone(), reach, stop.subscribe());
         let calls = signalling
             .serve(Arc::clone(&call_server))
             .context("signalling was started twice")?;
@@ -217,6 +229,7 @@ impl Server {
             &call_server,
             calls.orders(),
             Arc::new(registrar.clone()),
+            trunks.clone(),
             config.outbound.clone(),
         );
         // There is one dialler, and nobody before it.
@@ -245,6 +258,7 @@ impl Server {
             store: &store,
             registry: &registry,
             registrar,
+            trunks,
             hook_attempts,
             dialler,
         };
@@ -271,6 +285,7 @@ impl Server {
             stop,
             tasks,
             registrar_task,
+            trunks_task,
         })
     }
 }
@@ -347,6 +362,7 @@ impl Listeners {
             .with_events(parts.registry.bus().clone())
             .with_webhooks(parts.hook_attempts)
             .with_registrations(Arc::new(parts.registrar))
+            .with_trunks(Arc::new(parts.trunks))
             .with_dialer(Arc::new(parts.dialler));
         let proxies = &config.http.trusted_proxies;
         let mut tasks = vec![http::serve(

@@ -150,7 +150,12 @@ impl Brake {
     pub(super) fn bars(&self, called: &Called<'_>) -> bool {
         let limits = &self.limits;
         let is_allowed = limits.allow.is_empty() || limits.allow.iter().any(|pattern| pattern.fits(called));
-        !is_allowed || limits.deny.iter().any(|pattern| pattern.fits(called))
+        !is_allowed || self.denies(called)
+    }
+
+    /// Says whether a pattern forbids it by name.
+    pub(super) fn denies(&self, called: &Called<'_>) -> bool {
+        self.limits.deny.iter().any(|pattern| pattern.fits(called))
     }
 
     /// Takes the share of one call; `None` when there is none left.

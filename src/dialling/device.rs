@@ -5,130 +5,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_documents::{Body, Document};
-use confab_sip::{DigestIdentity, HeaderName, NameAddr, Reachable, SipUri};
+use confab_sip::{DigestIdentity, HeaderName, SipUri};
 use serde_json::Value;
 
-use super::{number, words};
-use crate::signalling::OutgoingDestination;
-
-/// Header fields that a document cannot set: they are the call's own.
-const OWN_HEADERS: [&[u8]; 22] = [
-    b"via",
-    b"from",
-    b"to",
-    b"call-id",
-    b"cseq",
-    b"contact",
-    b"max-forwards",
-    b"content-length",
-    b"content-type",
-    b"content-encoding",
-    b"route",
-    b"record-route",
-    b"allow",
-    b"supported",
-    b"require",
-    b"proxy-require",
-    b"user-agent",
-    b"authorization",
-    b"proxy-authorization",
-    b"privacy",
-    b"p-asserted-identity",
-    b"alert-info",
-];
-/// Header fields of its own that a device may have in an INVITE.
-const MOST_HEADERS: usize = 32;
-
-/// Where a device has registered from.
-#[derive(Debug, Clone)]
-pub(crate) struct Contact {
-    /// As it was registered.
-    pub(crate) uri: SipUri,
-    /// What is on the way there, the nearest first (RFC 3327), as values of Route.
-    pub(crate) path: Vec<NameAddr>,
-    /// The way that it came, where that is the one to take.
-    pub(crate) flow: Option<confab_sip::Flow>,
-}
-
-impl Contact {
-    /// Takes what the registrar knows; `None` for a contact that is no SIP URI.
-    pub(super) fn of(reachable: Reachable) -> Option<Contact> {
-        Some(Contact {
-            uri: reachable.target.as_sip()?.clone(),
-            path: reachable.route,
-            flow: Some(reachable.flow),
-        })
-    }
-}
-
-/// Somebody who can be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Callee {
-    /// Where he may be, all of which ring; at least one.
-    pub(super) at: Vec<Place>,
-    /// His name and number, as participants are shown.
-    pub(super) name: String,
-    pub(super) number: String,
-    /// What is known of him, as participants show it.
-    pub(super) channel_vars: BTreeMap<String, String>,
-    /// Names of codecs, the best first; empty: all there are.
-    pub(super) codecs: Vec<String>,
-    /// Whether media are encrypted.
-    pub(super) security: Security,
-    /// Who we are when he asks.
-    pub(super) identity: Option<DigestIdentity>,
-    /// Further header fields.
-    pub(super) headers: Vec<(HeaderName, String)>,
-    /// How long it may take until he rings.
-    pub(super) progress_within: Option<Duration>,
-    /// Whoever answers has to press 1.
-    pub(super) confirms: bool,
-}
-
-/// Whether a device wants its media encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Security {
-    /// As the server does it.
-    Open,
-    /// It is offered.
-    Offered,
-    /// Or there is no call.
-    Required,
-}
-
-/// One place where somebody may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) destination: OutgoingDestination,
-    /// Values of Route.
-    pub(super) route: Vec<NameAddr>,
-    /// Whoever dials has chosen it: the patterns of `[outbound]` are asked.
-    pub(super) is_judged: bool,
-}
-
-impl Place {
-    /// Where a URI leads.
-    pub(super) fn at(target: SipUri) -> Place {
-        Place {
-            destination: OutgoingDestination {
-                target,
-                by: None,
-                flow: None,
-                is_internal: false,
-            },
-            route: Vec::new(),
-            is_judged: true,
-        }
-    }
-
-    /// A number of the account's own.
-    pub(super) fn within(target: SipUri) -> Place {
-        let mut place = Place::at(target);
-        place.destination.is_internal = true;
-        place.is_judged = false;
-        place
-    }
-}
+use super::{
+    callee::{Callee, Contact, Forwarder, Place, Security},
+    number,
+    parts::{custom_headers, is_header_value, proxy, route, target, text},
+    shown::Privacy,
+    words,
+};
 
 /// Where the calls of somebody go instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +27,8 @@ pub(super) struct Forward {
     pub(super) confirms: bool,
     /// Only where he is not registered.
     pub(super) only_failover: bool,
+    /// Whoever calls is shown as calling, not the device.
+    pub(super) keeps_caller: bool,
 }
 
 /// One device, with the user whom it belongs to.
@@ -182,6 +70,7 @@ impl Device<'_> {
                 substitutes: flag("substitute", true),
                 confirms: flag("require_keypress", true),
                 only_failover: !is_on,
+                keeps_caller: flag("keep_caller_id", true),
             })
         };
         of(&self.document.body).or_else(|| of(&self.owner?.body))
@@ -220,6 +109,8 @@ impl Device<'_> {
         let codecs = media.and_then(|media| media.get("audio")?.get("codecs")?.as_array());
         Ok(Callee {
             at,
+            outside: None,
+            forwarder: None,
             name: name.to_owned(),
             channel_vars: self.channel_vars(realm),
             codecs: codecs
@@ -244,7 +135,28 @@ impl Device<'_> {
         Some(DigestIdentity {
             username: self.text(&["sip", "username"])?.to_owned(),
             password: self.text(&["sip", "password"])?.to_owned(),
+            realm: None,
         })
+    }
+
+    /// Who is shown as calling where it forwards its calls under its own name.
+    pub(super) fn forwarder(&self) -> Forwarder {
+        let own = |path: &[&str]| {
+            let found = self.text(path).or_else(|| self.of_owner(path));
+            found.map(str::to_owned)
+        };
+        let known = |kind: &str| {
+            (
+                own(&["caller_id", kind, "name"]),
+                own(&["caller_id", kind, "number"]),
+            )
+        };
+        let of_owner = || Privacy::of(&self.owner?.body);
+        Forwarder {
+            internal: known("internal"),
+            external: known("external"),
+            privacy: Privacy::of(&self.document.body).or_else(of_owner),
+        }
     }
 
     /// The number under which it is known.
@@ -369,24 +281,8 @@ impl Device<'_> {
         {
             all.push((HeaderName::AlertInfo, ringtone.to_owned()));
         }
-        let custom = self
-            .document
-            .body
-            .get("sip")
-            .and_then(|sip| sip.get("custom_sip_headers"));
-        let outward = custom.and_then(|custom| custom.get("out"));
-        // The older form has no directions.
-        let custom = outward.or(custom).and_then(Value::as_object);
-        for (name, value) in custom.into_iter().flatten().take(MOST_HEADERS) {
-            let value = match value {
-                Value::String(text) => text.clone(),
-                Value::Number(_) | Value::Bool(_) => value.to_string(),
-                _ => continue,
-            };
-            if is_custom_header(name) && is_header_value(&value) {
-                all.push((HeaderName::from_token(name.as_str().into()), value));
-            }
-        }
+        let sip = self.document.body.get("sip");
+        all.extend(custom_headers(sip.and_then(|sip| sip.get("custom_sip_headers"))));
         all
     }
 
@@ -399,285 +295,5 @@ impl Device<'_> {
     }
 }
 
-/// Returns a text within a document that is not empty.
-pub(super) fn text<'a>(body: &'a Body, path: &[&str]) -> Option<&'a str> {
-    let (first, rest) = path.split_first()?;
-    let start = body.get(*first)?;
-    let found = rest.iter().try_fold(start, |value, key| value.get(*key))?;
-    found.as_str().filter(|text| !text.is_empty())
-}
-
-/// Reads a SIP URI that is to be called. What it says about headers is left out: whoever writes a URI does not write our requests.
-pub(super) fn target(text: &str) -> Option<SipUri> {
-    let mut uri = SipUri::parse(text.trim().to_owned()).ok()?;
-    uri.headers = confab_sip::Params::new();
-    uri.params.remove("method");
-    Some(uri)
-}
-
-/// Reads a proxy: a URI, or a host with or without a port.
-fn proxy(text: &str) -> Option<SipUri> {
-    let text = text.trim();
-    if text.to_ascii_lowercase().starts_with("sip") && text.contains(':') {
-        return target(text);
-    }
-    target(&format!("sip:{text}"))
-}
-
-/// Reads a value of Route, a loose one (RFC 3261 §16.12).
-fn route(text: &str) -> Option<NameAddr> {
-    let uri = match NameAddr::parse(text.trim().to_owned()) {
-        Ok(address) => address.uri.as_sip()?.clone(),
-        Err(_) => proxy(text)?,
-    };
-    Some(NameAddr::new(uri.with_param("lr", None)))
-}
-
-fn is_custom_header(name: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!%*+`'~".contains(&byte);
-    let lower = name.to_ascii_lowercase();
-    let compact = name.len() == 1;
-    !name.is_empty()
-        && name.len() <= 64
-        && !compact
-        && name.bytes().all(is_token)
-        && !OWN_HEADERS.contains(&lower.as_bytes())
-}
-
-fn is_header_value(value: &str) -> bool {
-    value.len() <= 512 && !value.chars().any(char::is_control)
-}
-
 #[cfg(test)]
-mod tests {
-    use confab_conference::AccountId;
-    use confab_documents::Kind;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn document(body: Value) -> Document {
-        let mut body = body;
-        body["name"] = "Desk".into();
-        let body = body.as_object().unwrap().clone();
-        Document::unsaved(&AccountId::from("a"), Kind::Device, "d1", body).unwrap()
-    }
-
-    fn contacts(all: &[&str]) -> Vec<Contact> {
-        let contact = |text: &&str| Contact {
-            uri: SipUri::parse((*text).to_owned()).unwrap(),
-            path: Vec::new(),
-            flow: None,
-        };
-        all.iter().map(contact).collect()
-    }
-
-    fn callee(body: Value, registered: &[&str], dialled: Option<&str>) -> Result<Callee, &'static str> {
-        let document = document(body);
-        let device = Device {
-            document: &document,
-            owner: None,
-        };
-        device.callee("a.example", dialled, &contacts(registered))
-    }
-
-    fn targets(callee: &Callee) -> Vec<String> {
-        callee
-            .at
-            .iter()
-            .map(|place| place.destination.target.to_string())
-            .collect()
-    }
-
-    #[test]
-    fn a_device_is_where_its_format_its_address_or_its_registration_says() {
-        let two = ["sip:x@192.0.2.7:5070;transport=tcp", "sip:y@192.0.2.8"];
-        for (sip, registered, dialled, expected) in [
-            (
-                json!({"invite_format": "route", "route": "sip:bob@pbx.example:5080"}),
-                &[][..],
-                None,
-                &["sip:bob@pbx.example:5080"][..],
-            ),
-            (
-                json!({"invite_format": "route", "route": "sip:bob@pbx.example", "transport": "tcp"}),
-                &[],
-                None,
-                &["sip:bob@pbx.example;transport=tcp"],
-            ),
-            (
-                json!({"invite_format": "route", "route": "sip:bob@pbx.example?X=1"}),
-                &[],
-                None,
-                &["sip:bob@pbx.example"],
-            ),
-            (
-                json!({"method": "ip", "ip": "192.0.2.9"}),
-                &two[..],
-                None,
-                &["sip:192.0.2.9"],
-            ),
-            (
-                json!({"method": "ip", "ip": "192.0.2.9", "username": "desk"}),
-                &[],
-                None,
-                &["sip:desk@192.0.2.9"],
-            ),
-            (
-                json!({"method": "ip", "ip": "192.0.2.9", "invite_format": "e164", "number": "4158867900"}),
-                &[],
-                None,
-                &["sip:+14158867900@192.0.2.9"],
-            ),
-            (
-                json!({"method": "ip", "ip": "192.0.2.9", "invite_format": "npan"}),
-                &[],
-                Some("+14158867900"),
-                &["sip:4158867900@192.0.2.9"],
-            ),
-            (
-                json!({"method": "ip", "ip": "192.0.2.9", "username": "desk", "static_invite": "ext"}),
-                &[],
-                None,
-                &["sip:ext@192.0.2.9"],
-            ),
-            (json!({"username": "desk"}), &two, None, &two),
-            (
-                json!({"username": "desk", "invite_format": "username"}),
-                &two[1..],
-                None,
-                &["sip:desk@192.0.2.8"],
-            ),
-        ] {
-            let callee = callee(json!({"sip": sip}), registered, dialled);
-            let callee = callee.unwrap_or_else(|why| panic!("{sip}: {why}"));
-            assert_eq!(targets(&callee), expected, "{sip}");
-            let is_registered = registered.len() == callee.at.len() && !registered.is_empty();
-            let by_patterns = !is_registered || sip["method"] == "ip";
-            assert!(
-                callee.at.iter().all(|place| place.is_judged == by_patterns),
-                "{sip}"
-            );
-        }
-        assert_eq!(
-            callee(json!({"sip": {"username": "desk"}}), &[], None).err(),
-            Some("USER_NOT_REGISTERED")
-        );
-        for (encryption, security) in [
-            (json!({"enforce_security": true}), Security::Required),
-            (json!({"methods": ["zrtp", "srtp"]}), Security::Offered),
-            (json!({"methods": ["zrtp"]}), Security::Open),
-            (json!({}), Security::Open),
-        ] {
-            let callee = callee(json!({"media": {"encryption": encryption}}), &two, None);
-            assert_eq!(callee.unwrap().security, security);
-        }
-    }
-
-    #[test]
-    fn proxies_and_routes_are_sent_to_first() {
-        let sip = json!({"invite_format": "route", "route": "sip:bob@pbx.example"});
-        let with = |key: &str, value: &str| {
-            let mut sip = sip.clone();
-            sip[key] = value.into();
-            callee(json!({ "sip": sip }), &[], None).unwrap().at.remove(0)
-        };
-        let by_proxy = with("proxy", "192.0.2.20:5080");
-        assert_eq!(
-            by_proxy.destination.by.unwrap().to_string(),
-            "sip:192.0.2.20:5080"
-        );
-        assert!(by_proxy.route.is_empty());
-        let routed = with("forward", "sip:edge.example");
-        assert_eq!(routed.destination.by.unwrap().to_string(), "sip:edge.example;lr");
-        assert_eq!(&routed.route[0].to_bytes()[..], b"<sip:edge.example;lr>");
-    }
-
-    #[test]
-    fn headers_of_its_own_never_replace_ours() {
-        let body = json!({
-            "sip": {"invite_format": "route", "route": "sip:b@c.example", "custom_sip_headers": {"out": {
-                "X-Door": "front", "From": "<sip:boss@c.example>", "Route": "<sip:evil>", "v": "x", "X-List": ["a"], "X-Count": 5
-            }}},
-            "ringtones": {"internal": "<http://localhost>;info=alert-internal"}
-        });
-        let callee = callee(body, &[], None).unwrap();
-        let headers: Vec<(String, String)> = callee
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    String::from_utf8_lossy(name.as_bytes()).into_owned(),
-                    value.clone(),
-                )
-            })
-            .collect();
-        let expected = [
-            ("Alert-Info", "<http://localhost>;info=alert-internal"),
-            ("X-Door", "front"),
-            ("X-Count", "5"),
-        ];
-        assert_eq!(
-            headers,
-            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
-        );
-    }
-
-    #[test]
-    fn what_is_switched_off_is_not_called_and_forwards_have_their_defaults() {
-        let check = |body: Value| {
-            let document = document(body);
-            let device = Device {
-                document: &document,
-                owner: None,
-            };
-            (device.is_callable(), device.forward(true), device.forward(false))
-        };
-        assert_eq!(check(json!({})), (true, None, None));
-        assert!(!check(json!({"enabled": false})).0);
-        assert!(!check(json!({"do_not_disturb": {"enabled": true}})).0);
-        let forward = Forward {
-            number: "1002".into(),
-            substitutes: true,
-            confirms: true,
-            only_failover: false,
-        };
-        assert_eq!(
-            check(json!({"call_forward": {"enabled": true, "number": "1002"}})).1,
-            Some(forward.clone())
-        );
-        let direct = json!({"call_forward": {"enabled": true, "number": "1002", "direct_calls_only": true}});
-        assert_eq!(check(direct), (true, Some(forward.clone()), None));
-        let failover =
-            json!({"call_forward": {"failover": true, "number": "1002", "require_keypress": false}});
-        let expected = Forward {
-            only_failover: true,
-            confirms: false,
-            ..forward
-        };
-        assert_eq!(check(failover).1, Some(expected));
-        assert_eq!(check(json!({"call_forward": {"enabled": true}})).1, None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_of_a_document_makes_it_panic(
-            route in "\\PC{0,40}", proxy in "\\PC{0,20}", format in "contact|username|e164|route|npan",
-            user in "\\PC{2,12}", dialled in "\\PC{0,12}"
-        ) {
-            let mut document = document(json!({}));
-            let sip = json!({"route": route, "proxy": proxy, "forward": proxy, "invite_format": format, "username": user});
-            document.body.insert("sip".into(), sip);
-            let device = Device { document: &document, owner: None };
-            let contacts = contacts(&["sip:x@192.0.2.7"]);
-            if let Ok(callee) = device.callee("a.example", Some(&dialled), &contacts) {
-                for place in callee.at {
-                    // What is printed can be read: nothing of the text breaks out of its place.
-                    let printed = place.destination.target.to_bytes();
-                    prop_assert!(SipUri::parse(printed).is_ok());
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -3,13 +3,17 @@
 //! Owns the brake and the order of things; the calls themselves are tasks of `signalling`. Everything that could make it wait
 //! without end has a limit: the ring time, a look-up's time, the shares of an account.
 
+mod attempt;
 mod brake;
+mod callee;
 mod device;
 mod number;
 mod offer;
+mod parts;
 mod redirect;
 mod referral;
 mod resolve;
+mod shown;
 mod words;
 
 use std::{
@@ -20,32 +24,30 @@ use std::{
 use async_trait::async_trait;
 use confab_api::{DialAnswer, DialRefusal, DialRequest, Dialer, EndpointAnswer, ParticipantFlags};
 use confab_conference::{AccountId, Caller, ConferenceId, Entry, Refusal, Role};
-use confab_documents::{Account, Body};
-use confab_sdp::Capabilities;
-use confab_sip::{HeaderName, Host, NameAddr, SipUri};
+use confab_documents::{Account, Body, Kind};
+use confab_sip::HeaderName;
 use futures_util::FutureExt as _;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    brake::{Brake, Called},
-    device::{Callee, Place},
+    brake::Brake,
+    callee::Callee,
+    parts::text,
     resolve::{Endpoint, Leg, Resolver},
 };
 pub(crate) use self::{
     brake::{OutboundLimits, Pattern},
-    device::Contact,
+    callee::Contact,
 };
 use crate::{
     conferences::Seat,
     registrar::Registrar,
     signalling::{CallServer, LegFailure, Order, Race},
+    trunks::Trunks,
 };
 
 /// How much longer than it rings an answer may take.
 const GRACE: Duration = Duration::from_secs(5);
-/// What stands for the number of a conference that has none.
-const ANONYMOUS: &str = "anonymous";
 
 /// Where devices have registered from. Implemented by the registrar.
 #[async_trait]
@@ -81,6 +83,7 @@ pub(crate) struct Dialler {
     server: Weak<CallServer>,
     orders: mpsc::Sender<Order>,
     contacts: Arc<dyn Contacts>,
+    trunks: Trunks,
     brake: Brake,
 }
 
@@ -101,12 +104,14 @@ impl Dialler {
         server: &Arc<CallServer>,
         orders: mpsc::Sender<Order>,
         contacts: Arc<dyn Contacts>,
+        trunks: Trunks,
         limits: OutboundLimits,
     ) -> Dialler {
         Dialler {
             server: Arc::downgrade(server),
             orders,
             contacts,
+            trunks,
             brake: Brake::new(limits),
         }
     }
@@ -128,6 +133,7 @@ impl Dialler {
         let resolver = Resolver {
             store: &server.store,
             contacts: &*self.contacts,
+            trunks: &self.trunks,
             account: &account,
             conference: &conference,
         };
@@ -135,12 +141,17 @@ impl Dialler {
         if server.admission.is_draining() {
             return Ok(DialAnswer::NoServer);
         }
+        let document = server
+            .store
+            .document(&account.id, Kind::Account, account.id.as_str());
+        let account_body = document.await?.map(|document| document.body).unwrap_or_default();
         let bus = server.registry.bus();
         bus.publish_dial(&account.id, &conference, request.told.clone());
         let dial = Dial {
             dialler: &self,
             server: &server,
             account: &account,
+            account_body: &account_body,
             conference: &conference,
             request: &request,
             headers: &headers,
@@ -182,6 +193,8 @@ struct Dial<'a> {
     dialler: &'a Dialler,
     server: &'a CallServer,
     account: &'a Account,
+    /// The account's document.
+    account_body: &'a Body,
     conference: &'a ConferenceId,
     request: &'a DialRequest,
     /// Further header fields of each INVITE.
@@ -263,47 +276,36 @@ impl Dial<'_> {
         let mut reports = Vec::new();
         let call_id = self.call_id();
         let mut refused = words::TEMPORARY;
-        for (fork, place) in callee.at.iter().enumerate() {
-            let target = &place.destination.target;
-            let user = target.user_decoded().map(|user| user.to_str_lossy().into_owned());
-            let host = target.host.to_string();
-            let called = Called {
-                user: user.as_deref().unwrap_or_default(),
-                host: Some(&host),
-            };
-            if place.is_judged && self.dialler.brake.bars(&called) {
-                refused = words::BARRED;
-                continue;
-            }
-            let Some(capabilities) = self.capabilities(callee) else {
-                refused = words::INCOMPATIBLE;
-                continue;
+        for (fork, attempts) in self.forks(callee).into_iter().enumerate() {
+            let place = callee.at.get(fork).filter(|_| callee.outside.is_none());
+            let follows = place.is_some_and(|place| !place.is_judged && !place.destination.is_internal);
+            let attempts = match attempts {
+                Ok(attempts) => attempts,
+                Err(why) => {
+                    refused = why;
+                    continue;
+                }
             };
             let Some(permit) = self.dialler.brake.enter(Instant::now(), &self.account.id) else {
                 refused = words::CONGESTION;
                 continue;
             };
             // Several calls of one device are one entry, but no two dialogs of ours have the same Call-ID.
-            let call_id = match fork {
+            let call_id = match reports.len() {
                 0 => call_id.clone(),
-                _ => format!("{call_id}-fork{fork}"),
+                fork => format!("{call_id}-fork{fork}"),
             };
             let (report, reported) = oneshot::channel();
             let order = Order {
                 account: self.account.id.clone(),
                 conference: self.conference.clone(),
-                destination: place.destination.clone(),
-                from: self.from(),
-                to: NameAddr::new(target.clone()),
-                identity: callee.identity.clone(),
-                headers: self.headers(callee, place),
+                attempts,
                 caller: self.participant(callee, call_id.clone()),
                 call_id,
-                capabilities: Arc::new(capabilities),
                 ring_until: self.ring_until,
-                progress_within: callee.progress_within,
+                lasts: self.account.max_call,
                 confirms: callee.confirms,
-                follows: !place.is_judged && !place.destination.is_internal,
+                follows,
                 contacts: Vec::new(),
                 language: offer::language(&self.request.conference.body, self.account),
                 race: Arc::clone(race),
@@ -332,90 +334,18 @@ impl Dial<'_> {
         }
     }
 
-    /// The number that is shown.
-    fn number(&self) -> String {
-        let body = &self.request.conference.body;
-        let first = |list: Option<&Value>| Some(list?.get(0)?.as_str()?.to_owned());
-        let numbers = |role: &str| first(body.get(role).and_then(|role| role.get("numbers")));
-        let own = || first(body.get("conference_numbers")).or_else(|| numbers("member"));
-        let asked = self.request.caller_id_number.clone();
-        asked
-            .or_else(own)
-            .or_else(|| numbers("moderator"))
-            .unwrap_or_else(|| ANONYMOUS.to_owned())
-    }
-
-    fn name(&self) -> String {
-        let own = || device::text(&self.request.conference.body, &["name"]).map(str::to_owned);
-        self.request
-            .caller_id_name
-            .clone()
-            .or_else(own)
-            .unwrap_or_default()
-    }
-
-    /// Who is shown as calling.
-    fn from(&self) -> NameAddr {
-        let domain = device::text(&self.request.conference.body, &["domain"]);
-        let host = domain
-            .and_then(|domain| Host::parse(&domain.into()).ok())
-            .or_else(|| Host::parse(&self.account.realm.as_str().into()).ok())
-            .unwrap_or_else(|| Host::from(std::net::IpAddr::from([127, 0, 0, 1])));
-        let address = NameAddr::new(SipUri::new(host, None).with_user(&self.number()));
-        match self.name() {
-            name if name.is_empty() => address,
-            name => address.with_display(&name),
-        }
-    }
-
-    fn headers(&self, callee: &Callee, place: &Place) -> Vec<(HeaderName, String)> {
-        let printed = |address: &NameAddr| String::from_utf8_lossy(&address.to_bytes()).into_owned();
-        let mut all: Vec<(HeaderName, String)> = place
-            .route
-            .iter()
-            .map(|route| (HeaderName::Route, printed(route)))
-            .collect();
-        if self.number() == ANONYMOUS {
-            // RFC 3323 §4.2: there is nobody to be asserted.
-            all.push((HeaderName::from_token("Privacy".into()), "id".to_owned()));
-        } else {
-            all.push((HeaderName::PAssertedIdentity, printed(&self.from())));
-        }
-        if place.destination.is_internal {
-            all.push(self.server.pass.header());
-        }
-        all.extend(callee.headers.iter().cloned());
-        all.extend(self.headers.iter().cloned());
-        all
-    }
-
     fn participant(&self, callee: &Callee, call_id: String) -> Caller {
         let mut caller = Caller::new(call_id);
         caller.caller_id_name.clone_from(&callee.name);
         caller.caller_id_number.clone_from(&callee.number);
         caller.account_id = Some(self.account.id.clone());
         caller.channel_vars = callee.channel_vars.clone();
-        if let Some(owner) = device::text(&self.request.conference.body, &["owner_id"]) {
+        if let Some(owner) = text(&self.request.conference.body, &["owner_id"]) {
             let known = caller.channel_vars.entry("owner_id".to_owned());
             known.or_insert_with(|| owner.to_owned());
         }
         caller.application_vars = self.request.application_vars.clone();
         caller
-    }
-
-    /// What is offered; `None` when the device insists on what this server does not do.
-    fn capabilities(&self, callee: &Callee) -> Option<Capabilities> {
-        let is_internal = callee.at.iter().all(|place| place.destination.is_internal);
-        let own = &self.server.capabilities;
-        let offered = if is_internal {
-            offer::uncompressed(own)
-        } else {
-            offer::ordered(own, &callee.codecs)
-        };
-        Some(Capabilities {
-            srtp: offer::policy(own.srtp, callee.security)?,
-            ..offered
-        })
     }
 }
 

@@ -5,7 +5,7 @@
 use confab_documents::{Account, Body};
 use confab_sdp::{Capabilities, CodecCapability, SrtpPolicy};
 
-use super::device::Security;
+use super::callee::Security;
 
 /// Returns our capabilities with the codecs that a device names, in its order. Those that we lack are left out; when none is left, and for
 /// who names none, it is all of ours but uncompressed audio: hardly anybody takes it, and an INVITE that names its rates is too long

@@ -11,7 +11,7 @@ use confab_sip::SipUri;
 
 use super::brake::Called;
 use super::resolve::Resolver;
-use super::{Dialler, device::Security};
+use super::{Dialler, callee::Security};
 use crate::signalling::{Forwarded, Redirects};
 
 #[async_trait]
@@ -45,6 +45,7 @@ impl Dialler {
         let resolver = Resolver {
             store: &server.store,
             contacts: &*self.contacts,
+            trunks: &self.trunks,
             account: &account,
             conference,
         };

@@ -14,10 +14,13 @@ use serde_json::Value;
 
 use super::{
     Contacts,
-    device::{Callee, Device, Place, Security, target, text},
-    number::E164,
+    callee::{Callee, Outside, Place},
+    device::Device,
+    number::{self, E164},
+    parts::{target, text},
     words,
 };
+use crate::trunks::Trunks;
 
 /// Documents that are read at a time, where all of an account are looked through.
 const PAGE: u32 = 500;
@@ -25,6 +28,8 @@ const PAGE: u32 = 500;
 const LONGEST_EXTENSION: usize = 9;
 /// What is shorter may be an extension without anybody's having it.
 const SHORT: usize = 5;
+/// The longest number that is looked for outside, without separators.
+const LONGEST_NUMBER: usize = 40;
 /// Legs of one endpoint: a user may have many devices.
 const MOST_LEGS: usize = 50;
 
@@ -62,6 +67,7 @@ impl From<StoreError> for Unresolved {
 pub(super) struct Resolver<'a> {
     pub(super) store: &'a Store,
     pub(super) contacts: &'a dyn Contacts,
+    pub(super) trunks: &'a Trunks,
     pub(super) account: &'a Account,
     /// The conference that dials.
     pub(super) conference: &'a ConferenceId,
@@ -112,7 +118,7 @@ impl Resolver<'_> {
             let user = target.user_decoded().map(|user| user.to_str_lossy().into_owned());
             let number = user.filter(|user| !user.is_empty());
             let number = number.unwrap_or_else(|| target.host.to_string());
-            let callee = somebody(Place::at(target), number.clone(), number);
+            let callee = Callee::somebody(vec![Place::at(target)], number.clone(), number);
             return Ok(vec![Leg {
                 endpoint_id: name.to_owned(),
                 device_id: None,
@@ -122,22 +128,54 @@ impl Resolver<'_> {
         if name.len() == 32 {
             return self.id(name).await;
         }
+        if let Some(legs) = self.number(name, name, true).await? {
+            return Ok(legs);
+        }
         let is_short = !name.is_empty() && name.len() < SHORT;
-        let is_outside = E164::parse(name).is_some();
-        let found = self.number(name, name, true).await?;
-        match found {
-            Some(legs) => Ok(legs),
-            // There is no trunk in this version: whoever is outside cannot be reached.
-            None if is_short || is_outside => Ok(vec![Leg {
-                endpoint_id: name.to_owned(),
-                device_id: None,
-                callee: Err(words::UNALLOCATED),
-            }]),
-            None => {
+        let is_number = is_short || E164::parse(name).is_some();
+        match self.outside(name).await? {
+            Err(_) if !is_number => {
                 let message = "Value not a number, device or user ID, or SIP endpoint";
                 Err(Unresolved::Wrong(Rule::Enum, message.to_owned(), None))
             }
+            callee => Ok(vec![Leg {
+                endpoint_id: name.to_owned(),
+                device_id: None,
+                callee,
+            }]),
         }
+    }
+
+    /// Whoever has a number in the world, by the trunks that take it; else why nobody is reached, in the contract's words.
+    async fn outside(&self, dialled: &str) -> Result<Result<Callee, &'static str>, StoreError> {
+        let account = &self.account.id;
+        let bare = number::bare(dialled);
+        let is_number = |byte: u8| byte.is_ascii_digit() || b"+*#".contains(&byte);
+        if bare.is_empty() || bare.len() > LONGEST_NUMBER || !bare.bytes().all(is_number) {
+            return Ok(Err(words::UNALLOCATED));
+        }
+        let configuration = self.store.conferences_configuration(account).await?;
+        let plan = DialPlan::of(configuration.as_ref(), &self.account.language);
+        let full = E164::parse_in(dialled, plan.country_code.as_deref());
+        let mut forms: Vec<String> = full.iter().map(|full| full.as_str().to_owned()).collect();
+        let shown = full.as_ref().map_or(bare.as_str(), E164::as_str).to_owned();
+        if !forms.contains(&bare) {
+            forms.push(bare);
+        }
+        let is_telephone = full.is_some();
+        let found = self.trunks.choices(account, &forms, is_telephone).await?;
+        if found.choices.is_empty() {
+            return Ok(Err(match found.has_trunks {
+                true if is_telephone => words::NO_ROUTE,
+                _ => words::UNALLOCATED,
+            }));
+        }
+        let mut callee = Callee::somebody(Vec::new(), shown.clone(), shown);
+        callee.outside = Some(Outside {
+            number: full,
+            choices: found.choices,
+        });
+        Ok(Ok(callee))
     }
 
     /// A device or user of the account.
@@ -201,7 +239,8 @@ impl Resolver<'_> {
         };
         let own = device.callee(&self.account.realm, dialled, &contacts);
         let forward = device.forward(is_direct);
-        let forward = forward.filter(|forward| !forward.only_failover || own == Err(words::NOT_REGISTERED));
+        let is_away = matches!(own, Err(words::NOT_REGISTERED));
+        let forward = forward.filter(|forward| !forward.only_failover || is_away);
         let Some(forward) = forward else {
             return Ok(vec![leg(own)]);
         };
@@ -209,12 +248,13 @@ impl Resolver<'_> {
         let forwarded = Box::pin(self.number(endpoint_id, &forward.number, false)).await?;
         let mut legs = match forwarded {
             Some(legs) => legs,
-            None => vec![leg(Err(words::UNALLOCATED))],
+            None => vec![leg(self.outside(&forward.number).await?)],
         };
         for forwarded in &mut legs {
             forwarded.device_id = device_id.map(str::to_owned);
             if let Ok(callee) = &mut forwarded.callee {
                 callee.confirms |= forward.confirms;
+                callee.forwarder = (!forward.keeps_caller).then(|| device.forwarder());
             }
         }
         if !forward.substitutes && !forward.only_failover {
@@ -323,7 +363,11 @@ impl Resolver<'_> {
         let host = host.map_err(|_| words::ROUTING_ERROR)?;
         let target = SipUri::new(host, None).with_user(number);
         let name = text(&document.body, &["name"]).unwrap_or(number).to_owned();
-        Ok(somebody(Place::within(target), name, number.to_owned()))
+        Ok(Callee::somebody(
+            vec![Place::within(target)],
+            name,
+            number.to_owned(),
+        ))
     }
 
     async fn extension(
@@ -378,22 +422,6 @@ impl Resolver<'_> {
     }
 }
 
-/// Somebody of whom no document tells.
-fn somebody(at: Place, name: String, number: String) -> Callee {
-    Callee {
-        at: vec![at],
-        name,
-        number,
-        channel_vars: Default::default(),
-        codecs: Vec::new(),
-        security: Security::Open,
-        identity: None,
-        headers: Vec::new(),
-        progress_within: None,
-        confirms: false,
-    }
-}
-
 fn not_found(id: &str) -> Unresolved {
     Unresolved::Wrong(Rule::NotFound, format!("ID {id} not found"), None)
 }
@@ -438,6 +466,7 @@ mod tests {
         let resolver = Resolver {
             store,
             contacts: &NoContacts,
+            trunks: &Trunks::new(store.clone()),
             account,
             conference: &ConferenceId::from("room"),
         };

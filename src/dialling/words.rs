@@ -10,6 +10,8 @@ use crate::signalling::{LegFailure, NoWay};
 pub(super) const NOT_REGISTERED: &str = "USER_NOT_REGISTERED";
 /// Nobody has the number.
 pub(super) const UNALLOCATED: &str = "UNALLOCATED_NUMBER";
+/// No trunk takes the number.
+pub(super) const NO_ROUTE: &str = "NO_ROUTE_DESTINATION";
 /// The number leads back to the conference that dials it.
 pub(super) const ROUTING_ERROR: &str = "EXCHANGE_ROUTING_ERROR";
 /// The account may not call there.
@@ -32,7 +34,7 @@ pub(super) fn of(failure: LegFailure) -> &'static str {
     match failure {
         LegFailure::NoWay(NoWay::Ourselves) => ROUTING_ERROR,
         LegFailure::NoWay(NoWay::Connection) => "DESTINATION_OUT_OF_ORDER",
-        LegFailure::NoWay(NoWay::Host) => "NO_ROUTE_DESTINATION",
+        LegFailure::NoWay(NoWay::Host) => NO_ROUTE,
         LegFailure::NoWay(NoWay::Transport) | LegFailure::Incompatible => INCOMPATIBLE,
         LegFailure::Overloaded => TEMPORARY,
         LegFailure::Refused(status) => of_status(status),

@@ -40,6 +40,9 @@ use crate::wall_clock::gregorian_now;
 /// How often ends of bindings, keep-alives, changes of documents and what is to be written are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The kinds of documents that registrations rest on.
+const CONCERNING: [Kind; 3] = [Kind::Account, Kind::Device, Kind::User];
+
 type Core = confab_sip::Registrar<DeviceKey>;
 
 /// The bindings. Cheap to clone; shared by the endpoint's task, which tells of connections, and the registrar.
@@ -486,7 +489,7 @@ impl Changes {
         let store = registrar.0.devices.store();
         // Whatever was read before the first time may be older than the first change that is seen: the first reading begins earlier.
         let since = self.since.unwrap_or(GregorianSeconds(u64::MAX));
-        let (changes, next) = store.changes_since(since).await?;
+        let (changes, next) = store.changes_since(since, &CONCERNING).await?;
         let changes: HashSet<Change> = changes.into_iter().collect();
         let fresh: Vec<Change> = changes.difference(&self.seen).cloned().collect();
         registrar.0.devices.forget(&fresh);

@@ -1,6 +1,9 @@
 //! Gathers the figures of all parts for one scrape of the metrics page.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use confab_sip::DropReason;
 
@@ -58,6 +61,8 @@ pub(super) fn page(
         let (bindings, registered, registrations) = calls.registrar.figures();
         let (passwords, passwords_blocked) = calls.registrar.gate().guard_figures();
         let (pins, pin_sources_blocked) = calls.desk.guard_figures();
+        let [gateways, trunk_registrations] = calls.trunks.health().totals();
+        let (failovers, gateways_away) = calls.trunks.health().figures(Instant::now());
         metrics::page(Snapshot {
             gauges: vec![
                 (
@@ -75,6 +80,11 @@ pub(super) fn page(
                     "passwords_blocked",
                     "Sources, and devices from one source, whose passwords are not looked at at this time",
                     gauge(passwords_blocked),
+                ),
+                (
+                    "trunk_gateways_away",
+                    "Gateways of trunks that were not there when they were last needed: they are tried last for a while",
+                    gauge(gateways_away),
                 ),
                 ("calls", "Calls being served", gauge(calls.admission.calls())),
                 (
@@ -101,14 +111,28 @@ pub(super) fn page(
                     amqp.connections(),
                 ),
             ],
-            labelled_gauges: vec![Counters {
-                name: "transactions",
-                help: "SIP transactions",
-                label: "kind",
-                values: transactions
-                    .map(|(kind, count)| (kind.to_owned(), count as u64))
-                    .into(),
-            }],
+            labelled_gauges: vec![
+                Counters {
+                    name: "transactions",
+                    help: "SIP transactions",
+                    label: "kind",
+                    values: transactions
+                        .map(|(kind, count)| (kind.to_owned(), count as u64))
+                        .into(),
+                },
+                Counters {
+                    name: "trunk_gateways",
+                    help: "Gateways of trunks, by whether they answer when they are asked",
+                    label: "state",
+                    values: named(gateways),
+                },
+                Counters {
+                    name: "trunk_registrations",
+                    help: "Registrations of this server with gateways of trunks",
+                    label: "state",
+                    values: named(trunk_registrations),
+                },
+            ],
             counters: vec![
                 single(
                     "calls_answered",
@@ -127,6 +151,11 @@ pub(super) fn page(
                     label: "outcome",
                     values: dialled,
                 },
+                single(
+                    "trunk_failovers",
+                    "Calls that went on to the next gateway of a trunk",
+                    failovers,
+                ),
                 single(
                     "cdr_left_out",
                     "Records of refused calls left out of cdr.jsonl because there were too many",

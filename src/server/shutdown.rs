@@ -142,6 +142,7 @@ impl Server {
         let byes = deadline.min(Instant::now() + BYE_TIME);
         let _ = timeout_at(byes, self.all_calls_over()).await;
         let _ = self.stop.send(true);
+        let _ = timeout_at(deadline - LAST_WRITES, self.trunks_task).await;
         self.calls.stop(deadline - LAST_WRITES).await;
         self.signalling.stop().await;
         for task in self.tasks {

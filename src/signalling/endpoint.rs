@@ -14,8 +14,9 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
-    Invitation, LocalContact, Output, ParseError, QueryKey, Reachable, Reason, Rejection, Reply, Request,
-    StatusCode, SubscriptionEnd, SubscriptionKey, SubscriptionState, Transport,
+    Invitation, LocalContact, Output, ParseError, QueryKey, Question, QuestionKey, QuestionOutcome,
+    Reachable, Reason, Rejection, Reply, Request, StatusCode, SubscriptionEnd, SubscriptionKey,
+    SubscriptionState, Transport,
 };
 use tokio::{
     runtime::Handle,
@@ -115,6 +116,8 @@ pub(crate) enum Command {
     RejectSubscription(QueryKey, Rejection),
     /// Tells a subscriber something.
     Notify(SubscriptionKey, SubscriptionState, Option<Body>),
+    /// Sends a request outside of calls; told what comes of it.
+    Ask(Box<Question>, oneshot::Sender<QuestionOutcome>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -185,6 +188,13 @@ impl EndpointHandle {
         let _ = self.commands.send(command).await;
     }
 
+    /// Sends a request outside of calls and waits for what comes of it, 32 s at most.
+    pub(crate) async fn ask(&self, question: Question) -> QuestionOutcome {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::Ask(Box::new(question), reply)).await;
+        outcome.await.unwrap_or(QuestionOutcome::TransportFailed)
+    }
+
     /// Hangs up a call whose task broke down, and forgets it. Does not wait, so that a drop can call it.
     pub(crate) fn abandon(&self, call: CallKey) {
         let endpoint = self.clone();
@@ -248,6 +258,7 @@ impl EndpointTask {
         let running = Running {
             task: self,
             calls: HashMap::new(),
+            questions: HashMap::new(),
             figures,
             broken: Vec::new(),
         };
@@ -266,6 +277,8 @@ enum Wake {
 struct Running {
     task: EndpointTask,
     calls: HashMap<CallKey, mpsc::Sender<Event>>,
+    /// Whom to tell what came of requests outside of calls.
+    questions: HashMap<QuestionKey, oneshot::Sender<QuestionOutcome>>,
     figures: Arc<Mutex<Figures>>,
     /// Connections to close once their last message is handed out.
     broken: Vec<u64>,
@@ -374,6 +387,10 @@ impl Running {
             }
             Command::RejectSubscription(query, rejection) => endpoint.reject_subscription(query, rejection),
             Command::Notify(subscription, state, body) => endpoint.notify(now, subscription, state, body),
+            Command::Ask(question, reply) => {
+                let question = endpoint.ask(now, *question);
+                self.questions.insert(question, reply);
+            }
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),
@@ -441,6 +458,13 @@ impl Running {
             Some(event) => event,
             None => return,
         };
+        if let Event::Replied { question, outcome } = event {
+            // Whoever asked may have stopped waiting.
+            if let Some(reply) = self.questions.remove(&question) {
+                let _ = reply.send(outcome);
+            }
+            return;
+        }
         let Some(call) = call_of(&event) else { return };
         if let Event::Invite {
             call,
@@ -541,6 +565,7 @@ fn call_of(event: &Event) -> Option<CallKey> {
         | Event::Digit { call, .. }
         | Event::Refer { call, .. }
         | Event::Ended { call, .. }
+        | Event::Trying { call }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }
         | Event::Failed { call, .. }

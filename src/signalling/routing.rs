@@ -12,7 +12,7 @@ use confab_reception::{CallFlow, RoleSoFar};
 use confab_sip::{Request, SipUri, StatusCode};
 
 use super::local::LocalAddresses;
-use crate::registrar::devices::Device;
+use crate::{registrar::devices::Device, trunks::Origin};
 
 /// The conference that a call goes to.
 #[derive(Debug, Clone)]
@@ -38,8 +38,38 @@ pub(crate) struct Reached {
     pub(crate) plan: DialPlan,
     /// The conference; `None` where the caller is asked for its number.
     pub(crate) destination: Option<Destination>,
-    /// The caller's device, where it is known and the account is its own.
-    pub(crate) device: Option<Arc<Device>>,
+    /// Who calls, as far as the account knows him.
+    pub(crate) known: Known,
+}
+
+/// Who calls, as far as it is shown.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// Nobody in particular.
+    Stranger,
+    /// A device.
+    Device(Arc<Device>),
+    /// Somebody behind a gateway of one of these trunks; of what has been reached, the one.
+    Trunk(Vec<Origin>),
+}
+
+impl Known {
+    /// The caller as one account knows him: devices and trunks of others are strangers.
+    pub(super) fn in_account(self, account: &AccountId) -> Known {
+        match self {
+            Known::Device(device) if device.key.account == *account => Known::Device(device),
+            Known::Trunk(origins) => {
+                let own = origins.into_iter().find(|origin| origin.account == *account);
+                own.map_or(Known::Stranger, |own| Known::Trunk(vec![own]))
+            }
+            _ => Known::Stranger,
+        }
+    }
+
+    /// Whether he has shown who he is.
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(self, Known::Stranger)
+    }
 }
 
 /// Why a call goes nowhere.
@@ -93,7 +123,7 @@ pub(crate) async fn route(
     store: &Store,
     local: &LocalAddresses,
     anonymous_dial_in: bool,
-    device: Option<Arc<Device>>,
+    known: Known,
     service_numbers: &[String],
     request: &Request,
 ) -> Result<Reached, RoutingError> {
@@ -102,28 +132,50 @@ pub(crate) async fn route(
         .user_decoded()
         .filter(|user| !user.is_empty())
         .ok_or(RoutingError::NoNumber)?;
-    let (account, device) = account_for(store, local, uri, device).await?;
-    if !anonymous_dial_in && device.is_none() {
-        return Err(RoutingError::Anonymous);
-    }
     let user = user.to_str_lossy();
-    let configuration = store.conferences_configuration(&account.id).await?;
-    let mut plan = DialPlan::of(configuration.as_ref(), &account.language);
-    plan.service_numbers.extend_from_slice(service_numbers);
-    let numbers = plan.forms(&user);
-    let found = store.route_first(&account.id, &numbers).await?;
-    let destination = found.map(|found| destination(&found, configuration.as_ref(), &account.language));
-    if destination.is_none() && !plan.is_service(&user) {
-        return Err(RoutingError::UnknownNumber);
+    let accounts = accounts_for(store, local, uri, known).await?;
+    let may_ask = |known: &Known| anonymous_dial_in || known.is_known();
+    let mut numbers = vec![user.to_string()];
+    if accounts.iter().any(|(_, known)| matches!(known, Known::Trunk(_))) {
+        // Who has registered with a carrier is called by the name that he has there; the number stands in To.
+        let to = request.headers.to().ok().flatten();
+        let called = to.and_then(|to| Some(to.uri.as_sip()?.user_decoded()?.to_str_lossy().into_owned()));
+        numbers.extend(called.filter(|called| !called.is_empty() && *called != *user));
     }
-    if !account.enabled {
-        return Err(RoutingError::Disabled);
+    let mut is_let_in = false;
+    for (account, known) in accounts {
+        if !may_ask(&known) {
+            continue;
+        }
+        is_let_in = true;
+        let configuration = store.conferences_configuration(&account.id).await?;
+        let mut plan = DialPlan::of(configuration.as_ref(), &account.language);
+        plan.service_numbers.extend_from_slice(service_numbers);
+        let tried = match known {
+            Known::Trunk(_) => &numbers[..],
+            _ => &numbers[..1],
+        };
+        for number in tried {
+            let found = store.route_first(&account.id, &plan.forms(number)).await?;
+            let destination =
+                found.map(|found| destination(&found, configuration.as_ref(), &account.language));
+            if destination.is_none() && !plan.is_service(number) {
+                continue;
+            }
+            if !account.enabled {
+                return Err(RoutingError::Disabled);
+            }
+            return Ok(Reached {
+                account,
+                plan,
+                destination,
+                known,
+            });
+        }
     }
-    Ok(Reached {
-        account,
-        plan,
-        destination,
-        device,
+    Err(match is_let_in {
+        true => RoutingError::UnknownNumber,
+        false => RoutingError::Anonymous,
     })
 }
 
@@ -215,31 +267,59 @@ impl Reached {
                 role,
             }),
             account,
-            device: None,
+            known: Known::Stranger,
         }
     }
 }
 
-/// Finds the account that a call belongs to: a device's own when it calls this server's address or its realm, else that of the request
-/// URI, where a device of another account is a stranger.
-async fn account_for(
+/// Finds the accounts that a call may belong to, with whom each of them takes the caller for; the first of them that has the number has the
+/// call.
+///
+/// A device's own when it calls this server's address or its realm, else that of the request URI, where a device of another account is a
+/// stranger. Of a trunk, when it calls this server's address, first the account that has the address, then the trunk's: whoever may write a
+/// trunk's document must not thereby get the calls of others. When several accounts have trunks at the caller's address, none of them is
+/// preferred.
+async fn accounts_for(
     store: &Store,
     local: &LocalAddresses,
     uri: &SipUri,
-    device: Option<Arc<Device>>,
-) -> Result<(Account, Option<Arc<Device>>), RoutingError> {
-    let Some(device) = device else {
-        return Ok((account(store, local, uri).await?, None));
-    };
+    known: Known,
+) -> Result<Vec<(Account, Known)>, RoutingError> {
     let host = uri.host.to_string();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if local.is_own_host(bare) || host.eq_ignore_ascii_case(&device.realm) {
-        let own = store.account(&device.key.account).await?;
-        return Ok((own.ok_or(RoutingError::UnknownHost)?, Some(device)));
+    let is_here = local.is_own_host(bare);
+    match known {
+        Known::Stranger => Ok(vec![(account(store, local, uri).await?, Known::Stranger)]),
+        Known::Device(device) if is_here || host.eq_ignore_ascii_case(&device.realm) => {
+            let own = store.account(&device.key.account).await?;
+            Ok(vec![(
+                own.ok_or(RoutingError::UnknownHost)?,
+                Known::Device(device),
+            )])
+        }
+        Known::Trunk(origins) if is_here => {
+            let mut found = Vec::new();
+            if let Some(first) = store.bootstrap_account().await? {
+                let known = Known::Trunk(origins.clone()).in_account(&first.id);
+                found.push((first, known));
+            }
+            let mut others = origins.iter().map(|origin| &origin.account);
+            let other = others.next().filter(|one| others.all(|another| another == *one));
+            if let Some(other) = other
+                && let Some(other) = store.account(other).await?
+                && found.iter().all(|(first, _)| first.id != other.id)
+            {
+                let known = Known::Trunk(origins).in_account(&other.id);
+                found.push((other, known));
+            }
+            Ok(found)
+        }
+        known => {
+            let account = account(store, local, uri).await?;
+            let known = known.in_account(&account.id);
+            Ok(vec![(account, known)])
+        }
     }
-    let account = account(store, local, uri).await?;
-    let is_own = account.id == device.key.account;
-    Ok((account, is_own.then_some(device)))
 }
 
 /// Finds the account that a request URI belongs to.

@@ -22,4 +22,5 @@ mod reception;
 mod resources;
 mod sounds;
 mod table;
+mod trunks;
 mod websocket;

@@ -12,8 +12,6 @@ const LAST: u16 = 220;
 /// Work that some lines wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Issue {
-    /// Dialling out, registration.
-    Dialling = 6,
     /// Recordings, speech from text.
     Recording = 7,
 }
@@ -21,7 +19,6 @@ enum Issue {
 impl Issue {
     fn name(self) -> &'static str {
         match self {
-            Issue::Dialling => "dialling out and registration",
             Issue::Recording => "recording and speech",
         }
     }
@@ -78,7 +75,6 @@ const WORDS: &[(u16, &str)] = &[
     (89, "a recording has everybody's voice"),
     (90, "a recording is started or stopped, nothing else"),
     (92, "every wrapping of a record is understood"),
-    (101, "a telephone number goes to the trunk"),
     (138, "a play to one is heard by him alone"),
     (146, "related by mute, the other one does not hear him"),
     (147, "related by deaf, he does not hear the other one"),
@@ -91,7 +87,6 @@ const WORDS: &[(u16, &str)] = &[
 fn owner(line: u16) -> Option<Issue> {
     Some(match line {
         89 | 90 | 92 => Issue::Recording,
-        101 => Issue::Dialling,
         _ => return None,
     })
 }

@@ -72,7 +72,7 @@ def main(url, api_key, account, account_name, username, password):
         client.delete_device(where, made["id"])
         round_trip(client, where, "device", {"name": "desk"}, {"name": "other desk"})
         round_trip(client, where, "media", {"name": "greeting"}, {"name": "other"}, "get_all_media")
-        trunk = {"name": "carrier", "weight_cost": 30, "rules": ["^\\+?1\\d{10}$"], "gateways": [{"server": "192.0.2.1"}]}
+        trunk = {"name": "carrier", "weight_cost": 30, "rules": ["^\\+?1\\d{10}$"], "gateways": [{"server": "127.0.0.1", "ping_seconds": 0}]}
         hook = {"name": "told", "uri": "https://hooks.example.com/", "http_verb": "post", "hook": "conference", "retries": 2}
         round_trip(client, where, "webhook", hook, {"name": "told more", "retries": 3})
         round_trip(client, where, "local_resource", trunk, {"name": "other carrier"})

@@ -75,7 +75,7 @@ fn every_answer_is_one_that_the_document_describes() {
             "user_id": made("/users", &json!({"first_name": "Ada", "last_name": "L"})),
             "device_id": made("/devices", &json!({"name": "phone"})),
             "media_id": media,
-            "resource_id": made("/resources", &json!({"name": "trunk", "gateways": [{"server": "sip.example.com"}]})),
+            "resource_id": made("/resources", &json!({"name": "trunk", "gateways": [{"server": "127.0.0.1", "ping_seconds": 0}]})),
             "webhook_id": made("/webhooks", &json!({"name": "hook", "uri": "http://127.0.0.1:9/", "hook": "all"})),
             "config_id": ["conferences"],
             "schema_name": ["conferences", "devices"],

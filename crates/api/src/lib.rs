@@ -121,7 +121,8 @@ pub use dialling::{
 };
 pub use health::admin_router;
 pub use live::{
-    ControlError, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, Registrations, WebhookAttempts,
+    ControlError, GatewayState, LiveConferences, MediaProblem, NoAttempts, NoRegistrations, NoTrunks,
+    Registrations, TrunkStates, WebhookAttempts,
 };
 pub use rate_limit::client_network;
 pub use resource::{MEDIA_LIMITS, fuzz_media};

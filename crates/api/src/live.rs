@@ -68,6 +68,35 @@ impl Registrations for NoRegistrations {
     }
 }
 
+/// What is known of a trunk's gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayState {
+    /// Host and port.
+    pub server: String,
+    /// Whether it answers; `None`: it was not asked yet, or is not to be.
+    pub answers: Option<bool>,
+    /// How the registration with it stands: `trying`, `registered`, `failed`; `None`: there is none.
+    pub registration: Option<&'static str>,
+    /// The status with which it refused the registration.
+    pub refusal: Option<u16>,
+}
+
+/// What is known of trunks. Implemented by the server.
+pub trait TrunkStates: Send + Sync {
+    /// Returns the account's trunks that are switched on, by id, each with its gateways, in a steady order.
+    fn of(&self, account: &AccountId) -> Vec<(String, Vec<GatewayState>)>;
+}
+
+/// Nothing is known of any trunk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTrunks;
+
+impl TrunkStates for NoTrunks {
+    fn of(&self, _: &AccountId) -> Vec<(String, Vec<GatewayState>)> {
+        Vec::new()
+    }
+}
+
 /// What became of the requests to webhooks.
 pub trait WebhookAttempts: Send + Sync {
     /// Returns the last requests to an account's webhook as they are shown, the newest first.

@@ -57,7 +57,7 @@ pub(crate) fn check(
             // Himself, but no further than he is.
             Operation::Replace(Kind::User) | Operation::Patch(Kind::User) => is_self && !promotes(envelope),
             // They hold passwords of others.
-            Operation::Show(Kind::Resource | Kind::Webhook) => false,
+            Operation::Show(Kind::Resource | Kind::Webhook) | Operation::ShowResourceStatus => false,
             Operation::Create(kind)
             | Operation::Replace(kind)
             | Operation::Patch(kind)
@@ -122,6 +122,7 @@ mod tests {
             (Operation::Delete(Kind::Account), "a", "a", false),
             (Operation::Create(Kind::Webhook), "a", "", false),
             (Operation::Show(Kind::Resource), "a", "r1", false),
+            (Operation::ShowResourceStatus, "a", "", false),
             (Operation::Show(Kind::Webhook), "a", "w1", false),
             (Operation::Create(Kind::Media), "a", "", true),
             (Operation::Patch(Kind::Configuration), "a", "conferences", false),

@@ -76,6 +76,8 @@ pub(crate) enum Operation {
     UploadMedia,
     ListUserDevices,
     ShowDeviceStatus,
+    /// What is known of trunks.
+    ShowResourceStatus,
     ShowWebhookAttempts,
     ListConferences,
     CreateConference,
@@ -241,6 +243,10 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
     },
     collection!("/accounts/{account_id}/resources", Kind::Resource),
+    Route {
+        template: "/accounts/{account_id}/resources/status",
+        operations: &[(Verb::Get, Operation::ShowResourceStatus)],
+    },
     document!("/accounts/{account_id}/resources/{resource_id}", Kind::Resource),
     collection!("/accounts/{account_id}/users", Kind::User),
     document!("/accounts/{account_id}/users/{user_id}", Kind::User),

@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 use crate::dialling::{Dialer, NoDialer};
 use crate::event::EventBus;
 use crate::intake::Intake;
-use crate::live::{LiveConferences, NoAttempts, NoRegistrations, Registrations, WebhookAttempts};
+use crate::live::{
+    LiveConferences, NoAttempts, NoRegistrations, NoTrunks, Registrations, TrunkStates, WebhookAttempts,
+};
 use crate::rate_limit::RateLimit;
 use crate::token::Tokens;
 use crate::websocket::sessions::Sessions;
@@ -110,6 +112,7 @@ pub struct ApiState {
     pub(crate) store: Store,
     pub(crate) conferences: Arc<dyn LiveConferences>,
     pub(crate) registrations: Arc<dyn Registrations>,
+    pub(crate) trunks: Arc<dyn TrunkStates>,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) webhooks: Arc<dyn WebhookAttempts>,
     pub(crate) probes: Probes,
@@ -151,6 +154,7 @@ impl ApiState {
             store,
             conferences,
             registrations: Arc::new(NoRegistrations),
+            trunks: Arc::new(NoTrunks),
             dialer: Arc::new(NoDialer),
             webhooks: Arc::new(NoAttempts),
             probes,
@@ -177,6 +181,13 @@ impl ApiState {
     #[must_use]
     pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
         self.registrations = registrations;
+        self
+    }
+
+    /// Returns the state with somebody to ask about trunks; without one, nothing is known of them.
+    #[must_use]
+    pub fn with_trunks(mut self, trunks: Arc<dyn TrunkStates>) -> ApiState {
+        self.trunks = trunks;
         self
     }
 

@@ -1,5 +1,7 @@
 //! Owns what an account is. Never touches the database.
 
+use std::time::Duration;
+
 use confab_conference::AccountId;
 
 /// A tenant: the owner of documents.
@@ -17,7 +19,12 @@ pub struct Account {
     pub language: String,
     /// Whether it may log in and be called.
     pub enabled: bool,
+    /// How long one of its calls may last.
+    pub max_call: Duration,
 }
+
+/// How long a call may last of an account that says nothing about it.
+pub const USUAL_MAX_CALL: Duration = Duration::from_secs(24 * 3600);
 
 /// The length of an API key in characters.
 pub const API_KEY_LENGTH: usize = 64;

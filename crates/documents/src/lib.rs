@@ -57,7 +57,7 @@ mod secret;
 mod store;
 mod unsaved;
 
-pub use account::{API_KEY_LENGTH, Account};
+pub use account::{API_KEY_LENGTH, Account, USUAL_MAX_CALL};
 pub use conference::{
     AccountDefaults, check as check_conference, language, named_sound, settings, settings_with,
 };

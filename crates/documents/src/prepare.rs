@@ -71,6 +71,7 @@ fn check(kind: Kind, id: &str, body: &Body, found: &mut Violations) {
         }
         Kind::Resource => {
             check_rules(body, found);
+            check_gateways(body, found);
             check_characters(body.get("gateways"), "gateways", found);
         }
         Kind::Webhook => check_uri(body, found),
@@ -190,6 +191,57 @@ fn check_rules(body: &Body, found: &mut Violations) {
             found.push(Violation::new(format!("rules.{index}"), Rule::Invalid, message).with_value(rule));
         }
     }
+}
+
+/// Refuses gateways that no call can go to.
+fn check_gateways(body: &Body, found: &mut Violations) {
+    let gateways = body.get("gateways").and_then(Value::as_array);
+    for (index, gateway) in gateways.into_iter().flatten().enumerate() {
+        let text = |key: &str| gateway.get(key).and_then(Value::as_str);
+        // What has control characters is told as such.
+        let is_wrong = |server: &&str| !is_server(server) && !server.chars().any(char::is_control);
+        if let Some(server) = text("server").filter(is_wrong) {
+            let message = "The text must be a name or an address of a host, without anything around it";
+            let field = format!("gateways.{index}.server");
+            found.push(Violation::new(field, Rule::Invalid, message).with_value(&server.into()));
+        }
+        let is_sip = |route: &str| {
+            let start = route.get(..5).unwrap_or(route).to_ascii_lowercase();
+            start.starts_with("sip:") || start.starts_with("sips:")
+        };
+        if gateway.get("register") == Some(&Value::Bool(true)) {
+            for key in ["username", "password"]
+                .into_iter()
+                .filter(|key| text(key).is_none_or(str::is_empty))
+            {
+                found.push(Violation::required(format!("gateways.{index}.{key}")));
+            }
+        }
+        let field = || format!("gateways.{index}.route");
+        match text("route").filter(|route| !route.is_empty()) {
+            Some(route) if !is_sip(route) => {
+                let message = "The text must be a SIP URI";
+                found.push(Violation::new(field(), Rule::Invalid, message).with_value(&route.into()));
+            }
+            None if text("invite_format") == Some("route") => found.push(Violation::required(field())),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a text names a host: an address, a bracketed one too, or labels with dots between them, the last one perhaps with a port.
+fn is_server(text: &str) -> bool {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if bare.unwrap_or(text).parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, "5060"));
+    let is_label = |label: &str| {
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !label.is_empty() && label.bytes().all(is_fine)
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    port.parse::<u16>().is_ok_and(|port| port > 0) && host.split('.').all(is_label)
 }
 
 /// Refuses speech that would have to be made of a text.

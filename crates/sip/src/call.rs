@@ -185,7 +185,7 @@ impl Call {
             Purpose::Probe => self.probe_news(stack, &news),
             Purpose::Refresh => self.refresh_news(now, stack, &news),
             Purpose::Notify => self.notify_news(now, stack, &news),
-            Purpose::Unattended | Purpose::Subscription => {}
+            Purpose::Question | Purpose::Unattended | Purpose::Subscription => {}
         }
     }
 

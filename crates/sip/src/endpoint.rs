@@ -3,6 +3,7 @@
 //! Owns the public interface and the tables of calls. `receive` decides what happens to a message, `check` which requests are refused,
 //! `route` where things go, `stack` is everything below the calls. Never opens a socket and never reads a clock.
 
+mod asking;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod counters;
@@ -28,8 +29,8 @@ use rand::Rng;
 pub use config::{Admission, EndpointConfig, EventPackage, Limits, Network};
 pub use counters::{Counters, DropReason, Gauges};
 pub use event::{
-    Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey,
-    ReinviteOutcome, Rejection, SubscriptionEnd,
+    Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey, Question,
+    QuestionKey, QuestionOutcome, ReinviteOutcome, Rejection, SubscriptionEnd,
 };
 pub use flow::{Flow, Transport};
 pub use fuzz::fuzz_endpoint;
@@ -408,6 +409,10 @@ impl Endpoint {
         for news in all {
             if news.owner.purpose == Purpose::Subscription {
                 self.subscription_news(now, &news);
+                continue;
+            }
+            if news.owner.purpose == Purpose::Question {
+                self.replied(news);
                 continue;
             }
             self.with_call(news.owner.call, |call, stack| call.handle_news(now, stack, news));

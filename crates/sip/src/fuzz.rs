@@ -36,6 +36,7 @@ pub fn fuzz_challenge(data: &[u8]) {
         let identity = DigestIdentity {
             username: "user".to_owned(),
             password: "password".to_owned(),
+            realm: None,
         };
         let request = DigestRequest {
             method: "INVITE",

@@ -111,6 +111,7 @@ mod locating;
 mod message;
 mod param;
 mod registrar;
+mod registration;
 mod scan;
 mod transaction;
 mod uri;
@@ -123,8 +124,8 @@ pub use digest::{
 pub use endpoint::{
     Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, EventPackage,
     Flow, Gauges, InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output,
-    ProbeOutcome, QueryKey, ReinviteOutcome, Rejection, Replaces, SubscriptionEnd, SubscriptionKey,
-    SubscriptionState, Transport, fuzz_endpoint,
+    ProbeOutcome, QueryKey, Question, QuestionKey, QuestionOutcome, ReinviteOutcome, Rejection, Replaces,
+    SubscriptionEnd, SubscriptionKey, SubscriptionState, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_replaces, fuzz_uri};
@@ -139,6 +140,9 @@ pub use param::{Param, Params};
 pub use registrar::{
     Binding, BindingId, Blocked, PasswordGuard, PasswordGuardCounts, PasswordLimits, Reachable,
     RegisterRequest, Registrar, RegistrarConfig, RegistrarOutput, Reply, Unbound, fuzz_registrar,
+};
+pub use registration::{
+    LINE, Registration, RegistrationConfig, RegistrationFailure, RegistrationState, fuzz_registration,
 };
 pub use scan::Problem;
 pub use transaction::timer::{T1, T2, T4, TimerKind};

@@ -50,6 +50,10 @@ pub(super) async fn admit(
         .map_err(store_failed)?;
 
     let Some(credentials) = server.registrar.gate().credentials(request, &account.realm) else {
+        let origins = server.trunks.book().at(flow.remote.ip());
+        if found.is_some() && origins.iter().any(|origin| origin.account == account.id) {
+            return by_acquaintance(server, request, flow, account, found, configuration).await;
+        }
         return Err(challenge(server, &account.realm, false));
     };
     let own = found.as_ref().and_then(own_credentials);
@@ -59,7 +63,7 @@ pub(super) async fn admit(
             .await
             .map_err(store_failed)?
     {
-        return by_device(server, request, flow, account, found, configuration).await;
+        return by_acquaintance(server, request, flow, account, found, configuration).await;
     }
     let source = Source::of(flow.remote.ip());
     let wrong = || Refused::new(StatusCode::FORBIDDEN, "wrong credentials");
@@ -110,8 +114,8 @@ async fn is_device(server: &CallServer, realm: &str, username: &str) -> Result<b
     Ok(device.is_some())
 }
 
-/// Lets a device of the account in that calls a conference by its id: it is asked for a PIN as it would be by a number.
-async fn by_device(
+/// Lets a device or a trunk of the account in that calls a conference by its id: it is asked for a PIN as it would be by a number.
+async fn by_acquaintance(
     server: &CallServer,
     request: &Request,
     flow: Flow,
@@ -119,16 +123,14 @@ async fn by_device(
     found: Option<Document>,
     configuration: Option<Document>,
 ) -> Result<Reached, Refused> {
-    let device = identify(server, request, flow).await?;
-    let is_ours = device
-        .as_ref()
-        .is_some_and(|device| device.key.account == account.id);
+    let known = identify(server, request, flow).await?.in_account(&account.id);
+    let is_ours = known.is_known();
     let Some(document) = found.filter(|_| is_ours) else {
         return Err(refused_route(&RoutingError::UnknownNumber));
     };
     let configuration = configuration.as_ref();
     let mut reached = Reached::by_document(account, &document, configuration, RoleSoFar::Undecided);
-    reached.device = device;
+    reached.known = known;
     Ok(reached)
 }
 

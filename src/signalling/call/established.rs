@@ -2,7 +2,7 @@
 //!
 //! Every way out takes the caller off the roster, closes the leg and leaves the figures in the trail.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use confab_conference::{AccountId, LeaveCause, Refusal};
 use confab_media::{MediaDirection, MediaEvent};
@@ -26,9 +26,6 @@ use crate::{
     reception::{Progress, Woken},
     signalling::endpoint::Command,
 };
-
-/// No call is longer (ARCHITECTURE.md, "Limits").
-const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// A leg that stays silent this many times `media.timeout_s` although its peer may send is ended, whatever its peer
 /// answers to probes.
@@ -63,7 +60,7 @@ pub(super) async fn run(
 ) {
     let account = trail.account.clone().unwrap_or_else(|| AccountId::from(""));
     let (known, mut takers) = server.running.enter(call, account, &established.leg);
-    let latest_end = Instant::now() + MAX_DURATION;
+    let latest_end = Instant::now() + established.lasts;
     let end = loop {
         let end = serve(
             server,

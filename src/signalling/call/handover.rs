@@ -23,7 +23,10 @@ use super::{
 use crate::{
     conferences::{HangUp, Move},
     registrar::devices::Device,
-    signalling::{endpoint::Command, routing},
+    signalling::{
+        endpoint::Command,
+        routing::{self, Known as Caller},
+    },
 };
 
 /// Calls that want the place of one at a time.
@@ -175,9 +178,9 @@ pub(super) async fn authorized(
 ) -> Result<Arc<Device>, Refused> {
     let not_allowed = |text: &str| Refused::new(StatusCode::FORBIDDEN, text);
     match identify(server, request, flow).await? {
-        Some(device) if device.key.account == *account => Ok(device),
-        Some(_) => Err(not_allowed("the device is of another account")),
-        None => {
+        Caller::Device(device) if device.key.account == *account => Ok(device),
+        Caller::Device(_) => Err(not_allowed("the device is of another account")),
+        Caller::Stranger | Caller::Trunk(_) => {
             let known = server.store.account(account).await.ok().flatten();
             let realm = known.ok_or_else(|| not_allowed("the account is gone"))?.realm;
             Err(challenge(server, &realm, false))
@@ -195,7 +198,7 @@ pub(in crate::signalling) async fn authorize_watcher(
     let refused = |error| refused_route(&error);
     let host = uri.host.to_string();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Some(device) = identify(server, request, flow).await? {
+    if let Caller::Device(device) = identify(server, request, flow).await? {
         let is_its_own = server.local.is_own_host(bare) || host.eq_ignore_ascii_case(&device.realm);
         return is_its_own
             .then_some(device)

@@ -1,4 +1,5 @@
-//! Who calls, as far as it is shown: a device by its credentials, or by an address that is trusted (`sip.method` is `ip`).
+//! Who calls, as far as it is shown: a device by its credentials, or by an address that is trusted (`sip.method` is `ip`); somebody behind
+//! a trunk by the address of its gateway.
 //!
 //! Owns who is asked for credentials: everybody who shows none, where callers without are not let in; else only who calls as a device
 //! that has registered from where he calls. Others are taken for strangers, whatever they call themselves.
@@ -7,22 +8,19 @@ use std::sync::Arc;
 
 use confab_conference::Caller;
 use confab_documents::StoreError;
-use confab_sip::{DigestCredentials, Flow, HeaderName, Request, StatusCode};
+use confab_sip::{DigestCredentials, Flow, HeaderName, Headers, LINE, Request, StatusCode};
 
-use super::{CallServer, Refused, set_up::refused_route};
+use super::{CallServer, Refused, number_of, set_up::refused_route};
 use crate::registrar::devices::Device;
 use crate::registrar::gate::Shown;
-use crate::signalling::routing::RoutingError;
+use crate::signalling::routing::{Known, RoutingError};
+use crate::trunks::Origin;
 
-/// Returns the device that a request comes from; `None` of a stranger who is let in.
+/// Returns whom a request comes from.
 ///
 /// # Errors
 /// Why he is not: 401 asks for credentials, 403 is for wrong ones and for devices that are switched off.
-pub(super) async fn identify(
-    server: &CallServer,
-    request: &Request,
-    flow: Flow,
-) -> Result<Option<Arc<Device>>, Refused> {
+pub(super) async fn identify(server: &CallServer, request: &Request, flow: Flow) -> Result<Known, Refused> {
     let found = find(server, request, flow).await;
     found.map_err(|failure| match failure {
         Failure::Refused(refused) => refused,
@@ -66,6 +64,42 @@ pub(super) fn describe(caller: &mut Caller, device: &Device) {
     }
 }
 
+/// Notes what a trunk says of a caller: it is trusted with his name and number, which it may ask to be held back (RFC 3325).
+pub(super) fn describe_behind(caller: &mut Caller, origin: &Origin, headers: &Headers) -> String {
+    let known = [
+        ("authorizing_id", origin.trunk.as_str()),
+        ("authorizing_type", "resource"),
+    ];
+    for (name, value) in known {
+        caller.channel_vars.insert(name.to_owned(), value.to_owned());
+    }
+    let asserted = headers.addresses(HeaderName::PAssertedIdentity).ok();
+    let asserted = asserted.into_iter().flatten().find_map(|address| {
+        let number = number_of(&address.uri);
+        (!number.is_empty()).then(|| {
+            let name = address
+                .display
+                .as_ref()
+                .map(|name| name.to_str_lossy().into_owned());
+            (number, name.filter(|name| !name.is_empty()))
+        })
+    });
+    let Some((number, name)) = asserted else {
+        return caller.caller_id_number.clone();
+    };
+    let privacy = headers.text(&HeaderName::from_token("Privacy".into()));
+    let is_private = privacy.is_some_and(|privacy| {
+        let text = privacy.to_str_lossy().to_ascii_lowercase();
+        text.split([';', ','])
+            .any(|one| matches!(one.trim(), "id" | "user" | "header"))
+    });
+    if !is_private {
+        caller.caller_id_name = name.unwrap_or_else(|| number.clone());
+        caller.caller_id_number.clone_from(&number);
+    }
+    number
+}
+
 /// Why nobody is found.
 enum Failure {
     Refused(Refused),
@@ -84,7 +118,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Option<Arc<Device>>, Failure> {
+async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Known, Failure> {
     let registrar = &server.registrar;
     let devices = registrar.devices();
     if let Some(realm) = realm_shown(server, request).await? {
@@ -95,7 +129,7 @@ async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Opti
             .judge(devices, &realm, request, source, known)
             .await?
         {
-            Shown::Device(device) => Ok(Some(device)),
+            Shown::Device(device) => Ok(Known::Device(device)),
             Shown::Nothing { stale } => Err(challenge(server, &realm, stale).into()),
             Shown::Wrong | Shown::Blocked => {
                 Err(Refused::new(StatusCode::FORBIDDEN, "wrong credentials").into())
@@ -105,20 +139,29 @@ async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Opti
     }
     if let Some(device) = devices.by_address(flow.remote.ip()).await? {
         return match device.enabled {
-            true => Ok(Some(device)),
+            true => Ok(Known::Device(device)),
             false => Err(disabled().into()),
         };
+    }
+    // Who calls where we have registered was told so by us.
+    let line = request.uri.as_sip().and_then(|uri| uri.params.value(LINE));
+    if let Some(origin) = line.and_then(|line| server.trunks.book().by_line(&line.to_str_lossy())) {
+        return Ok(Known::Trunk(vec![origin]));
+    }
+    let origins = server.trunks.book().at(flow.remote.ip());
+    if !origins.is_empty() {
+        return Ok(Known::Trunk(origins));
     }
     if !server.anonymous_dial_in {
         return match realm_asked(server, request).await? {
             Some(realm) => Err(challenge(server, &realm, false).into()),
             // Where it goes does not exist, which is for the routing to say.
-            None => Ok(None),
+            None => Ok(Known::Stranger),
         };
     }
     match registered_caller(server, request, flow).await? {
         Some(device) => Err(challenge(server, &device.realm, false).into()),
-        None => Ok(None),
+        None => Ok(Known::Stranger),
     }
 }
 

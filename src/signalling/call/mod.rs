@@ -5,6 +5,7 @@
 //! from there to the end.
 
 mod allowance;
+mod attempts;
 mod bridge;
 mod established;
 mod handover;
@@ -28,6 +29,7 @@ use std::{
 };
 
 use confab_conference::{AccountId, ConferenceId, Refusal};
+use confab_documents::USUAL_MAX_CALL;
 use confab_media::{LegHandle, MediaPlane};
 use confab_sdp::{Capabilities, Negotiation};
 use confab_sip::{CallKey, Event, Flow, HeaderName, Rejection, Request, StatusCode, Uri};
@@ -38,7 +40,7 @@ pub(crate) use self::handover::RunningCalls;
 pub(super) use self::handover::authorize_watcher;
 pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
-pub(crate) use self::outgoing::{Destination as OutgoingDestination, LegFailure, Order, Race};
+pub(crate) use self::outgoing::{Attempt, Destination as OutgoingDestination, LegFailure, Order, Race};
 pub(crate) use self::pass::Pass;
 pub(crate) use self::redirecting::{Forwarded, Redirects};
 pub(crate) use self::referring::{Referral, Refers};
@@ -56,6 +58,7 @@ use crate::{
     conferences::{HangUp, MediaDispatch, Move, Participant, Registry, Seat},
     reception::{Desk, Visit},
     registrar::{Registrar, devices::Device},
+    trunks::Trunks,
     wall_clock,
 };
 
@@ -96,6 +99,8 @@ pub(crate) struct CallServer {
     pub(crate) desk: Arc<Desk>,
     /// Who has registered, and asks devices for their credentials.
     pub(crate) registrar: Registrar,
+    /// The gateways by which calls go to the world.
+    pub(crate) trunks: Trunks,
     /// What is offered and accepted for audio.
     pub(crate) capabilities: Arc<Capabilities>,
     /// The door for new calls.
@@ -242,6 +247,8 @@ struct Established {
     taker: Option<oneshot::Sender<handover::Handover>>,
     /// Another call has taken its place, and its leg.
     is_handed_over: bool,
+    /// How long it may last.
+    lasts: Duration,
     /// Told how the first join went, for a call that this server has placed.
     joined: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// Held for as long as the call runs.
@@ -277,6 +284,7 @@ impl Established {
             errand: None,
             taker: None,
             is_handed_over: false,
+            lasts: USUAL_MAX_CALL,
             joined: None,
             _place: place,
         }

@@ -30,9 +30,9 @@ async fn judge(server: &CallServer, request: &Request, flow: Flow) -> Result<(),
         return Err(set_up::overloaded(overload));
     }
     let (store, local) = (&server.store, &server.local);
-    let device = identify(server, request, flow).await?;
+    let known = identify(server, request, flow).await?;
     let (anonymous, service_numbers) = (server.anonymous_dial_in, &server.service_numbers);
-    let routed = routing::route(store, local, anonymous, device, service_numbers, request).await;
+    let routed = routing::route(store, local, anonymous, known, service_numbers, request).await;
     let destination = match routed {
         Ok(reached) => reached.destination,
         // Without a number the question is whether this server serves at all: what load balancers ask.

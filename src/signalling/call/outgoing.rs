@@ -22,7 +22,11 @@ use tokio::{
 };
 
 use super::{
-    CallServer, Established, Outline, Seated, Trail, Watch, established, media::Peer, redirecting,
+    CallServer, Established, Outline, Seated, Trail, Watch,
+    attempts::{Heard, retry_after},
+    established,
+    media::Peer,
+    redirecting,
     set_up::open_leg,
 };
 use crate::{
@@ -33,13 +37,12 @@ use crate::{
         endpoint::{Command, Placed},
         reach::NoWay,
     },
+    trunks::GatewayUse,
 };
 
 /// How long whoever answered may take to press the key, and how much longer than it could ring.
 const CONFIRM_TIME: Duration = Duration::from_secs(15);
 const CONFIRM_GRACE: Duration = Duration::from_secs(4);
-/// How long an address may be silent where there is another one to call: an INVITE over UDP was sent four times by then.
-const FIRST_RESPONSE: Duration = Duration::from_secs(4);
 
 /// Where a call goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +57,8 @@ pub(crate) struct Destination {
     pub(crate) is_internal: bool,
 }
 
-/// A call to place.
-pub(crate) struct Order {
-    /// The account that pays.
-    pub(crate) account: AccountId,
-    /// The conference that whoever answers joins.
-    pub(crate) conference: ConferenceId,
+/// One way to whom a call is for.
+pub(crate) struct Attempt {
     /// Where to.
     pub(crate) destination: Destination,
     /// Who is shown as calling.
@@ -70,16 +69,32 @@ pub(crate) struct Order {
     pub(crate) identity: Option<DigestIdentity>,
     /// Further header fields of the INVITE.
     pub(crate) headers: Vec<(HeaderName, String)>,
-    /// Call-ID.
-    pub(crate) call_id: String,
     /// What is offered.
     pub(crate) capabilities: Arc<Capabilities>,
+    /// How long it may take until the far side rings.
+    pub(crate) progress_within: Option<Duration>,
+    /// It is a gateway: it has to say something soon, and is told what came of it.
+    pub(crate) gateway: Option<GatewayUse>,
+    /// What the participant shows of it.
+    pub(crate) channel_vars: Vec<(String, String)>,
+}
+
+/// A call to place.
+pub(crate) struct Order {
+    /// The account that pays.
+    pub(crate) account: AccountId,
+    /// The conference that whoever answers joins.
+    pub(crate) conference: ConferenceId,
+    /// The ways to him: the next where one is not there or has no room; at least one.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Call-ID.
+    pub(crate) call_id: String,
     /// The participant whom the call becomes.
     pub(crate) caller: Caller,
     /// When it has rung for long enough.
     pub(crate) ring_until: Instant,
-    /// How long it may take until the far side rings.
-    pub(crate) progress_within: Option<Duration>,
+    /// How long it may last.
+    pub(crate) lasts: Duration,
     /// Whoever answers has to press 1.
     pub(crate) confirms: bool,
     /// It is a registered device, whose redirections (3xx) are followed.
@@ -167,57 +182,17 @@ pub(crate) async fn serve(server: Arc<CallServer>, order: Order) {
     }
 }
 
-/// Calls one place, at all of its addresses.
-pub(super) async fn place_at(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
-    let ways = match order.destination.flow {
-        Some(flow) => vec![flow],
-        None if order.destination.is_internal => {
-            let back = server.listens.to_ourselves();
-            vec![back.ok_or(LegFailure::NoWay(NoWay::Transport))?]
-        }
-        None => {
-            let hop = order.destination.by.as_ref().unwrap_or(&order.destination.target);
-            let found = tokio::select! {
-                found = server.listens.ways_to(hop, &server.local) => found,
-                () = tokio::time::sleep_until(order.ring_until) => return Err(LegFailure::NoResponse),
-            };
-            found.map_err(LegFailure::NoWay)?
-        }
-    };
-    let mut failure = None;
-    let last = ways.len().saturating_sub(1);
-    for (index, way) in ways.into_iter().enumerate() {
-        // RFC 3263 §4.3 counts silence too, which the dial has no time to wait out where there is somebody else to ask.
-        let heard_within = (index < last).then_some(FIRST_RESPONSE);
-        match call(server, order, way, heard_within).await {
-            // RFC 3263 §4.3: the next address, where this one is not there or has no room.
-            Err(
-                next @ (LegFailure::NoResponse
-                | LegFailure::NoWay(NoWay::Connection)
-                | LegFailure::Refused(503)),
-            ) if Instant::now() < order.ring_until => {
-                failure = Some(next);
-            }
-            // Nobody was asked: there is no media address of that family. What others have said counts.
-            Err(LegFailure::NoWay(NoWay::Transport)) => {
-                failure.get_or_insert(LegFailure::NoWay(NoWay::Transport));
-            }
-            outcome => return outcome,
-        }
-    }
-    Err(failure.unwrap_or(LegFailure::NoWay(NoWay::Host)))
-}
-
-/// Calls one address; the first response has to come within `heard_within`.
-async fn call(
+/// Calls one address; the first response has to come within the time that is given, if there is one.
+pub(super) async fn call(
     server: &Arc<CallServer>,
     order: &mut Order,
+    attempt: &Attempt,
     flow: Flow,
-    heard_within: Option<Duration>,
+    (heard, heard_within): (&mut Heard, Option<Duration>),
 ) -> Result<(), LegFailure> {
     let place = server.admission.enter().map_err(|_| LegFailure::Overloaded)?;
     let peer = Peer::answered(flow.remote.ip(), &Headers::new());
-    let opened = open_leg(server, &order.capabilities, &peer, flow.local.ip(), None);
+    let opened = open_leg(server, &attempt.capabilities, &peer, flow.local.ip(), None);
     let (leg, mut negotiation) = opened.map_err(|refused| {
         if refused.status == StatusCode::NOT_ACCEPTABLE_HERE {
             LegFailure::NoWay(NoWay::Transport)
@@ -225,15 +200,15 @@ async fn call(
             LegFailure::Overloaded
         }
     })?;
-    let invitation = invitation(order, flow, &mut negotiation);
+    let invitation = invitation(order, attempt, flow, &mut negotiation);
     let Some(placed) = place_call(server, invitation).await else {
         leg.close().await;
         return Err(LegFailure::Over);
     };
     let Placed { call, mut events } = placed;
     let outline = Outline {
-        from: cdr::shortened(super::number_of(&order.from.uri)),
-        to: cdr::shortened(super::number_of(&Uri::Sip(order.destination.target.clone()))),
+        from: cdr::shortened(super::number_of(&attempt.from.uri)),
+        to: cdr::shortened(super::number_of(&Uri::Sip(attempt.destination.target.clone()))),
         call_id: order.call_id.clone(),
     };
     let mut watch = Watch {
@@ -248,6 +223,8 @@ async fn call(
     let ringing = Ringing {
         server,
         order,
+        attempt,
+        heard,
         call,
         events: &mut events,
         heard_by: heard_within.map(|within| Instant::now() + within),
@@ -261,7 +238,9 @@ async fn call(
                 place,
                 flow,
             };
-            answered.join(server, order, answer, &mut events, trail).await
+            answered
+                .join(server, order, attempt, answer, &mut events, trail)
+                .await
         }
         Err(failure) => {
             leg.close().await;
@@ -284,12 +263,12 @@ async fn call(
 }
 
 /// The call as the endpoint is to place it.
-fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invitation {
+fn invitation(order: &Order, attempt: &Attempt, flow: Flow, negotiation: &mut Negotiation) -> Invitation {
     Invitation {
-        target: Uri::Sip(order.destination.target.clone()),
+        target: Uri::Sip(attempt.destination.target.clone()),
         flow,
-        from: order.from.clone(),
-        to: order.to.clone(),
+        from: attempt.from.clone(),
+        to: attempt.to.clone(),
         call_id: Some(CallId::new(order.call_id.as_str())),
         // What is called back is the conference (RFC 4579 §3.1).
         contact: LocalContact {
@@ -298,9 +277,9 @@ fn invitation(order: &Order, flow: Flow, negotiation: &mut Negotiation) -> Invit
             ..LocalContact::default()
         },
         body: Some(Body::sdp(negotiation.offer().to_string())),
-        identity: order.identity.clone(),
-        returns: order.destination.is_internal,
-        headers: order.headers.clone(),
+        identity: attempt.identity.clone(),
+        returns: attempt.destination.is_internal,
+        headers: attempt.headers.clone(),
     }
 }
 
@@ -316,6 +295,8 @@ async fn place_call(server: &CallServer, invitation: Invitation) -> Option<Place
 struct Ringing<'a> {
     server: &'a CallServer,
     order: &'a mut Order,
+    attempt: &'a Attempt,
+    heard: &'a mut Heard,
     call: CallKey,
     events: &'a mut mpsc::Receiver<Event>,
     /// When it has been silent for long enough, as there is another address to call.
@@ -333,21 +314,32 @@ impl Ringing<'_> {
     async fn wait(self) -> Result<Answer, LegFailure> {
         let mut heard_by = self.heard_by;
         let mut refused = None;
-        let mut progress_until = self.order.progress_within.map(|within| Instant::now() + within);
+        let now = Instant::now();
+        let mut progress_until = self.attempt.progress_within.map(|within| now + within);
         let (failure, reason) = loop {
             let progress = tokio::time::sleep_until(progress_until.unwrap_or(self.order.ring_until));
             let silence = tokio::time::sleep_until(heard_by.unwrap_or(self.order.ring_until));
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Some(Event::Progress { status, .. }) => {
+                    Some(Event::Trying { .. }) => {
+                        self.heard.any = true;
                         heard_by = None;
-                        if status != StatusCode::TRYING {
-                            progress_until = None;
-                        }
                     }
-                    Some(Event::Answered { body, headers, .. }) => return Ok(Answer { body, headers }),
+                    Some(Event::Progress { status, .. }) => {
+                        self.heard.any = true;
+                        self.heard.rang |= status == StatusCode::RINGING;
+                        (progress_until, heard_by) = (None, None);
+                    }
+                    Some(Event::Answered { body, headers, .. }) => {
+                        if let Some(gateway) = &self.attempt.gateway {
+                            gateway.present();
+                        }
+                        return Ok(Answer { body, headers });
+                    }
                     Some(Event::Failed { status, headers, .. }) => {
+                        self.heard.any = true;
+                        self.heard.retry_after = retry_after(&headers);
                         refused = Some(status.code());
                         if status.class() == 3 {
                             self.order.contacts = redirecting::contacts(&headers);
@@ -410,6 +402,7 @@ impl Answered {
         mut self,
         server: &Arc<CallServer>,
         order: &mut Order,
+        attempt: &Attempt,
         answer: Answer,
         events: &mut mpsc::Receiver<Event>,
         trail: &mut Trail,
@@ -441,6 +434,7 @@ impl Answered {
             return self.give_up(server, reason, LegFailure::LostRace).await;
         };
         let mut caller = order.caller.clone();
+        caller.channel_vars.extend(attempt.channel_vars.iter().cloned());
         caller.spoken_name = known_name(&server.store, &order.account, &caller).await;
         seat.identify(caller).await;
         *server.stats.dialled.entry("answered").or_default() += 1;
@@ -456,6 +450,7 @@ impl Answered {
         } = self;
         let mut established = Established::new(leg, negotiation, peer, Seated::Reserved(seat), place, flow);
         let (joined, joins) = oneshot::channel();
+        established.lasts = order.lasts;
         established.joined = Some(joined);
         let (unused, _) = oneshot::channel();
         let report = std::mem::replace(&mut order.report, unused);
@@ -548,6 +543,14 @@ impl Answered {
 }
 
 impl LegFailure {
+    /// Whether another way may come to more: the far side is not there, or has a fault of its own.
+    pub(super) fn leads_on(self) -> bool {
+        matches!(
+            self,
+            LegFailure::NoWay(_) | LegFailure::NoResponse | LegFailure::Refused(408 | 500..=599)
+        )
+    }
+
     /// The status that stands in the record of such a call.
     fn status(self) -> u16 {
         match self {

@@ -5,14 +5,19 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use confab_conference::{AccountId, ConferenceId};
+use confab_sdp::Capabilities;
 use confab_sip::{DigestIdentity, HeaderName, Headers, NameAddr, SipUri, Uri};
 use tokio::time::Instant;
 
 use super::CallServer;
-use super::outgoing::{Destination, LegFailure, Order, place_at};
+use super::attempts::try_all;
+use super::outgoing::{Attempt, Destination, LegFailure, Order};
+use crate::signalling::reach::NoWay;
 
 /// How often one call is sent elsewhere: whoever is called then may do so too.
 const MOST_REDIRECTIONS: usize = 3;
@@ -50,15 +55,23 @@ pub(crate) trait Redirects: Send + Sync {
 }
 
 /// Calls where an order says, and on from there.
-pub(super) async fn run(server: &std::sync::Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
-    let mut been = vec![order.destination.target.clone()];
+pub(super) async fn run(server: &Arc<CallServer>, order: &mut Order) -> Result<(), LegFailure> {
+    let first = order
+        .attempts
+        .iter()
+        .map(|attempt| attempt.destination.target.clone());
+    let mut been: Vec<SipUri> = first.collect();
+    // Who calls, and with what, stays the same.
+    let Some(model) = order.attempts.first().map(Attempt::without_way) else {
+        return Err(LegFailure::NoWay(NoWay::Host));
+    };
     let mut waiting = VecDeque::new();
     let mut redirections = 0;
     // Held until the call is over, with the order's own.
     let mut permits = Vec::new();
     loop {
         order.contacts.clear();
-        let failure = match place_at(server, order).await {
+        let failure = match try_all(server, order).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
@@ -88,13 +101,35 @@ pub(super) async fn run(server: &std::sync::Arc<CallServer>, order: &mut Order) 
             .filter(|_| may_go_on && Instant::now() < order.ring_until);
         let Some(next) = next else { return Err(failure) };
         tracing::debug!("a phone has sent a call elsewhere");
-        permits.push(order.go_on_to(next));
+        permits.push(order.go_on_to(next, &model));
+    }
+}
+
+/// What stays the same of a call that goes elsewhere.
+struct Model {
+    from: NameAddr,
+    /// Header fields, without the way.
+    headers: Vec<(HeaderName, String)>,
+    capabilities: Arc<Capabilities>,
+    progress_within: Option<Duration>,
+}
+
+impl Attempt {
+    fn without_way(&self) -> Model {
+        let mut headers = self.headers.clone();
+        headers.retain(|(name, _)| *name != HeaderName::Route);
+        Model {
+            from: self.from.clone(),
+            headers,
+            capabilities: Arc::clone(&self.capabilities),
+            progress_within: self.progress_within,
+        }
     }
 }
 
 impl Order {
     /// Makes it a call to another place. Returns what is to be held meanwhile.
-    fn go_on_to(&mut self, next: Forwarded) -> Box<dyn Any + Send + Sync> {
+    fn go_on_to(&mut self, next: Forwarded, model: &Model) -> Box<dyn Any + Send + Sync> {
         let Forwarded {
             destination,
             route,
@@ -103,15 +138,21 @@ impl Order {
             follows,
             permit,
         } = next;
-        self.headers.retain(|(name, _)| *name != HeaderName::Route);
         let route = route.iter().map(|hop| {
             let value = String::from_utf8_lossy(&hop.to_bytes()).into_owned();
             (HeaderName::Route, value)
         });
-        self.headers.splice(0..0, route);
-        self.to = NameAddr::new(destination.target.clone());
-        self.destination = destination;
-        self.identity = identity;
+        self.attempts = vec![Attempt {
+            from: model.from.clone(),
+            to: NameAddr::new(destination.target.clone()),
+            identity,
+            headers: route.chain(model.headers.iter().cloned()).collect(),
+            capabilities: Arc::clone(&model.capabilities),
+            progress_within: model.progress_within,
+            gateway: None,
+            channel_vars: Vec::new(),
+            destination,
+        }];
         (self.caller.caller_id_name, self.caller.caller_id_number) = shown;
         // What was known of the device that was called first is not true of this one.
         self.caller.channel_vars.clear();

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CallServer, Established, Refused, Seated, Trail, bridge,
-    identity::{describe, identify},
+    identity::{describe, describe_behind, identify},
     media::{self, Peer},
     number_of, over,
 };
@@ -26,7 +26,7 @@ use crate::{
     reception::{self, Visit, Visitor},
     signalling::{
         endpoint::Command,
-        routing::{self, Reached},
+        routing::{self, Known, Reached},
     },
 };
 
@@ -73,11 +73,24 @@ pub(super) async fn run(
     };
 
     let mut caller = caller(&request.headers, &reached.account.id);
-    let device = reached.device.clone();
-    if let Some(device) = &device {
-        describe(&mut caller, device);
-    }
-    let source = Source::of(flow.remote.ip());
+    let mut device = None;
+    let source = match &reached.known {
+        Known::Device(known) => {
+            describe(&mut caller, known);
+            device = Some(Arc::clone(known));
+            Source::of(flow.remote.ip())
+        }
+        Known::Trunk(origins) => match origins.first() {
+            // Behind a trunk are many, whom its address does not tell apart.
+            Some(origin) => Source::Trunk {
+                trunk: origin.trunk.clone(),
+                number: describe_behind(&mut caller, origin, &request.headers),
+            },
+            None => Source::of(flow.remote.ip()),
+        },
+        Known::Stranger => Source::of(flow.remote.ip()),
+    };
+    let lasts = reached.account.max_call;
     let seat = match receive(server, reached, caller, source).await {
         Ok(seat) => seat,
         Err(refusal) => return close(leg, refused_by_conference(refusal)).await,
@@ -114,6 +127,7 @@ pub(super) async fn run(
     trail.status = StatusCode::OK.code();
     let mut established = Established::new(Arc::new(leg), negotiation, peer, seat, place, flow);
     established.device = device;
+    established.lasts = lasts;
     Ok(established)
 }
 
@@ -297,11 +311,11 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
     if let Some(id) = bridge::id_called(request) {
         return bridge::admit(server, request, flow, &id).await;
     }
-    let device = identify(server, request, flow).await?;
+    let known = identify(server, request, flow).await?;
     let (store, local) = (&server.store, &server.local);
     let service_numbers = &server.service_numbers;
     let anonymous = server.anonymous_dial_in || server.pass.is_shown(request);
-    let routed = routing::route(store, local, anonymous, device, service_numbers, request).await;
+    let routed = routing::route(store, local, anonymous, known, service_numbers, request).await;
     routed.map_err(|error| refused_route(&error))
 }
 

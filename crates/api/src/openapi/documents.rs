@@ -128,6 +128,12 @@ pub(super) fn text(operation: Operation) -> Option<Text> {
             "200",
             array(reference("DeviceStatus")),
         ),
+        Operation::ShowResourceStatus => Text::new(
+            "showResourceStatus",
+            "The trunks that are switched on, and whether their gateways are there.",
+            "200",
+            array(reference("ResourceStatus")),
+        ),
         Operation::LoginWithCredentials => Text::new(
             "loginWithCredentials",
             "Exchanges the hash of a user's name and password for a token.",

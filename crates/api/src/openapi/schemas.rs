@@ -41,6 +41,32 @@ pub(super) fn all() -> Value {
         "required": ["device_id", "registered"],
         "properties": { "device_id": { "type": "string" }, "registered": { "const": true } },
     });
+    schemas["ResourceStatus"] = json!({
+        "type": "object",
+        "required": ["resource_id", "gateways"],
+        "properties": {
+            "resource_id": { "type": "string" },
+            "gateways": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["server", "state"],
+                    "properties": {
+                        "server": { "type": "string", "description": "Host and port." },
+                        "state": {
+                            "enum": ["up", "down", "unknown"],
+                            "description": "Whether it answers when it is asked (OPTIONS).",
+                        },
+                        "registration": {
+                            "enum": ["trying", "registered", "failed", "gone"],
+                            "description": "How this server's registration with it stands.",
+                        },
+                        "refusal": { "type": "integer", "description": "The status with which it refused the registration." },
+                    },
+                },
+            },
+        },
+    });
     schemas["DialAnswer"] = json!({
         "type": "object",
         "properties": {

@@ -10,6 +10,7 @@ mod document;
 mod media;
 pub(crate) mod participant;
 mod schema;
+mod trunk;
 mod webhook;
 mod websocket;
 
@@ -44,6 +45,7 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ListUserDevices => document::list_of_user(call).await,
         Operation::ShowWebhookAttempts => webhook::attempts(call).await,
         Operation::ShowDeviceStatus => device::status(call).await,
+        Operation::ShowResourceStatus => trunk::status(call),
         Operation::List(kind) => document::list(call, kind).await,
         Operation::Create(kind) => document::create(call, kind).await,
         Operation::Show(Kind::Media) => media::show(call).await,

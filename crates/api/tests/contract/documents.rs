@@ -194,9 +194,11 @@ async fn a_trunk_keeps_gateways_rules_and_weight() {
         trunk.data()["gateways"],
         json!([{
             "server": "gw.example", "username": "u", "password": "p", "port": 5080, "enabled": true,
-            "invite_format": "e164"
+            "invite_format": "e164", "register": false
         }])
     );
+    // Nothing watches it here.
+    assert_eq!(server.get("/resources/status").await.data(), &json!([]));
     let listed = server.get("/resources").await;
     let item = json!({"id": id, "name": "World", "enabled": true, "weight_cost": 20, "flags": []});
     assert_eq!(listed.data(), &json!([item]));

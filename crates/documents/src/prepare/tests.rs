@@ -284,6 +284,42 @@ fn line_185_to_194_every_constraint_has_its_field_and_rule() {
             "maximum",
         ),
         (
+            Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "gw.example"}, {"server": "sip:gw.example"}]}),
+            "gateways.1.server",
+            "invalid",
+        ),
+        (
+            Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "s", "register": true, "username": "u"}]}),
+            "gateways.0.password",
+            "required",
+        ),
+        (
+            Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "a b"}]}),
+            "gateways.0.server",
+            "invalid",
+        ),
+        (
+            Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "gw.example:0"}]}),
+            "gateways.0.server",
+            "invalid",
+        ),
+        (
+            Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "s", "invite_format": "route"}]}),
+            "gateways.0.route",
+            "required",
+        ),
+        (
+            Kind::Resource,
+            json!({"name": "n", "gateways": [{"server": "s", "invite_format": "route", "route": "tel:+1"}]}),
+            "gateways.0.route",
+            "invalid",
+        ),
+        (
             Kind::Webhook,
             json!({"name": "n", "hook": "all"}),
             "uri",

@@ -1,6 +1,8 @@
 //! Owns accounts in the database: lookup by id, realm and API key, who may act on whom, and what of an account's document
 //! others look it up by.
 
+use std::time::Duration;
+
 use confab_conference::AccountId;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -9,7 +11,7 @@ use sqlx::any::AnyRow;
 
 use super::document::{Draft, chosen_id};
 use super::{Store, Write, wall_clock};
-use crate::account::{API_KEY_LENGTH, Account, random_api_key, random_realm};
+use crate::account::{API_KEY_LENGTH, Account, USUAL_MAX_CALL, random_api_key, random_realm};
 use crate::document::{Body, Document, random_id};
 use crate::error::{SaveError, StoreError};
 use crate::kind::Kind;
@@ -209,9 +211,10 @@ impl Store {
             return Ok(self.execute(write, query.bind(account.as_str())).await?);
         }
         let text = |key: &str| storable(body.get(key).and_then(Value::as_str).unwrap_or_default());
+        let max_call = body.get("max_call_duration").and_then(Value::as_u64);
         let enabled = body.get("enabled").and_then(Value::as_bool).unwrap_or(true);
         let query = sqlx::query(
-            "UPDATE accounts SET name = $2, realm = $3, language = $4, name_key = $5, enabled = $6, modified = $7
+            "UPDATE accounts SET name = $2, realm = $3, language = $4, name_key = $5, enabled = $6, modified = $7, max_call_s = $8
              WHERE id = $1",
         )
         .bind(account.as_str())
@@ -220,7 +223,8 @@ impl Store {
         .bind(text("language"))
         .bind(name_key(&text("name")))
         .bind(i64::from(enabled))
-        .bind(wall_clock::now().0.cast_signed());
+        .bind(wall_clock::now().0.cast_signed())
+        .bind(max_call.unwrap_or(USUAL_MAX_CALL.as_secs()).cast_signed());
         self.execute(write, query).await?;
         match &draft.before {
             Some(before) if before.get("realm") != body.get("realm") => {
@@ -271,6 +275,7 @@ fn read(row: &AnyRow) -> Result<Account, sqlx::Error> {
         realm: row.try_get("realm")?,
         language: row.try_get("language")?,
         enabled: row.try_get::<i64, _>("enabled")? != 0,
+        max_call: Duration::from_secs(row.try_get::<i64, _>("max_call_s")?.max(1).cast_unsigned()),
     })
 }
 

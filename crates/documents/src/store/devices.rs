@@ -127,18 +127,21 @@ impl Store {
         asked.map(|row| row.is_some()).map_err(|error| self.error(error))
     }
 
-    /// Returns the accounts, devices and users that were saved or deleted since a time, by whichever server, and the time to ask with
+    /// Returns the documents of some kinds that were saved or deleted since a time, by whichever server, and the time to ask with
     /// next. Some come more than once.
     pub async fn changes_since(
         &self,
         since: GregorianSeconds,
+        kinds: &[Kind],
     ) -> Result<(Vec<Change>, GregorianSeconds), StoreError> {
         let now = wall_clock::now();
         // A clock that was set back must not hide what is saved from here on.
         let from = since.0.min(now.0).saturating_sub(OVERLAP_S);
-        let rows = sqlx::query(
-            "SELECT account_id, kind, id, saves FROM documents WHERE kind IN ('account', 'device', 'user') AND modified >= $1",
-        )
+        let named: Vec<String> = kinds.iter().map(|kind| format!("'{}'", kind.name())).collect();
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT account_id, kind, id, saves FROM documents WHERE kind IN ({}) AND modified >= $1",
+            named.join(", ")
+        )))
         .bind(from.cast_signed())
         .fetch_all(self.pool())
         .await
@@ -146,14 +149,13 @@ impl Store {
         let mut changes = Vec::with_capacity(rows.len());
         for row in rows {
             let text = |name: &str| row.try_get::<String, _>(name).map_err(|error| self.error(error));
-            let kind = match text("kind")?.as_str() {
-                "account" => Kind::Account,
-                "device" => Kind::Device,
-                _ => Kind::User,
+            let name = text("kind")?;
+            let Some(kind) = kinds.iter().find(|kind| kind.name() == name) else {
+                continue;
             };
             changes.push(Change {
                 account: AccountId::from(text("account_id")?),
-                kind,
+                kind: *kind,
                 id: text("id")?,
                 saves: row
                     .try_get::<i64, _>("saves")

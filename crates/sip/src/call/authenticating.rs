@@ -41,9 +41,9 @@ impl Authentication {
             (HeaderName::ProxyAuthenticate, HeaderName::ProxyAuthorization),
         ] {
             let all = response.headers.get_all(&asks);
-            let Some(challenge) =
-                DigestChallenge::best(all.filter_map(|value| DigestChallenge::parse(value)))
-            else {
+            let readable = all.filter_map(|value| DigestChallenge::parse(value));
+            let for_us = readable.filter(|challenge| self.identity.is_for(&challenge.realm));
+            let Some(challenge) = DigestChallenge::best(for_us) else {
                 continue;
             };
             let known = self

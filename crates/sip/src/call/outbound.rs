@@ -284,7 +284,7 @@ impl Call {
         else {
             return;
         };
-        *provisional_seen = true;
+        let is_first = !std::mem::replace(provisional_seen, true);
         let (transaction, kind) = (*transaction, *kind);
         if let CancelState::Wanted(reason) = cancel {
             let reason = reason.take();
@@ -294,9 +294,14 @@ impl Call {
         if kind == InviteKind::Re {
             return;
         }
+        if response.status == StatusCode::TRYING {
+            if is_first && !self.ended {
+                stack.out.event(Event::Trying { call: self.key });
+            }
+            return;
+        }
         let body = session_body(stack, &response.headers, &response.body);
-        let is_new = response.status == StatusCode::TRYING
-            || self.take_provisional(now, stack, transaction, (response, essentials), body.as_ref());
+        let is_new = self.take_provisional(now, stack, transaction, (response, essentials), body.as_ref());
         if is_new && !self.ended {
             stack.out.event(Event::Progress {
                 call: self.key,

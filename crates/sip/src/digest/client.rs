@@ -15,6 +15,16 @@ pub struct DigestIdentity {
     pub username: String,
     /// The password.
     pub password: String,
+    /// Who may ask; `None`: everybody on the way.
+    pub realm: Option<String>,
+}
+
+impl DigestIdentity {
+    /// Whether a challenge of this realm is for it. Realms are compared without regard to case, as names of hosts are.
+    pub fn is_for(&self, realm: &str) -> bool {
+        let own = self.realm.as_deref();
+        own.is_none_or(|own| own.eq_ignore_ascii_case(realm))
+    }
 }
 
 impl std::fmt::Debug for DigestIdentity {
@@ -200,6 +210,7 @@ mod tests {
         DigestIdentity {
             username: "Mufasa".to_owned(),
             password: "Circle of Life".to_owned(),
+            realm: None,
         }
     }
 
@@ -305,7 +316,7 @@ mod tests {
             name in "\\PC{0,12}", password in "\\PC{0,12}", uri in "\\PC{0,20}"
         ) {
             if let Some(challenge) = DigestChallenge::parse(value.as_bytes()) {
-                let identity = DigestIdentity { username: name, password };
+                let identity = DigestIdentity { username: name, password, realm: None };
                 let answer = challenge.answer(&identity, DigestRequest {
                     method: "INVITE", uri: &uri, body: b"v=0", cnonce: "c", count: u32::MAX,
                 });

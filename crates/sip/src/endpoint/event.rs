@@ -10,7 +10,7 @@ use super::flow::Flow;
 use super::info::InfoDigit;
 use super::subscribing::SubscriptionKey;
 use crate::digest::DigestIdentity;
-use crate::message::{CallId, HeaderName, Headers, NameAddr, Reason, Request, StatusCode};
+use crate::message::{CallId, HeaderName, Headers, NameAddr, Reason, Request, Response, StatusCode};
 use crate::uri::Uri;
 
 /// One INVITE session of an endpoint. Never used twice by the same endpoint.
@@ -33,6 +33,32 @@ impl fmt::Display for CallKey {
 /// One OPTIONS or REGISTER that waits for its answer. Never used twice by the same endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryKey(pub(crate) u64);
+
+/// One request of ours outside of calls. Never used twice by the same endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionKey(pub(crate) u64);
+
+/// A request to be sent outside of calls.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The request, with From and To; Via and User-Agent are added, and Call-ID, CSeq, Max-Forwards and the tag of From where it has none.
+    pub request: Request,
+    /// Where it is sent.
+    pub flow: Flow,
+    /// User and `line` of our Contact, where the request has one.
+    pub contact: Option<(Option<String>, String)>,
+}
+
+/// What came of a request outside of calls.
+#[derive(Debug, Clone)]
+pub enum QuestionOutcome {
+    /// The final response.
+    Response(Box<Response>),
+    /// None within 32 s.
+    NoResponse,
+    /// It could not be sent.
+    TransportFailed,
+}
 
 /// What the endpoint wants from the outside, in order.
 #[derive(Debug, Clone)]
@@ -173,7 +199,12 @@ pub enum Event {
         /// Why.
         cause: EndCause,
     },
-    /// The far side of our call reports progress, or whoever is next on the way says that he has the INVITE (100).
+    /// The far side of our call, or a proxy before it, is there: 100, the first time.
+    Trying {
+        /// The call.
+        call: CallKey,
+    },
+    /// The far side of our call reports progress (101 to 199).
     Progress {
         /// The call.
         call: CallKey,
@@ -209,6 +240,13 @@ pub enum Event {
         call: CallKey,
         /// The outcome.
         outcome: ReinviteOutcome,
+    },
+    /// What came of a request outside of calls.
+    Replied {
+        /// The request.
+        question: QuestionKey,
+        /// What came of it.
+        outcome: QuestionOutcome,
     },
     /// The session wants to be refreshed by a re-INVITE with our offer (RFC 4028 §7.4): the peer takes no UPDATE.
     RefreshWanted {

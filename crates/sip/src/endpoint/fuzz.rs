@@ -424,6 +424,7 @@ impl<'a> Player<'a> {
                     self.endpoint.notify(self.now, *subscription, state, None);
                 }
             }
+            Event::Replied { .. } => {}
             Event::Ended { call, .. } => assert!(self.live.remove(call), "a call ends once"),
             Event::Cancelled { call }
             | Event::Acked { call, .. }
@@ -432,6 +433,7 @@ impl<'a> Player<'a> {
             | Event::ReinviteCancelled { call }
             | Event::Digit { call, .. }
             | Event::Refer { call, .. }
+            | Event::Trying { call }
             | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Probe,
     /// An UPDATE that refreshes the session.
     Refresh,
+    /// A request outside of calls.
+    Question,
     /// A NOTIFY of what has become of a REFER.
     Notify,
     /// A NOTIFY of a subscription; the owner's number is that of the subscription.

@@ -18,6 +18,7 @@ fn place(lone: &mut Lone) -> (CallKey, Request) {
     invitation.identity = Some(DigestIdentity {
         username: "alice".to_owned(),
         password: PASSWORD.to_owned(),
+        realm: None,
     });
     let call = lone.act(|endpoint, now| endpoint.invite(now, invitation));
     (call, lone.request())

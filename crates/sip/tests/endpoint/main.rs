@@ -2,6 +2,7 @@
 //!
 //! `pair` joins two endpoints over the emulated network, `lone` plays the peer of one endpoint by hand.
 
+mod asking;
 mod authentication;
 mod budgets;
 mod callee;

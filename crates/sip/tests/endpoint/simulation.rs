@@ -105,6 +105,7 @@ fn call_of(event: &Event) -> CallKey {
         | Event::ReinviteAcked { call, .. }
         | Event::ReinviteCancelled { call }
         | Event::Ended { call, .. }
+        | Event::Trying { call }
         | Event::Progress { call, .. }
         | Event::Answered { call, .. }
         | Event::Failed { call, .. }
@@ -237,9 +238,8 @@ fn with_light_loss_both_sides_agree_that_the_call_was_answered() {
             }
         }
         let b = b.expect("the INVITE arrived");
-        // A 100 comes where the answer takes more than 200 ms.
-        while let Some(Event::Progress { status, .. }) = pair.a.events.front() {
-            assert_eq!(*status, StatusCode::TRYING);
+        // The 100 may have been lost.
+        if let Some(Event::Trying { .. }) = pair.a.events.front() {
             pair.a.event();
         }
         assert!(matches!(pair.a.event(), Event::Answered { call, .. } if call == a));

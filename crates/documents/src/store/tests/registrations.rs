@@ -7,6 +7,8 @@ use crate::kind::Kind;
 use crate::store::wall_clock;
 use crate::{Registration, RegistrationKey, Store};
 
+const KINDS: [Kind; 3] = [Kind::Account, Kind::Device, Kind::User];
+
 fn row(account: &AccountId, device: &str, binding: u64, lasts: i64, body: &str) -> Registration {
     Registration {
         key: RegistrationKey {
@@ -156,13 +158,13 @@ async fn a_device_is_found_by_what_it_shows() {
         assert_eq!(store.serves_realm(realm).await.unwrap(), serves, "{realm}");
     }
 
-    let (_, since) = store.changes_since(wall_clock::now()).await.unwrap();
+    let (_, since) = store.changes_since(wall_clock::now(), &KINDS).await.unwrap();
     let off = map(json!({ "enabled": false }));
     store
         .patch(account, Kind::User, &owner, off, &Expected::Anything)
         .await
         .unwrap();
-    let (changes, _) = store.changes_since(since).await.unwrap();
+    let (changes, _) = store.changes_since(since, &KINDS).await.unwrap();
     assert!(
         changes
             .iter()

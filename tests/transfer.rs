@@ -291,8 +291,13 @@ fn a_refer_to_another_conference_takes_his_call_there() {
         .expect("answered");
     assert_eq!(made.status, 201, "{}", made.text());
     let other = made.json()["data"]["id"].as_str().expect("an id").to_owned();
+    let closed = json!({"data": {"name": "Closed", "member": {"numbers": ["3002"], "pins": ["4711"]}}});
+    let made = site.api.account("PUT", "/conferences", Some(&closed));
+    assert_eq!(made.expect("answered").status, 201);
     let phone = Phone::udp(site.server.sip).expect("a phone");
     let (ann, _) = site.device_calls(&phone, "ann", 700.0, &[]);
+    let past_the_pin = refer(&ann, &format!("<sip:3002@{}>", site.server.sip), &[]);
+    assert_eq!(past_the_pin.status(), Some(403), "he is asked for a PIN there");
     let to = format!("<sip:3001@{}>", site.server.sip);
     let quiet = refer(&ann, &to, &[("Refer-Sub", "false"), ("Supported", "norefersub")]);
     assert_eq!(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use confab_conference::{AccountId, ConferenceId, Refusal, Role};
 use confab_documents::DialPlan;
+use confab_reception::Candidate;
 use confab_sip::{CallKey, HeaderName, NameAddr, Replaces, Request, SipUri, StatusCode, Uri};
 use tokio::sync::oneshot;
 
@@ -170,6 +171,9 @@ impl Established {
         let (told, outcome) = oneshot::channel();
         match errand {
             Errand::Move(to) => {
+                if !lets_in(&to, state.role) {
+                    return Err(Refused::new(StatusCode::FORBIDDEN, "he is asked for a PIN there"));
+                }
                 let (registry, account, from) =
                     (server.registry.clone(), account.clone(), conference.clone());
                 // Beside the call's task, which is to carry out the move.
@@ -230,6 +234,17 @@ impl Established {
         let now = now.map_err(|error| refused_route(&RoutingError::Store(error)))?;
         now.filter(|now| now.key == device.key && now.enabled && now.key.account == *account)
             .ok_or_else(|| Refused::new(StatusCode::FORBIDDEN, "the device is not let call"))
+    }
+}
+
+/// Whether somebody would come into a conference in this role without being asked for a PIN: a transfer asks for none.
+fn lets_in(to: &Destination, role: Role) -> bool {
+    let candidate = Candidate::new(to.role, to.flow.clone());
+    let member = candidate.may_enter_empty().then_some(Role::Member);
+    match candidate.role_without_pin().or(member) {
+        None => false,
+        Some(Role::Moderator) => true,
+        Some(Role::Member) => role == Role::Member || to.flow.moderator.pins.is_empty(),
     }
 }
 

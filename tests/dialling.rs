@@ -32,10 +32,7 @@ impl Site {
 
     fn with(settings: &[(&str, &str)]) -> Site {
         let builder = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"));
-        let builder = settings
-            .iter()
-            .fold(builder, |builder, (key, value)| builder.set(key, value));
-        let server = builder.start().expect("started");
+        let server = builder.set_all(settings).start().expect("started");
         let conference = server.first_conference().expect("the API").id().to_owned();
         Site {
             api: server.api().expect("a login"),
@@ -118,20 +115,9 @@ fn tone_samples(rate_hz: u32, frequency_hz: f64, seconds: u32) -> Vec<i16> {
 /// Waits until no call has left anything behind.
 #[track_caller]
 fn nothing_is_left(site: &Site) {
-    const GAUGES: [&str; 5] = [
-        "confab_calls",
-        "confab_legs",
-        "confab_ports_in_use",
-        "confab_conferences",
-        "confab_participants",
-    ];
-    let over = site.server.wait_metrics(SOON, |metrics| {
-        GAUGES.iter().all(|gauge| metrics.sum(gauge) == Some(0.0))
-    });
-    if let Err(last) = over {
-        let left: Vec<_> = GAUGES.iter().map(|gauge| (gauge, last.sum(gauge))).collect();
-        panic!("left: {left:?}");
-    }
+    site.server
+        .wait_idle(SOON)
+        .unwrap_or_else(|left| panic!("{left}"));
 }
 
 #[test]

@@ -28,10 +28,7 @@ impl Site {
     fn with(settings: &[(&str, &str)]) -> Site {
         let builder =
             ServerBuilder::new(env!("CARGO_BIN_EXE_confab")).set("bootstrap.realm", &format!("\"{REALM}\""));
-        let builder = settings
-            .iter()
-            .fold(builder, |builder, (key, value)| builder.set(key, value));
-        let server = builder.start().expect("started");
+        let server = builder.set_all(settings).start().expect("started");
         let api = server.api().expect("a login");
         for user in ["ann", "carol"] {
             let data = json!({"name": user, "sip": {"username": user, "password": PASSWORD}});
@@ -91,20 +88,9 @@ impl Site {
 
     #[track_caller]
     fn nothing_is_left(&self) {
-        const GAUGES: [&str; 5] = [
-            "confab_calls",
-            "confab_legs",
-            "confab_ports_in_use",
-            "confab_conferences",
-            "confab_participants",
-        ];
-        let over = self.server.wait_metrics(SOON, |metrics| {
-            GAUGES.iter().all(|gauge| metrics.sum(gauge) == Some(0.0))
-        });
-        if let Err(last) = over {
-            let left: Vec<_> = GAUGES.iter().map(|gauge| (gauge, last.sum(gauge))).collect();
-            panic!("left: {left:?}");
-        }
+        self.server
+            .wait_idle(SOON)
+            .unwrap_or_else(|left| panic!("{left}"));
     }
 }
 

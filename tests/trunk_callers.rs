@@ -25,10 +25,7 @@ struct Site {
 impl Site {
     fn with(settings: &[(&str, &str)]) -> Site {
         let builder = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"));
-        let builder = settings
-            .iter()
-            .fold(builder, |builder, (key, value)| builder.set(key, value));
-        let server = builder.start().expect("started");
+        let server = builder.set_all(settings).start().expect("started");
         Site {
             api: server.api().expect("a login"),
             engine: RtpEngine::start(EngineConfig::default()).expect("an engine"),

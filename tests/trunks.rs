@@ -24,10 +24,7 @@ struct Site {
 impl Site {
     fn with(settings: &[(&str, &str)]) -> Site {
         let builder = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"));
-        let builder = settings
-            .iter()
-            .fold(builder, |builder, (key, value)| builder.set(key, value));
-        let server = builder.start().expect("started");
+        let server = builder.set_all(settings).start().expect("started");
         let conference = server.first_conference().expect("the API").id().to_owned();
         Site {
             api: server.api().expect("a login"),

@@ -43,10 +43,7 @@ impl Site {
         let builder = ServerBuilder::new(env!("CARGO_BIN_EXE_confab"))
             .set("bootstrap.realm", &format!("\"{REALM}\""))
             .set("log.level", "\"debug\"");
-        let builder = settings
-            .iter()
-            .fold(builder, |builder, (key, value)| builder.set(key, value));
-        let server = builder.start().expect("started");
+        let server = builder.set_all(settings).start().expect("started");
         let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
         let phone = Phone::udp(server.sip).expect("a phone");
         let tone = Source::tone(Law::Mu, ANN_HZ, LEVEL_DBFS);
@@ -138,21 +135,10 @@ impl Site {
     /// Ann leaves, and nothing is left of any call.
     #[track_caller]
     pub(crate) fn leaves_nothing(self) {
-        const GAUGES: [&str; 5] = [
-            "confab_calls",
-            "confab_legs",
-            "confab_ports_in_use",
-            "confab_conferences",
-            "confab_participants",
-        ];
         self.ann.leave().expect("left");
-        let over = self.server.wait_metrics(WAIT, |metrics| {
-            GAUGES.iter().all(|gauge| metrics.sum(gauge) == Some(0.0))
-        });
-        if let Err(last) = over {
-            let left: Vec<_> = GAUGES.iter().map(|gauge| (gauge, last.sum(gauge))).collect();
-            panic!("left: {left:?}");
-        }
+        self.server
+            .wait_idle(WAIT)
+            .unwrap_or_else(|left| panic!("{left}"));
         let log = self.server.log();
         assert!(!log.contains("panicked") && !log.contains(PASSWORD), "{log}");
     }

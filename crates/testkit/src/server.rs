@@ -127,6 +127,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets several keys to TOML values.
+    #[must_use]
+    pub fn set_all(self, settings: &[(&str, &str)]) -> Self {
+        settings
+            .iter()
+            .fold(self, |builder, (key, value)| builder.set(key, value))
+    }
+
     /// Sets an environment variable of the process.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -323,6 +331,26 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Waits until no call has left anything behind: no call, leg, port, conference or participant.
+    ///
+    /// # Errors
+    /// What is left when the time is over.
+    pub fn wait_idle(&self, timeout: Duration) -> Result<(), String> {
+        const GAUGES: [&str; 5] = [
+            "confab_calls",
+            "confab_legs",
+            "confab_ports_in_use",
+            "confab_conferences",
+            "confab_participants",
+        ];
+        let idle = self.wait_metrics(timeout, |metrics| {
+            GAUGES.iter().all(|gauge| metrics.sum(gauge) == Some(0.0))
+        });
+        let Err(last) = idle else { return Ok(()) };
+        let left: Vec<_> = GAUGES.iter().map(|gauge| (gauge, last.sum(gauge))).collect();
+        Err(format!("left: {left:?}"))
     }
 
     /// Returns processor time and memory used so far.

@@ -308,7 +308,8 @@ impl CallServer {
     pub(crate) fn leads_here(&self, uri: &SipUri, realm: &str) -> bool {
         let host = uri.host.to_string();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let mut bound = self.listens.udp.iter().chain(&self.listens.tcp);
+        let listens = &self.listens;
+        let mut bound = listens.udp.iter().chain(&listens.tcp).chain(&listens.tls);
         host.eq_ignore_ascii_case(realm)
             || (self.local.is_own_host(bare)
                 && uri

@@ -7,6 +7,7 @@
 mod convert;
 mod error;
 mod network;
+mod parse;
 mod read;
 mod values;
 

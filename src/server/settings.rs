@@ -1,0 +1,136 @@
+//! What the configuration means for each part that is started. Starts none.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use confab_api::event::{EventBusConfig, Origin};
+use confab_documents::Store;
+use confab_sip::{EndpointConfig, Network, RegistrarConfig};
+
+use crate::{
+    config::Config,
+    signalling::{Advertised, LocalAddresses, SignallingConfig, watched_package},
+    sounds::Sounds,
+    tls::{self, ServerCertificate, Trust},
+};
+
+pub(super) fn node() -> String {
+    host_name().unwrap_or_else(|| "confab".to_owned())
+}
+
+pub(super) fn event_config(config: &Config) -> EventBusConfig {
+    EventBusConfig {
+        origin: Origin {
+            node: node(),
+            ..Origin::default()
+        },
+        filter: config.events.publish.clone(),
+        history: config.events.history,
+    }
+}
+
+pub(super) fn registrar_config(config: &Config) -> RegistrarConfig {
+    let registrar = &config.registrar;
+    RegistrarConfig {
+        min_expires: registrar.min_expires_s,
+        max_expires: registrar.max_expires_s,
+        max_contacts: registrar.max_contacts,
+        keep_alive: (registrar.keep_alive_s > 0).then(|| Duration::from_secs(registrar.keep_alive_s.into())),
+        local_nets: local_nets(config),
+        ..RegistrarConfig::default()
+    }
+}
+
+/// The networks that are reached without the advertised address.
+pub(super) fn local_nets(config: &Config) -> Vec<Network> {
+    // This machine itself always is.
+    let loopback = [
+        (IpAddr::from([127, 0, 0, 0]), 8),
+        (IpAddr::from(Ipv6Addr::LOCALHOST), 128),
+    ];
+    let local_nets = config.local_nets().chain(loopback);
+    local_nets
+        .map(|(address, prefix_bits)| Network { address, prefix_bits })
+        .collect()
+}
+
+pub(super) fn signalling_config(
+    config: &Config,
+    (certificate, client): (Option<&ServerCertificate>, Option<ServerCertificate>),
+) -> anyhow::Result<SignallingConfig> {
+    let clients = config.sip.tls.as_ref().and_then(|tls| tls.clients.as_deref());
+    let clients = clients.map(tls::authorities).transpose();
+    let clients = clients.map_err(|text| anyhow::anyhow!("sip.tls_clients: {text}"))?;
+    let endpoint = EndpointConfig {
+        advertised: config.advertised_host(),
+        local_nets: local_nets(config),
+        asks_about_options: true,
+        takes_registrations: true,
+        session_expires_s: config.sip.session_timer_s,
+        event_packages: vec![watched_package()],
+        ..EndpointConfig::default()
+    };
+    let tls = config.sip.tls.as_ref().zip(certificate);
+    // No browser has a certificate to show.
+    let wss = tls.filter(|(tls, _)| !tls.wss.is_empty());
+    Ok(SignallingConfig {
+        ws: config.sip.ws.clone(),
+        wss: wss.map(|(tls, certificate)| (tls.wss.clone(), certificate.server_config(&[], None))),
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        tls: tls.map(|(tls, certificate)| {
+            (
+                tls.listen.clone(),
+                certificate.server_config(&[], clients.as_ref()),
+            )
+        }),
+        name_servers: config.sip.name_servers.clone(),
+        trust: Trust::new(config.sip.tls_out.authorities.clone(), client),
+        endpoint,
+    })
+}
+
+/// What can be played, the operator's prompts decoded.
+pub(super) async fn sounds(config: &Config, store: &Store) -> anyhow::Result<Sounds> {
+    let sounds = Sounds::new(&config.fetch).with_library(store.clone());
+    let Some(folder) = config.media.prompts.clone() else {
+        return Ok(sounds);
+    };
+    let name = folder.display().to_string();
+    tokio::task::spawn_blocking(move || sounds.with_own_prompts(&folder))
+        .await?
+        .with_context(|| format!("media.prompts: cannot read {name}"))
+}
+
+pub(super) async fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
+    let host = config.sip.advertised_address.trim();
+    let advertised = if host.is_empty() {
+        None
+    } else {
+        Some(Advertised {
+            host: host.to_owned(),
+            ip: resolve(host).await?,
+        })
+    };
+    Ok(LocalAddresses::new(advertised, host_name()))
+}
+
+pub(super) async fn resolve(host: &str) -> anyhow::Result<IpAddr> {
+    if let Ok(ip) = host.parse() {
+        return Ok(ip);
+    }
+    let mut addresses = tokio::net::lookup_host((host, 0)).await.with_context(|| {
+        format!("sip.advertised_address: '{host}' does not resolve (use an IP address, or mend DNS)")
+    })?;
+    match addresses.next() {
+        Some(address) => Ok(address.ip()),
+        None => bail!("sip.advertised_address: '{host}' has no address"),
+    }
+}
+
+pub(super) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}

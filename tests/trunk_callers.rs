@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{AudioOffer, Call, Callee, Invite, Joining, Participant, Phone};
+use confab_testkit::agent::{AudioOffer, Call, Callee, Invite, Joining, Participant, Phone, digest};
 use confab_testkit::g711::Law;
 use confab_testkit::rtp::{EngineConfig, RtpEngine, Source};
 use confab_testkit::server::{HttpClient, Server, ServerBuilder, exclusive};
@@ -291,4 +291,39 @@ fn a_call_lasts_as_long_as_its_account_lets_it() {
             .is_some_and(|why| why.contains("maximum call duration"))
     );
     called.wait_request("BYE", SOON).expect("a BYE");
+}
+
+#[test]
+fn a_tenant_who_names_the_address_of_others_phones_does_not_keep_them_out() {
+    let _alone = exclusive();
+    let site = Site::with(&[("sip.anonymous_dial_in", "false")]);
+    site.make(
+        "devices",
+        json!({"name": "Carol", "sip": {"username": "carol", "password": "open-sesame"}}),
+    );
+    let phone = site.phone(STRANGER);
+    let media = SocketAddr::new(phone.local_addr().ip(), 40_000);
+    let invite = Invite::to("3000", &AudioOffer::new(media)).caller("carol", "Carol");
+    let asked = || {
+        let call = phone.invite(invite.clone()).expect("sent");
+        call.wait_final(SOON).expect("an answer")
+    };
+    assert_eq!(asked().status(), Some(401));
+    let tenant = site.child("Greedy");
+    site.make_in(
+        &tenant,
+        "resources",
+        json!({"name": "All mine", "gateways": [{"server": "127.0.0.103"}]}),
+    );
+    thread::sleep(SEEN);
+    let challenge = asked();
+    assert_eq!(challenge.status(), Some(401), "it is still asked who it is");
+    let uri = format!("sip:3000@{}", site.server.sip);
+    let shown = digest::answer(&challenge, "INVITE", &uri, "carol", "open-sesame").expect("a challenge");
+    let call = phone
+        .invite(invite.header("Authorization", &shown))
+        .expect("sent");
+    assert_eq!(call.wait_final(SOON).expect("an answer").status(), Some(200));
+    call.ack(None).expect("sent");
+    call.bye(SOON).expect("left");
 }

@@ -142,12 +142,12 @@ pub(crate) async fn route(
         let called = to.and_then(|to| Some(to.uri.as_sip()?.user_decoded()?.to_str_lossy().into_owned()));
         numbers.extend(called.filter(|called| !called.is_empty() && *called != *user));
     }
-    let mut is_let_in = false;
+    let mut is_kept_out = false;
     for (account, known) in accounts {
         if !may_ask(&known) {
+            is_kept_out = true;
             continue;
         }
-        is_let_in = true;
         let configuration = store.conferences_configuration(&account.id).await?;
         let mut plan = DialPlan::of(configuration.as_ref(), &account.language);
         plan.service_numbers.extend_from_slice(service_numbers);
@@ -173,9 +173,10 @@ pub(crate) async fn route(
             });
         }
     }
-    Err(match is_let_in {
-        true => RoutingError::UnknownNumber,
-        false => RoutingError::Anonymous,
+    // Another account may have it, for those who show who they are.
+    Err(match is_kept_out {
+        true => RoutingError::Anonymous,
+        false => RoutingError::UnknownNumber,
     })
 }
 

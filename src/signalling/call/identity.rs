@@ -150,6 +150,13 @@ async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Know
     }
     let origins = server.trunks.book().at(flow.remote.ip());
     if !origins.is_empty() {
+        // Whoever writes the document of a trunk names an address, and not who else calls from there: a phone is asked who it is.
+        if let Some(device) = device_named(server, request).await? {
+            let is_theirs = origins.iter().any(|origin| origin.account == device.key.account);
+            if !is_theirs || registrar.came_from(&device.key, flow.remote.ip()) {
+                return Err(challenge(server, &device.realm, false).into());
+            }
+        }
         return Ok(Known::Trunk(origins));
     }
     if !server.anonymous_dial_in {
@@ -182,7 +189,10 @@ async fn realm_shown(server: &CallServer, request: &Request) -> Result<Option<St
 }
 
 /// Returns the realm whose credentials are asked for: that of the caller's address where it is ours, else that of the number's.
-async fn realm_asked(server: &CallServer, request: &Request) -> Result<Option<String>, StoreError> {
+pub(super) async fn realm_asked(
+    server: &CallServer,
+    request: &Request,
+) -> Result<Option<String>, StoreError> {
     let from = request.headers.from().ok().flatten();
     let from = from.and_then(|from| Some(from.uri.as_sip()?.host.to_string()));
     let to = request.uri.as_sip().map(|uri| uri.host.to_string());
@@ -204,18 +214,21 @@ async fn registered_caller(
     if registrar.is_empty() {
         return Ok(None);
     }
+    let device = device_named(server, request).await?;
+    Ok(device.filter(|device| registrar.came_from(&device.key, flow.remote.ip())))
+}
+
+/// Returns the device that From names.
+async fn device_named(server: &CallServer, request: &Request) -> Result<Option<Arc<Device>>, StoreError> {
+    let devices = server.registrar.devices();
     let Some(from) = request.headers.from().ok().flatten() else {
         return Ok(None);
     };
     let Some((uri, user)) = from.uri.as_sip().and_then(|uri| Some((uri, uri.user_decoded()?))) else {
         return Ok(None);
     };
-    let Some(realm) = registrar.devices().realm_of(&uri.host.to_string()).await? else {
+    let Some(realm) = devices.realm_of(&uri.host.to_string()).await? else {
         return Ok(None);
     };
-    let device = registrar
-        .devices()
-        .by_username(&realm, &user.to_str_lossy())
-        .await?;
-    Ok(device.filter(|device| registrar.came_from(&device.key, flow.remote.ip())))
+    devices.by_username(&realm, &user.to_str_lossy()).await
 }

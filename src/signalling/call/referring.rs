@@ -143,7 +143,8 @@ impl Established {
         request: &Request,
         trail: &Trail,
     ) -> Result<oneshot::Receiver<StatusCode>, Refused> {
-        let not_now = || Refused::new(StatusCode::FORBIDDEN, "he is in no conference");
+        // He may be in one in a moment.
+        let not_now = || Refused::new(StatusCode::TEMPORARILY_UNAVAILABLE, "he is in no conference yet");
         let (Seated::Joined(participant), Some(account), Some(conference)) =
             (&self.seat, &trail.account, &trail.conference)
         else {

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CallServer, Established, Refused, Seated, Trail, bridge,
-    identity::{describe, describe_behind, identify},
+    identity::{challenge, describe, describe_behind, identify, realm_asked},
     media::{self, Peer},
     number_of, over,
 };
@@ -26,7 +26,7 @@ use crate::{
     reception::{self, Visit, Visitor},
     signalling::{
         endpoint::Command,
-        routing::{self, Known, Reached},
+        routing::{self, Known, Reached, RoutingError},
     },
 };
 
@@ -315,7 +315,15 @@ async fn route(server: &CallServer, request: &Request, flow: Flow) -> Result<Rea
     let (store, local) = (&server.store, &server.local);
     let service_numbers = &server.service_numbers;
     let anonymous = server.anonymous_dial_in || server.pass.is_shown(request);
+    let is_behind_trunk = matches!(known, Known::Trunk(_));
     let routed = routing::route(store, local, anonymous, known, service_numbers, request).await;
+    // He is nobody to this account, and may be a phone of it nevertheless.
+    if is_behind_trunk
+        && matches!(routed, Err(RoutingError::Anonymous))
+        && let Some(realm) = realm_asked(server, request).await.ok().flatten()
+    {
+        return Err(challenge(server, &realm, false));
+    }
     routed.map_err(|error| refused_route(&error))
 }
 

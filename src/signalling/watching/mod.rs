@@ -296,7 +296,7 @@ impl Watchers {
                 self.tell(key, &mut HashMap::new()).await;
             }
             Watching::Ends(key, end) => {
-                let Some(watcher) = self.all.remove(&key) else {
+                let Some(watcher) = self.remove(key) else {
                     return;
                 };
                 if end != SubscriptionEnd::Lost {

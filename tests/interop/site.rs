@@ -108,7 +108,7 @@ impl Site {
         const SECOND: usize = 8000;
         let mut level = f64::NEG_INFINITY;
         // Jitter buffers and levels settle first.
-        for _ in 0..3 {
+        for _ in 0..8 {
             self.ann.stream.set_capture(CaptureMode::Full);
             std::thread::sleep(Duration::from_millis(1400));
             let samples = self.ann.stream.take_capture().samples();

@@ -56,14 +56,7 @@ fn whoever_has_the_invite_says_so() {
     let mut lone = Lone::new();
     let (_, invite) = place(&mut lone);
     lone.receive(reply(&invite, 100, "bob", ""));
-    assert!(matches!(
-        lone.event(),
-        Event::Progress {
-            status: StatusCode::TRYING,
-            body: None,
-            ..
-        }
-    ));
+    assert!(matches!(lone.event(), Event::Trying { .. }));
     // No dialog comes of it, and the INVITE is not repeated any more.
     assert_eq!(lone.endpoint.gauges().dialogs, 0);
     lone.wait(Duration::from_secs(30));

@@ -137,6 +137,9 @@ impl Store {
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| Box::pin(dialect.set_up(connection)))
+            // SQLite ends a transaction by itself when its disk is full or fails. The driver counts it as open for good, and
+            // refuses every later one of that connection: it is closed, and another opened.
+            .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
             .connect_with(address.options.clone())
             .await
             .map_err(failed)?;

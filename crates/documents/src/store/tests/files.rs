@@ -350,3 +350,15 @@ async fn a_store_of_the_first_version_is_brought_up_to_date() {
     let owned = store.documents(&account, Kind::Conference, &page).await.unwrap();
     assert_eq!((owned.len(), owned[0].revision.saves), (1, 3));
 }
+
+/// A full disk makes SQLite roll back by itself, so that the rollback which the driver then sends finds no transaction.
+#[tokio::test]
+async fn what_a_full_disk_ended_ends_no_later_write() {
+    let fixture = Fixture::in_files().await;
+    for round in 0..2 * CONNECTIONS {
+        let mut write = fixture.store.write().await.unwrap();
+        sqlx::query("ROLLBACK").execute(write.connection()).await.unwrap();
+        drop(write);
+        fixture.created(json!({"name": format!("after {round}")})).await;
+    }
+}

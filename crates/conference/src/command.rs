@@ -1,10 +1,12 @@
 //! Owns the way in: commands, controls, replies and refusals. Never changes state itself.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::{
     Audience, Caller, DigitString, Entry, MediaName, Moment, OwedKey, ParticipantId, ParticipantState,
-    PlayFailure, PlayNumber, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
+    PlayFailure, PlayNumber, RecordingChoice, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
 /// Everything a conference can be asked or told.
@@ -119,6 +121,21 @@ pub enum Command {
         /// Who does not hear it.
         participant: ParticipantId,
     },
+    /// Reports that the recording that was asked for has begun.
+    RecordingStarted {
+        /// Under which id it is kept.
+        id: Arc<str>,
+    },
+    /// Reports that the recording that was asked for cannot be made.
+    RecordingFailed {
+        /// Why.
+        problem: Arc<str>,
+    },
+    /// Reports that nothing of the recording can be written at the moment, or that it can again.
+    RecordingTrouble {
+        /// Why; `None` when it can.
+        problem: Option<Arc<str>>,
+    },
     /// Replaces the settings: joiners from here on and the participant limit follow them, the running mix does not.
     Update(Settings),
     /// Asks for a reading of the state. Answered by [`Reply::Snapshot`].
@@ -198,6 +215,14 @@ pub enum Control {
     KickAll,
     /// Ends the conference: everybody is hung up, and who is on his way in finds it gone.
     End,
+    /// Records the conference from here on. Where it is recorded already, that goes on as it is.
+    StartRecording(RecordingChoice),
+    /// Ends the recording. Nothing to end is no error.
+    StopRecording,
+    /// Takes nothing more into the recording for the time being. Repeating it repeats the event.
+    PauseRecording,
+    /// Lets the recording go on. Repeating it repeats the event.
+    ResumeRecording,
     /// Refuses callers from here on. Repeating it repeats the event.
     Lock,
     /// Admits callers again. Repeating it repeats the event.
@@ -273,6 +298,12 @@ pub enum Refusal {
     /// A participant was to be related to himself.
     #[error("participant {0} cannot be related to himself")]
     RelatedToSelf(ParticipantId),
+    /// There is no recording to be paused or to go on.
+    #[error("the conference is not recorded")]
+    NotRecording,
+    /// The recording could not be begun.
+    #[error("the recording cannot be written")]
+    Recording,
     /// As many plays wait for this audience as may.
     #[error("too many plays are waiting")]
     TooManyPlays,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     AccountId, Audience, ConferenceId, DigitString, GregorianSeconds, Hearing, InstanceId, LeaveCause,
-    Manner, MediaName, ParticipantId, ParticipantState, PlayFailure, PlayNumber, StopPlay, Volume,
+    Manner, MediaName, ParticipantId, ParticipantState, PlayFailure, PlayNumber, RecordingChoice, StopPlay,
+    Volume,
 };
 
 /// What happened. The names are those of the outside contract.
@@ -77,6 +78,20 @@ pub enum EventKind {
     EnterSound,
     /// The tone of somebody's leaving begins to play to everybody.
     ExitSound,
+    /// The conference is recorded from here on.
+    StartRecording,
+    /// It is not recorded any more.
+    StopRecording,
+    /// The recording takes nothing in for the time being.
+    PauseRecording,
+    /// The recording goes on.
+    ResumeRecording,
+    /// A recording that was asked for could not be begun.
+    RecordingFailed,
+    /// Nothing of the recording can be written at the moment: the disk is full, too slow, or gone.
+    RecordingFailing,
+    /// It can be written again; what was not is silence in it.
+    RecordingRecovered,
     /// Digits were sent to a participant's far end.
     DtmfMember,
     /// A participant pressed a key of his phone: `0`..`9`, `*`, `#`, `A`..`D`. Named like digits that were sent.
@@ -132,6 +147,13 @@ impl EventKind {
         "play-file",
         "play-file-done",
         "play-file-failed",
+        "start-recording",
+        "stop-recording",
+        "pause-recording",
+        "resume-recording",
+        "recording-failed",
+        "recording-failing",
+        "recording-recovered",
         "pin-guard-block",
     ];
 
@@ -171,6 +193,13 @@ impl EventKind {
             EventKind::PlayFileMemberFailed(_) => "play-file-member-failed",
             EventKind::EnterSound => "enter-sound",
             EventKind::ExitSound => "exit-sound",
+            EventKind::StartRecording => "start-recording",
+            EventKind::StopRecording => "stop-recording",
+            EventKind::PauseRecording => "pause-recording",
+            EventKind::ResumeRecording => "resume-recording",
+            EventKind::RecordingFailed => "recording-failed",
+            EventKind::RecordingFailing => "recording-failing",
+            EventKind::RecordingRecovered => "recording-recovered",
             EventKind::DtmfMember | EventKind::KeyMember(_) => "dtmf-member",
             EventKind::KeyEventMember => "key-event-member",
             EventKind::PinGuardBlock { .. } => "pin-guard-block",
@@ -190,6 +219,13 @@ impl EventKind {
             | EventKind::PlayFileFailed(_)
             | EventKind::EnterSound
             | EventKind::ExitSound
+            | EventKind::StartRecording
+            | EventKind::StopRecording
+            | EventKind::PauseRecording
+            | EventKind::ResumeRecording
+            | EventKind::RecordingFailed
+            | EventKind::RecordingFailing
+            | EventKind::RecordingRecovered
             | EventKind::PinGuardBlock { .. } => false,
             EventKind::AddMember
             | EventKind::DelMember(_)
@@ -239,10 +275,11 @@ pub struct Event {
     /// The participant it happened to, in the state after the event (for `del-member`: the last state). Present for
     /// every leg event, and for `floor-change` unless the floor is free.
     pub participant: Option<ParticipantState>,
-    /// What plays (`file` outside). Present for the `play-file` events, `enter-sound` and `exit-sound`, and
-    /// no other.
+    /// What plays (`file` outside), or as what it is recorded. Present for the `play-file` events, `enter-sound`, `exit-sound`, and
+    /// those of a recording but `recording-failed`.
     pub file: Option<MediaName>,
-    /// What the keys say, or which source is refused. Present for `key-event-member` and `pin-guard-block` and no other.
+    /// What the keys say, which source is refused, or why nothing can be recorded. Present for `key-event-member`, `pin-guard-block`,
+    /// `recording-failed` and `recording-failing`, and no other.
     pub data: Option<Arc<str>>,
 }
 
@@ -392,6 +429,13 @@ pub enum Effect {
         /// Which of them.
         which: StopPlay,
     },
+    /// Record the conference, and tell whether that has begun: [`Conference::recording_started`](crate::Conference::recording_started) and
+    /// [`Conference::recording_failed`](crate::Conference::recording_failed).
+    StartRecording(RecordingChoice),
+    /// Take nothing into the recording, or go on.
+    PauseRecording(bool),
+    /// End the recording.
+    StopRecording,
     /// Take the leg out of the mix and end its call. The participant is off the roster already.
     HangUp {
         /// Whose leg.

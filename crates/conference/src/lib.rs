@@ -69,6 +69,7 @@ mod id;
 mod keys;
 mod media;
 mod play;
+mod recording;
 mod relation;
 mod settings;
 mod snapshot;
@@ -88,6 +89,7 @@ pub use id::{AccountId, ConferenceId, Identity, InstanceId, ParticipantId, Parti
 pub use keys::{KeyAction, KeyMap, MOST_KEYS, OwedKey};
 pub use media::{MediaState, Quality};
 pub use play::{Audience, Manner, MediaName, PlayFailure, PlayNumber, StopPlay};
+pub use recording::{RecordingChoice, RecordingFormat, RecordingState};
 pub use relation::{Hearing, Relationship};
 pub use settings::{RoleSettings, Settings};
 pub use snapshot::{Discontinuity, ParticipantState, Snapshot};

@@ -150,6 +150,8 @@ pub(crate) enum Occasion {
     Exit,
     /// The conference is about to end.
     Ending,
+    /// Everybody is told something.
+    Notice,
     /// One participant is told something.
     Prompt,
     /// It goes on until it is stopped.
@@ -161,7 +163,7 @@ impl Occasion {
         match self {
             Occasion::Entry | Occasion::Exit if audience != Audience::Everybody => Manner::Prompt,
             Occasion::Asked => Manner::Queue,
-            Occasion::Entry | Occasion::Exit | Occasion::Ending => Manner::Announcement,
+            Occasion::Entry | Occasion::Exit | Occasion::Ending | Occasion::Notice => Manner::Announcement,
             Occasion::Prompt => Manner::Prompt,
             Occasion::Background => Manner::Background,
         }

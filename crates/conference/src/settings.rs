@@ -1,6 +1,6 @@
 //! Owns what a conference document means for a running conference. Never knows the document's shape.
 
-use crate::{KeyMap, MediaName, Role, Sounds};
+use crate::{KeyMap, MediaName, RecordingChoice, Role, Sounds};
 
 /// How participants of one role enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct RoleSettings {
 ///
 /// The defaults are those of an empty conference document, but for prompts and hold music ([`Sounds`]): members join muted, moderators do
 /// not, nobody joins deaf, no limit on participants, a little comfort noise, tones when somebody comes or goes, nothing done to what
-/// talkers send, nobody waits for a moderator.
+/// talkers send, nobody waits for a moderator, nothing is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The display name, empty when the document has none.
@@ -50,6 +50,10 @@ pub struct Settings {
     pub require_moderator: bool,
     /// How long it goes on after that, in milliseconds, at most.
     pub end_grace_ms: u32,
+    /// What is recorded from the first join on; `None` for nothing.
+    pub record: Option<RecordingChoice>,
+    /// Participants are told that they are recorded.
+    pub announces_recording: bool,
     /// What is heard beside the tones.
     pub sounds: Sounds,
     /// What keys do that members press.
@@ -123,6 +127,8 @@ impl Default for Settings {
             wait_for_moderator: false,
             require_moderator: false,
             end_grace_ms: Settings::END_GRACE_MS,
+            record: None,
+            announces_recording: true,
             sounds: Sounds::default(),
             member_keys: KeyMap::default(),
             moderator_keys: KeyMap::default(),

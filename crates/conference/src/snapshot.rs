@@ -1,12 +1,13 @@
 //! Owns readings of a conference's state and how a reading follows the events. Never decides anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::{
     AccountId, Caller, ConferenceId, Event, EventKind, GregorianSeconds, InstanceId, MediaState,
-    ParticipantId, Role, Volume,
+    ParticipantId, RecordingState, Role, Volume,
 };
 
 /// One participant as seen from outside.
@@ -87,6 +88,8 @@ pub struct Snapshot {
     pub started: GregorianSeconds,
     /// Whether callers are refused.
     pub locked: bool,
+    /// What is recorded.
+    pub recording: Option<RecordingState>,
     /// Everybody on the roster, ghosts included, by ascending id.
     pub participants: Vec<ParticipantState>,
     /// Their media, for those about whom it is known. The core leaves it empty, and no event tells it.
@@ -124,6 +127,7 @@ impl Snapshot {
             sequence: first.sequence,
             started: first.at,
             locked: false,
+            recording: None,
             participants: Vec::new(),
             media: BTreeMap::new(),
         })
@@ -157,10 +161,29 @@ impl Snapshot {
             | EventKind::PlayFileFailed(_)
             | EventKind::EnterSound
             | EventKind::ExitSound
+            | EventKind::RecordingFailed
             | EventKind::PinGuardBlock { .. } => {}
             EventKind::ConferenceDestroy => self.participants.clear(),
             EventKind::Lock => self.locked = true,
             EventKind::Unlock => self.locked = false,
+            EventKind::StartRecording => {
+                self.recording = event.file.as_ref().map(|file| RecordingState {
+                    id: Arc::from(file.as_str()),
+                    paused: false,
+                    problem: None,
+                });
+            }
+            EventKind::StopRecording => self.recording = None,
+            EventKind::PauseRecording | EventKind::ResumeRecording => {
+                if let Some(recording) = &mut self.recording {
+                    recording.paused = event.kind == EventKind::PauseRecording;
+                }
+            }
+            EventKind::RecordingFailing | EventKind::RecordingRecovered => {
+                if let Some(recording) = &mut self.recording {
+                    recording.problem = event.data.clone();
+                }
+            }
             EventKind::FloorChange => {
                 let holder = event.participant.as_ref().map(|state| state.id);
                 for state in &mut self.participants {

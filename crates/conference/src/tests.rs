@@ -5,6 +5,7 @@ mod announcing;
 mod controls;
 mod playing;
 mod pressing;
+mod recording;
 mod talking;
 
 use crate::*;
@@ -490,6 +491,13 @@ fn every_event_name_is_listed_once_and_on_its_side() {
         EventKind::PlayFileMemberFailed(PlayFailure::Unknown),
         EventKind::EnterSound,
         EventKind::ExitSound,
+        EventKind::StartRecording,
+        EventKind::StopRecording,
+        EventKind::PauseRecording,
+        EventKind::ResumeRecording,
+        EventKind::RecordingFailed,
+        EventKind::RecordingFailing,
+        EventKind::RecordingRecovered,
         EventKind::DtmfMember,
         EventKind::KeyMember('1'),
         EventKind::KeyEventMember,

@@ -55,6 +55,10 @@ impl Conference {
                     digits,
                 });
             }
+            Control::StartRecording(choice) => self.record(choice),
+            Control::StopRecording => self.stop_recording(wall),
+            Control::PauseRecording => self.pause_recording(wall, true)?,
+            Control::ResumeRecording => self.pause_recording(wall, false)?,
             Control::MuteAll
             | Control::UnmuteAll
             | Control::DeafAll

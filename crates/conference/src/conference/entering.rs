@@ -116,7 +116,8 @@ impl Conference {
             self.end_if_empty(wall);
             return Err(Refusal::NotRunning);
         }
-        if self.phase == Phase::Forming {
+        let is_first = self.phase == Phase::Forming;
+        if is_first {
             self.phase = Phase::Running { started: wall };
             self.publish(wall, EventKind::ConferenceCreate, None);
             if self.locked {
@@ -144,6 +145,10 @@ impl Conference {
         self.settle(wall);
         self.announce_entry(&state);
         self.tell_joiner(&state);
+        self.tell_recorded(&state);
+        if is_first {
+            self.record_by_itself();
+        }
         Ok(state)
     }
 

@@ -8,6 +8,7 @@ mod moderating;
 mod music;
 mod playing;
 mod pressing;
+mod recording;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use self::announcing::{Announcing, Crowds};
 use self::entering::Reservation;
 use self::music::Music;
+use self::recording::Recording;
 use crate::keys::Collector;
 use crate::play::Plays;
 use crate::relation::Relations;
@@ -82,6 +84,7 @@ pub struct Conference {
     floor_taken: Option<ParticipantId>,
     /// Who has the floor by the mixer's judgement.
     floor_heard: Option<ParticipantId>,
+    recording: Recording,
     now: Moment,
     outputs: VecDeque<Output>,
 }
@@ -107,6 +110,7 @@ impl Conference {
             ending: None,
             floor_taken: None,
             floor_heard: None,
+            recording: Recording::None,
             now: Moment::default(),
             outputs: VecDeque::new(),
         }
@@ -172,6 +176,7 @@ impl Conference {
             sequence: self.sequence,
             started,
             locked: self.locked,
+            recording: self.recording.state().cloned(),
             participants: self.roster.values().cloned().collect(),
             media: BTreeMap::new(),
         })
@@ -208,6 +213,13 @@ impl Conference {
             Command::PlayMissed { play, participant } => {
                 self.play_missed(play, participant).map(|()| Reply::Done)
             }
+            Command::RecordingStarted { id } => self.recording_started(wall, &id).map(|()| Reply::Done),
+            Command::RecordingFailed { problem } => {
+                self.recording_failed(wall, &problem).map(|()| Reply::Done)
+            }
+            Command::RecordingTrouble { problem } => self
+                .recording_trouble(wall, problem.as_deref())
+                .map(|()| Reply::Done),
             Command::Update(settings) => self.update(wall, settings).map(|()| Reply::Done),
             Command::Advance { now } => self.advance(wall, now).map(|()| Reply::Done),
             Command::Owes { participant, key } => self.owes(participant, key).map(|()| Reply::Done),
@@ -459,6 +471,7 @@ impl Conference {
         }
         self.ending = None;
         if self.phase != Phase::Forming {
+            self.stop_recording(wall);
             self.end_plays_of_all(wall);
             self.publish(wall, EventKind::ConferenceDestroy, None);
         }

@@ -27,7 +27,9 @@ impl Conference {
                 Occasion::Asked => (EventKind::PlayFile, EventKind::PlayFileMember),
                 Occasion::Entry => (EventKind::EnterSound, EventKind::EnterSound),
                 Occasion::Exit => (EventKind::ExitSound, EventKind::ExitSound),
-                Occasion::Ending | Occasion::Prompt | Occasion::Background => return Ok(()),
+                Occasion::Ending | Occasion::Notice | Occasion::Prompt | Occasion::Background => {
+                    return Ok(());
+                }
             };
             self.tell_play(wall, started.audience, started.media, kinds);
         }
@@ -140,7 +142,7 @@ impl Conference {
                 self.announce_next(over.audience, over.occasion);
             }
             Occasion::Ending => self.end_as_announced(wall, play),
-            Occasion::Asked | Occasion::Prompt | Occasion::Background => {}
+            Occasion::Asked | Occasion::Notice | Occasion::Prompt | Occasion::Background => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use confab_conference::*;
 use proptest::prelude::*;
-use reference::{Controls, Flags, Life, Model, Sound};
+use reference::{Controls, Flags, Life, Model, Recorded, Sound};
 use steps::{Step, setting, step};
 
 /// What the media plane does with one leg.
@@ -54,6 +54,9 @@ struct Trial {
     added: BTreeSet<ParticipantId>,
     deleted: BTreeSet<ParticipantId>,
     destroyed: bool,
+    /// What the effects have asked for and not ended.
+    records: bool,
+    recordings_told: i32,
 }
 
 impl Trial {
@@ -73,6 +76,7 @@ impl Trial {
                 present: BTreeMap::new(),
                 records: BTreeMap::new(),
                 plays: Vec::new(),
+                recording: Recorded::No,
                 locked: false,
                 started: false,
                 ended: false,
@@ -89,6 +93,8 @@ impl Trial {
             added: BTreeSet::new(),
             deleted: BTreeSet::new(),
             destroyed: false,
+            records: false,
+            recordings_told: 0,
         }
     }
 
@@ -279,6 +285,30 @@ impl Trial {
                     self.model.missed(index, participant),
                 )
             }
+            Step::Record(which) => {
+                let control = [
+                    Control::StartRecording(RecordingChoice::default()),
+                    Control::StopRecording,
+                    Control::PauseRecording,
+                    Control::ResumeRecording,
+                ][usize::from(which)]
+                .clone();
+                self.control(control)
+            }
+            Step::RecordingBegan(began) => {
+                let asked = self.model.recording == Recorded::Asked && !self.model.ended;
+                self.records &= !asked || began;
+                let command = match began {
+                    true => Command::RecordingStarted { id: "r".into() },
+                    false => Command::RecordingFailed { problem: "no".into() },
+                };
+                (command, self.model.recorded(began))
+            }
+            Step::RecordingTrouble(trouble) => {
+                let problem = trouble.then(|| "full".into());
+                let expected = self.model.recording_trouble(trouble);
+                (Command::RecordingTrouble { problem }, expected)
+            }
             Step::End => (
                 Command::End {
                     cause: LeaveCause::ConferenceEnded,
@@ -329,9 +359,15 @@ impl Trial {
         }
         let plays = event.kind.name().starts_with("play-file");
         let tones = matches!(event.kind, EventKind::EnterSound | EventKind::ExitSound);
-        assert_eq!(plays || tones, event.file.is_some(), "{event:?}");
+        let recording = event.kind.name().contains("recording") && event.kind != EventKind::RecordingFailed;
+        assert_eq!(plays || tones || recording, event.file.is_some(), "{event:?}");
         if plays {
             self.hear_play(event);
+        }
+        match event.kind {
+            EventKind::StartRecording => self.recordings_told += 1,
+            EventKind::StopRecording => self.recordings_told -= 1,
+            _ => {}
         }
         match (event.kind, &event.participant) {
             (EventKind::AddMember, Some(state)) => {
@@ -352,6 +388,7 @@ impl Trial {
             (EventKind::ConferenceDestroy, None) => {
                 assert_eq!(self.added, self.deleted, "somebody was still in");
                 assert_eq!(self.shown, [], "it plays on");
+                assert_eq!(self.recordings_told, 0, "it records on");
                 self.destroyed = true;
             }
             (_, Some(state)) => {
@@ -442,6 +479,11 @@ impl Trial {
             Effect::SendDigits { participant, .. } => {
                 assert!(self.performed.contains_key(&participant), "digits to nobody");
             }
+            Effect::StartRecording(_) => {
+                assert!(!std::mem::replace(&mut self.records, true), "one at a time");
+            }
+            Effect::StopRecording => assert!(std::mem::replace(&mut self.records, false)),
+            Effect::PauseRecording(_) => assert!(self.records),
             Effect::SetHeard(hearing) => self.set_heard(hearing),
             Effect::HangUp { participant, .. } => {
                 assert!(self.performed.contains_key(&participant), "hung up twice");
@@ -506,6 +548,14 @@ impl Trial {
             return;
         };
         assert_eq!(fresh.locked, self.model.locked);
+        let recorded = fresh
+            .recording
+            .as_ref()
+            .map(|shown| (shown.paused, shown.problem.is_some()));
+        match self.model.recording {
+            Recorded::Yes { paused, trouble } => assert_eq!(recorded, Some((paused, trouble))),
+            _ => assert_eq!(recorded, None),
+        }
         let flags: BTreeMap<ParticipantId, Flags> = fresh
             .participants
             .iter()

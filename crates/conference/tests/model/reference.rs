@@ -91,6 +91,14 @@ impl Played {
     }
 }
 
+/// Where the recording stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    No,
+    Asked,
+    Yes { paused: bool, trouble: bool },
+}
+
 /// The reference: a plain account of the rules, without events and effects.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -100,6 +108,7 @@ pub(crate) struct Model {
     pub(crate) records: BTreeMap<(ParticipantId, ParticipantId), Relationship>,
     /// What was asked to be played, in order; the last are the newest.
     pub(crate) plays: Vec<Played>,
+    pub(crate) recording: Recorded,
     pub(crate) locked: bool,
     pub(crate) started: bool,
     pub(crate) ended: bool,
@@ -267,6 +276,32 @@ impl Model {
         self.gone(known, id)
     }
 
+    /// What came of a recording that was asked for.
+    pub(crate) fn recorded(&mut self, began: bool) -> Result<(), Refusal> {
+        self.alive()?;
+        if self.recording == Recorded::Asked {
+            let (paused, trouble) = (false, false);
+            self.recording = if began {
+                Recorded::Yes { paused, trouble }
+            } else {
+                Recorded::No
+            };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn recording_trouble(&mut self, is_in_trouble: bool) -> Result<(), Refusal> {
+        self.alive()?;
+        if let Recorded::Yes { trouble, .. } = &mut self.recording {
+            *trouble = is_in_trouble;
+        }
+        Ok(())
+    }
+
+    fn alive(&self) -> Result<(), Refusal> {
+        if self.ended { Err(Refusal::Ended) } else { Ok(()) }
+    }
+
     pub(crate) fn release(&mut self, id: ParticipantId) -> Result<(), Refusal> {
         let known = self.held.remove(&id).is_some();
         self.gone(known, id)
@@ -322,6 +357,25 @@ impl Model {
             Control::UndeafAll => self.members(|flags| flags.deaf = false),
             Control::Play { audience, .. } => self.play(audience),
             Control::StopPlay { audience, .. } => self.audience(audience),
+            Control::StartRecording(_) => {
+                if self.recording == Recorded::No {
+                    self.recording = Recorded::Asked;
+                }
+                Ok(())
+            }
+            Control::StopRecording => {
+                if self.recording != Recorded::Asked {
+                    self.recording = Recorded::No;
+                }
+                Ok(())
+            }
+            Control::PauseRecording | Control::ResumeRecording => match &mut self.recording {
+                Recorded::Yes { paused, .. } => {
+                    *paused = control == Control::PauseRecording;
+                    Ok(())
+                }
+                _ => Err(Refusal::NotRecording),
+            },
             Control::KickAll => {
                 self.present.clear();
                 self.records.clear();

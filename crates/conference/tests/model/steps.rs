@@ -37,6 +37,11 @@ pub(crate) enum Step {
     Missed(usize, usize),
     DigitsSent(usize),
     Pressed(usize),
+    /// Start, stop, pause, resume.
+    Record(u8),
+    /// What became of the recording: whether it has begun, and whether it can be written.
+    RecordingBegan(bool),
+    RecordingTrouble(bool),
     End,
 }
 
@@ -65,6 +70,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => (who.clone(), any::<bool>()).prop_map(|(who, talking)| Step::Talking(who, talking)),
         1 => who.clone().prop_map(Step::DigitsSent),
         1 => who.clone().prop_map(Step::Pressed),
+        6 => (0..4u8).prop_map(Step::Record),
+        4 => prop_oneof![4 => Just(true), 1 => Just(false)].prop_map(Step::RecordingBegan),
+        2 => any::<bool>().prop_map(Step::RecordingTrouble),
         4 => (who, any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
         1 => (proptest::option::of(0..5u32), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
             |(limit, join_muted, join_deaf, improved)| Step::Update { limit, join_muted, join_deaf, improved }

@@ -45,4 +45,4 @@ pub use import::{Audio, ImportError, ImportLimits, import};
 pub use kind::AudioKind;
 pub use track::{Stretch, Track};
 pub use utterance::Utterance;
-pub use wav::{WavWriter, wav};
+pub use wav::{WavOut, WavWriter, wav};

@@ -4,6 +4,8 @@
 //! recording are equally long and lie sample on sample. At the file's own rate samples pass as they are; otherwise all tracks are
 //! converted alike, with the delay of the filter (a fraction of a millisecond).
 
+use std::collections::VecDeque;
+
 use confab_dsp::{Resampler, ResamplerTable};
 
 /// Milliseconds that mixes are ticked in, and blocks are whole multiples of.
@@ -50,6 +52,10 @@ pub struct Track {
     pending: Stretch,
     scratch: Vec<i16>,
     missed_ms: u64,
+    /// Pauses that the track has not passed: from, and until when if that is known.
+    pauses: VecDeque<(u64, Option<u64>)>,
+    /// What pauses before `due_ms` have taken out.
+    paused_ms: u64,
 }
 
 impl Track {
@@ -65,6 +71,8 @@ impl Track {
             pending: Stretch::default(),
             scratch: Vec::new(),
             missed_ms: 0,
+            pauses: VecDeque::new(),
+            paused_ms: 0,
         }
     }
 
@@ -72,7 +80,7 @@ impl Track {
     /// what is laid already, is left out.
     pub fn lay(&mut self, at_ms: u64, from_hz: u32, block: &[i16], is_silence: bool) {
         let ms = block.len() as u64 * 1000 / u64::from(from_hz.max(1));
-        if ms == 0 || at_ms < self.due_ms {
+        if ms == 0 || at_ms < self.due_ms || self.is_paused_at(at_ms) {
             return;
         }
         if at_ms > self.due_ms {
@@ -100,6 +108,43 @@ impl Track {
 
     /// Makes the track reach to `at_ms`, with silence where nothing was laid.
     pub fn be_silent_until(&mut self, at_ms: u64) {
+        if !self.is_paused_at(at_ms) {
+            self.fill(at_ms);
+        }
+    }
+
+    /// Leaves out what lies between `from_ms`, an edge of two blocks, and where [`Track::resume`] says: the track is shorter by that.
+    pub fn pause(&mut self, from_ms: u64) {
+        self.pauses.push_back((from_ms, None));
+    }
+
+    /// Goes on at `until_ms`, an edge of two blocks.
+    pub fn resume(&mut self, until_ms: u64) {
+        if let Some((_, until @ None)) = self.pauses.back_mut() {
+            *until = Some(until_ms);
+        }
+    }
+
+    /// Passes the pauses before `at_ms`; returns whether it lies in one.
+    fn is_paused_at(&mut self, at_ms: u64) -> bool {
+        while let Some(&(from_ms, until_ms)) = self.pauses.front() {
+            if at_ms < from_ms {
+                return false;
+            }
+            self.fill(from_ms);
+            let Some(until_ms) = until_ms.filter(|&until_ms| at_ms >= until_ms) else {
+                return true;
+            };
+            self.paused_ms += until_ms.saturating_sub(self.due_ms);
+            self.due_ms = self.due_ms.max(until_ms);
+            self.resampler.reset();
+            self.has_past = false;
+            self.pauses.pop_front();
+        }
+        false
+    }
+
+    fn fill(&mut self, at_ms: u64) {
         if at_ms <= self.due_ms {
             return;
         }
@@ -127,6 +172,11 @@ impl Track {
         std::mem::take(&mut self.pending)
     }
 
+    /// Returns what [`Track::take`] would.
+    pub fn waiting(&self) -> &Stretch {
+        &self.pending
+    }
+
     /// Returns the media time that the track reaches to.
     pub fn reaches_ms(&self) -> u64 {
         self.due_ms
@@ -137,9 +187,14 @@ impl Track {
         self.missed_ms
     }
 
+    /// Returns where in the recording the track ends, in milliseconds: without what was paused.
+    pub fn position_ms(&self) -> u64 {
+        self.due_ms - self.origin_ms - self.paused_ms
+    }
+
     /// Samples of the file before `at_ms`.
     fn place(&self, at_ms: u64) -> u64 {
-        (at_ms - self.origin_ms) * u64::from(self.rate_hz) / 1000
+        (at_ms - self.origin_ms - self.paused_ms) * u64::from(self.rate_hz) / 1000
     }
 
     /// Makes the resampler ready for a rate; returns whether there is a way from it.
@@ -195,6 +250,38 @@ mod tests {
         assert_eq!(file, expected);
         assert_eq!((track.missed_ms(), track.reaches_ms()), (20 + 20, 600));
         assert_eq!(track.take(), Stretch::default());
+    }
+
+    #[test]
+    fn what_is_paused_is_left_out_of_all_tracks_alike() {
+        let mut tracks = [Track::new(8000, 0), Track::new(8000, 0)];
+        let block = |tick: u64| [tick as i16 + 1; 160];
+        for tick in 0..20 {
+            if tick == 5 {
+                tracks.iter_mut().for_each(|track| track.pause(100));
+            }
+            if tick == 9 {
+                tracks.iter_mut().for_each(|track| track.resume(180));
+            }
+            tracks[0].lay(tick * 20, 8000, &block(tick), false);
+        }
+        // The other is late, and says nothing for a while before the pause and in it.
+        for tick in [0, 1, 2, 12, 13] {
+            tracks[1].lay(tick * 20, 8000, &block(tick), false);
+        }
+        tracks[1].be_silent_until(400);
+        let [one, other] = tracks.map(|mut track| {
+            let mut file = Vec::new();
+            everything(&mut track, &mut file);
+            assert_eq!((track.position_ms(), track.reaches_ms()), (320, 400));
+            file
+        });
+        let heard = |file: &[i16]| -> Vec<i16> { file.chunks(160).map(|block| block[0]).collect() };
+        assert_eq!(
+            heard(&one),
+            [1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+        );
+        assert_eq!(heard(&other), [1, 2, 3, 0, 0, 0, 0, 0, 13, 14, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -11,13 +11,35 @@ const UNCOUNTED: u32 = 8;
 /// Audio that is written without being told in the head yet, at most: what a recording may lack that was cut off.
 const UNTOLD_MS: u32 = 200;
 
+/// Zeros that are written at a time.
+const ZEROS: [u8; 8192] = [0; 8192];
+
+/// Where a WAV file is written to.
+pub trait WavOut: Write + Seek {
+    /// Writes so many zeros. A file can be made longer by them without taking room on its disk.
+    ///
+    /// # Errors
+    /// As for writing.
+    fn write_zeros(&mut self, octets: u64) -> io::Result<()> {
+        let mut left = octets;
+        while left > 0 {
+            let piece = left.min(ZEROS.len() as u64);
+            self.write_all(&ZEROS[..piece as usize])?;
+            left -= piece;
+        }
+        Ok(())
+    }
+}
+
+impl<T: AsRef<[u8]>> WavOut for io::Cursor<T> where io::Cursor<T>: Write {}
+
 /// Writes a WAV file (PCM, 16 bits, interleaved).
 ///
 /// The head is valid from the beginning on: it never tells more audio than there is, and 200 ms less at most. So a file whose writer was
 /// killed plays as it lies. A write that failed, as on a full disk, leaves a valid file too, and the next one goes on behind what was
 /// written as a whole.
 #[derive(Debug)]
-pub struct WavWriter<W: Write + Seek> {
+pub struct WavWriter<W: WavOut> {
     out: W,
     rate_hz: u32,
     channels: u16,
@@ -29,7 +51,7 @@ pub struct WavWriter<W: Write + Seek> {
     buffer: Vec<u8>,
 }
 
-impl<W: Write + Seek> WavWriter<W> {
+impl<W: WavOut> WavWriter<W> {
     /// Begins a file of so many channels, 1 at least, at the beginning of `out`.
     ///
     /// # Errors
@@ -55,6 +77,28 @@ impl<W: Write + Seek> WavWriter<W> {
         Ok(writer)
     }
 
+    /// Goes on with a file of this kind that `out` holds, behind so many octets of audio.
+    ///
+    /// # Errors
+    /// As for [`WavWriter::new`].
+    pub fn resume(out: W, rate_hz: u32, channels: u16, octets: u32) -> io::Result<WavWriter<W>> {
+        let frame = u32::from(channels.max(1)) * 2;
+        let mut writer = WavWriter {
+            out,
+            rate_hz,
+            channels: channels.max(1),
+            octets: octets - octets % frame,
+            told: 0,
+            is_at_end: false,
+            buffer: Vec::new(),
+        };
+        if rate_hz == 0 || writer.octets.checked_add(HEAD).is_none() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        writer.tell()?;
+        Ok(writer)
+    }
+
     /// Appends samples, of all channels in turn.
     ///
     /// # Errors
@@ -64,11 +108,7 @@ impl<W: Write + Seek> WavWriter<W> {
         if !samples.len().is_multiple_of(usize::from(self.channels)) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not whole frames"));
         }
-        let octets = u32::try_from(samples.len() * 2)
-            .ok()
-            .and_then(|more| self.octets.checked_add(more))
-            .filter(|octets| octets.checked_add(HEAD).is_some())
-            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let octets = self.octets_with(samples.len() as u64 * 2)?;
         self.go_to_end()?;
         self.buffer.clear();
         self.buffer
@@ -76,6 +116,32 @@ impl<W: Write + Seek> WavWriter<W> {
         self.is_at_end = false;
         self.out.write_all(&self.buffer)?;
         self.is_at_end = true;
+        self.grow(octets)
+    }
+
+    /// Appends so many frames of silence.
+    ///
+    /// # Errors
+    /// As for [`WavWriter::write`].
+    pub fn write_silence(&mut self, frames: u64) -> io::Result<()> {
+        let more = frames.saturating_mul(u64::from(self.channels) * 2);
+        let octets = self.octets_with(more)?;
+        self.go_to_end()?;
+        self.is_at_end = false;
+        self.out.write_zeros(more)?;
+        self.is_at_end = true;
+        self.grow(octets)
+    }
+
+    /// Returns the length of the audio with so much more of it.
+    fn octets_with(&self, more: u64) -> io::Result<u32> {
+        let octets = u32::try_from(u64::from(self.octets).saturating_add(more)).ok();
+        octets
+            .filter(|octets| octets.checked_add(HEAD).is_some())
+            .ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+    }
+
+    fn grow(&mut self, octets: u32) -> io::Result<()> {
         self.octets = octets;
         let untold = u64::from(self.octets - self.told);
         if untold * 1000 >= u64::from(self.octets_per_second()) * u64::from(UNTOLD_MS) {
@@ -102,6 +168,16 @@ impl<W: Write + Seek> WavWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.sync()?;
         Ok(self.out)
+    }
+
+    /// Returns what is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
+    /// Returns the length of the audio in octets.
+    pub fn octets(&self) -> u32 {
+        self.octets
     }
 
     /// Returns how much audio there is, in milliseconds.
@@ -213,6 +289,8 @@ mod tests {
         }
     }
 
+    impl WavOut for Disk {}
+
     impl Seek for Disk {
         fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
             self.file.seek(to)
@@ -252,6 +330,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_goes_on_where_it_was_left() {
+        let mut whole = WavWriter::new(io::Cursor::new(Vec::new()), 8000, 1).unwrap();
+        whole.write(&[1, 2, 3]).unwrap();
+        let left = whole.octets();
+        let mut resumed = WavWriter::resume(whole.finish().unwrap(), 8000, 1, left).unwrap();
+        resumed.write_silence(2).unwrap();
+        resumed.write(&[4]).unwrap();
+        let file = resumed.finish().unwrap().into_inner();
+        let audio = import(&file, ImportLimits::default()).unwrap();
+        assert_eq!(audio.samples, [1, 2, 3, 0, 0, 4]);
+    }
+
+    #[test]
     fn formats_and_sizes_that_cannot_be_are_refused() {
         for (rate_hz, channels) in [(0, 1), (8000, 0), (8000, 40_000), (u32::MAX, 2)] {
             let error = WavWriter::new(Disk::new(100), rate_hz, channels).expect_err("refused");
@@ -273,16 +364,21 @@ mod tests {
         fn a_file_is_good_after_every_write_and_lacks_little(
             rate_hz in prop::sample::select(crate::RATES_HZ.to_vec()),
             channels in 1_u16..=2,
-            blocks in prop::collection::vec(0_usize..1500, 0..40),
+            blocks in prop::collection::vec((0_usize..1500, any::<bool>()), 0..40),
             room in prop_oneof![Just(usize::MAX), 44_usize..60_000],
         ) {
             let mut writer = WavWriter::new(Disk::new(room), rate_hz, channels).unwrap();
             let mut given = Vec::new();
-            for (number, frames) in blocks.into_iter().enumerate() {
+            for (number, (frames, is_silence)) in blocks.into_iter().enumerate() {
                 let samples: Vec<i16> =
-                    (0..frames * usize::from(channels)).map(|n| (n * 31 + number * 1009) as i16).collect();
+                    (0..frames * usize::from(channels))
+                    .map(|n| if is_silence { 0 } else { (n * 31 + number * 1009) as i16 })
+                    .collect();
                 let before = writer.out.seen.len();
-                let written = writer.write(&samples);
+                let written = match is_silence {
+                    true => writer.write_silence(frames as u64),
+                    false => writer.write(&samples),
+                };
                 if written.is_ok() {
                     given.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
                 } else {

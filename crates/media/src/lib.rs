@@ -87,6 +87,29 @@
 //! [`LegHandle::tap`] lets what a leg is heard to say out of the media plane, block by block with its place on the clock of the mix. The
 //! shard writes into a ring and never waits for who reads: what finds no room is left out and counted.
 //!
+//! [`ConferenceMediaHandle::record`] does so with a mix before it is limited, and where asked for with its parts: what the server adds, and
+//! what each leg does as it is added, those that join later included. The parts add up to the mix, sample for sample.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use confab_media::{ConferenceMediaHandle, TrackChoice};
+//! # async fn example(conference: ConferenceMediaHandle) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut taps = conference.record(TrackChoice::MixAndTracks, Duration::from_millis(500)).await?;
+//! let mut samples = Vec::new();
+//! while !taps.mix.is_over() {
+//!     while let Some(joined) = taps.tracks.as_mut().and_then(|tracks| tracks.next_leg()) {
+//!         println!("{} is recorded", joined.leg); // and its tap is to be read like the others
+//!     }
+//!     while let Some(block) = taps.mix.next(&mut samples) {
+//!         println!("{} samples at {} ms", samples.len(), block.at_ms);
+//!     }
+//!     tokio::time::sleep(Duration::from_millis(50)).await;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Queues
 //!
 //! | queue | holds | when it is full |
@@ -97,6 +120,7 @@
 //! | what a shard gives back to be freed | 4096 | the shard carries out no commands until there is room |
 //! | datagrams, per socket | 64 KiB | the kernel drops |
 //! | audio of a tap | as long as asked for | blocks are left out, counted |
+//! | legs that wait to be recorded | 256, and those at the start | a leg is recorded in the mix alone, counted |
 //! | plays of one audience | 16 behind the one that is heard | [`ControlError::PlayQueueFull`] |
 //!
 //! # Overload
@@ -144,7 +168,7 @@ pub use config::{
 };
 pub use error::{ControlError, MediaError, OpenLegError};
 pub use event::{ConferenceAudioId, LegId, MediaEvent};
-pub use handle::{ConferenceMediaHandle, LegHandle};
+pub use handle::{ConferenceMediaHandle, LegHandle, LegTap, RecordingTaps, TrackChoice, TrackTaps};
 pub use metrics::{
     BUCKET_BOUNDS_US, DropReason, HistogramSnapshot, JoinRefusal, MediaAdmission, MediaMetrics,
     OverloadReason, ShardMetrics,

@@ -14,8 +14,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 /// Words of the ring before the samples of a block: kind, samples, rate (2), place (4).
 const HEAD: usize = 8;
 
-/// The highest rate of decoded audio, in samples per millisecond.
-const MOST_PER_MS: usize = 48;
+/// The highest rate of audio in Hz, decoded or mixed.
+pub(crate) const HIGHEST_RATE_HZ: u32 = 48_000;
 
 /// The shortest block, in milliseconds.
 const SHORTEST_BLOCK_MS: usize = 10;
@@ -30,9 +30,9 @@ pub struct TapBlock {
     /// Media time of the mix at its first sample, in milliseconds. It goes on without a gap from block to block; what is missing was
     /// dropped, or time in which the shard was too late to mix.
     pub at_ms: u64,
-    /// Samples per second. Changes where the peer changes its codec.
+    /// Samples per second. Changes where the peer changes its codec, or the mix its rate.
     pub rate_hz: u32,
-    /// It is digital silence: the peer pauses, or sends nothing.
+    /// It is digital silence: the peer pauses, or sends nothing; or nothing is mixed.
     pub is_silence: bool,
 }
 
@@ -77,7 +77,7 @@ impl Tap {
         Some(head)
     }
 
-    /// Returns whether nothing more will come: the leg is closed, or was given another tap.
+    /// Returns whether nothing more will come: what was tapped is gone, or was given another tap, and everything has been read.
     pub fn is_over(&self) -> bool {
         self.ring.is_abandoned() && self.ring.is_empty()
     }
@@ -91,10 +91,18 @@ pub(crate) struct TapSource {
     dropped: Arc<AtomicU64>,
 }
 
-/// Makes a tap with room for so many milliseconds at any rate.
-pub(crate) fn tap(room_ms: usize, dropped: Arc<AtomicU64>) -> (Tap, Box<TapSource>) {
-    let room = room_ms * MOST_PER_MS + room_ms.div_ceil(SHORTEST_BLOCK_MS) * HEAD;
-    let (producer, consumer) = RingBuffer::new(room);
+/// Makes a tap with room for so many milliseconds at any rate up to this one in Hz.
+pub(crate) fn tap(room_ms: usize, rate_hz: u32, dropped: Arc<AtomicU64>) -> (Tap, Box<TapSource>) {
+    let samples = (room_ms * rate_hz as usize).div_ceil(1000);
+    let room = samples + room_ms.div_ceil(SHORTEST_BLOCK_MS) * HEAD;
+    let (mut producer, mut consumer) = RingBuffer::new(room);
+    // Written to once, so that the shard does not wait for memory that the system gives at the first use.
+    if let Ok(zeros) = producer.write_chunk(room) {
+        zeros.commit_all();
+    }
+    if let Ok(zeros) = consumer.read_chunk(room) {
+        zeros.commit_all();
+    }
     let source = TapSource {
         ring: producer,
         dropped,
@@ -113,9 +121,14 @@ impl TapSource {
         self.write(SILENCE, at_ms, rate_hz, samples, &[]);
     }
 
+    /// Returns whether nobody reads any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+
     fn write(&mut self, kind: i16, at_ms: u64, rate_hz: u32, count: usize, block: &[i16]) {
         if self.ring.is_abandoned() {
-            return; // nobody reads any more; it is freed when the leg is told
+            return; // nobody reads any more; it is freed when the shard is told, or sees to it
         }
         let words = |value: u64| [48, 32, 16, 0].map(|shift| ((value >> shift) as u16).cast_signed());
         let [_, _, rate_high, rate_low] = words(rate_hz.into());
@@ -143,7 +156,7 @@ mod tests {
     #[test]
     fn blocks_come_out_as_they_went_in() {
         let dropped = Arc::new(AtomicU64::new(0));
-        let (mut tap, mut source) = tap(100, Arc::clone(&dropped));
+        let (mut tap, mut source) = tap(100, HIGHEST_RATE_HZ, Arc::clone(&dropped));
         let mut samples = vec![7; 3];
         assert_eq!(tap.next(&mut samples), None);
         source.put(u64::MAX - 1, 192_000, &[i16::MIN, -1, i16::MAX]);
@@ -167,7 +180,7 @@ mod tests {
     #[test]
     fn a_full_ring_drops_what_comes_and_counts_it() {
         let dropped = Arc::new(AtomicU64::new(0));
-        let (mut tap, mut source) = tap(20, Arc::clone(&dropped));
+        let (mut tap, mut source) = tap(20, HIGHEST_RATE_HZ, Arc::clone(&dropped));
         for number in 0..5 {
             source.put(number * 10, 48_000, &[number as i16; 480]);
         }
@@ -189,7 +202,7 @@ mod tests {
         fn whatever_fits_arrives_in_order(
             steps in proptest::collection::vec((any::<bool>(), 0_usize..700, 0_usize..4), 1..80),
         ) {
-            let (mut tap, mut source) = tap(20, Arc::default());
+            let (mut tap, mut source) = tap(20, HIGHEST_RATE_HZ, Arc::default());
             let (mut waiting, mut used) = (std::collections::VecDeque::new(), 0);
             let mut samples = Vec::new();
             for (number, (is_silence, count, taken)) in steps.into_iter().enumerate() {
@@ -200,7 +213,7 @@ mod tests {
                 } else {
                     source.put(number as u64, 8000, &block);
                 }
-                if used + needs <= 20 * MOST_PER_MS + 2 * HEAD {
+                if used + needs <= 20 * 48 + 2 * HEAD {
                     used += needs;
                     waiting.push_back((number as u64, is_silence, block));
                 }

@@ -24,6 +24,9 @@
 //! One voice alone, at 0 dB, passes bit-exactly. Sums of two or more are held at −3 dBFS; the gain comes back by at most
 //! 20 dB per second. A listener stays with his own mix until its gain is that of the common one.
 //!
+//! A recording takes the mix as it is before that ([`Mixer::full_mix`]), and its parts: the sum of everybody's [`Mixer::contribution`] and of
+//! [`Mixer::server_part`], saturated to 16 bits, is the full mix, sample for sample.
+//!
 //! ```
 //! use confab_mixer::{MixFormat, Mixer, Signal};
 //!

@@ -5,22 +5,25 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use confab_mixer::{MixFormat, Room};
 use tokio::sync::Mutex;
 
 use super::leg::{Encoding, LegHandle, Seat};
 use super::plays::{self, Plays};
+use super::recording::{self, RecordingTaps, Roster, TapMaker, TrackChoice, Tracks};
 use crate::config::ConferenceMedia;
 use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
 use crate::keeper::Task;
 use crate::playback::{Asked, Hearers, Lane, Play, PlayId, StopPlay};
+use crate::ports::LegSockets;
 use crate::shard::bus::{RateSet, prepare_rates};
 use crate::shard::command::{Audience, Command};
-use crate::shard::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange};
-use crate::shard::key::ConferenceKey;
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange, Track};
+use crate::shard::key::{ConferenceKey, LegKey};
 
 /// Legs that a conference has room for at first; doubled when more come.
 const INITIAL_LEGS: usize = 8;
@@ -32,22 +35,40 @@ const LOWEST_RATE_HZ: u32 = 8000;
 const DEFAULT_INTERVAL_MS: u16 = 20;
 
 /// A leg's being counted in its conference.
-pub(super) struct Attendance(Arc<ConferenceControl>);
+pub(super) struct Attendance {
+    conference: Arc<ConferenceControl>,
+    number: u64,
+}
 
 impl Attendance {
     /// See [`ConferenceControl::suit`].
     pub(super) async fn suit(&self, encoding: Encoding) -> Result<u32, ControlError> {
-        self.0.suit(encoding).await
+        self.conference.suit(encoding).await
+    }
+
+    /// Tells the conference's shard that the leg joins: by the command that is made of what records it, if anything does.
+    pub(super) async fn join(
+        &self,
+        leg: LegId,
+        at: LegKey,
+        command: impl FnOnce(Option<Box<Track>>) -> Command<LegSockets>,
+    ) -> Result<(), ControlError> {
+        let conference = &self.conference;
+        // Held until the command is in the ring: a recording that begins meanwhile comes before it or after it.
+        let mut state = conference.state.lock().await;
+        let track = conference.enter(&mut state.tracks, self.number, leg, at);
+        conference.shard().command(command(track)).await
     }
 
     pub(super) fn is_of(&self, conference: &Arc<ConferenceControl>) -> bool {
-        Arc::ptr_eq(&self.0, conference)
+        Arc::ptr_eq(&self.conference, conference)
     }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.0.legs.fetch_sub(1, Relaxed);
+        self.conference.legs.fetch_sub(1, Relaxed);
+        self.conference.roster.strike(self.number);
     }
 }
 
@@ -68,6 +89,7 @@ pub(super) struct ConferenceControl {
     /// Legs in the conference or about to join.
     legs: AtomicUsize,
     closed: AtomicBool,
+    pub(super) roster: Roster,
     state: Mutex<ConferenceState>,
 }
 
@@ -84,6 +106,8 @@ struct ConferenceState {
     /// Rates of all legs that were ever in it.
     rates: RateSet,
     media: ConferenceMedia,
+    /// It is recorded with tracks.
+    tracks: Option<Tracks>,
 }
 
 impl ConferenceControl {
@@ -105,7 +129,10 @@ impl ConferenceControl {
             .run(&mut state, encoding.coding.bandwidth_rate_hz(), encoding.rates)
             .await?;
         let legs = self.legs.fetch_add(1, Relaxed) + 1;
-        let attendance = Attendance(Arc::clone(self));
+        let attendance = Attendance {
+            conference: Arc::clone(self),
+            number: self.plane.next_id(),
+        };
         let room = state.room;
         if legs > room.participants {
             let usual = Room::for_participants(room.participants * 2);
@@ -232,6 +259,7 @@ impl ConferenceMediaHandle {
             plane,
             legs: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            roster: Roster::default(),
             state: Mutex::new(ConferenceState {
                 format: None,
                 format_before: None,
@@ -240,6 +268,7 @@ impl ConferenceMediaHandle {
                 plays: Plays::default(),
                 rates: RateSet::default(),
                 media,
+                tracks: None,
             }),
         };
         ConferenceMediaHandle {
@@ -361,6 +390,30 @@ impl ConferenceMediaHandle {
             what,
         };
         control.shard().command(command).await
+    }
+
+    /// Records the mix from the next tick on, all taps from the same tick; one that nobody is in is recorded too. What is not read within `room`
+    /// (250 ms..=10 s; room is made for it now) is left out and counted
+    /// ([`MediaMetrics::tap_blocks_dropped`](crate::MediaMetrics::tap_blocks_dropped)). Another recording takes the place of this one, and
+    /// dropping its taps ends it.
+    ///
+    /// # Errors
+    /// [`ControlError::Stopped`].
+    pub async fn record(&self, choice: TrackChoice, room: Duration) -> Result<RecordingTaps, ControlError> {
+        let control = &self.control;
+        let mut state = control.state.lock().await;
+        control
+            .run(&mut state, LOWEST_RATE_HZ, RateSet::default())
+            .await?;
+        let maker = TapMaker::new(room, control.fixed_rate_hz, &control.plane.tap_blocks_dropped);
+        let (taps, recording, tracks) = recording::recording(choice, maker, &control.roster);
+        let command = Command::Record {
+            conference: control.at,
+            recording,
+        };
+        control.shard().command(command).await?;
+        state.tracks = tracks;
+        Ok(taps)
     }
 
     /// Ends the conference's audio, as dropping the handle does.

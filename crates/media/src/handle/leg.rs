@@ -21,12 +21,12 @@ use crate::leg::processing::{Processing, Wishes};
 use crate::leg::session::{Session, SessionRules};
 use crate::ports::LegSockets;
 use crate::shard::bus::RateSet;
-use crate::shard::command::{Command, MixChange, Renegotiation};
+use crate::shard::command::{Brought, Command, MixChange, Renegotiation};
 use crate::shard::group::EncodeGroup;
 use crate::shard::key::LegKey;
 use crate::stats::{LegReport, LegStats, StatsCell};
 use crate::sys;
-use crate::tap::{self, Tap};
+use crate::tap::{self, HIGHEST_RATE_HZ, Tap};
 
 /// Stale datagrams thrown away at most when a leg begins.
 const MAX_STALE: usize = 256;
@@ -228,14 +228,15 @@ impl LegHandle {
             return Err(ControlError::LegClosed);
         };
         let (reply, outcome) = oneshot::channel();
-        let command = Command::Join {
-            leg: placed.at,
+        let (at, group) = (placed.at, encoding.group(mix_rate_hz));
+        let command = |track| Command::Join {
+            leg: at,
             conference: control.at,
             options,
-            group: encoding.group(mix_rate_hz),
+            brought: Brought { group, track },
             reply,
         };
-        self.plane.shards[placed.shard].command(command).await?;
+        attendance.join(self.id, at, command).await?;
         // Whoever gives up waiting for the answer leaves a leg that is where it was sent.
         placed.conference = Some(attendance);
         let refused = match outcome.await {
@@ -398,7 +399,11 @@ impl LegHandle {
             .clamp(10, 10_000);
         let state = self.state.lock().await;
         let (shard, leg) = self.placed(&state)?;
-        let (tap, source) = tap::tap(room_ms, Arc::clone(&self.plane.tap_blocks_dropped));
+        let (tap, source) = tap::tap(
+            room_ms,
+            HIGHEST_RATE_HZ,
+            Arc::clone(&self.plane.tap_blocks_dropped),
+        );
         let tap_it = Command::Tap {
             leg,
             tap: Some(source),

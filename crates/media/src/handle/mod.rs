@@ -4,6 +4,8 @@
 mod conference;
 mod leg;
 mod plays;
+mod recording;
 
 pub use conference::ConferenceMediaHandle;
 pub use leg::LegHandle;
+pub use recording::{LegTap, RecordingTaps, TrackChoice, TrackTaps};

@@ -4,7 +4,7 @@
 use confab_rtp::DtmfDigit;
 use tokio::sync::oneshot;
 
-use super::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange};
+use super::conference::{ConferenceAudio, ConferenceStorage, Playing, RateChange, Recording, Track};
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey};
 use crate::config::JoinOptions;
@@ -20,6 +20,14 @@ use crate::tap::TapSource;
 pub(crate) struct Renegotiation {
     pub(crate) session: Session,
     pub(crate) group: Option<Box<EncodeGroup>>,
+}
+
+/// What a leg that joins brings along, allocated beforehand.
+pub(crate) struct Brought {
+    /// For the case that the conference has none that serves the leg.
+    pub(crate) group: Option<Box<EncodeGroup>>,
+    /// For the case that the conference is recorded with tracks.
+    pub(crate) track: Option<Box<Track>>,
 }
 
 /// One command to a shard. It takes effect before the shard's next tick.
@@ -45,8 +53,7 @@ pub(crate) enum Command<S> {
         leg: LegKey,
         conference: ConferenceKey,
         options: JoinOptions,
-        /// For the case that the conference has none that serves the leg.
-        group: Option<Box<EncodeGroup>>,
+        brought: Brought,
         /// Told what came of it.
         reply: oneshot::Sender<Result<(), JoinRefusal>>,
     },
@@ -121,6 +128,11 @@ pub(crate) enum Command<S> {
         to: Audience,
         play: Box<Playing>,
     },
+    /// Records a conference.
+    Record {
+        conference: ConferenceKey,
+        recording: Box<Recording>,
+    },
     StopPlay {
         conference: ConferenceKey,
         to: Audience,
@@ -155,11 +167,11 @@ pub(crate) enum Returned<S> {
     },
     /// Who waits for a leg that is not there.
     NoLeg { reply: oneshot::Sender<Box<Leg<S>>> },
-    /// What came of a join, who waits for it, and the encode group that was not needed.
+    /// What came of a join, who waits for it, and what was not needed.
     Joined {
         reply: oneshot::Sender<Result<(), JoinRefusal>>,
         outcome: Result<(), JoinRefusal>,
-        spare: Option<Box<EncodeGroup>>,
+        spare: Brought,
     },
     /// Something that is only to be freed.
     Garbage(Garbage),

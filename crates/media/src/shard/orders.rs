@@ -3,9 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shard;
-use super::command::{Audience, Command, Garbage, Renegotiation, Returned};
+use super::command::{Audience, Brought, Command, Garbage, Renegotiation, Returned};
 use super::conference::{ConferenceAudio, Playing};
-use super::group::EncodeGroup;
 use super::key::{ConferenceKey, LegKey, Tenants};
 use super::stagger::Timetable;
 use crate::arrival::ClockPair;
@@ -56,17 +55,17 @@ impl<I: ShardIo> Shard<I> {
                 leg,
                 conference,
                 options,
-                mut group,
+                mut brought,
                 reply,
             } => {
-                let outcome = self.join(leg, conference, options, now_ns, &mut group);
+                let outcome = self.join(leg, conference, options, now_ns, &mut brought);
                 if let Err(refusal) = outcome {
                     self.bench.counters().join_refused(refusal);
                 }
                 return Some(Returned::Joined {
                     reply,
                     outcome,
-                    spare: group,
+                    spare: brought,
                 });
             }
             Command::Leave { leg } => {
@@ -160,6 +159,13 @@ impl<I: ShardIo> Shard<I> {
                 }
                 None
             }
+            Command::Record {
+                conference: at,
+                recording,
+            } => match self.conferences.get(at.index, at.generation) {
+                Some(conference) => conference.record(at, recording, &mut self.legs).map(garbage),
+                None => Some(garbage(recording)),
+            },
             Command::Play { conference, to, play } => self.play(conference, to, play).map(garbage),
             Command::StopPlay { conference, to, what } => {
                 self.stop_play(conference, to, what);
@@ -187,14 +193,14 @@ impl<I: ShardIo> Shard<I> {
         key: ConferenceKey,
         options: JoinOptions,
         now_ns: u64,
-        group: &mut Option<Box<EncodeGroup>>,
+        brought: &mut Brought,
     ) -> Result<(), JoinRefusal> {
         self.leave(at);
         let leg = self.legs.get(at.index, at.generation);
         let leg = leg.ok_or(JoinRefusal::NoLeg)?;
         let conference = self.conferences.get(key.index, key.generation);
         let conference = conference.ok_or(JoinRefusal::NoConference)?;
-        conference.join(key, at.index, leg, options, now_ns, group)?;
+        conference.join(key, at.index, leg, options, now_ns, brought)?;
         self.loose.retain(|&index| index != at.index);
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod listeners;
 mod members;
 mod playback;
+mod recorded;
 
 use confab_dsp::{Limiter, score};
 

@@ -4,6 +4,7 @@ use super::{Mixer, add, fit};
 use crate::gain::{fade, scaled};
 use crate::slot::SlotId;
 use crate::source::{Audience, Source, SourceId, SourcePlace, ducked_by};
+use crate::storage::MixerStorage;
 
 impl Mixer {
     /// Adds a source of playback at a gain in dB, lowered by `duck_db` while anybody (but its one listener) talks, from its
@@ -237,14 +238,34 @@ impl Mixer {
     /// Adds what plays to all to the sum of the mix.
     pub(super) fn sum_mixed_sources(&mut self, block: usize) {
         let full = self.format.block_samples();
-        let storage = &mut self.storage;
-        let total = &mut storage.total[..block];
-        for &index in &storage.playing {
-            let source = storage.sources[index as usize].source();
-            if source.is_some_and(|source| source.audience == Audience::All) {
-                add(&storage.source_blocks[index as usize * full..][..block], total);
-            }
-        }
+        let MixerStorage {
+            total,
+            playing,
+            sources,
+            source_blocks,
+            ..
+        } = &mut self.storage;
+        add_playing(
+            (playing, sources),
+            (source_blocks, full),
+            Audience::All,
+            &mut total[..block],
+        );
+    }
+
+    /// Puts what plays to all into the working sum.
+    pub(super) fn sum_to_all(&mut self, block: usize) {
+        let full = self.format.block_samples();
+        let MixerStorage {
+            rest,
+            playing,
+            sources,
+            source_blocks,
+            ..
+        } = &mut self.storage;
+        let rest = &mut rest[..block];
+        rest.fill(0);
+        add_playing((playing, sources), (source_blocks, full), Audience::All, rest);
     }
 
     /// Makes what those who wait hear.
@@ -265,16 +286,17 @@ impl Mixer {
     /// Puts what plays to those who wait into the working sum. Returns how many sources those are.
     pub(super) fn sum_to_waiting(&mut self, block: usize) -> usize {
         let full = self.format.block_samples();
-        let storage = &mut self.storage;
-        let rest = &mut storage.rest[..block];
+        let MixerStorage {
+            rest,
+            playing,
+            sources,
+            source_blocks,
+            ..
+        } = &mut self.storage;
+        let rest = &mut rest[..block];
         rest.fill(0);
         if self.waiting_sources > 0 {
-            for &index in &storage.playing {
-                let source = storage.sources[index as usize].source();
-                if source.is_some_and(|source| source.audience == Audience::Waiting) {
-                    add(&storage.source_blocks[index as usize * full..][..block], rest);
-                }
-            }
+            add_playing((playing, sources), (source_blocks, full), Audience::Waiting, rest);
         }
         self.waiting_sources
     }
@@ -326,6 +348,21 @@ impl Mixer {
             next = next_of(&storage.sources, index);
         }
         count
+    }
+}
+
+/// Adds the blocks of those playing sources that are addressed to one audience, each of `full` samples in its place, to a sum.
+fn add_playing(
+    (playing, sources): (&[u32], &[SourcePlace]),
+    (blocks, full): (&[i16], usize),
+    audience: Audience,
+    sum: &mut [i32],
+) {
+    for &index in playing {
+        let source = sources[index as usize].source();
+        if source.is_some_and(|source| source.audience == audience) {
+            add(&blocks[index as usize * full..][..sum.len()], sum);
+        }
     }
 }
 

@@ -6,12 +6,13 @@ mod input;
 mod output;
 mod playback;
 mod rate;
+mod recording;
 
 use confab_dsp::{ComfortNoise, NoiseLevel};
 use confab_mixer::{MemberOptions, MixFormat, Mixer, MixerStorage, Room, SlotId};
 
 use super::bus::RateBus;
-use super::command::MixChange;
+use super::command::{Brought, MixChange};
 use super::group::EncodeGroup;
 use super::key::{ConferenceKey, Tenants};
 use super::workbench::{BATCH, Workbench};
@@ -25,6 +26,7 @@ use crate::metrics::JoinRefusal;
 use playback::Playback;
 pub(crate) use playback::Playing;
 pub(crate) use rate::RateChange;
+pub(crate) use recording::{Recording, Track};
 
 /// How many legs ahead the loading of a leg begins: about two microseconds.
 const PRELOAD_AHEAD: usize = 2;
@@ -100,6 +102,7 @@ pub(crate) struct ConferenceAudio {
     /// One block of whoever is being decoded or mixed for, at the rate of the mix.
     block: Box<[i16]>,
     rate_change: Option<Box<RateChange>>,
+    recording: Option<Box<Recording>>,
     noise_level: Option<NoiseLevel>,
     noise: Option<ComfortNoise>,
     /// Blocks that were denoised in this tick.
@@ -130,6 +133,7 @@ impl ConferenceAudio {
             floor_told: None,
             block: vec![0; format.block_samples()].into_boxed_slice(),
             rate_change: None,
+            recording: None,
             noise_level,
             noise: noise(noise_level, format),
             denoised: 0,
@@ -192,8 +196,8 @@ impl ConferenceAudio {
         storage
     }
 
-    /// Mixes a leg in from the next tick on, if there is room. `group` is used when no group serves the leg yet; what is in
-    /// the box afterwards is to be freed elsewhere.
+    /// Mixes a leg in from the next tick on, if there is room. What it brought along is used when no group serves it yet and when this is
+    /// recorded with tracks; what is left of that afterwards is to be freed elsewhere.
     pub(crate) fn join<S>(
         &mut self,
         at: ConferenceKey,
@@ -201,14 +205,16 @@ impl ConferenceAudio {
         leg: &mut Leg<S>,
         options: JoinOptions,
         now_ns: u64,
-        group: &mut Option<Box<EncodeGroup>>,
+        brought: &mut Brought,
     ) -> Result<(), JoinRefusal> {
         if self.members.len() == self.members.capacity() {
             return Err(JoinRefusal::Members);
         }
         let mix_rate_hz = self.rate_hz();
         let session = leg.session.as_mut().ok_or(JoinRefusal::NotStarted)?;
-        let group = self.enter_group(session, group).ok_or(JoinRefusal::Groups)?;
+        let group = self
+            .enter_group(session, &mut brought.group)
+            .ok_or(JoinRefusal::Groups)?;
         let options = MemberOptions {
             muted: options.muted,
             deaf: options.deaf,
@@ -221,6 +227,7 @@ impl ConferenceAudio {
             return Err(JoinRefusal::Slots);
         };
         self.members.push(Member { leg: index, slot });
+        self.record_leg(slot, &mut brought.track);
         session.set_mix_rate(mix_rate_hz);
         session.receiving.restart();
         leg.output.resume(session, now_ns);
@@ -239,6 +246,9 @@ impl ConferenceAudio {
         };
         self.members.retain(|member| member.slot != membership.slot);
         self.playback.leave(membership.slot);
+        if let Some(recording) = &mut self.recording {
+            recording.leave(membership.slot);
+        }
         self.mixer.remove(membership.slot);
         self.leave_group(membership.group);
         let pending = self.groups[membership.group].pending();
@@ -434,6 +444,7 @@ impl ConferenceAudio {
             bench.send_packed(legs);
         }
         self.playback.tell(self.id, &mut bench.outbox);
+        self.give_back_recorded(&mut bench.outbox);
         self.position_ms += u64::from(self.mixer.block_ms());
         if self.rate_change.is_some() {
             self.end_change(legs);
@@ -475,6 +486,7 @@ impl ConferenceAudio {
         }
         let mixed = self.mixer.mix();
         self.contributions = mixed.contributions;
+        self.record_tick();
         if mixed.floor_changed {
             self.floor = self.mixer.floor().and_then(|slot| self.leg_at(slot, legs));
         }

@@ -14,6 +14,8 @@ mod playback;
 mod playing_on;
 mod plays_at_random;
 mod protocol;
+mod recorder;
+mod recording;
 mod secured;
 mod settings;
 mod speaker;

@@ -12,7 +12,7 @@ use super::speaker::leg;
 use super::world::{Phone, World, media, steady};
 use crate::config::JoinOptions;
 use crate::shard::command::{Command, MixChange, Returned};
-use crate::tap::{Tap, TapBlock, tap};
+use crate::tap::{HIGHEST_RATE_HZ, Tap, TapBlock, tap};
 
 const MUTED: JoinOptions = JoinOptions {
     muted: true,
@@ -23,7 +23,7 @@ const MUTED: JoinOptions = JoinOptions {
 
 fn tap_of(world: &World, phone: &Phone, room_ms: usize) -> (Tap, Arc<AtomicU64>) {
     let dropped = Arc::default();
-    let (reader, source) = tap(room_ms, Arc::clone(&dropped));
+    let (reader, source) = tap(room_ms, HIGHEST_RATE_HZ, Arc::clone(&dropped));
     world.command(Command::Tap {
         leg: phone.leg,
         tap: Some(source),
@@ -184,7 +184,11 @@ fn tapping_allocates_nothing() {
     for phone in &phones {
         world.join_as(phone, room, MUTED);
     }
-    let spare = |count: usize| -> Vec<_> { (0..count).map(|_| tap(100, Arc::default())).collect() };
+    let spare = |count: usize| -> Vec<_> {
+        (0..count)
+            .map(|_| tap(100, HIGHEST_RATE_HZ, Arc::default()))
+            .collect()
+    };
     let (mut taps, mut given, mut unused) = (spare(30), Vec::with_capacity(40), Vec::with_capacity(40));
     // Nobody reads the last leg's: its ring is full soon.
     let (unread, dropped) = tap_of(&world, &phones[2], 200);

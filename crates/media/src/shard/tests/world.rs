@@ -25,8 +25,8 @@ use crate::leg::session::{Session, SessionRules, fit_ptime};
 use crate::leg::{Leg, LegSeed};
 use crate::metrics::{DropReason, ShardMetrics};
 use crate::shard::bus::{LISTENER_RATES, RateSet, prepare_rates};
-use crate::shard::command::{Command, Renegotiation, Returned};
-use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange};
+use crate::shard::command::{Brought, Command, Renegotiation, Returned};
+use crate::shard::conference::{ConferenceAudio, ConferenceStorage, RateChange, Track};
 use crate::shard::group::EncodeGroup;
 use crate::shard::key::{ConferenceKey, LegKey};
 use crate::shard::queues::{Outbox, ShardQueues};
@@ -363,11 +363,25 @@ impl World {
     }
 
     pub(super) fn join_as(&self, phone: &Phone, conference: ConferenceKey, options: JoinOptions) {
+        self.join_with(phone, conference, options, None);
+    }
+
+    /// The same with a tap for the case that the conference is recorded.
+    pub(super) fn join_with(
+        &self,
+        phone: &Phone,
+        conference: ConferenceKey,
+        options: JoinOptions,
+        track: Option<Box<Track>>,
+    ) {
         self.command(Command::Join {
             leg: phone.leg,
             conference,
             options,
-            group: group_for(phone.coding, phone.ptime_ms),
+            brought: Brought {
+                group: group_for(phone.coding, phone.ptime_ms),
+                track,
+            },
             reply: oneshot::channel().0,
         });
     }

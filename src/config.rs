@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) sip: Sip,
     /// Section `[media]`.
     pub(crate) media: Media,
+    /// Section `[recording]`.
+    pub(crate) recording: Recording,
     /// Section `[events]`.
     pub(crate) events: Events,
     /// Section `[amqp]`; `None` when it names no broker.
@@ -99,6 +101,15 @@ pub(crate) struct Http {
     pub(crate) trusted_proxies: Vec<IpNetwork>,
     /// Life of an API token, seconds, at least 1.
     pub(crate) token_ttl_s: u32,
+}
+
+/// Recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recording {
+    /// Samples per second of what is recorded, Hz.
+    pub(crate) rate_hz: u32,
+    /// Participants are told that they are recorded.
+    pub(crate) announce: bool,
 }
 
 /// HTTPS.

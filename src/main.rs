@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod open_files;
 mod reception;
+mod recordings;
 mod registrar;
 mod server;
 mod signalling;

@@ -35,6 +35,7 @@ use crate::{
     http::{self, Limits},
     listen,
     reception::Desk,
+    recordings::{self, Recordings, Shelf},
     registrar::{self, Bindings, Registrar},
     signalling::{CallServer, CallStats, Calls, Networks, Pass, RunningCalls, Signalling},
     sounds::address,
@@ -67,6 +68,9 @@ struct Server {
     registrar_task: JoinHandle<()>,
     /// Tells the carriers that this server is gone.
     trunks_task: JoinHandle<()>,
+    recordings: Recordings,
+    /// Ends when the last recording has its document.
+    shelf_task: JoinHandle<()>,
 }
 
 /// Listeners that are bound and not served yet.
@@ -86,6 +90,7 @@ struct ApiParts<'a> {
     trunks: Trunks,
     hook_attempts: Arc<webhooks::Attempts>,
     dialler: Dialler,
+    shelf: Shelf,
 }
 
 /// Runs the server until it is told to end.
@@ -152,7 +157,14 @@ impl Server {
         ];
         let sounds = sounds(config, &store).await?;
         let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
-        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds.clone());
+        let (recordings, shelf, shelf_task) = record(config, &store).await?;
+        let registry = Registry::new(
+            Arc::clone(&media),
+            dispatch.clone(),
+            bus,
+            sounds.clone(),
+            Some(recordings.clone()),
+        );
         let amqp_stats = Arc::new(AmqpStats::default());
         if let Some(broker) = &config.amqp {
             let conferences = Arc::new(registry.clone());
@@ -259,6 +271,7 @@ impl Server {
             trunks,
             hook_attempts,
             dialler,
+            shelf,
         };
         warn_of_open_doors(config);
         tasks.extend(listeners.serve(config, parts, probes, reached, &stop));
@@ -284,8 +297,27 @@ impl Server {
             tasks,
             registrar_task,
             trunks_task,
+            recordings,
+            shelf_task,
         })
     }
+}
+
+/// Starts what records, and what keeps it; those that an earlier run has left get their documents.
+async fn record(config: &Config, store: &Store) -> anyhow::Result<(Recordings, Shelf, JoinHandle<()>)> {
+    let data_dir = config.data_dir.clone();
+    let left = tokio::task::spawn_blocking(move || recordings::adopt(&data_dir)).await?;
+    let (ended, to_list) = tokio::sync::mpsc::unbounded_channel();
+    for one in left {
+        // The receiver is here.
+        let _ = ended.send(one);
+    }
+    let recording = config.recording;
+    let recordings = Recordings::start(&config.data_dir, recording.rate_hz, recording.announce, ended)
+        .context("starting the threads of recordings")?;
+    let shelf = Shelf::new(&config.data_dir, store.clone());
+    let task = tokio::spawn(shelf.clone().run(to_list));
+    Ok((recordings, shelf, task))
 }
 
 /// Writes the ready line, the only thing on standard output.
@@ -345,6 +377,7 @@ impl Listeners {
             .with_events(parts.registry.bus().clone())
             .with_webhooks(parts.hook_attempts)
             .with_registrations(Arc::new(parts.registrar))
+            .with_recordings(Arc::new(parts.shelf))
             .with_trunks(Arc::new(parts.trunks))
             .with_dialer(Arc::new(parts.dialler));
         let proxies = &config.http.trusted_proxies;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use confab_conference::{DigitString, MediaState, Quality, Volume};
 use confab_media::{
     CodecKind, ConferenceAudioId, ConferenceMedia, ConferenceMediaHandle, ControlError, Hearers, JoinOptions,
-    Lane, LegHandle, LegId, LegStats, MediaPlane, Play, PlayId, StopPlay,
+    Lane, LegHandle, LegId, LegStats, MediaPlane, Play, PlayId, RecordingTaps, StopPlay, TrackChoice,
 };
 
 /// Something set on one leg in the mix.
@@ -49,6 +49,9 @@ impl<L> Copy for To<'_, L> {}
 
 /// How long each digit is that an operator has sent: a short press.
 const DIGIT_MS: u32 = 100;
+
+/// What a recording's taps hold when their reader is late.
+const TAP_ROOM: Duration = Duration::from_secs(1);
 
 /// What is shown of a leg's measurements.
 fn shown(stats: &LegStats) -> MediaState {
@@ -109,6 +112,11 @@ pub(crate) trait MixPlane: Send + Sync + 'static {
         lane: Lane,
         play: Play,
     ) -> impl Future<Output = Result<PlayId, ControlError>> + Send;
+    /// Records the mix.
+    fn record(
+        mix: &Self::Mix,
+        choice: TrackChoice,
+    ) -> impl Future<Output = Result<RecordingTaps, ControlError>> + Send;
     /// Stops what plays to these.
     fn stop_play(
         mix: &Self::Mix,
@@ -190,6 +198,10 @@ impl MixPlane for MediaPlane {
         play: Play,
     ) -> Result<PlayId, ControlError> {
         mix.play(hearers(to), lane, play).await
+    }
+
+    async fn record(mix: &ConferenceMediaHandle, choice: TrackChoice) -> Result<RecordingTaps, ControlError> {
+        mix.record(choice, TAP_ROOM).await
     }
 
     async fn stop_play(

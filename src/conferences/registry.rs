@@ -21,6 +21,7 @@ use super::media::MixPlane;
 use super::seat::{Move, Seat};
 use super::task::{self, COMMANDS, Moving, Request};
 use super::transfer::{Transfer, Transfers};
+use crate::recordings::Recordings;
 use crate::sounds::Sounds;
 
 type Key = (AccountId, ConferenceId);
@@ -44,6 +45,8 @@ pub(super) struct Shared<M: MixPlane> {
     pub(super) dispatch: MediaDispatch,
     pub(super) bus: EventBus,
     pub(super) sounds: Sounds,
+    /// `None` where nothing is recorded.
+    pub(super) recordings: Option<Recordings>,
     /// Where keys have participants moved.
     pub(super) transfers: Transfers,
     /// Gauge: participants of all conferences.
@@ -72,6 +75,11 @@ impl<M: MixPlane> Shared<M> {
         ServerWideIds(Arc::clone(&self.last_participant))
     }
 
+    /// Returns whether participants are told that they are recorded.
+    pub(super) fn announces_recording(&self) -> bool {
+        self.recordings.as_ref().is_none_or(Recordings::announces)
+    }
+
     /// Counts a play that is not heard.
     pub(super) fn play_failed(&self, failure: PlayFailure) {
         self.plays_failed[failure as usize].fetch_add(1, Ordering::Relaxed);
@@ -94,15 +102,22 @@ impl<M: MixPlane> Shared<M> {
 }
 
 impl<M: MixPlane> Registry<M> {
-    /// Returns a registry without conferences that mixes on `media`, hears of it through `dispatch`, publishes on `bus` and
-    /// has from `sounds` what it plays.
-    pub(crate) fn new(media: Arc<M>, dispatch: MediaDispatch, bus: EventBus, sounds: Sounds) -> Registry<M> {
+    /// Returns a registry without conferences that mixes on `media`, hears of it through `dispatch`, publishes on `bus`,
+    /// has from `sounds` what it plays, and records to `recordings`.
+    pub(crate) fn new(
+        media: Arc<M>,
+        dispatch: MediaDispatch,
+        bus: EventBus,
+        sounds: Sounds,
+        recordings: Option<Recordings>,
+    ) -> Registry<M> {
         Registry {
             shared: Arc::new(Shared {
                 media,
                 dispatch,
                 bus,
                 sounds,
+                recordings,
                 transfers: Transfers::default(),
                 participants: Arc::default(),
                 plays_failed: Default::default(),

@@ -7,6 +7,7 @@
 mod farewell;
 mod names;
 mod playing;
+mod recording;
 mod request;
 mod work;
 
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use confab_conference::{
-    Audience, Conference, DigitString, Effect, Event, Hearing, Identity, LeaveCause, Moment, Output,
+    Audience, Conference, Control, DigitString, Effect, Event, Hearing, Identity, LeaveCause, Moment, Output,
     ParticipantId, Refusal, Settings,
 };
 use confab_media::{ConferenceMedia, ControlError, JoinOptions};
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use self::names::Names;
 use self::playing::{Order, Playing};
+use self::recording::Recorder;
 use self::request::Answer;
 pub(super) use self::request::{Moving, Request};
 use self::work::{Work, correct, has_its_turn};
@@ -102,6 +104,7 @@ pub(super) struct Task<M: MixPlane> {
     early_floor: Option<ParticipantId>,
     playing: Playing,
     names: Names,
+    recorder: Recorder,
     /// What the core's moments count from.
     began: Instant,
     shared: Arc<Shared<M>>,
@@ -112,10 +115,11 @@ pub(super) struct Task<M: MixPlane> {
 pub(super) async fn run<M: MixPlane>(
     shared: Arc<Shared<M>>,
     identity: Identity,
-    settings: Settings,
+    mut settings: Settings,
     sender: mpsc::Sender<Request<M>>,
     mut requests: mpsc::Receiver<Request<M>>,
 ) {
+    settings.announces_recording = shared.announces_recording();
     let media = ConferenceMedia {
         rate_hz: settings.rate_hz,
         interval_ms: settings.interval_ms,
@@ -144,6 +148,7 @@ pub(super) async fn run<M: MixPlane>(
         early_floor: None,
         playing: Playing::default(),
         names: Names::default(),
+        recorder: Recorder::default(),
         began: Instant::now(),
         shared: Arc::clone(&shared),
         sender: sender.clone(),
@@ -183,6 +188,7 @@ impl<M: MixPlane> Task<M> {
             }
             Some(joined) = self.joins.join_next() => self.joined(joined).await,
             Some(request) = requests.recv() => self.handle(request).await,
+            news = self.recorder.news() => self.recording_news(news).await,
             Some(fetched) = self.playing.fetched() => {
                 self.absorb_fetch(fetched).await;
                 self.perform().await;
@@ -248,6 +254,7 @@ impl<M: MixPlane> Task<M> {
                 }
             }
             Request::Control { control, reply } => {
+                let begins = matches!(control, Control::StartRecording { .. });
                 let outcome = self.core.control(wall(), control.clone());
                 let refused = self.perform().await;
                 let outcome = outcome.and(refused.map_or(Ok(()), Err));
@@ -256,9 +263,14 @@ impl<M: MixPlane> Task<M> {
                     let (account, conference) = (&identity.account_id, &identity.conference_id);
                     self.shared.bus.publish_command(account, conference, control);
                 }
-                let _ = reply.send(outcome);
+                if outcome.is_ok() && begins && self.recorder.is_beginning() {
+                    self.recorder.wait(reply);
+                } else {
+                    let _ = reply.send(outcome);
+                }
             }
-            Request::Update(settings) => {
+            Request::Update(mut settings) => {
+                settings.announces_recording = self.shared.announces_recording();
                 // Refused only at the end, when nobody is left to follow it.
                 let _ = self.core.update(wall(), settings);
                 self.perform().await;
@@ -475,6 +487,7 @@ impl<M: MixPlane> Task<M> {
                 refused = self.in_turn(effect).await.or(refused);
             }
             for event in events {
+                self.record_event(&event);
                 self.shared.bus.publish(event);
             }
             if is_last {
@@ -505,6 +518,9 @@ impl<M: MixPlane> Task<M> {
             }
             Effect::CancelPlay { play, audience } => self.cancel_play(play, audience).await,
             Effect::StopPlay { audience, which } => self.stop_play(audience, which).await,
+            Effect::StartRecording(choice) => self.start_recording(choice),
+            Effect::PauseRecording(paused) => self.pause_recording(paused),
+            Effect::StopRecording => self.stop_recording(),
             Effect::SendDigits { participant, digits } => return self.send_digits(participant, digits).await,
             Effect::Transfer { participant, number } => self.transfer(participant, &number),
             Effect::Execute {
@@ -599,6 +615,9 @@ impl<M: MixPlane> Task<M> {
             | Effect::StopPlay { .. }
             | Effect::SendDigits { .. }
             | Effect::Transfer { .. }
+            | Effect::StartRecording(_)
+            | Effect::PauseRecording(_)
+            | Effect::StopRecording
             | Effect::Execute { .. } => None,
             // The mix goes with the task, which ends after this.
             Effect::Destroy => None,

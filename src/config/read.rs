@@ -13,8 +13,8 @@ use confab_sdp::SrtpPolicy;
 use confab_sip::PasswordLimits;
 
 use super::{
-    Amqp, Bootstrap, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Registrar,
-    Secret, Sip, SipTls, SipTlsOut, TlsUse,
+    Amqp, Bootstrap, CodecOrder, Config, Events, Fetch, Http, HttpTls, Log, LogFormat, Media, Recording,
+    Registrar, Secret, Sip, SipTls, SipTlsOut, TlsUse,
     error::{Place, Problem},
     parse::{
         address_and_port, address_or_none, check, codecs, digest_algorithms, host, listeners,
@@ -28,12 +28,10 @@ use crate::{
 };
 
 /// Keys of features that this version does not have, with the values beside the default that mean the same.
-const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("recording.rate", &[]),
-    ("recording.announce", &[]),
-    ("recording.retention_days", &[]),
-    ("recording.max_gb", &[]),
-];
+const NOT_BUILT: &[(&str, &[&str])] = &[("recording.retention_days", &[]), ("recording.max_gb", &[])];
+
+/// The rates that recordings may have, in Hz.
+const RECORDING_RATES_HZ: [u32; 5] = [8000, 16_000, 24_000, 32_000, 48_000];
 
 /// The shortest session timer that RFC 4028 §4 allows, seconds.
 const LEAST_SESSION_TIMER_S: u32 = 90;
@@ -86,6 +84,7 @@ impl<'a> Reader<'a> {
             http: self.http(),
             sip: self.sip(),
             media: self.media(),
+            recording: self.recording(),
             events: self.events(),
             amqp: self.amqp(),
             fetch: self.fetch(),
@@ -252,6 +251,18 @@ impl<'a> Reader<'a> {
             deny: self.list("outbound.deny", patterns),
             per_minute: self.number("outbound.per_minute", 0..=100_000),
             concurrent: self.number("outbound.concurrent", 0..=100_000),
+        }
+    }
+
+    fn recording(&mut self) -> Recording {
+        let rate_hz = self.number("recording.rate", 8000..=48_000);
+        if !RECORDING_RATES_HZ.contains(&rate_hz) {
+            let rates = RECORDING_RATES_HZ.map(|rate| rate.to_string()).join(", ");
+            self.refuse("recording.rate", format!("must be one of {rates}"));
+        }
+        Recording {
+            rate_hz,
+            announce: self.flag("recording.announce"),
         }
     }
 

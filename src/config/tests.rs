@@ -436,17 +436,16 @@ fn values_out_of_range_say_what_is_allowed() {
 fn keys_of_later_versions_take_their_default_only() {
     let rows = [
         ("recording", "max_gb", "5"),
-        ("recording", "announce", "false"),
-        ("recording", "rate", "8000"),
+        ("recording", "retention_days", "30"),
     ];
     for (section, key, value) in rows {
         let expected = format!("c.toml:2: {section}.{key}: not in this version: leave it out");
         assert_eq!(problem(&format!("[{section}]\n{key} = {value}\n"), &[]), expected);
     }
-    let variable = ("CONFAB__RECORDING__RATE", "8000");
+    let variable = ("CONFAB__RECORDING__MAX_GB", "8000");
     assert_eq!(
         problem("", &[variable]),
-        "environment CONFAB__RECORDING__RATE: recording.rate: not in this version: leave it out"
+        "environment CONFAB__RECORDING__MAX_GB: recording.max_gb: not in this version: leave it out"
     );
 }
 

@@ -43,7 +43,11 @@ fn adopt_one(folder: &Path) -> io::Result<Option<Sheet>> {
         Stage::Written => Ok(Some(sheet)),
         Stage::Recording => {
             end(folder, &mut sheet)?;
-            tracing::info!(recording = sheet.id, duration_ms = sheet.duration_ms, "a recording that was interrupted is adopted");
+            tracing::info!(
+                recording = sheet.id,
+                duration_ms = sheet.duration_ms,
+                "a recording that was interrupted is adopted"
+            );
             Ok(Some(sheet))
         }
     }
@@ -66,7 +70,9 @@ fn end(folder: &Path, sheet: &mut Sheet) -> io::Result<()> {
         let octets = mend(&folder.join(&name), sheet.rate_hz)?;
         let duration_ms = octets * 500 / u64::from(sheet.rate_hz.max(1));
         let begin_ms = if begin.0 == Some(of) { begin.1 } else { 0 };
-        sheet.files.push(of.told(name, begin_ms, duration_ms, octets + 44));
+        sheet
+            .files
+            .push(of.told(name, begin_ms, duration_ms, octets + 44));
         begin = (Some(of), begin_ms + duration_ms);
     }
     sheet.close();

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use confab_conference::{Event, EventKind, ParticipantId, ParticipantState};
-use confab_media::{LegId, LegTaps, RecordingTaps, Tap};
+use confab_media::{LegId, RecordingTaps, Tap, TrackTaps};
 use confab_recording::Track;
 
 use super::part::Of;
@@ -36,6 +36,12 @@ pub(super) enum Request {
         event: Arc<Event>,
         leg: Option<LegId>,
     },
+    /// Somebody was there when it began.
+    Greet {
+        key: Key,
+        leg: LegId,
+        state: Box<ParticipantState>,
+    },
     /// Leave out what comes, or go on.
     Pause { key: Key, paused: bool },
     /// End the recording.
@@ -46,15 +52,13 @@ pub(super) enum Request {
 pub(super) struct Begin {
     pub(super) taps: RecordingTaps,
     pub(super) rate_hz: u32,
-    /// Who is there.
-    pub(super) present: Vec<(LegId, ParticipantState)>,
 }
 
 /// One track on its way from its tap to its file.
 struct Lane {
     of: Option<Of>,
     leg: Option<LegId>,
-    /// `None` when it has given everything.
+    /// `None` when it has given everything, and for the server's, which is with those to come.
     tap: Option<Tap>,
     track: Option<Track>,
     /// Where in the recording it began, in milliseconds.
@@ -63,11 +67,11 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(of: Option<Of>, leg: Option<LegId>, tap: Tap, since_ms: u64) -> Lane {
+    fn new(of: Option<Of>, leg: Option<LegId>, tap: Option<Tap>, since_ms: u64) -> Lane {
         Lane {
             of,
             leg,
-            tap: Some(tap),
+            tap,
             track: None,
             since_ms,
             missed_ms: 0,
@@ -81,7 +85,8 @@ struct Running {
     mix: Lane,
     /// The server's and the legs', in the order in which they came.
     lanes: Vec<Lane>,
-    legs: Option<LegTaps>,
+    /// Those of the server and of legs to come.
+    tracks: Option<TrackTaps>,
     people: HashMap<LegId, ParticipantId>,
     /// Where the mix's audio began, on its clock, and how far it has come.
     origin_ms: Option<u64>,
@@ -156,6 +161,13 @@ impl Collector {
                     }
                 }
             }
+            Request::Greet { key, leg, state } => {
+                if let Some(recording) = self.find(key) {
+                    recording.people.insert(leg, state.id);
+                    let line = Line::joined(0, &state);
+                    let _ = self.jobs.send(Job::Line { key, line });
+                }
+            }
             Request::Pause { key, paused } => {
                 if let Some(at) = self.running.iter().position(|known| known.key == key) {
                     self.running[at].pump(&mut self.samples);
@@ -186,27 +198,21 @@ impl Collector {
 
 impl Running {
     fn new(key: Key, begin: Begin) -> Running {
-        let Begin {
-            taps,
-            rate_hz,
-            present,
-        } = begin;
+        let Begin { taps, rate_hz } = begin;
         let RecordingTaps { mix, tracks } = taps;
         let mut recording = Running {
             key,
             rate_hz,
-            mix: Lane::new(Some(Of::Mix), None, mix, 0),
+            mix: Lane::new(Some(Of::Mix), None, Some(mix), 0),
             lanes: Vec::new(),
-            legs: None,
-            people: present.into_iter().map(|(leg, state)| (leg, state.id)).collect(),
+            tracks,
+            people: HashMap::new(),
             origin_ms: None,
             clock_ms: 0,
             pauses: Vec::new(),
         };
-        if let Some(tracks) = tracks {
-            let (server, legs) = tracks.split();
-            recording.lanes.push(Lane::new(Some(Of::Server), None, server, 0));
-            recording.legs = Some(legs);
+        if recording.tracks.is_some() {
+            recording.lanes.push(Lane::new(Some(Of::Server), None, None, 0));
         }
         recording
     }
@@ -215,13 +221,18 @@ impl Running {
     fn pump(&mut self, samples: &mut Vec<i16>) {
         let here = self.position_ms();
         // Legs before blocks: a leg comes out before the first block that it is part of.
-        while let Some(new) = self.legs.as_mut().and_then(LegTaps::next_leg) {
-            self.lanes.push(Lane::new(None, Some(new.leg), new.tap, here));
+        while let Some(new) = self.tracks.as_mut().and_then(TrackTaps::next_leg) {
+            self.lanes
+                .push(Lane::new(None, Some(new.leg), Some(new.tap), here));
         }
         let (rate_hz, pauses) = (self.rate_hz, &self.pauses);
         let (origin, clock) = (&mut self.origin_ms, &mut self.clock_ms);
         for lane in std::iter::once(&mut self.mix).chain(&mut self.lanes) {
-            let Some(tap) = &mut lane.tap else {
+            let tap = match (lane.of, &mut self.tracks) {
+                (Some(Of::Server), Some(tracks)) => Some(&mut tracks.server),
+                _ => lane.tap.as_mut(),
+            };
+            let Some(tap) = tap else {
                 continue;
             };
             // Asked before it is read: what is over and read empty gives nothing more.

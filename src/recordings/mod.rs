@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use confab_conference::{Event, Identity, ParticipantState};
+use confab_conference::{Event, Identity, ParticipantState, RecordingFormat};
 use confab_media::{LegId, RecordingTaps};
 use tokio::sync::mpsc;
 
@@ -33,7 +33,9 @@ use self::part::{Of, Parts};
 use self::sheet::{Sheet, Stage, folder, sync_folder};
 use self::writer::{Backlog, Job, Open, Writer};
 
+pub(crate) use self::adoption::adopt;
 pub(crate) use self::shelf::Shelf;
+pub(crate) use self::writer::words;
 
 /// The folder within the data directory.
 const FOLDER: &str = "recordings";
@@ -70,8 +72,7 @@ pub(crate) struct Ended {
 pub(crate) struct Order {
     pub(crate) identity: Identity,
     pub(crate) tracks: bool,
-    /// Who is there, with his leg.
-    pub(crate) present: Vec<(LegId, ParticipantState)>,
+    pub(crate) format: RecordingFormat,
 }
 
 /// The recordings of the server. Clones share them.
@@ -143,7 +144,7 @@ impl Recordings {
         let Order {
             identity,
             tracks,
-            present,
+            format,
         } = order;
         let id = format!("{:032x}", rand::random::<u128>());
         let started_ms = unix_ms();
@@ -156,6 +157,7 @@ impl Recordings {
             started_ms,
             rate_hz: self.shared.rate_hz,
             tracks,
+            format: format.as_str().to_owned(),
             stage: Stage::Recording,
             interrupted: false,
             duration_ms: 0,
@@ -175,18 +177,11 @@ impl Recordings {
             reporter,
         });
         jobs.send(Job::Open { key, open }).map_err(|_| ends())?;
-        for (_, state) in &present {
-            let line = timeline::Line::joined(0, state);
-            jobs.send(Job::Line { key, line }).map_err(|_| ends())?;
-        }
         let begin = Box::new(Begin {
             taps,
             rate_hz: self.shared.rate_hz,
-            present,
         });
-        requests
-            .send(Request::Begin { key, begin })
-            .map_err(|_| ends())?;
+        requests.send(Request::Begin { key, begin }).map_err(|_| ends())?;
         Ok(Recording { key, id, requests })
     }
 
@@ -221,6 +216,16 @@ impl Recording {
             key: self.key,
             event,
             leg,
+        });
+    }
+
+    /// Tells of somebody who was there when it began.
+    pub(crate) fn greet(&self, leg: LegId, state: ParticipantState) {
+        let state = Box::new(state);
+        self.ask(Request::Greet {
+            key: self.key,
+            leg,
+            state,
         });
     }
 

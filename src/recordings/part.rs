@@ -171,7 +171,9 @@ impl Parts {
     /// Appends audio. What cannot be written is lost, and silence in its place as soon as something can.
     pub(super) fn write(&mut self, stretch: &Stretch) -> io::Result<()> {
         self.owed += stretch.silence;
-        let written = self.write_owed().and_then(|()| self.write_samples(&stretch.samples));
+        let written = self
+            .write_owed()
+            .and_then(|()| self.write_samples(&stretch.samples));
         if written.is_err() {
             self.owed += stretch.samples.len() as u64;
         }
@@ -239,8 +241,7 @@ impl Parts {
         let begin_ms = self.full.iter().map(|full| full.duration_ms).sum();
         let duration_ms = u64::from(octets) * 500 / u64::from(self.rate_hz);
         let name = self.of.file_name(self.part);
-        self.of
-            .told(name, begin_ms, duration_ms, u64::from(octets) + 44)
+        self.of.told(name, begin_ms, duration_ms, u64::from(octets) + 44)
     }
 
     fn opened(&mut self) -> io::Result<&mut WavWriter<Disk>> {
@@ -278,9 +279,7 @@ impl Parts {
         let mut outcome = self.write_owed();
         let octets = match &mut self.open {
             Some(writer) => {
-                let synced = writer
-                    .sync()
-                    .and_then(|()| writer.get_ref().file.sync_data());
+                let synced = writer.sync().and_then(|()| writer.get_ref().file.sync_data());
                 outcome = outcome.and(synced);
                 writer.octets()
             }
@@ -330,9 +329,15 @@ mod tests {
         let (files, outcome) = parts.finish();
         outcome.unwrap();
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["participant-7.wav", "participant-7.2.wav", "participant-7.3.wav"]);
+        assert_eq!(
+            names,
+            ["participant-7.wav", "participant-7.2.wav", "participant-7.3.wav"]
+        );
         assert!(files.iter().all(|file| file.participant_id == Some(7)));
-        let whole: Vec<i16> = names.iter().flat_map(|name| read(&folder.path().join(name))).collect();
+        let whole: Vec<i16> = names
+            .iter()
+            .flat_map(|name| read(&folder.path().join(name)))
+            .collect();
         let expected = [vec![0; 30], vec![1; 60], vec![0; 150], vec![2; 90]].concat();
         assert_eq!(whole, expected);
         for (part, name) in (1..).zip(names) {
@@ -351,7 +356,10 @@ mod tests {
         parts.write(&stretch(0, &[2; 4])).unwrap();
         let (files, outcome) = parts.finish();
         outcome.unwrap();
-        assert_eq!(read(&folder.join(&files[0].name)), [vec![0; 18], vec![2; 4]].concat());
+        assert_eq!(
+            read(&folder.join(&files[0].name)),
+            [vec![0; 18], vec![2; 4]].concat()
+        );
     }
 
     #[test]
@@ -369,7 +377,14 @@ mod tests {
 
     #[test]
     fn other_names_are_no_tracks() {
-        for name in ["mix", "mix.x.wav", "participant-.wav", "recording.json", "mix-1.wav", "a.wav"] {
+        for name in [
+            "mix",
+            "mix.x.wav",
+            "participant-.wav",
+            "recording.json",
+            "mix-1.wav",
+            "a.wav",
+        ] {
             assert_eq!(Of::parse(name), None, "{name}");
         }
     }

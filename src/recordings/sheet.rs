@@ -48,6 +48,8 @@ pub(crate) struct Sheet {
     pub(crate) started_ms: u64,
     pub(crate) rate_hz: u32,
     pub(crate) tracks: bool,
+    /// As what the mix is kept in the end.
+    pub(crate) format: String,
     pub(super) stage: Stage,
     /// It was interrupted, and ended by a later start of the server.
     #[serde(default)]

@@ -84,8 +84,8 @@ impl Line {
             event: "add-member".to_owned(),
             participant_id: Some(state.id.get()),
             who: Some(Who {
-                name: state.caller.name.clone(),
-                number: state.caller.number.clone(),
+                name: state.caller.caller_id_name.clone(),
+                number: state.caller.caller_id_number.clone(),
                 call_id: state.caller.call_id.clone(),
                 moderator: state.role == confab_conference::Role::Moderator,
                 muted: state.muted,

@@ -314,7 +314,7 @@ pub(super) fn seal(folder: &Path, sheet: &mut Sheet) -> io::Result<()> {
 }
 
 /// Returns what an operator is told of an error.
-pub(super) fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),

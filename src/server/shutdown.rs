@@ -148,7 +148,10 @@ impl Server {
         for task in self.tasks {
             task.abort();
         }
+        let _ = timeout_at(deadline - LAST_WRITES, self.recordings.close()).await;
         let _ = timeout_at(deadline, self.registrar_task).await;
+        // What it has not listed by then is listed at the next start.
+        let _ = timeout_at(deadline - LAST_WRITES / 2, self.shelf_task).await;
         // The writer ends when the last sender is gone.
         drop(self.call_server);
         drop(self.cdr);

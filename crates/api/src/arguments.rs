@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use confab_conference::{
-    ConferenceId, DigitString, MediaName, ParticipantId, Relationship, StopPlay, Volume,
+    ConferenceId, Control, DigitString, MediaName, ParticipantId, Relationship, StopPlay, Volume,
 };
 use confab_documents::{Rule, Schema, Violation, Violations};
 use serde_json::{Map, Value};
@@ -18,6 +18,7 @@ struct Schemas {
     switch: Takes,
     play: Takes,
     stop_play: Takes,
+    record: Takes,
     digits: Takes,
     moves: Takes,
     dial: Takes,
@@ -44,6 +45,7 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
         switch: takes("switch"),
         play: takes("play"),
         stop_play: takes("stop_play"),
+        record: takes("record"),
         digits: takes("digits"),
         moves: takes("move"),
         dial: takes("dial"),
@@ -59,6 +61,7 @@ pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
         "agc" | "denoise" => &SCHEMAS.switch,
         "play" => &SCHEMAS.play,
         "stop_play" => &SCHEMAS.stop_play,
+        "record" => &SCHEMAS.record,
         "dtmf" => &SCHEMAS.digits,
         "move" => &SCHEMAS.moves,
         "dial" => &SCHEMAS.dial,
@@ -66,6 +69,9 @@ pub(crate) fn schema_of(action: &str) -> Option<&'static Value> {
     };
     Some(&takes.json)
 }
+
+/// What can be done about a recording.
+const RECORD_ACTIONS: [&str; 4] = ["start", "stop", "pause", "resume"];
 
 /// The field of a play's media, as errors name it.
 pub(crate) const MEDIA_ID: &str = "data.media_id";
@@ -186,6 +192,39 @@ impl Arguments {
         Ok(match values.get("affects").and_then(Value::as_str) {
             Some("current") => StopPlay::Current,
             _ => StopPlay::All,
+        })
+    }
+
+    /// Returns what is to be done about the recording.
+    pub(crate) fn record(self) -> Result<Control, ApiError> {
+        // The contract has a field name and a sentence of its own for this one.
+        const FIELD: &str = "data.action";
+        let action = self.values.as_ref().and_then(|values| values.get("action"));
+        let names = || -> Value { RECORD_ACTIONS.iter().copied().collect() };
+        let known = |action: &Value| {
+            action
+                .as_str()
+                .filter(|name| RECORD_ACTIONS.contains(name))
+                .is_some()
+        };
+        match action {
+            None | Some(Value::Null) => {
+                let message = "recording requires an action";
+                return Err(Violation::new(FIELD, Rule::Required, message).into());
+            }
+            Some(action) if !known(action) => {
+                return Err(Violation::not_in_list(FIELD, names(), action).into());
+            }
+            Some(_) => {}
+        }
+        let values = self.checked(&SCHEMAS.record)?;
+        Ok(match values.get("action").and_then(Value::as_str) {
+            Some("start") => Control::StartRecording {
+                tracks: values.get("tracks").and_then(Value::as_bool),
+            },
+            Some("pause") => Control::PauseRecording,
+            Some("resume") => Control::ResumeRecording,
+            _ => Control::StopRecording,
         })
     }
 

@@ -122,7 +122,13 @@ fn control(name: &str, mut keys: Map<String, Value>) -> Result<Control, String> 
         ("participant_energy" | "participant_volume_in" | "participant_volume_out", _) => {
             return Err("participant_id is missing".to_owned());
         }
-        ("record" | "recordstop" | "dial" | "say" | "tts" | "tones" | "set", _) => {
+        ("record", _) => {
+            // The broker's word names no action: it starts.
+            keys.entry("action").or_insert_with(|| "start".into());
+            Arguments::new("record", Some(keys)).record()
+        }
+        ("recordstop", _) => Ok(Control::StopRecording),
+        ("dial" | "say" | "tts" | "tones" | "set", _) => {
             return Err(format!("{name} is not in this version"));
         }
         _ => return Err("application_name names no command".to_owned()),

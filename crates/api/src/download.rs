@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,10 +14,18 @@ use confab_documents::{MediaFile, Store};
 /// Bytes that are read and sent at a time.
 const STEP_BYTES: u64 = 262_144;
 
+/// Where a file's bytes are.
+pub(crate) enum Source {
+    /// In the store.
+    Store(Store, MediaFile),
+    /// On the disk.
+    Disk(Arc<std::fs::File>),
+}
+
 /// Bytes of a file on their way to a client.
 pub(crate) struct Download {
-    pub(crate) store: Store,
-    pub(crate) file: MediaFile,
+    pub(crate) source: Source,
+    pub(crate) content_type: String,
     pub(crate) range: Range<u64>,
     /// Only the head of the answer is wanted.
     pub(crate) head_only: bool,
@@ -25,7 +34,7 @@ pub(crate) struct Download {
 impl fmt::Debug for Download {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut told = f.debug_struct("Download");
-        told.field("file", &self.file).field("range", &self.range);
+        told.field("type", &self.content_type).field("range", &self.range);
         told.finish_non_exhaustive()
     }
 }
@@ -99,7 +108,7 @@ impl Download {
     /// no client takes a mixture of both for one.
     pub(crate) fn respond(self, status: StatusCode) -> Response {
         let length = self.range.end - self.range.start;
-        let kind = HeaderValue::from_str(&self.file.content_type)
+        let kind = HeaderValue::from_str(&self.content_type)
             .unwrap_or(HeaderValue::from_static("application/octet-stream"));
         let body = match self.head_only {
             true => Body::empty(),
@@ -119,9 +128,35 @@ impl Download {
     }
 
     fn stream(self) -> Body {
-        let Download {
-            store, file, range, ..
-        } = self;
+        let Download { source, range, .. } = self;
+        match source {
+            Source::Store(store, file) => stream_stored(store, file, range),
+            Source::Disk(file) => stream_disk(file, range),
+        }
+    }
+}
+
+/// Sends what is on the disk.
+fn stream_disk(file: Arc<std::fs::File>, range: Range<u64>) -> Body {
+    Body::from_stream(futures_util::stream::try_unfold(range.start, move |at| {
+        let (file, end) = (Arc::clone(&file), range.end);
+        async move {
+            if at >= end {
+                return Ok::<_, std::io::Error>(None);
+            }
+            let next = (at + STEP_BYTES).min(end);
+            let read = tokio::task::spawn_blocking(move || {
+                let mut bytes = vec![0; (next - at) as usize];
+                std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, at).map(|()| bytes)
+            });
+            let bytes = read.await.map_err(std::io::Error::other)??;
+            Ok(Some((Bytes::from(bytes), next)))
+        }
+    }))
+}
+
+fn stream_stored(store: Store, file: MediaFile, range: Range<u64>) -> Body {
+    {
         Body::from_stream(futures_util::stream::try_unfold(range.start, move |at| {
             let (store, file, end) = (store.clone(), file.clone(), range.end);
             async move {

@@ -41,6 +41,8 @@ pub(crate) enum ApiError {
     BodyTooLarge(usize),
     /// The body came too slowly.
     BodyTimeout,
+    /// A recording could not be begun.
+    Recording,
     /// So much is being sent at once that there is no room for the body.
     NoRoom,
     /// The connection broke within the body.
@@ -175,6 +177,11 @@ impl ApiError {
                 "service_unavailable",
                 message("the conference does not answer"),
             ),
+            ApiError::Recording => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "recording_failed",
+                message("the recording cannot be written: the server's log says why"),
+            ),
             ApiError::NoRoom => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service_unavailable",
@@ -256,6 +263,11 @@ impl From<ControlError> for ApiError {
                 let message = "The participant's phone takes no digits: it has agreed to no telephone-events";
                 Violation::new("digits", Rule::Invalid, message).into()
             }
+            ControlError::NotRecording => {
+                let message = "The conference is not recorded";
+                Violation::new("data.action", Rule::Invalid, message).into()
+            }
+            ControlError::Recording => ApiError::Recording,
             ControlError::NotRunning
             | ControlError::Unavailable
             | ControlError::Locked

@@ -101,6 +101,7 @@ mod live;
 mod openapi;
 mod query;
 mod rate_limit;
+mod recordings;
 mod resource;
 mod rights;
 mod route;
@@ -125,6 +126,7 @@ pub use live::{
     Registrations, TrunkStates, WebhookAttempts,
 };
 pub use rate_limit::client_network;
+pub use recordings::{NoRecordings, RecordingFile, RecordingFiles};
 pub use resource::{MEDIA_LIMITS, fuzz_media};
 pub use state::{ApiConfig, ApiState, Clock, Probes, Readiness, SystemClock};
 

@@ -41,6 +41,12 @@ impl ListRequest {
         ListRequest::parse_with(query, ListOrder::Descending)
     }
 
+    /// Leaves out what has another value of a key.
+    pub(crate) fn only(&mut self, key: &str, value: &str) {
+        self.filters
+            .push(Filter::Equals(key.to_owned(), value.to_owned()));
+    }
+
     /// Reads the request for a list that has this order when the request names none.
     pub(crate) fn parse_with(query: &Query, default: ListOrder) -> Result<ListRequest, ApiError> {
         let ascending = query.says("ascending", true) || query.says("descending", false);

@@ -152,6 +152,12 @@ pub enum ControlError {
     /// Digits sent before are still waiting.
     #[error("too many digits are waiting for participant {0}")]
     TooManyDigits(ParticipantId),
+    /// There is no recording to be paused or to go on.
+    #[error("the conference is not recorded")]
+    NotRecording,
+    /// The recording could not be begun: the disk does not take it.
+    #[error("the recording cannot be written")]
+    Recording,
     /// The server is going down, or the conference did not answer.
     #[error("the conference does not answer")]
     Unavailable,
@@ -167,6 +173,8 @@ impl From<Refusal> for ControlError {
             Refusal::TooManyPlays => ControlError::TooManyPlays,
             Refusal::NoTelephoneEvents(id) => ControlError::NoTelephoneEvents(id),
             Refusal::TooManyDigits(id) => ControlError::TooManyDigits(id),
+            Refusal::NotRecording => ControlError::NotRecording,
+            Refusal::Recording => ControlError::Recording,
             Refusal::Ended | Refusal::NotRunning => ControlError::NotRunning,
             _ => ControlError::Unavailable,
         }

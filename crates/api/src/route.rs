@@ -74,6 +74,11 @@ pub(crate) enum Operation {
     DownloadMedia,
     MeasureMedia,
     UploadMedia,
+    ListRecordings,
+    ShowRecording,
+    DeleteRecording,
+    DownloadRecording,
+    MeasureRecording,
     ListUserDevices,
     ShowDeviceStatus,
     /// What is known of trunks.
@@ -240,6 +245,24 @@ pub(crate) const ROUTES: &[Route] = &[
             (Verb::Get, Operation::DownloadMedia),
             (Verb::Head, Operation::MeasureMedia),
             (Verb::Post, Operation::UploadMedia),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/recordings",
+        operations: &[(Verb::Get, Operation::ListRecordings)],
+    },
+    Route {
+        template: "/accounts/{account_id}/recordings/{recording_id}",
+        operations: &[
+            (Verb::Get, Operation::ShowRecording),
+            (Verb::Delete, Operation::DeleteRecording),
+        ],
+    },
+    Route {
+        template: "/accounts/{account_id}/recordings/{recording_id}/files/{file_name}",
+        operations: &[
+            (Verb::Get, Operation::DownloadRecording),
+            (Verb::Head, Operation::MeasureRecording),
         ],
     },
     collection!("/accounts/{account_id}/resources", Kind::Resource),

@@ -14,6 +14,7 @@ use crate::live::{
     LiveConferences, NoAttempts, NoRegistrations, NoTrunks, Registrations, TrunkStates, WebhookAttempts,
 };
 use crate::rate_limit::RateLimit;
+use crate::recordings::{NoRecordings, RecordingFiles};
 use crate::token::Tokens;
 use crate::websocket::sessions::Sessions;
 
@@ -115,6 +116,7 @@ pub struct ApiState {
     pub(crate) trunks: Arc<dyn TrunkStates>,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) webhooks: Arc<dyn WebhookAttempts>,
+    pub(crate) recordings: Arc<dyn RecordingFiles>,
     pub(crate) probes: Probes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<Tokens>,
@@ -157,6 +159,7 @@ impl ApiState {
             trunks: Arc::new(NoTrunks),
             dialer: Arc::new(NoDialer),
             webhooks: Arc::new(NoAttempts),
+            recordings: Arc::new(NoRecordings),
             probes,
             clock,
             events: EventBus::default(),
@@ -181,6 +184,13 @@ impl ApiState {
     #[must_use]
     pub fn with_registrations(mut self, registrations: Arc<dyn Registrations>) -> ApiState {
         self.registrations = registrations;
+        self
+    }
+
+    /// Returns the state with the files of recordings; without them, there are none.
+    #[must_use]
+    pub fn with_recordings(mut self, recordings: Arc<dyn RecordingFiles>) -> ApiState {
+        self.recordings = recordings;
         self
     }
 

@@ -110,6 +110,14 @@ impl Viewpoint<'_> {
         if let Some(snapshot) = snapshot {
             view.insert("instance_id".into(), snapshot.instance_id.as_str().into());
             view.insert("sequence".into(), snapshot.sequence.into());
+            if let Some(recording) = &snapshot.recording {
+                let shown = serde_json::json!({
+                    "id": &*recording.id,
+                    "paused": recording.paused,
+                    "problem": recording.problem.as_deref(),
+                });
+                view.insert("recording".into(), shown);
+            }
         }
         Value::Object(view)
     }

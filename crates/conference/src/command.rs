@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     Audience, Caller, DigitString, Entry, MediaName, Moment, OwedKey, ParticipantId, ParticipantState,
-    PlayFailure, PlayNumber, RecordingChoice, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
+    PlayFailure, PlayNumber, Relationship, Role, Settings, Snapshot, StopPlay, Volume,
 };
 
 /// Everything a conference can be asked or told.
@@ -216,7 +216,10 @@ pub enum Control {
     /// Ends the conference: everybody is hung up, and who is on his way in finds it gone.
     End,
     /// Records the conference from here on. Where it is recorded already, that goes on as it is.
-    StartRecording(RecordingChoice),
+    StartRecording {
+        /// With a track of each participant, or not; `None`: as the settings say.
+        tracks: Option<bool>,
+    },
     /// Ends the recording. Nothing to end is no error.
     StopRecording,
     /// Takes nothing more into the recording for the time being. Repeating it repeats the event.

@@ -1,6 +1,6 @@
 //! Owns what a conference document means for a running conference. Never knows the document's shape.
 
-use crate::{KeyMap, MediaName, RecordingChoice, Role, Sounds};
+use crate::{KeyMap, MediaName, RecordingFormat, Role, Sounds};
 
 /// How participants of one role enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,12 @@ pub struct Settings {
     pub require_moderator: bool,
     /// How long it goes on after that, in milliseconds, at most.
     pub end_grace_ms: u32,
-    /// What is recorded from the first join on; `None` for nothing.
-    pub record: Option<RecordingChoice>,
+    /// It is recorded from the first join on.
+    pub record: bool,
+    /// Recordings have a track of each participant, unless who asks for one says otherwise.
+    pub record_tracks: bool,
+    /// As what their mix is kept.
+    pub record_format: RecordingFormat,
     /// Participants are told that they are recorded.
     pub announces_recording: bool,
     /// What is heard beside the tones.
@@ -127,7 +131,9 @@ impl Default for Settings {
             wait_for_moderator: false,
             require_moderator: false,
             end_grace_ms: Settings::END_GRACE_MS,
-            record: None,
+            record: false,
+            record_tracks: false,
+            record_format: RecordingFormat::default(),
             announces_recording: true,
             sounds: Sounds::default(),
             member_keys: KeyMap::default(),

@@ -114,6 +114,13 @@ pub fn settings_with(document: &Document, account: AccountDefaults<'_>) -> Setti
             .and_then(Value::as_u64)
             .and_then(|milliseconds| u32::try_from(milliseconds).ok())
             .unwrap_or(defaults.end_grace_ms),
+        record: flag("record").unwrap_or(defaults.record),
+        record_tracks: profile
+            .flag("record-tracks")
+            .or_else(|| configuration?.get("record_tracks")?.as_bool())
+            .unwrap_or(defaults.record_tracks),
+        record_format: defaults.record_format,
+        announces_recording: defaults.announces_recording,
         sounds: sounds::sounds(body, &profile, configuration, &language, tones.of_moderators),
         member_keys: controls::keys(body, &profile, configuration, Role::Member),
         moderator_keys: controls::keys(body, &profile, configuration, Role::Moderator),

@@ -54,6 +54,9 @@ pub(super) fn has_its_turn(effect: &Effect) -> bool {
             | Effect::SendDigits { .. }
             | Effect::Transfer { .. }
             | Effect::Execute { .. }
+            | Effect::StartRecording(_)
+            | Effect::PauseRecording(_)
+            | Effect::StopRecording
     )
 }
 

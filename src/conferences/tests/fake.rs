@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use confab_conference::{DigitString, MediaState, Quality};
 use confab_media::{
-    ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, Lane, LegId, Play, PlayId, StopPlay,
+    ConferenceAudioId, ConferenceMedia, ControlError, JoinOptions, Lane, LegId, Play, PlayId, RecordingTaps,
+    StopPlay, TrackChoice,
 };
 use tokio::sync::Semaphore;
 
@@ -220,6 +221,10 @@ impl MixPlane for FakePlane {
     async fn stop_play(mix: &FakeMix, to: To<'_, FakeLeg>, what: StopPlay) -> Result<(), ControlError> {
         mix.log.push(Act::Stopped(one(to), what));
         Ok(())
+    }
+
+    async fn record(_: &FakeMix, _: TrackChoice) -> Result<RecordingTaps, ControlError> {
+        Err(ControlError::Stopped)
     }
 
     async fn set_heard(

@@ -84,7 +84,7 @@ impl House {
         let bus = EventBus::default();
         let events = Events(bus.subscribe());
         let sounds = Sounds::new(fetch);
-        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds);
+        let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds, None);
         House {
             media,
             dispatch,

@@ -59,6 +59,7 @@ impl House {
             dispatch,
             confab_api::event::EventBus::default(),
             sounds,
+            None,
         );
         let engine = RtpEngine::start(EngineConfig::default()).expect("the generator starts");
         House {

@@ -59,6 +59,7 @@ fn put_control(control: &Control, mut put: impl FnMut(&str, Value)) {
         Control::SetEnergy(_, level) => put("energy_level", (*level).into()),
         Control::SetAgc(_, on) | Control::SetDenoise(_, on) => put("enabled", (*on).into()),
         Control::Play { media, .. } => put("media_name", media.as_str().into()),
+        Control::StartRecording { tracks: Some(tracks) } => put("tracks", (*tracks).into()),
         Control::StopPlay { which, .. } => {
             let affects = match which {
                 StopPlay::Current => "current",
@@ -91,6 +92,10 @@ fn name(control: &Control) -> &'static str {
         Control::Relate { .. } => "relate_participants",
         Control::Play { .. } => "play",
         Control::StopPlay { .. } => "stop_play",
+        Control::StartRecording { .. } => "record",
+        Control::StopRecording => "recordstop",
+        Control::PauseRecording => "recordpause",
+        Control::ResumeRecording => "recordresume",
         Control::Lock => "lock",
         Control::Unlock => "unlock",
     }
@@ -124,6 +129,10 @@ fn participant(control: &Control) -> Option<ParticipantId> {
         | Control::UndeafAll
         | Control::KickAll
         | Control::End
+        | Control::StartRecording { .. }
+        | Control::StopRecording
+        | Control::PauseRecording
+        | Control::ResumeRecording
         | Control::Lock
         | Control::Unlock => None,
     }

@@ -27,6 +27,27 @@ pub(super) fn text(operation: Operation) -> Option<Text> {
             "uploadMedia",
             "Takes the file, in the place of the one before. It has to be audio that can be played: WAV, MP3, Ogg Vorbis or FLAC.",
         ),
+        Operation::ListRecordings => Text {
+            list: true,
+            ..Text::new(
+                "listRecordings",
+                "The account's recordings, the newest first.",
+                "200",
+                json!({ "type": "array", "items": reference("RecordingListItem") }),
+            )
+        },
+        Operation::ShowRecording => text(
+            "showRecording",
+            "The recording's media document, with its files; who takes audio rather than JSON (Accept) gets its mix.",
+        ),
+        Operation::DeleteRecording => text("deleteRecording", "Deletes the recording and all of its files."),
+        Operation::DownloadRecording => text(
+            "downloadRecording",
+            "A file of the recording: one of recording.files, or timeline.json.",
+        ),
+        Operation::MeasureRecording => {
+            text("measureRecording", "Length and type of a file of the recording.")
+        }
         _ => return None,
     })
 }
@@ -41,7 +62,14 @@ pub(super) fn complete(verb: Verb, operation: Operation, described: &mut Value) 
                 "Who takes audio rather than JSON (Accept) gets the file, as under /raw.".into();
             sends_file(described, true);
         }
-        Operation::MeasureMedia => tells_file(described),
+        Operation::DownloadRecording => {
+            sends_file(described, false);
+            let timeline = json!({ "schema": { "type": "object" } });
+            described["responses"]["200"]["content"]["application/json"] = timeline.clone();
+            described["responses"]["206"]["content"]["application/json"] = timeline;
+        }
+        Operation::ShowRecording => sends_file(described, true),
+        Operation::MeasureMedia | Operation::MeasureRecording => tells_file(described),
         Operation::UploadMedia => takes_file(described, false),
         Operation::Replace(Media) => {
             described["description"] =

@@ -36,6 +36,20 @@ pub(super) fn all() -> Value {
     let item = json!({ "id": { "type": "string" }, "flags": flags });
     schemas["DocumentListItem"] =
         json!({ "type": "object", "required": ["id", "flags"], "properties": item });
+    schemas["RecordingListItem"] = json!({
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "id": { "type": "string" },
+            "conference_id": { "type": "string" },
+            "instance_id": { "type": "string" },
+            "started": { "type": "integer", "description": "Gregorian seconds." },
+            "duration_ms": { "type": "integer" },
+            "rate": { "type": "integer", "description": "Samples per second." },
+            "tracks": { "type": "boolean", "description": "There is a file of each participant." },
+            "interrupted": { "type": "boolean", "description": "The server ended in the middle of it." },
+        },
+    });
     schemas["DeviceStatus"] = json!({
         "type": "object",
         "required": ["device_id", "registered"],

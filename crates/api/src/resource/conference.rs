@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::dial;
 use super::document::{Walk, told};
+use super::recording;
 use crate::action::{self, Actions, Requested};
 use crate::answer::{Answer, TagBuilder};
 use crate::arguments::{Arguments, MEDIA_ID};
@@ -35,6 +36,7 @@ pub(crate) const ACTIONS: Actions<OnConference> = Actions {
         ("lock", Controls(|_| Ok(Control::Lock))),
         ("unlock", Controls(|_| Ok(Control::Unlock))),
         ("play", Controls(|arguments| play(Audience::Everybody, arguments))),
+        ("record", Controls(Arguments::record)),
         ("dial", Dial),
         (
             "stop_play",
@@ -43,7 +45,7 @@ pub(crate) const ACTIONS: Actions<OnConference> = Actions {
         ("end", Controls(|_| Ok(Control::End))),
     ],
     prepared: &[],
-    refused: &["record", "vars"],
+    refused: &["vars"],
 };
 
 /// Returns the control that plays what the arguments name.
@@ -302,8 +304,15 @@ pub(super) async fn control(call: &Call<'_>) -> Result<Answer, ApiError> {
     let requested = requested?;
     let make = make.ok_or(ApiError::Internal)?;
     let control = make(Arguments::new(requested.name, requested.arguments))?;
+    let did = match &control {
+        Control::StartRecording { .. } => "starting recording",
+        Control::StopRecording => "stopping recording",
+        Control::PauseRecording => "pausing recording",
+        Control::ResumeRecording => "resuming recording",
+        _ => "ok",
+    };
     match call.carry_out(control).await? {
-        Ok(()) | Err(ControlError::NotRunning) => Ok(Answer::accepted()),
+        Ok(()) | Err(ControlError::NotRunning) => Ok(recording::answer(did)),
         Err(error) => Err(error.into()),
     }
 }

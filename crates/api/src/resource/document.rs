@@ -11,7 +11,7 @@ use confab_documents::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{account, configuration, webhook};
+use super::{account, configuration, recording, webhook};
 use crate::answer::{Answer, PageInfo, TagBuilder};
 use crate::dispatch::{Call, list_header};
 use crate::error::{ApiError, save_error};
@@ -294,7 +294,13 @@ async fn change(call: &Call<'_>, kind: Kind, whole: bool) -> Result<Answer, ApiE
 
 /// `DELETE` on a document.
 pub(super) async fn delete(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiError> {
-    let (account, id) = (call.account()?, call.document_id(kind)?);
+    let id = call.document_id(kind)?;
+    delete_of(call, kind, id).await
+}
+
+/// Deletes a document of this id.
+pub(super) async fn delete_of(call: &Call<'_>, kind: Kind, id: String) -> Result<Answer, ApiError> {
+    let account = call.account()?;
     let (store, expected) = (&call.state.store, call.expected());
     // An empty object is as good as no body here.
     let data = match call.envelope.is_empty() {
@@ -310,6 +316,12 @@ pub(super) async fn delete(call: &Call<'_>, kind: Kind) -> Result<Answer, ApiErr
         store.delete(account, kind, &id, &expected).await
     };
     let document = deleted.map_err(|error| save_error(&id, error))?;
+    if recording::is_recording(&document) {
+        // The document is gone: whoever asks again gets 404, and what is left of the files is found in the log.
+        if let Err(error) = call.state.recordings.delete(account, &id).await {
+            tracing::error!(recording = id, %error, "the files of a deleted recording are still there");
+        }
+    }
     match kind {
         Kind::User => call.state.tokens.revoke_user(account, &id),
         // Nobody could end them any more.

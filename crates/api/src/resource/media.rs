@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
-use confab_documents::{Kind, MAX_MEDIA_BYTES, MediaFile, Rule, Violation};
+use confab_documents::{Kind, MAX_MEDIA_BYTES, Rule, Violation};
 use confab_recording::{AudioKind, ImportError, ImportLimits, import};
 use tokio::time::timeout;
 
 use super::document::{show as show_document, told};
+use super::recording;
 use crate::answer::Answer;
 use crate::dispatch::Call;
-use crate::download::{Download, Wanted, wants_audio};
+use crate::download::{Download, Source, Wanted, wants_audio};
 use crate::error::{ApiError, save_error};
 use crate::upload::{self, File};
 use crate::{download, state::ApiState};
@@ -36,23 +37,54 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 /// `GET` and `HEAD` on `/media/{M}/raw`.
 pub(super) async fn download(call: &Call<'_>, head_only: bool) -> Result<Answer, ApiError> {
-    let file = file(call).await?;
-    let etag = file.sha256.clone();
+    let id = call.document_id(Kind::Media)?;
+    let found = call.state.store.media_file(call.account()?, &id).await?;
+    let Some(file) = found else {
+        return send_recording(call, &id, None, head_only).await;
+    };
+    let (etag, length, content_type) = (file.sha256.clone(), file.length, file.content_type.clone());
+    let source = Source::Store(call.state.store.clone(), file);
+    send(call, source, (etag, length, content_type), head_only)
+}
+
+/// Sends a file of a recording; without a name the first of its mix.
+pub(super) async fn send_recording(
+    call: &Call<'_>,
+    id: &str,
+    name: Option<&str>,
+    head_only: bool,
+) -> Result<Answer, ApiError> {
+    let opened = call.state.recordings.open(call.account()?, id, name).await;
+    let opened = opened.map_err(|error| {
+        tracing::warn!(recording = id, %error, "a recording cannot be read");
+        ApiError::Internal
+    })?;
+    let file = opened.ok_or_else(|| ApiError::UnknownId(name.unwrap_or(id).to_owned()))?;
+    let told = (file.etag, file.length, file.content_type.to_owned());
+    send(call, Source::Disk(Arc::new(file.file)), told, head_only)
+}
+
+fn send(
+    call: &Call<'_>,
+    source: Source,
+    (etag, length, content_type): (String, u64, String),
+    head_only: bool,
+) -> Result<Answer, ApiError> {
     // Ranges are for GET alone (RFC 9110 §14.2).
     let wanted = match head_only {
         true => Wanted::Whole,
-        false => Wanted::of(call.headers, &etag, file.length),
+        false => Wanted::of(call.headers, &etag, length),
     };
     let (status, range) = match wanted {
-        Wanted::Whole => (StatusCode::OK, 0..file.length),
+        Wanted::Whole => (StatusCode::OK, 0..length),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Wanted::Nothing => return Err(ApiError::RangeNotSatisfiable(file.length)),
+        Wanted::Nothing => return Err(ApiError::RangeNotSatisfiable(length)),
     };
     let content_range = (status == StatusCode::PARTIAL_CONTENT)
-        .then(|| format!("bytes {}-{}/{}", range.start, range.end - 1, file.length));
+        .then(|| format!("bytes {}-{}/{}", range.start, range.end - 1, length));
     let download = Download {
-        store: call.state.store.clone(),
-        file,
+        source,
+        content_type,
         range,
         head_only,
     };
@@ -64,20 +96,18 @@ pub(super) async fn download(call: &Call<'_>, head_only: bool) -> Result<Answer,
     })
 }
 
-async fn file(call: &Call<'_>) -> Result<MediaFile, ApiError> {
-    let id = call.document_id(Kind::Media)?;
-    let file = call.state.store.media_file(call.account()?, &id).await?;
-    file.ok_or(ApiError::UnknownId(id))
-}
-
 /// `POST` of a file on `/media/{M}/raw` and `/media/{M}`.
 pub(super) async fn upload(call: &Call<'_>) -> Result<Answer, ApiError> {
     let (account, id) = (call.account()?, call.document_id(Kind::Media)?);
     let (form, body) = call.upload.ok_or(ApiError::Internal)?;
     let store = &call.state.store;
     // Nothing is decoded for a document that is not there.
-    if store.document(account, Kind::Media, &id).await?.is_none() {
+    let Some(document) = store.document(account, Kind::Media, &id).await? else {
         return Err(ApiError::UnknownId(id));
+    };
+    if recording::is_recording(&document) && document.body.contains_key("recording") {
+        let message = "A recording keeps what was recorded: make another medium";
+        return Err(Violation::new("media_source", Rule::Invalid, message).into());
     }
     let file = File::find(form, call.headers, body).await?;
     let content_type = file.type_to_keep(AudioKind::of(&file.bytes))?;

@@ -9,6 +9,7 @@ mod dial;
 mod document;
 mod media;
 pub(crate) mod participant;
+mod recording;
 mod schema;
 mod trunk;
 mod webhook;
@@ -59,6 +60,11 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::LoginWithApiKey => auth::login_with_api_key(call).await,
         Operation::ShowToken => auth::show_token(call).await,
         Operation::RevokeToken => auth::revoke_token(call),
+        Operation::ListRecordings => recording::list(call).await,
+        Operation::ShowRecording => recording::show(call).await,
+        Operation::DeleteRecording => recording::delete(call).await,
+        Operation::DownloadRecording => recording::file(call, false).await,
+        Operation::MeasureRecording => recording::file(call, true).await,
         Operation::ListConferences => conference::list(call).await,
         Operation::CreateConference => conference::create(call).await,
         Operation::ShowConference => conference::show(call).await,

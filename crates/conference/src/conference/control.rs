@@ -55,7 +55,7 @@ impl Conference {
                     digits,
                 });
             }
-            Control::StartRecording(choice) => self.record(choice),
+            Control::StartRecording { tracks } => self.record(tracks),
             Control::StopRecording => self.stop_recording(wall),
             Control::PauseRecording => self.pause_recording(wall, true)?,
             Control::ResumeRecording => self.pause_recording(wall, false)?,

@@ -33,18 +33,21 @@ impl Conference {
     // What operators ask for.
 
     /// Asks for a recording, unless there is one.
-    pub(super) fn record(&mut self, choice: RecordingChoice) {
+    pub(super) fn record(&mut self, tracks: Option<bool>) {
         if matches!(self.recording, Recording::None) {
             self.recording = Recording::Starting;
+            let choice = RecordingChoice {
+                tracks: tracks.unwrap_or(self.settings.record_tracks),
+                format: self.settings.record_format,
+            };
             self.ask(Effect::StartRecording(choice));
         }
     }
 
     /// Ends the recording, if there is one.
     pub(super) fn stop_recording(&mut self, wall: GregorianSeconds) {
-        if let Recording::Running(state) = &self.recording {
-            let state = state.clone();
-            self.recording = Recording::None;
+        // One that is about to begin finds that nobody waits for it.
+        if let Recording::Running(state) = std::mem::take(&mut self.recording) {
             self.ask(Effect::StopRecording);
             self.tell_recording(wall, EventKind::StopRecording, &state.id, None);
             self.say_recording("conf-recording_stopped");
@@ -73,19 +76,21 @@ impl Conference {
 
     // What became of it.
 
-    /// Takes note that the recording that was asked for has begun, and is kept under `id`. One that nobody waits for is to be ended.
+    /// Takes note that the recording that was asked for has begun, and is kept under `id`. One that nobody waits for any more is refused, and to be
+    /// ended.
     pub fn recording_started(&mut self, wall: GregorianSeconds, id: &str) -> Result<(), Refusal> {
         self.alive()?;
-        if matches!(self.recording, Recording::Starting) {
-            let id = Arc::from(id);
-            self.tell_recording(wall, EventKind::StartRecording, &id, None);
-            self.recording = Recording::Running(RecordingState {
-                id,
-                paused: false,
-                problem: None,
-            });
-            self.say_recording("conf-recording_started");
+        if !matches!(self.recording, Recording::Starting) {
+            return Err(Refusal::NotRecording);
         }
+        let id = Arc::from(id);
+        self.tell_recording(wall, EventKind::StartRecording, &id, None);
+        self.recording = Recording::Running(RecordingState {
+            id,
+            paused: false,
+            problem: None,
+        });
+        self.say_recording("conf-recording_started");
         Ok(())
     }
 
@@ -129,8 +134,8 @@ impl Conference {
 
     /// Begins the recording that the settings ask for, when the first has joined.
     pub(super) fn record_by_itself(&mut self) {
-        if let Some(choice) = self.settings.record {
-            self.record(choice);
+        if self.settings.record {
+            self.record(None);
         }
     }
 

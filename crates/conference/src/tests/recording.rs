@@ -39,17 +39,17 @@ fn a_recording_is_told_to_whoever_watches_and_to_whoever_is_there() {
     room.news();
     let choice = RecordingChoice {
         tracks: true,
-        format: RecordingFormat::Flac,
+        format: RecordingFormat::Wav,
     };
-    room.control(Control::StartRecording(choice)).unwrap();
+    room.control(Control::StartRecording { tracks: Some(true) })
+        .unwrap();
     assert_eq!(room.effects, [Effect::StartRecording(choice)]);
     assert_eq!((room.news(), room.said()), (vec![], vec![]), "it has not begun");
     room.began();
     let file = room.events[0].file.clone();
     assert_eq!(file.unwrap().as_str(), "4711");
     assert_eq!(room.news(), [("start-recording", 0)]);
-    room.control(Control::StartRecording(RecordingChoice::default()))
-        .unwrap();
+    room.control(Control::StartRecording { tracks: None }).unwrap();
     assert_eq!(room.effects.len(), 1, "one at a time");
     let joiner = room.enter(Role::Member);
     room.control(Control::PauseRecording).unwrap();
@@ -93,10 +93,10 @@ fn a_conference_that_records_itself_begins_with_the_first_and_ends_before_its_en
         ..Room::spoken().conference.settings().clone()
     });
     let first = room.enter(Role::Member);
-    assert!(
-        room.effects
-            .contains(&Effect::StartRecording(RecordingChoice::default()))
-    );
+    assert!(room.effects.contains(&Effect::StartRecording(RecordingChoice {
+        tracks: true,
+        ..RecordingChoice::default()
+    })));
     room.began();
     room.enter(Role::Member);
     assert_eq!(room.said(), [], "nobody is told");
@@ -125,15 +125,13 @@ fn trouble_is_told_once_and_a_recording_that_cannot_be_made_is_none() {
     let mut room = Room::spoken();
     room.enter(Role::Member);
     room.news();
-    room.control(Control::StartRecording(RecordingChoice::default()))
-        .unwrap();
+    room.control(Control::StartRecording { tracks: None }).unwrap();
     room.apply(Command::RecordingFailed {
         problem: "read-only".into(),
     })
     .unwrap();
     assert_eq!(room.events[0].data.as_deref(), Some("read-only"));
-    room.control(Control::StartRecording(RecordingChoice::default()))
-        .unwrap();
+    room.control(Control::StartRecording { tracks: None }).unwrap();
     room.began();
     let full = || Command::RecordingTrouble {
         problem: Some("full".into()),

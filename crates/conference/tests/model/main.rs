@@ -287,12 +287,14 @@ impl Trial {
             }
             Step::Record(which) => {
                 let control = [
-                    Control::StartRecording(RecordingChoice::default()),
+                    Control::StartRecording { tracks: None },
                     Control::StopRecording,
                     Control::PauseRecording,
                     Control::ResumeRecording,
                 ][usize::from(which)]
                 .clone();
+                // It is as if it had never been asked for.
+                self.records &= control != Control::StopRecording || self.model.recording != Recorded::Asked;
                 self.control(control)
             }
             Step::RecordingBegan(began) => {

@@ -279,13 +279,14 @@ impl Model {
     /// What came of a recording that was asked for.
     pub(crate) fn recorded(&mut self, began: bool) -> Result<(), Refusal> {
         self.alive()?;
-        if self.recording == Recorded::Asked {
-            let (paused, trouble) = (false, false);
-            self.recording = if began {
-                Recorded::Yes { paused, trouble }
-            } else {
-                Recorded::No
-            };
+        match (self.recording, began) {
+            (Recorded::Asked, true) => {
+                let (paused, trouble) = (false, false);
+                self.recording = Recorded::Yes { paused, trouble };
+            }
+            (Recorded::Asked, false) => self.recording = Recorded::No,
+            (_, true) => return Err(Refusal::NotRecording),
+            (_, false) => {}
         }
         Ok(())
     }
@@ -357,16 +358,14 @@ impl Model {
             Control::UndeafAll => self.members(|flags| flags.deaf = false),
             Control::Play { audience, .. } => self.play(audience),
             Control::StopPlay { audience, .. } => self.audience(audience),
-            Control::StartRecording(_) => {
+            Control::StartRecording { .. } => {
                 if self.recording == Recorded::No {
                     self.recording = Recorded::Asked;
                 }
                 Ok(())
             }
             Control::StopRecording => {
-                if self.recording != Recorded::Asked {
-                    self.recording = Recorded::No;
-                }
+                self.recording = Recorded::No;
                 Ok(())
             }
             Control::PauseRecording | Control::ResumeRecording => match &mut self.recording {

@@ -1,0 +1,1 @@
+//! Recordings from the threads' side: what is found on the disk whatever becomes of the server.

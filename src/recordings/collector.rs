@@ -164,8 +164,9 @@ impl Collector {
             Request::Greet { key, leg, state } => {
                 if let Some(recording) = self.find(key) {
                     recording.people.insert(leg, state.id);
-                    let line = Line::joined(0, &state);
-                    let _ = self.jobs.send(Job::Line { key, line });
+                    for line in Line::present(&state) {
+                        let _ = self.jobs.send(Job::Line { key, line });
+                    }
                 }
             }
             Request::Pause { key, paused } => {

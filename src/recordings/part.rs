@@ -314,8 +314,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Vec<i16> {
-        let mut reader = hound::WavReader::open(path).unwrap();
-        reader.samples::<i16>().map(Result::unwrap).collect()
+        confab_testkit::wav::Wav::read(path).unwrap().samples
     }
 
     #[test]

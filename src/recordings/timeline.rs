@@ -77,7 +77,7 @@ impl Line {
         }
     }
 
-    /// Returns the line of somebody who is there from here on, or was when it began.
+    /// Returns the line of somebody who is there from here on.
     pub(super) fn joined(at_ms: u64, state: &ParticipantState) -> Line {
         Line {
             at_ms,
@@ -93,6 +93,21 @@ impl Line {
             }),
             length_ms: None,
         }
+    }
+
+    /// Returns the lines of somebody who was there when it began, and may have been talking.
+    pub(super) fn present(state: &ParticipantState) -> Vec<Line> {
+        let mut lines = vec![Line::joined(0, state)];
+        if state.talking {
+            lines.push(Line {
+                at_ms: 0,
+                event: EventKind::StartTalking.name().to_owned(),
+                participant_id: Some(state.id.get()),
+                who: None,
+                length_ms: None,
+            });
+        }
+        lines
     }
 
     /// Returns the line of audio that is missing, and silence in the files.

@@ -19,6 +19,7 @@ mod moderators;
 mod participants;
 mod races;
 mod reception;
+mod recordings;
 mod resources;
 mod sounds;
 mod table;

@@ -1,4 +1,4 @@
-//! The table of all lines: which test proves each, or which issue has still to build what it asks for. `README.md` is made of it.
+//! The table of all lines: which test proves each. `README.md` is made of it.
 //!
 //! To renew it: `CONFAB_RENEW_GOLDEN=1 cargo test --test contract table`.
 
@@ -8,21 +8,6 @@ use std::path::Path;
 
 /// The number of the last line.
 const LAST: u16 = 220;
-
-/// Work that some lines wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Issue {
-    /// Recordings, speech from text.
-    Recording = 7,
-}
-
-impl Issue {
-    fn name(self) -> &'static str {
-        match self {
-            Issue::Recording => "recording and speech",
-        }
-    }
-}
 
 /// Lines that other test programs prove against the real binary: number, file, test.
 const ELSEWHERE: &[(u16, &str, &str)] = &[
@@ -68,13 +53,10 @@ const ELSEWHERE: &[(u16, &str, &str)] = &[
     ),
 ];
 
-/// What the lines ask for that other programs prove or that wait, in our words.
+/// What the lines ask for that other programs prove, in our words.
 const WORDS: &[(u16, &str)] = &[
     (84, "a WAV file is played from its URL"),
     (85, "a tone script is heard for as long as it says"),
-    (89, "a recording has everybody's voice"),
-    (90, "a recording is started or stopped, nothing else"),
-    (92, "every wrapping of a record is understood"),
     (138, "a play to one is heard by him alone"),
     (146, "related by mute, the other one does not hear him"),
     (147, "related by deaf, he does not hear the other one"),
@@ -82,14 +64,6 @@ const WORDS: &[(u16, &str)] = &[
     (168, "a tone tells those who stay that somebody goes"),
     (182, "a profile's rate bounds the bandwidth"),
 ];
-
-/// Returns which issue has to build what a line asks for that has no test.
-fn owner(line: u16) -> Option<Issue> {
-    Some(match line {
-        89 | 90 | 92 => Issue::Recording,
-        _ => return None,
-    })
-}
 
 /// The tests of this program by line: file and name. Several may share what a line asks for.
 fn tests_here() -> BTreeMap<u16, Vec<(String, String)>> {
@@ -153,31 +127,21 @@ fn rows() -> Vec<String> {
             );
             return format!("| {line} | {} | `{file}`: `{test}` | passes |", words(line));
         }
-        let issue = owner(line).unwrap_or_else(|| panic!("line {line} has neither a test nor an owner"));
-        format!(
-            "| {line} | {} | | waits for issue {}: {} |",
-            words(line),
-            issue as u8,
-            issue.name()
-        )
+        panic!("line {line} has no test");
     };
     (1..=LAST).map(row).collect()
 }
 
 #[test]
-fn table_every_line_has_a_test_or_an_owner_and_the_readme_says_so() {
+fn table_every_line_has_a_test_and_the_readme_says_so() {
     let rows = rows();
-    let waiting = rows
-        .iter()
-        .filter(|row| row.contains("| waits for issue"))
-        .count();
     let made = format!(
         "# The contract's checklist\n\n\
          Every line of the checklist of the KAZOO-compatible API, the test that proves it against the real server, and what became of it.\n\
          Made by `table.rs` from the tests themselves; `CONFAB_RENEW_GOLDEN=1 cargo test --test contract table` renews it.\n\n\
-         {} of {LAST} lines pass, {waiting} wait for the issues named.\n\n\
+         {} of {LAST} lines pass.\n\n\
          | Line | What it asks for | Test | Status |\n|---|---|---|---|\n{}\n",
-        rows.len() - waiting,
+        rows.len(),
         rows.join("\n")
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/README.md");

@@ -576,6 +576,23 @@ fn key_interval() {
     }
 }
 
+#[test]
+fn key_record_tracks() {
+    let choice = |profile: Value| {
+        let mut room = Room::new(json!({"record": true, "profile": profile}));
+        room.enter();
+        let effects = room.effects.into_iter();
+        let mut recorded = effects.filter_map(|effect| match effect {
+            Effect::StartRecording(choice) => Some(choice.tracks),
+            _ => None,
+        });
+        recorded.next()
+    };
+    assert_eq!(choice(json!({"record-tracks": true})), Some(true));
+    assert_eq!(choice(json!({"record-tracks": false})), Some(false));
+    assert_eq!(choice(json!({})), Some(false));
+}
+
 /// Where the test of a key is.
 enum Proof {
     /// `key_` and the key, in any file.
@@ -593,6 +610,7 @@ use Proof::{Awaits, Kept, Named, Test};
 const CALLERS: &str = "tests/contract/callers.rs";
 const RECEPTION: &str = "tests/contract/reception.rs";
 const DIALLED: &str = "tests/contract/dialled.rs";
+const RECORDINGS: &str = "tests/contract/recordings.rs";
 const SHOWN: Proof = Kept("the dial, else the conference, says who is shown as calling");
 const PRECEDENCE: &str = "crates/documents/src/conference/tests.rs";
 
@@ -670,7 +688,10 @@ const KEYS: &[(&str, Proof)] = &[
     ("play_name", Named),
     ("play_welcome", Named),
     ("profile_name", Named),
-    ("record", Awaits("recording")),
+    (
+        "record",
+        Test(RECORDINGS, "a_pause_is_left_out_and_who_is_deleted_is_gone"),
+    ),
     ("require_moderator", Named),
     ("wait_for_moderator", Named),
 ];
@@ -727,6 +748,7 @@ const PROFILE_KEYS: &[(&str, Proof)] = &[
             "a_profile_rate_of_8000_keeps_the_wide_band_out",
         ),
     ),
+    ("record-tracks", Named),
     ("undeaf-sound", Named),
     ("unmuted-sound", Named),
 ];

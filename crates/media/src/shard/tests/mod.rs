@@ -16,6 +16,7 @@ mod plays_at_random;
 mod protocol;
 mod recorder;
 mod recording;
+mod recording_for_long;
 mod secured;
 mod settings;
 mod speaker;

@@ -18,6 +18,7 @@ mod recorder;
 mod recording;
 mod recording_for_long;
 mod secured;
+mod seeking;
 mod settings;
 mod speaker;
 mod speech;

@@ -1,7 +1,8 @@
 //! One 20 ms tick of a conference at 8 kHz: everybody sends, three talk, everybody's signal is asked for and talkers' own
 //! mixes are rendered. Encoding and sending are not in it. With exceptions: each of the first hundred does not hear one
 //! of the talkers, ten listeners have a gain, something plays to all. With plays: something plays to all, or to each of a
-//! hundred alone.
+//! hundred alone. Recorded: beside its listeners, twenty with something that plays to all are taken into a recording, the full mix alone
+//! or with everybody's part and the server's.
 
 use confab_mixer::{Audience, MixFormat, Mixer, MixerStorage, Room, Signal, SlotId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -40,6 +41,21 @@ fn listen(mixer: &mut Mixer, slots: &[SlotId], out: &mut [i16]) -> i64 {
         };
     }
     heard
+}
+
+/// Takes what a recording takes; returns how many blocks that were.
+fn record(mixer: &mut Mixer, slots: &[SlotId], tracks: bool, taken: &mut [[i16; 160]]) -> i64 {
+    let mut blocks = i64::from(mixer.full_mix(&mut taken[0]));
+    if tracks {
+        blocks += i64::from(mixer.server_part(&mut taken[1]));
+        for (&slot, taken) in slots.iter().zip(&mut taken[2..]) {
+            if let Some(part) = mixer.contribution(slot) {
+                taken.copy_from_slice(part);
+                blocks += 1;
+            }
+        }
+    }
+    blocks
 }
 
 fn mix(criterion: &mut Criterion) {
@@ -88,6 +104,28 @@ fn mix(criterion: &mut Criterion) {
                 }
                 feed(&mut mixer, &slots, &talk, &hiss);
                 listen(&mut mixer, &slots, &mut out)
+            });
+        });
+    }
+    for (name, takes) in [
+        ("20 with a play to all", None),
+        ("20 recorded", Some(false)),
+        ("20 recorded with tracks", Some(true)),
+    ] {
+        group.bench_function(name, |bencher| {
+            let mut mixer = Mixer::new(format, 20, 20);
+            let slots: Vec<_> = (0..20).filter_map(|_| mixer.add(false, false)).collect();
+            let music = mixer.add_source(Audience::All, -12.0, Some(12.0));
+            let (block, mut out) = (tone(0.3, 9000.0), [0; 160]);
+            let mut taken = vec![[0; 160]; slots.len() + 2];
+            bencher.iter(|| {
+                mixer.begin();
+                if let Some(music) = music {
+                    mixer.source_input(music, &block);
+                }
+                feed(&mut mixer, &slots, &talk, &hiss);
+                let heard = listen(&mut mixer, &slots, &mut out);
+                heard + takes.map_or(0, |tracks| record(&mut mixer, &slots, tracks, &mut taken))
             });
         });
     }

@@ -174,6 +174,8 @@ pub use metrics::{
     OverloadReason, ShardMetrics,
 };
 pub use plane::{MediaEvents, MediaPlane};
-pub use playback::{Clip, Hearers, Lane, PLAY_QUEUE, Play, PlayEnd, PlayId, Repeat, Sound, StopPlay};
+pub use playback::{
+    Clip, Hearers, Lane, PLAY_QUEUE, Play, PlayChange, PlayEnd, PlayId, Repeat, Sound, StopPlay,
+};
 pub use stats::{LegReport, LegStats};
 pub use tap::{Tap, TapBlock};

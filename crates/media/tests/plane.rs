@@ -12,7 +12,7 @@ use confab_dsp::ToneScript;
 use confab_media::{
     Clip, CodecKind, ConferenceMedia, ControlError, ExtendedReports, Hearers, JoinOptions, Lane, LegHandle,
     LegMedia, MediaConfig, MediaDirection, MediaEvent, MediaEvents, MediaPlane, OpenLegError, PLAY_QUEUE,
-    Play, PlayEnd, Repeat, Sound, StopPlay,
+    Play, PlayChange, PlayEnd, Repeat, Sound, StopPlay,
 };
 use confab_testkit::g711::Law;
 use confab_testkit::meter;
@@ -402,6 +402,19 @@ async fn a_phone_hears_what_is_played_to_it() {
     while told.last() != Some(&started(to_me, last)) {
         told.push(next_of_plays(&mut events).await);
     }
+    let louder = PlayChange::Gain(3.0);
+    assert_eq!(conference.change_play(one, last, louder).await, Ok(true));
+    assert_eq!(
+        conference.change_play(one, queue[0], louder).await,
+        Ok(false),
+        "it has ended"
+    );
+    let hearers = Hearers::Everybody;
+    assert_eq!(
+        conference.change_play(hearers, last, louder).await,
+        Ok(false),
+        "not theirs"
+    );
     for play in queue {
         assert!(told.contains(&ended(to_me, play, PlayEnd::Stopped)), "{told:?}");
     }

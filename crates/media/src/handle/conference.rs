@@ -18,7 +18,7 @@ use crate::control::{PlaneShared, ShardControl};
 use crate::error::ControlError;
 use crate::event::{ConferenceAudioId, LegId};
 use crate::keeper::Task;
-use crate::playback::{Asked, Hearers, Lane, Play, PlayId, StopPlay};
+use crate::playback::{Asked, Hearers, Lane, Play, PlayChange, PlayId, StopPlay};
 use crate::ports::LegSockets;
 use crate::shard::bus::{RateSet, prepare_rates};
 use crate::shard::command::{Audience, Command};
@@ -390,6 +390,33 @@ impl ConferenceMediaHandle {
             what,
         };
         control.shard().command(command).await
+    }
+
+    /// Changes a play of these hearers from the next tick on. Returns whether there is one, as far as is known here: it may end meanwhile.
+    ///
+    /// # Errors
+    /// As for [`stop_play`](Self::stop_play).
+    pub async fn change_play(
+        &self,
+        to: Hearers<'_>,
+        play: PlayId,
+        change: PlayChange,
+    ) -> Result<bool, ControlError> {
+        let control = &self.control;
+        let seat = to.seat_in(control).await?;
+        let state = control.state.lock().await;
+        let to = seat.audience();
+        if !state.plays.has(to, play) {
+            return Ok(false);
+        }
+        let command = Command::ChangePlay {
+            conference: control.at,
+            to,
+            play,
+            change,
+        };
+        control.shard().command(command).await?;
+        Ok(true)
     }
 
     /// Records the mix from the next tick on, all taps from the same tick; one that nobody is in is recorded too. What is not read within `room`

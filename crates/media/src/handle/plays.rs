@@ -39,6 +39,14 @@ impl Plays {
         })
     }
 
+    /// Returns whether these hearers have this play, and it has neither ended nor been told to stop.
+    pub(super) fn has(&self, to: Audience, id: PlayId) -> bool {
+        self.0.iter().any(|play| {
+            let is_it = play.id == id && play.to == to && play.counts;
+            is_it && play.asked.upgrade().is_some_and(|asked| !asked.is_over())
+        })
+    }
+
     pub(super) fn add(&mut self, id: PlayId, to: Audience, lane: Lane, asked: &Arc<Asked>) {
         self.0.push(Alive {
             id,
@@ -123,7 +131,12 @@ mod tests {
         assert!(plays.may_wait(Audience::Everybody));
         asked.push(play(&mut plays, 98, Audience::Everybody, Lane::Queue));
         assert!(!plays.may_wait(Audience::Everybody));
-        asked.remove(5).set_over();
+        let over = asked.remove(5);
+        let is_there = |plays: &Plays, id| plays.has(Audience::Everybody, PlayId(id));
+        assert!(is_there(&plays, 6) && is_there(&plays, 99));
+        over.set_over();
+        drop(over);
+        assert!(!is_there(&plays, 6) && !is_there(&plays, 3) && !plays.has(Audience::Waiting, PlayId(7)));
         assert!(plays.may_wait(Audience::Everybody));
         asked.push(play(&mut plays, 100, Audience::Everybody, Lane::Queue));
         for (what, room) in [

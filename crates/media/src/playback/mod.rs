@@ -177,6 +177,18 @@ pub enum StopPlay {
     Id(PlayId),
 }
 
+/// A change of a play that waits or is heard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PlayChange {
+    /// Goes on so far from the beginning of its sounds, faded out and in within 20 ms. Tones have no place within: it goes on at their
+    /// beginning. Beyond the end, this pass of a [repeated](Repeat) play is over, and another play at its end.
+    SeekTo(Duration),
+    /// The same so many milliseconds from where it is, forward or back; from within tones, counted from their beginning.
+    SeekBy(i64),
+    /// Its gain in dB, −40..=20, reached within 5 ms; values beyond count as these, and what is no number changes nothing.
+    Gain(f32),
+}
+
 /// Identity of one play, unique within a run of the media plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlayId(pub u64);

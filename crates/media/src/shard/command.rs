@@ -13,7 +13,7 @@ use crate::leg::dialling::Dialling;
 use crate::leg::processing::Processing;
 use crate::leg::session::Session;
 use crate::metrics::JoinRefusal;
-use crate::playback::StopPlay;
+use crate::playback::{PlayChange, PlayId, StopPlay};
 use crate::tap::TapSource;
 
 /// A leg's new session, and an encode group for the case that its conference has none that serves it.
@@ -127,6 +127,13 @@ pub(crate) enum Command<S> {
         conference: ConferenceKey,
         to: Audience,
         play: Box<Playing>,
+    },
+    /// Changes what plays.
+    ChangePlay {
+        conference: ConferenceKey,
+        to: Audience,
+        play: PlayId,
+        change: PlayChange,
     },
     /// Records a conference.
     Record {

@@ -12,7 +12,6 @@ use crate::config::JoinOptions;
 use crate::io::ShardIo;
 use crate::leg::Leg;
 use crate::metrics::JoinRefusal;
-use crate::playback::StopPlay;
 
 /// Commands carried out in one turn.
 const MAX_COMMANDS: usize = 1024;
@@ -168,7 +167,18 @@ impl<I: ShardIo> Shard<I> {
             },
             Command::Play { conference, to, play } => self.play(conference, to, play).map(garbage),
             Command::StopPlay { conference, to, what } => {
-                self.stop_play(conference, to, what);
+                self.for_audience(conference, to, |conference, to| conference.stop_play(to, what));
+                None
+            }
+            Command::ChangePlay {
+                conference,
+                to,
+                play,
+                change,
+            } => {
+                self.for_audience(conference, to, |conference, to| {
+                    conference.change_play(to, play, change);
+                });
                 None
             }
         };
@@ -243,7 +253,13 @@ impl<I: ShardIo> Shard<I> {
         None
     }
 
-    fn stop_play(&mut self, at: ConferenceKey, to: Audience, what: StopPlay) {
+    /// Does something about what these hearers of a conference have to hear.
+    fn for_audience(
+        &mut self,
+        at: ConferenceKey,
+        to: Audience,
+        act: impl FnOnce(&mut ConferenceAudio, confab_mixer::Audience),
+    ) {
         let audience = match to {
             Audience::Everybody => Some(confab_mixer::Audience::All),
             Audience::Waiting => Some(confab_mixer::Audience::Waiting),
@@ -258,7 +274,7 @@ impl<I: ShardIo> Shard<I> {
         if let Some(audience) = audience
             && let Some(conference) = self.conferences.get(at.index, at.generation)
         {
-            conference.stop_play(audience, what);
+            act(conference, audience);
         }
     }
 

@@ -1,5 +1,5 @@
 //! What a recording takes out of a mix: all of it before the limiter, and the part that is nobody's voice. Each participant's part is his
-//! [`contribution`](Mixer::contribution). To be asked between [`mix`](Mixer::mix) and the first mix of somebody's own.
+//! [`contribution`](Mixer::contribution). To be asked after [`mix`](Mixer::mix).
 //!
 //! The full mix is what a participant hears who is silent himself, hears everybody and has nothing played to him alone, before it is limited:
 //! contributions with their gains, fades and lowering, and the comfort noise where it is all there is. It is the sum of its parts in 16

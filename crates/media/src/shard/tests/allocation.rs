@@ -1,6 +1,8 @@
 //! A turn allocates nothing, receiving, mixing and sending included. The allocator counts for one thread at a time, so
 //! other tests do not disturb it.
 
+use std::sync::Arc;
+
 use confab_codec::{CodecKind, Coding, OpusSettings};
 use confab_mixer::{MixFormat, Room};
 use confab_rtp::rtcp::{ExtendedReport, NtpTimestamp, RtcpWriter};
@@ -11,14 +13,15 @@ use super::economy::report;
 use super::house::{House, clip, convert, forever, sine, tones};
 use super::speaker::{Voice, l16, leg};
 use super::world::{Phone, World, mu_law, rtp, steady};
-use crate::config::{ComfortNoiseMedia, ExtendedReports};
+use crate::config::{ComfortNoiseMedia, ExtendedReports, JoinOptions};
 use crate::event::MediaEvent;
 use crate::io::Channel;
 use crate::leg::dialling::Dialling;
 use crate::leg::output::{Following, Shared};
 use crate::playback::{Lane, Play, Sound, StopPlay};
 use crate::shard::command::{Audience, Command, MixChange};
-use crate::shard::conference::{ConferenceStorage, RateChange};
+use crate::shard::conference::{ConferenceStorage, RateChange, Recording, Track};
+use crate::tap::{HIGHEST_RATE_HZ, Tap, tap};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -460,8 +463,40 @@ fn plays(house: &mut House) -> Vec<(usize, Command<usize>)> {
     commands
 }
 
+/// Commands of the same time that record it with tracks, and the taps: twice, the second time in place of the first; a leg that has left
+/// comes back. The reader goes away at the end.
+fn recordings(house: &House) -> (Vec<(usize, Command<usize>)>, Vec<Tap>) {
+    let (mut commands, mut taps) = (Vec::new(), Vec::new());
+    let mut source = || {
+        let (tap, source) = tap(1000, HIGHEST_RATE_HZ, Arc::default());
+        taps.push(tap);
+        source
+    };
+    let conference = house.room;
+    for tick in [10, 500] {
+        let mut recording = Box::new(Recording::new(source(), Some(source())));
+        for ear in &house.ears {
+            recording.add(Track::new(ear.phone.leg, source()));
+        }
+        commands.push((
+            tick,
+            Command::Record {
+                conference,
+                recording,
+            },
+        ));
+    }
+    for tick in [200, 800] {
+        let phone = &house.ears[2].phone;
+        let track = Some(Track::new(phone.leg, source()));
+        let join = World::command_to_join(phone, conference, JoinOptions::default(), track);
+        commands.push((tick, join));
+    }
+    (commands, taps)
+}
+
 #[test]
-fn what_plays_allocates_nothing() {
+fn what_plays_and_is_recorded_allocates_nothing() {
     let kinds = [
         CodecKind::Pcmu,
         CodecKind::G722,
@@ -470,7 +505,12 @@ fn what_plays_allocates_nothing() {
         l16(16_000),
     ];
     let mut house = House::new(&kinds, 8000);
-    let mut commands = plays(&mut house).into_iter().peekable();
+    let mut commands = plays(&mut house);
+    let (recordings, mut taps) = recordings(&house);
+    commands.extend(recordings);
+    commands.sort_by_key(|&(tick, _)| tick);
+    let mut commands = commands.into_iter().peekable();
+    let (mut samples, mut recorded) = (Vec::with_capacity(5760), vec![0; taps.len()]);
     let loud = steady(4220);
     let world = &mut house.world;
     // Tables of the rates to come are made outside the shard, too.
@@ -479,6 +519,14 @@ fn what_plays_allocates_nothing() {
     let (mut began, mut ended, mut talked) = (0, 0, 0);
     let before = calls();
     for tick in 0..1200 {
+        for (tap, recorded) in taps.iter_mut().zip(&mut recorded) {
+            while let Some(block) = tap.next(&mut samples) {
+                *recorded += u32::from(!block.is_silence);
+            }
+        }
+        if tick == 1100 {
+            taps.clear();
+        }
         while let Some((_, command)) = commands.next_if(|&(due, _)| due <= tick) {
             world.command(command);
         }
@@ -496,4 +544,8 @@ fn what_plays_allocates_nothing() {
     assert_eq!(calls() - before, 0);
     assert!(began > 100 && ended > 100, "{began} began, {ended} ended");
     assert!(talked > 5, "clips were lowered by who spoke, {talked} times");
+    // Of either recording, the whole, the server's part and the part of who speaks.
+    for tap in [0, 1, 2, 7, 8, 9] {
+        assert!(recorded[tap] > 80, "{recorded:?}");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use confab_codec::CodecKind;
 use confab_dsp::ToneScript;
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 use super::house::{House, Told, clip, convert, sine};
 use super::speaker::l16;
 use super::world::World;
-use crate::playback::{Asked, Lane, PLAY_QUEUE, Play, PlayId, Repeat, Sound, StopPlay};
+use crate::playback::{Asked, Lane, PLAY_QUEUE, Play, PlayChange, PlayId, Repeat, Sound, StopPlay};
 use crate::shard::command::{Audience, Command};
 
 const KINDS: [CodecKind; 5] = [
@@ -25,8 +26,20 @@ const KINDS: [CodecKind; 5] = [
 
 #[derive(Debug, Clone)]
 enum Step {
-    Play { to: usize, background: bool, play: Play },
-    Stop { to: usize, what: What },
+    Play {
+        to: usize,
+        background: bool,
+        play: Play,
+    },
+    Stop {
+        to: usize,
+        what: What,
+    },
+    Change {
+        to: usize,
+        back: u64,
+        change: PlayChange,
+    },
     Join(usize),
     Leave(usize),
     Hold(usize, bool),
@@ -89,6 +102,16 @@ fn to() -> impl Strategy<Value = usize> {
     0..KINDS.len() + 2
 }
 
+fn change() -> impl Strategy<Value = PlayChange> {
+    prop_oneof![
+        (0..2000_u64).prop_map(|ms| PlayChange::SeekTo(Duration::from_millis(ms))),
+        any::<u64>().prop_map(|ms| PlayChange::SeekTo(Duration::from_millis(ms))),
+        (-2000..2000_i64).prop_map(PlayChange::SeekBy),
+        any::<i64>().prop_map(PlayChange::SeekBy),
+        any::<f32>().prop_map(PlayChange::Gain),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let ear = || 0..KINDS.len();
     let what = prop_oneof![
@@ -100,6 +123,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (to(), any::<bool>(), play()).prop_map(|(to, background, play)| Step::Play { to, background, play }),
         4 => (to(), what).prop_map(|(to, what)| Step::Stop { to, what }),
+        4 => (to(), 0..4_u64, change()).prop_map(|(to, back, change)| Step::Change { to, back, change }),
         2 => ear().prop_map(Step::Join),
         2 => ear().prop_map(Step::Leave),
         2 => (ear(), any::<bool>()).prop_map(|(ear, held)| Step::Hold(ear, held)),
@@ -195,6 +219,12 @@ impl Desk {
                 };
                 self.house.stop(self.audience(to), what);
             }
+            Step::Change { to, back, change } => self.house.world.command(Command::ChangePlay {
+                conference: self.house.room,
+                to: self.audience(to),
+                play: PlayId(self.next.saturating_sub(back)),
+                change,
+            }),
             Step::Join(ear) => {
                 let phone = self.house.ears[ear].phone;
                 self.house.world.join(&phone, self.house.room);

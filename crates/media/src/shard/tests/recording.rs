@@ -11,7 +11,7 @@ use super::recorder::Recorder;
 use super::speaker::{Voice, l16};
 use super::world::{MS, Phone, World, media, steady};
 use crate::config::JoinOptions;
-use crate::playback::{Lane, Play, Sound, StopPlay};
+use crate::playback::{Lane, Play, PlayChange, PlayId, Sound, StopPlay};
 use crate::shard::command::{Audience, Command, MixChange, Returned};
 use crate::tap::{HIGHEST_RATE_HZ, tap};
 
@@ -351,6 +351,7 @@ enum Step {
     Hear(usize, usize, bool),
     Play(To, bool, Play),
     Stop(StopPlay),
+    Change(u64, PlayChange),
     Raise,
     Grow,
     Record,
@@ -387,6 +388,13 @@ fn play() -> impl Strategy<Value = Play> {
     )
 }
 
+fn change() -> impl Strategy<Value = PlayChange> {
+    prop_oneof![
+        (-900..900_i64).prop_map(PlayChange::SeekBy),
+        (-40f32..20.0).prop_map(PlayChange::Gain),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let who = || 0..KINDS.len();
     prop_oneof![
@@ -399,6 +407,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who(), who(), any::<bool>()).prop_map(|(a, b, heard)| Step::Hear(a, b, heard)),
         4 => (0..KINDS.len() + 2, any::<bool>(), play()).prop_map(|(to, back, play)| Step::Play(to, back, play)),
         1 => prop::sample::select(vec![StopPlay::All, StopPlay::Current, StopPlay::Background]).prop_map(Step::Stop),
+        2 => (0..3_u64, change()).prop_map(|(back, change)| Step::Change(back, change)),
         1 => Just(Step::Raise),
         1 => Just(Step::Grow),
         1 => Just(Step::Record),
@@ -416,6 +425,7 @@ struct Studio {
     encoders: Vec<confab_codec::Encoder>,
     is_in: [bool; KINDS.len()],
     capacity: usize,
+    latest: PlayId,
 }
 
 impl Studio {
@@ -435,6 +445,7 @@ impl Studio {
                 .collect(),
             is_in: [true; KINDS.len()],
             capacity: KINDS.len(),
+            latest: PlayId(0),
             house,
         }
     }
@@ -506,8 +517,14 @@ impl Studio {
                     convert(&play, rate_hz);
                 }
                 let lane = if background { Lane::Background } else { Lane::Queue };
-                house.play(to, lane, play);
+                self.latest = house.play(to, lane, play);
             }
+            Step::Change(back, change) => house.world.command(Command::ChangePlay {
+                conference: house.room,
+                to: Audience::Everybody,
+                play: PlayId(self.latest.0.saturating_sub(back)),
+                change,
+            }),
             Step::Stop(what) => house.stop(Audience::Everybody, what),
             Step::Raise => {
                 house.rate_hz = if house.rate_hz == 8000 { 16_000 } else { 48_000 };

@@ -39,8 +39,13 @@ pub(super) struct Speaker {
 
 impl Speaker {
     pub(super) fn new(world: &mut World, media: &LegMedia) -> Self {
+        Self::at(world.leg(media), media)
+    }
+
+    /// The same at a phone that has its leg.
+    pub(super) fn at(phone: Phone, media: &LegMedia) -> Self {
         Speaker {
-            phone: world.leg(media),
+            phone,
             coding: media.coding,
             encoder: media.coding.encoder(),
             ptime_ms: media.ptime_ms,

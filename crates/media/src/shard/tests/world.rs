@@ -374,7 +374,16 @@ impl World {
         options: JoinOptions,
         track: Option<Box<Track>>,
     ) {
-        self.command(Command::Join {
+        self.command(Self::command_to_join(phone, conference, options, track));
+    }
+
+    pub(super) fn command_to_join(
+        phone: &Phone,
+        conference: ConferenceKey,
+        options: JoinOptions,
+        track: Option<Box<Track>>,
+    ) -> Command<usize> {
+        Command::Join {
             leg: phone.leg,
             conference,
             options,
@@ -383,7 +392,7 @@ impl World {
                 track,
             },
             reply: oneshot::channel().0,
-        });
+        }
     }
 
     /// A conference of 20 ms with everybody in it, and the turn that carries that out.

@@ -10,7 +10,7 @@ use confab_mixer::{Audience, Mixer, SlotId};
 use super::ConferenceAudio;
 use crate::event::ConferenceAudioId;
 use crate::leg::Leg;
-use crate::playback::{PlayEnd, StopPlay};
+use crate::playback::{PlayChange, PlayEnd, PlayId, StopPlay};
 use crate::shard::key::Tenants;
 use crate::shard::queues::Outbox;
 use chain::Chain;
@@ -189,6 +189,13 @@ impl ConferenceAudio {
                 self.playback.add(playing, Audience::One(slot), Some(keys));
             }
             None => self.playback.refuse(playing),
+        }
+    }
+
+    /// Changes a play of one audience.
+    pub(crate) fn change_play(&mut self, audience: Audience, id: PlayId, change: PlayChange) {
+        if let Some(stage) = self.playback.stage_of(audience) {
+            stage.change(id, change, &mut self.mixer);
         }
     }
 

@@ -2,13 +2,14 @@
 //! and freed outside the shard. Knows neither queues nor the mixer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_dsp::{Resampler, ResamplerTable, ToneGenerator, TonePlace};
 use confab_mixer::SourceId;
 
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::leg::notices::EventSink;
-use crate::playback::{Asked, Clip, Kind, Lane, Play, PlayEnd, PlayId, Repeat};
+use crate::playback::{Asked, Clip, Kind, Lane, Play, PlayChange, PlayEnd, PlayId, Repeat};
 use crate::shard::bus::set_rates;
 
 /// Length of a fade out of, or back into, what is heard, in milliseconds. Every block is as long.
@@ -28,6 +29,7 @@ pub(crate) struct Playing {
     leg: Option<LegId>,
     asked: Arc<Asked>,
     tracks: Box<[Track]>,
+    gain_db: f32,
     /// The track that is heard.
     track: usize,
     /// The next sample of its clip.
@@ -43,6 +45,8 @@ pub(crate) struct Playing {
     before: Option<(TonePlace, usize)>,
     crossing: Option<Crossing>,
     fade: Fade,
+    /// Where it is to go on, once it has faded out for that.
+    seek: Option<Seek>,
     /// Its input to the mixer, from its first block on.
     pub(super) source: Option<SourceId>,
     leaving: Option<PlayEnd>,
@@ -55,7 +59,29 @@ pub(crate) struct Playing {
 /// A sound, ready to be played.
 enum Track {
     Clip(Clip),
-    Tones(Box<ToneGenerator>),
+    /// With how long they last, unless for ever.
+    Tones(Box<ToneGenerator>, Option<Duration>),
+}
+
+impl Track {
+    /// Returns how many samples it has at a rate, `None` when it never ends.
+    fn samples(&self, rate_hz: u32) -> Option<i128> {
+        match self {
+            Track::Clip(clip) => Some(clip.at(rate_hz).map_or(0, <[i16]>::len) as i128),
+            Track::Tones(_, lasts) => {
+                lasts.map(|lasts| (lasts.as_micros() * u128::from(rate_hz) / 1_000_000) as i128)
+            }
+        }
+    }
+}
+
+/// Where a play is to go on, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+enum Seek {
+    /// From the beginning of its sounds.
+    To(i64),
+    /// From where it is.
+    By(i64),
 }
 
 /// How often the sounds come again.
@@ -89,7 +115,7 @@ impl Playing {
             Kind::Tones(script) if script.duration().is_some_and(|lasts| lasts.is_zero()) => None,
             Kind::Tones(script) => {
                 let generator = ToneGenerator::new((**script).clone(), rate_hz);
-                Some(Track::Tones(Box::new(generator)))
+                Some(Track::Tones(Box::new(generator), script.duration()))
             }
         });
         Playing {
@@ -97,6 +123,7 @@ impl Playing {
             lane,
             leg,
             tracks: tracks.collect(),
+            gain_db: asked.play.gain_db,
             track: 0,
             at: 0,
             again: match asked.play.repeat {
@@ -113,6 +140,7 @@ impl Playing {
                 level: 1.0,
                 target: 1.0,
             },
+            seek: None,
             source: None,
             leaving: None,
             start_untold: false,
@@ -127,7 +155,7 @@ impl Playing {
     pub(super) fn is_ready(&self, rate_hz: u32) -> bool {
         self.tracks.iter().all(|track| match track {
             Track::Clip(clip) => clip.at(rate_hz).is_some(),
-            Track::Tones(_) => true,
+            Track::Tones(..) => true,
         })
     }
 
@@ -137,6 +165,7 @@ impl Playing {
         self.rate_hz = rate_hz;
         self.start_untold = true;
         self.begin_track();
+        self.jump();
     }
 
     /// Returns who hears it, when that is one alone.
@@ -191,9 +220,93 @@ impl Playing {
         &self.asked.play
     }
 
+    /// Changes it while it waits or is heard. Returns the gain in dB that it is to have from now on, if that has changed.
+    pub(super) fn change(&mut self, change: PlayChange) -> Option<f32> {
+        match change {
+            PlayChange::Gain(decibels) if decibels.is_nan() => None,
+            PlayChange::Gain(decibels) => {
+                self.gain_db = decibels;
+                Some(decibels)
+            }
+            PlayChange::SeekTo(place) => {
+                self.seek = Some(Seek::To(i64::try_from(place.as_millis()).unwrap_or(i64::MAX)));
+                None
+            }
+            PlayChange::SeekBy(milliseconds) => {
+                self.seek = Some(match self.seek {
+                    Some(Seek::To(place)) => Seek::To(place.saturating_add(milliseconds).max(0)),
+                    Some(Seek::By(before)) => Seek::By(before.saturating_add(milliseconds)),
+                    None => Seek::By(milliseconds),
+                });
+                None
+            }
+        }
+    }
+
+    /// Returns its gain in dB.
+    pub(super) fn gain_db(&self) -> f32 {
+        self.gain_db
+    }
+
     /// Writes the next samples to the beginning of `out` and returns how many: fewer than it holds when it is over or
     /// pauses.
     pub(super) fn fill(&mut self, out: &mut [i16]) -> usize {
+        let seeks = self.seek.is_some() && !self.is_leaving();
+        if !seeks {
+            return self.fill_on(out);
+        }
+        let returns_to = self.fade.target;
+        let mut filled = 0;
+        if self.fade.level > 0.0 {
+            self.fade.target = 0.0;
+            filled = self.fill_on(out);
+            if self.over || self.fade.level > 0.0 {
+                return filled; // it has come to its end, or goes on fading in the next block
+            }
+        }
+        self.jump();
+        self.fade = Fade {
+            level: 0.0,
+            target: returns_to,
+        };
+        filled + self.fill_on(&mut out[filled..])
+    }
+
+    /// Goes on where it is to.
+    fn jump(&mut self) {
+        let Some(seek) = self.seek.take() else { return };
+        self.crossing = None;
+        let rate_hz = i128::from(self.rate_hz);
+        let samples = |milliseconds: i64| i128::from(milliseconds) * rate_hz / 1000;
+        let place = match seek {
+            Seek::To(milliseconds) => samples(milliseconds),
+            Seek::By(milliseconds) => {
+                let before = self.tracks.iter().take(self.track);
+                let before: i128 = before.filter_map(|track| track.samples(self.rate_hz)).sum();
+                before + self.at as i128 + samples(milliseconds)
+            }
+        };
+        let mut left = place.max(0);
+        self.sounded = true; // what is left out counts as heard: the next pass is one
+        for (index, track) in self.tracks.iter().enumerate() {
+            let is_here = track.samples(self.rate_hz).is_none_or(|samples| left < samples);
+            if is_here {
+                self.track = index;
+                self.begin_track();
+                if matches!(self.tracks[index], Track::Clip(_)) {
+                    self.at = left as usize;
+                }
+                return;
+            }
+            left -= track.samples(self.rate_hz).unwrap_or(0);
+        }
+        // Beyond the end of all: the next pass, or the end.
+        self.track = self.tracks.len();
+        self.begin_track();
+        self.pass_ends();
+    }
+
+    fn fill_on(&mut self, out: &mut [i16]) -> usize {
         let length = out.len().min(self.fade.samples_left(self.rate_hz));
         let crossing = self.crossing.take_if(|_| length > 0);
         let filled = self.read(&mut out[..length]);
@@ -218,7 +331,7 @@ impl Playing {
                     self.at += length;
                     length
                 }
-                Some(Track::Tones(generator)) => {
+                Some(Track::Tones(generator, _)) => {
                     let written = generator.fill(rest);
                     if let Some((_, since)) = &mut self.before {
                         *since += written;
@@ -268,7 +381,7 @@ impl Playing {
     fn begin_track(&mut self) {
         self.at = 0;
         self.before = None;
-        if let Some(Track::Tones(generator)) = self.tracks.get_mut(self.track) {
+        if let Some(Track::Tones(generator, _)) = self.tracks.get_mut(self.track) {
             generator.rewind();
             generator.set_rate_hz(self.rate_hz);
         }
@@ -278,7 +391,7 @@ impl Playing {
     /// Notes where the tones are, to come back to.
     fn mark(&mut self) {
         self.before = match self.tracks.get(self.track) {
-            Some(Track::Tones(generator)) => Some((generator.place(), 0)),
+            Some(Track::Tones(generator, _)) => Some((generator.place(), 0)),
             _ => None,
         };
     }
@@ -305,7 +418,7 @@ impl Playing {
                 });
                 self.at = later(self.at);
             }
-            Some(Track::Tones(generator)) => {
+            Some(Track::Tones(generator, _)) => {
                 let since = self.before.take().map_or(0, |(place, since)| {
                     generator.return_to(&place);
                     since

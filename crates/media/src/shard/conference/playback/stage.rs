@@ -7,7 +7,7 @@ use super::chain::Chain;
 use super::playing::Playing;
 use crate::event::{ConferenceAudioId, LegId, MediaEvent};
 use crate::leg::notices::EventSink;
-use crate::playback::{Lane, PlayEnd, PlayId, StopPlay};
+use crate::playback::{Lane, PlayChange, PlayEnd, PlayId, StopPlay};
 
 /// What a stage works with in one tick.
 pub(super) struct PlayTick<'a> {
@@ -136,6 +136,19 @@ impl Stage {
                 }
             }
         }
+    }
+
+    /// Changes a play, if it is here.
+    pub(super) fn change(&mut self, id: PlayId, change: PlayChange, mixer: &mut Mixer) {
+        self.each(|play| {
+            if play.id == id
+                && let Some(gain_db) = play.change(change)
+                && let Some(source) = play.source
+            {
+                mixer.set_source_gain(source, gain_db);
+            }
+            play.id != id
+        });
     }
 
     /// Ends everything at once: nobody is there to hear a fade.
@@ -280,7 +293,7 @@ impl PlayTick<'_> {
             return false;
         }
         let asked = playing.asked();
-        let source = self.mixer.add_source(audience, asked.gain_db, asked.duck_db);
+        let source = self.mixer.add_source(audience, playing.gain_db(), asked.duck_db);
         if let Some(source) = source {
             playing.begin(source, rate_hz);
         }

@@ -538,6 +538,7 @@ pub(super) fn label(cause: &EndCause) -> &'static str {
         EndCause::LocalHangUp => "local_hang_up",
         EndCause::NotAnswered => "not_answered",
         EndCause::AckTimeout => "ack_timeout",
+        EndCause::PrackTimeout => "prack_timeout",
         EndCause::Refused { .. } => "refused",
         EndCause::Timeout => "timeout",
         EndCause::Gone { .. } => "gone",

@@ -295,6 +295,8 @@ pub enum EndCause {
     NotAnswered,
     /// Our 2xx was never acknowledged; a BYE was sent (RFC 3261 §13.3.1.4).
     AckTimeout,
+    /// A reliable provisional response of ours was never acknowledged; 504 was sent (RFC 3262 §3).
+    PrackTimeout,
     /// The far side refused our INVITE.
     Refused {
         /// The status received.

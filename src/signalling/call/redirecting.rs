@@ -21,7 +21,8 @@ use crate::signalling::reach::NoWay;
 
 /// How often one call is sent elsewhere: whoever is called then may do so too.
 const MOST_REDIRECTIONS: usize = 3;
-/// Addresses of one response that are looked at.
+/// Addresses of one response that are looked at, and the best of them, which are followed.
+const MOST_READ: usize = 64;
 const MOST_CONTACTS: usize = 4;
 /// Places that one call is sent to in all.
 const MOST_PLACES: usize = 8;
@@ -161,9 +162,9 @@ impl Order {
     }
 }
 
-/// The addresses of a redirection, the best first.
+/// The addresses of a redirection that can be read, the best first.
 pub(super) fn contacts(headers: &Headers) -> Vec<SipUri> {
-    let all = headers.contacts().unwrap_or_default();
+    let all = headers.readable_contacts(MOST_READ);
     let mut found: Vec<(f32, SipUri)> = all
         .iter()
         .filter_map(|contact| {
@@ -210,5 +211,31 @@ mod tests {
             ]
         );
         assert!(contacts(&Headers::new()).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_and_of_many_the_first_count() {
+        let mut headers = Headers::new();
+        headers.push(
+            HeaderName::Contact,
+            "<sip:, \"Doe, <J\" <sip:good@a.example>, <sip:x@[>;q=1, ,*, sip:, sip:plain@a.example",
+        );
+        headers.push(HeaderName::Contact, "<sip:never closed, <sip:lost@a.example>");
+        for number in 0..10_000 {
+            headers.push(HeaderName::Contact, format!("<sip:{number}@a.example>"));
+        }
+        let found: Vec<String> = contacts(&headers)
+            .iter()
+            .map(|uri| String::from_utf8_lossy(&uri.to_bytes()).into_owned())
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "sip:good@a.example",
+                "sip:plain@a.example",
+                "sip:0@a.example",
+                "sip:1@a.example"
+            ]
+        );
     }
 }

@@ -311,6 +311,8 @@ pub enum EndCause {
     },
     /// The message that would have carried the call on could not be sent.
     TransportFailed,
+    /// The far side took our call, but its 2xx does not say where it is reached: a Contact that cannot be read. ACK and BYE were sent.
+    UnusableAnswer,
     /// The session had a timer and was not refreshed in time (RFC 4028 §10); a BYE was sent.
     SessionExpired,
 }

@@ -184,6 +184,7 @@ impl Snapshot {
             | EventKind::HoldMember
             | EventKind::UnholdMember
             | EventKind::ReleaseMember
+            | EventKind::ReplaceMember
             | EventKind::VolumeInMember
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember

@@ -29,18 +29,29 @@ const MOST_PLACES: usize = 8;
 
 /// Where a call goes on to.
 pub(crate) struct Forwarded {
-    /// The place.
-    pub(crate) destination: Destination,
-    /// Values of Route.
-    pub(crate) route: Vec<NameAddr>,
-    /// Who we are when it asks.
-    pub(crate) identity: Option<DigestIdentity>,
+    /// How it is reached.
+    pub(crate) way: Onward,
     /// Name and number of who is called then.
     pub(crate) shown: (String, String),
     /// It is a registered device: its own redirections are followed.
     pub(crate) follows: bool,
     /// Its share of what the account may call.
     pub(crate) permit: Box<dyn Any + Send + Sync>,
+}
+
+/// How the place is reached that a call goes on to.
+pub(crate) enum Onward {
+    /// Where it says.
+    To {
+        /// The place.
+        destination: Box<Destination>,
+        /// Values of Route.
+        route: Vec<NameAddr>,
+        /// Who we are when it asks.
+        identity: Option<DigestIdentity>,
+    },
+    /// It is a number of the world: by these gateways, the next where one is not there.
+    By(Vec<Attempt>),
 }
 
 /// Says where calls may go on to. Implemented by the dialler.
@@ -128,32 +139,48 @@ impl Attempt {
     }
 }
 
-impl Order {
-    /// Makes it a call to another place. Returns what is to be held meanwhile.
-    fn go_on_to(&mut self, next: Forwarded, model: &Model) -> Box<dyn Any + Send + Sync> {
-        let Forwarded {
-            destination,
-            route,
-            identity,
-            shown,
-            follows,
-            permit,
-        } = next;
+impl Model {
+    fn towards(
+        &self,
+        destination: Destination,
+        route: &[NameAddr],
+        identity: Option<DigestIdentity>,
+    ) -> Attempt {
         let route = route.iter().map(|hop| {
             let value = String::from_utf8_lossy(&hop.to_bytes()).into_owned();
             (HeaderName::Route, value)
         });
-        self.attempts = vec![Attempt {
-            from: model.from.clone(),
+        Attempt {
+            from: self.from.clone(),
             to: NameAddr::new(destination.target.clone()),
             identity,
-            headers: route.chain(model.headers.iter().cloned()).collect(),
-            capabilities: Arc::clone(&model.capabilities),
-            progress_within: model.progress_within,
+            headers: route.chain(self.headers.iter().cloned()).collect(),
+            capabilities: Arc::clone(&self.capabilities),
+            progress_within: self.progress_within,
             gateway: None,
             channel_vars: Vec::new(),
             destination,
-        }];
+        }
+    }
+}
+
+impl Order {
+    /// Makes it a call to another place. Returns what is to be held meanwhile.
+    fn go_on_to(&mut self, next: Forwarded, model: &Model) -> Box<dyn Any + Send + Sync> {
+        let Forwarded {
+            way,
+            shown,
+            follows,
+            permit,
+        } = next;
+        self.attempts = match way {
+            Onward::By(attempts) => attempts,
+            Onward::To {
+                destination,
+                route,
+                identity,
+            } => vec![model.towards(*destination, &route, identity)],
+        };
         (self.caller.caller_id_name, self.caller.caller_id_number) = shown;
         // What was known of the device that was called first is not true of this one.
         self.caller.channel_vars.clear();

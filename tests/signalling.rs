@@ -95,6 +95,7 @@ fn sipp_scenarios_pass_over_udp_and_tcp() {
         for name in [
             "join",
             "late_offer",
+            "reliable",
             "options",
             "options_in_call",
             "unsupported_extension",

@@ -55,9 +55,20 @@ impl Site {
 
     /// Calls as a device, which shows its credentials when it is asked; with its audio.
     fn device_calls(&self, phone: &Phone, user: &str, hz: f64, headers: &[(&str, &str)]) -> (Call, Stream) {
+        self.device_calls_number(phone, user, "3000", hz, headers)
+    }
+
+    fn device_calls_number(
+        &self,
+        phone: &Phone,
+        user: &str,
+        number: &str,
+        hz: f64,
+        headers: &[(&str, &str)],
+    ) -> (Call, Stream) {
         let stream = self.engine.open(phone.local_addr().ip()).expect("a stream");
         let offer = AudioOffer::new(stream.local_addr()).codecs(&[Codec::Pcmu]);
-        let invite = Invite::to("3000", &offer).caller(user, user);
+        let invite = Invite::to(number, &offer).caller(user, user);
         let invite = headers
             .iter()
             .fold(invite, |invite, (name, value)| invite.header(name, value));
@@ -67,7 +78,7 @@ impl Site {
             .wait_final(SOON)
             .expect("answered");
         assert_eq!(asked.status(), Some(401));
-        let uri = format!("sip:3000@{}", self.server.sip);
+        let uri = format!("sip:{number}@{}", self.server.sip);
         let value = digest::answer(&asked, "INVITE", &uri, user, PASSWORD).expect("a challenge");
         let call = phone
             .invite(invite.header("Authorization", &value))
@@ -255,7 +266,7 @@ fn the_brake_holds_for_transfers_too_and_what_nobody_has_is_not_found() {
         (format!("<sip:3000@{REALM}>"), 482),
         (
             format!("<sip:3000@{REALM}?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>"),
-            403,
+            404,
         ),
         (format!("<{};method=BYE>", callee.uri("bob")), 501),
     ] {
@@ -387,6 +398,20 @@ fn an_invite_with_replaces_takes_the_place_of_a_participant() {
     );
     assert!(level_of(&y.stream, 700.0) < LEVEL_DBFS - 40.0, "he is not");
     assert!((level_of(&hears, 500.0) - LEVEL_DBFS).abs() < 1.0, "she hears");
+    let shown = |all: &[Value]| {
+        all.iter()
+            .map(|one| one["caller_id_number"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&before), ["x", "x"]);
+    assert_eq!(shown(&after), ["carol", "x"], "who is there now is shown");
+    let vars = &after[0]["conference_channel_vars"];
+    assert_eq!(after[0]["caller_id_name"], "carol", "{vars}");
+    assert_eq!(
+        after[0]["custom_channel_vars"]["username"], "carol",
+        "{}",
+        after[0]
+    );
     // He is still the one that the API knows, and can be sent away.
     let kick = json!({"data": {"action": "kick"}});
     let his = after
@@ -398,6 +423,99 @@ fn an_invite_with_replaces_takes_the_place_of_a_participant() {
     assert!(kicked.status < 300, "{}", kicked.text());
     carol.wait_request("BYE", SOON).expect("sent away");
     y.leave().expect("left");
+    site.nothing_is_left();
+}
+
+/// The value of Replaces that names a call of the phone, as it stands in a Refer-To.
+fn named(call: &Call) -> String {
+    let (ours, theirs) = call.tags();
+    let call_id = call.call_id().replace('@', "%40");
+    format!("{call_id}%3Bto-tag%3D{theirs}%3Bfrom-tag%3D{ours}")
+}
+
+#[test]
+fn a_phone_with_two_calls_here_takes_the_place_of_the_one_with_the_other() {
+    let _alone = exclusive();
+    let site = Site::with(&[("sip.anonymous_dial_in", "false")]);
+    let make = |data: Value| {
+        let made = site
+            .api
+            .account("PUT", "/conferences", Some(&json!({ "data": data })));
+        let made = made.expect("answered");
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["data"]["id"].as_str().expect("an id").to_owned()
+    };
+    let other = make(json!({"name": "Other", "member": {"numbers": ["3001"]}, "max_participants": 2}));
+    make(json!({"name": "Closed", "member": {"numbers": ["3002"], "pins": ["4711"]}}));
+    let phones = [0, 1, 2, 3].map(|_| Phone::udp(site.server.sip).expect("a phone"));
+    let (ann, hears) = site.device_calls(&phones[0], "ann", 700.0, &[]);
+    let (second, _) = site.device_calls_number(&phones[1], "ann", "3001", 900.0, &[]);
+    let (carol, carol_hears) = site.device_calls_number(&phones[2], "carol", "3001", 500.0, &[]);
+    // He is asked for his PIN, and has no place to give.
+    let (asked, _) = site.device_calls_number(&phones[3], "ann", "3002", 300.0, &[]);
+    site.wait_participants(3.0);
+    let act = |path: &str, action: &str| {
+        let body = json!({"data": {"action": action}});
+        let done = site.api.account("PUT", path, Some(&body)).expect("answered");
+        assert!(done.status < 300, "{}", done.text());
+    };
+    let path = format!("/conferences/{other}");
+    act(&path, "lock");
+    let all = site.participants(&other);
+    let his = all.iter().find(|one| one["caller_id_number"] == "ann");
+    let his = &his.expect("listed")["participant_id"];
+    act(&format!("{path}/participants/{his}"), "deaf");
+    let target = |call: &Call| format!("<{}?Replaces={}>", call.remote_target(), named(call));
+
+    assert_eq!(refer(&ann, &target(&ann), &[]).status(), Some(482));
+    assert_eq!(refer(&ann, &target(&asked), &[]).status(), Some(202));
+    assert_eq!(told(&ann), "SIP/2.0 480 Temporarily Unavailable");
+    assert!(!ann.ended_by_server());
+
+    let (ann, hears) = {
+        // A REFER of its own subscription: the one before has told its end.
+        ann.bye(SOON).expect("left");
+        hears.close();
+        site.device_calls(&phones[0], "ann", 700.0, &[])
+    };
+    assert_eq!(refer(&ann, &target(&second), &[]).status(), Some(202));
+    assert_eq!(told(&ann), "SIP/2.0 200 OK");
+    let (_, bye) = second.wait_request("BYE", SOON).expect("the other call is over");
+    assert!(bye.header("Reason").expect("why").contains("replaced"), "{bye:?}");
+    let deadline = Instant::now() + SOON;
+    loop {
+        let numbers: Vec<_> = site
+            .participants(&other)
+            .iter()
+            .map(|one| {
+                (
+                    one["caller_id_number"].clone(),
+                    one["hear"].clone(),
+                    one["call_id"].clone(),
+                )
+            })
+            .collect();
+        let expected = [
+            (json!("carol"), json!(true), json!(carol.call_id())),
+            (json!("ann"), json!(false), json!(ann.call_id())),
+        ];
+        if numbers == expected {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{numbers:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        (level_of(&carol_hears, 700.0) - LEVEL_DBFS).abs() < 1.0,
+        "his first call is heard there"
+    );
+    assert!(
+        level_of(&hears, 500.0) < LEVEL_DBFS - 40.0,
+        "and is deaf, as the other was"
+    );
+    ann.bye(SOON).expect("left");
+    asked.bye(SOON).expect("left");
+    carol.bye(SOON).expect("left");
     site.nothing_is_left();
 }
 

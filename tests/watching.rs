@@ -259,3 +259,22 @@ fn who_watches_no_more_is_told_the_last_and_who_may_not_is_told_nothing() {
         "nothing more"
     );
 }
+
+#[test]
+fn a_device_that_watches_as_much_as_it_may_is_told_when_to_come_back() {
+    let _alone = exclusive();
+    let site = Site::start();
+    let uri = format!("sip:3000@{}", site.server.sip);
+    let phones: Vec<Phone> = (0..17)
+        .map(|_| Phone::udp(site.server.sip).expect("a phone"))
+        .collect();
+    let subscribe = |phone: &Phone| {
+        let answer = Watcher::new(phone, &uri).subscribe_as(PASSWORD, &[("Event", "conference")]);
+        let after = answer.header("Retry-After").map(str::to_owned);
+        (answer.status(), after)
+    };
+    for phone in &phones[..16] {
+        assert_eq!(subscribe(phone), (Some(200), None));
+    }
+    assert_eq!(subscribe(&phones[16]), (Some(503), Some("60".to_owned())));
+}

@@ -333,6 +333,59 @@ impl<M: MixPlane> Registry<M> {
         if let Some(name) = name {
             seat.announce_as(name).await;
         }
+        self.order(moves, seat, to, participant).await
+    }
+
+    /// Moves a participant to the place that another one of the account has, who leaves then: he comes in his role and set as he was, and
+    /// neither lock nor limit keeps him out. The other is the caller's to end.
+    ///
+    /// # Errors
+    /// [`Refusal::NotRunning`] and [`Refusal::UnknownParticipant`] when one of them is gone, and [`Refusal::MovedToSame`].
+    pub(crate) async fn move_to_place(
+        &self,
+        account: &AccountId,
+        (from, participant): (&ConferenceId, ParticipantId),
+        (to, other): (&ConferenceId, ParticipantId),
+    ) -> Result<ParticipantId, Refusal> {
+        if from == to {
+            return Err(Refusal::MovedToSame(participant));
+        }
+        let moving = |conference, participant| {
+            self.ask(account, conference, move |reply| Request::Moving {
+                participant,
+                reply,
+            })
+        };
+        let who = moving(from, participant).await?;
+        let place = moving(to, other).await?;
+        let Entry::Moved(carried) = place.entry else {
+            return Err(Refusal::UnknownParticipant(other));
+        };
+        let mut caller = who.caller;
+        if who.name.is_some() {
+            caller.spoken_name = None;
+        }
+        let reserved = self.ask(account, to, |reply| Request::Reserve {
+            caller,
+            role: place.role,
+            entry: Entry::InPlaceOf(other, carried),
+            reply,
+        });
+        let seat = reserved.await?;
+        if let Some(name) = who.name {
+            seat.announce_as(name).await;
+        }
+        self.order(who.moves, seat, to, participant).await
+    }
+
+    /// Has a call go to the place that is held for it.
+    async fn order(
+        &self,
+        moves: mpsc::Sender<Move<M>>,
+        seat: Seat<M>,
+        to: &ConferenceId,
+        participant: ParticipantId,
+    ) -> Result<ParticipantId, Refusal> {
         let (reply, moved) = oneshot::channel();
         let order = Move {
             seat,

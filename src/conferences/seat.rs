@@ -124,6 +124,17 @@ impl<M: MixPlane> Participant<M> {
         self.hold.id
     }
 
+    /// Says who is on the leg from now on.
+    pub(crate) async fn goes_on_as(&self, caller: Caller) {
+        let participant = self.hold.id;
+        // A conference that is gone shows nobody.
+        let _ = self
+            .hold
+            .requests
+            .send(Request::Replace { participant, caller })
+            .await;
+    }
+
     /// Takes the leg out of the mix and the participant off the roster; both have happened when this returns. Harmless
     /// when he is off already.
     pub(crate) async fn leave(mut self, cause: LeaveCause) {

@@ -224,6 +224,14 @@ impl<M: MixPlane> Task<M> {
             Request::Name { participant, name } => self.name(participant, name),
             // Refused only when there is no such place any more.
             Request::Identify { participant, caller } => drop(self.core.identify(participant, caller)),
+            Request::Replace { participant, caller } => {
+                // Whose name was recorded has gone.
+                self.names.leaves(participant);
+                // Refused when he has gone.
+                let _ = self.core.change_caller(wall(), participant, caller);
+                self.perform().await;
+                self.forget_names();
+            }
             // Refused when he has joined, or gone.
             Request::Owes { participant, key } => drop(self.core.owes(participant, key)),
             // Whoever asked may have stopped waiting.

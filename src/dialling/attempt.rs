@@ -42,13 +42,7 @@ impl Dial<'_> {
 
     fn at(&self, callee: &Callee, place: &Place) -> Result<Attempt, &'static str> {
         let target = &place.destination.target;
-        let user = target.user_decoded().map(|user| user.to_str_lossy().into_owned());
-        let host = target.host.to_string();
-        let called = Called {
-            user: user.as_deref().unwrap_or_default(),
-            host: Some(&host),
-        };
-        if place.is_judged && self.dialler.brake.bars(&called) {
+        if place.is_judged && self.dialler.brake.bars_target(target) {
             return Err(words::BARRED);
         }
         let own = &self.server.capabilities;
@@ -83,7 +77,7 @@ impl Dial<'_> {
     }
 
     /// All gateways that take a number and may be asked for it.
-    fn by_trunk(&self, callee: &Callee, outside: &Outside) -> Result<Vec<Attempt>, &'static str> {
+    pub(super) fn by_trunk(&self, callee: &Callee, outside: &Outside) -> Result<Vec<Attempt>, &'static str> {
         let attempts: Vec<Attempt> = outside
             .choices
             .iter()

@@ -9,6 +9,7 @@ use std::{
 };
 
 use confab_conference::AccountId;
+use confab_sip::{Host, SipUri};
 
 use super::number::E164;
 
@@ -153,6 +154,18 @@ impl Brake {
         !is_allowed || self.denies(called)
     }
 
+    /// Says whether a URI may be called: by its host, and by the one that it is sent to in its place (`maddr`).
+    pub(super) fn bars_target(&self, target: &SipUri) -> bool {
+        let user = target.user_decoded().map(|user| user.to_str_lossy().into_owned());
+        let bars = |host: &Host| {
+            self.bars(&Called {
+                user: user.as_deref().unwrap_or_default(),
+                host: Some(&host.to_string()),
+            })
+        };
+        bars(&target.host) || target.server_host().is_none_or(|server| bars(&server))
+    }
+
     /// Says whether a pattern forbids it by name.
     pub(super) fn denies(&self, called: &Called<'_>) -> bool {
         self.limits.deny.iter().any(|pattern| pattern.fits(called))
@@ -244,6 +257,17 @@ mod tests {
             assert_eq!(strict.bars(&called), barred_strict, "{called:?}");
         }
         assert!(!brake(&["@*"], &[], 1, 1).bars(&uri("a", "b.example")));
+        for (uri, barred_open, barred_strict) in [
+            ("sip:alice@a.pbx.example", false, false),
+            ("sip:alice@a.pbx.example;maddr=192.0.2.7", false, false),
+            ("sip:alice@a.pbx.example;maddr=bad.example", true, true),
+            ("sip:alice@a.pbx.example;maddr=192.0.2.8", false, true),
+            ("sip:alice@bad.example;maddr=192.0.2.7", true, true),
+        ] {
+            let target = SipUri::parse(uri).unwrap();
+            assert_eq!(open.bars_target(&target), barred_open, "{uri}");
+            assert_eq!(strict.bars_target(&target), barred_strict, "{uri}");
+        }
         for wrong in ["", "49", "@", "@*x", "+4a", "a b", "@a b"] {
             assert!(Pattern::parse(wrong).is_err(), "{wrong}");
         }

@@ -1,18 +1,20 @@
 //! Where a registered phone may send a call that it does not take (3xx).
 //!
-//! A number of the account, or a SIP URI, as the API could dial it, within the same brake; never another conference.
+//! A number of the account, one of the world, by the account's trunks, or a SIP URI, as the API could dial it, within the same brake;
+//! never another conference.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use confab_api::DialEndpoint;
+use confab_api::{DialEndpoint, DialRequest, ParticipantFlags};
 use confab_conference::{AccountId, ConferenceId};
+use confab_documents::{Account, Document, Kind};
 use confab_sip::SipUri;
 
-use super::brake::Called;
+use super::callee::{Callee, Outside, Security};
 use super::resolve::Resolver;
-use super::{Dialler, callee::Security};
-use crate::signalling::{Forwarded, Redirects};
+use super::{Dial, Dialler};
+use crate::signalling::{Attempt, CallServer, Forwarded, Onward, Redirects};
 
 #[async_trait]
 impl Redirects for Dialler {
@@ -57,24 +59,36 @@ impl Dialler {
             if callee.security == Security::Required || callee.confirms {
                 continue;
             }
-            for place in &callee.at {
-                let target = &place.destination.target;
-                let user = target.user_decoded().map(|user| user.to_str_lossy().into_owned());
-                let host = target.host.to_string();
-                let called = Called {
-                    user: user.as_deref().unwrap_or_default(),
-                    host: Some(&host),
+            if let Some(outside) = &callee.outside {
+                let by_trunk = self
+                    .by_trunk(&server, &account, conference, (&callee, outside))
+                    .await;
+                let Some(attempts) = by_trunk else { continue };
+                let Some(permit) = self.brake.enter(Instant::now(), &account.id) else {
+                    return Some(all);
                 };
-                if place.destination.is_internal || (place.is_judged && self.brake.bars(&called)) {
+                all.push(Forwarded {
+                    way: Onward::By(attempts),
+                    shown: (callee.name.clone(), callee.number.clone()),
+                    follows: false,
+                    permit: Box::new(permit),
+                });
+                continue;
+            }
+            for place in &callee.at {
+                let is_barred = place.is_judged && self.brake.bars_target(&place.destination.target);
+                if place.destination.is_internal || is_barred {
                     continue;
                 }
                 let Some(permit) = self.brake.enter(Instant::now(), &account.id) else {
                     return Some(all);
                 };
                 all.push(Forwarded {
-                    destination: place.destination.clone(),
-                    route: place.route.clone(),
-                    identity: callee.identity.clone(),
+                    way: Onward::To {
+                        destination: Box::new(place.destination.clone()),
+                        route: place.route.clone(),
+                        identity: callee.identity.clone(),
+                    },
                     shown: (callee.name.clone(), callee.number.clone()),
                     follows: !place.is_judged,
                     permit: Box::new(permit),
@@ -82,5 +96,54 @@ impl Dialler {
             }
         }
         Some(all)
+    }
+
+    /// The gateways that take a number of the world, as for a dial that does not say who calls; `None` where it may not be called.
+    async fn by_trunk(
+        &self,
+        server: &CallServer,
+        account: &Account,
+        conference: &ConferenceId,
+        (callee, outside): (&Callee, &Outside),
+    ) -> Option<Vec<Attempt>> {
+        let store = &server.store;
+        let document = match store.conference(&account.id, conference).await.ok()? {
+            Some(stored) => stored,
+            None => {
+                let body = server
+                    .registry
+                    .ad_hoc(&account.id, conference)
+                    .unwrap_or_default();
+                Document::unsaved(&account.id, Kind::Conference, conference.as_str(), body).ok()?
+            }
+        };
+        let settings = store.settings(&document).await.ok()?;
+        let own = store.document(&account.id, Kind::Account, account.id.as_str());
+        let account_body = own.await.ok()?.map(|own| own.body).unwrap_or_default();
+        let request = DialRequest {
+            endpoints: Vec::new(),
+            caller_id_name: None,
+            caller_id_number: None,
+            flags: ParticipantFlags::default(),
+            ring_time: Duration::ZERO,
+            call_id: None,
+            application_vars: Default::default(),
+            conference: document,
+            is_ad_hoc: false,
+            settings,
+            told: Default::default(),
+        };
+        let dial = Dial {
+            dialler: self,
+            server,
+            account,
+            account_body: &account_body,
+            conference,
+            request: &request,
+            headers: &[],
+            ring_until: tokio::time::Instant::now(),
+            legs: 0,
+        };
+        dial.by_trunk(callee, outside).ok()
     }
 }

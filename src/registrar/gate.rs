@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use confab_documents::StoreError;
 use confab_sip::{
-    Blocked, DigestAlgorithm, DigestCredentials, DigestServer, DigestVerdict, HeaderName, PasswordGuard,
-    PasswordGuardCounts, PasswordLimits, Request,
+    Blocked, DigestAlgorithm, DigestCredentials, DigestServer, DigestTarget, DigestVerdict, HeaderName,
+    PasswordGuard, PasswordGuardCounts, PasswordLimits, Request,
 };
 
 use super::Standing;
@@ -30,6 +30,8 @@ pub(crate) enum Shown {
     },
     /// They are nobody's.
     Wrong,
+    /// They were made for another address than that of the request.
+    Elsewhere,
     /// They are right, and the device, its owner or its account is switched off.
     Disabled,
     /// The source has shown too many wrong ones: these are not looked at.
@@ -81,6 +83,9 @@ impl Gate {
         if self.guard().refuses(Instant::now(), source, user, known) {
             return Ok(Shown::Blocked);
         }
+        if !self.are_for(devices, &credentials, request).await? {
+            return Ok(Shown::Elsewhere);
+        }
         let password = device.as_ref().and_then(|device| device.password.as_ref());
         // Whoever has no password is nobody's guess; that takes as long to find out.
         let (password, has_one) = password.map_or(("", false), |password| (password.0.as_str(), true));
@@ -101,6 +106,20 @@ impl Gate {
                 self.count_wrong(source, user);
                 Shown::Wrong
             }
+        })
+    }
+
+    /// Says whether credentials were made for a request of this address (RFC 7616 §3.4.6); by whichever of this server's names and realms.
+    pub(crate) async fn are_for(
+        &self,
+        devices: &Devices,
+        credentials: &DigestCredentials,
+        request: &Request,
+    ) -> Result<bool, StoreError> {
+        Ok(match credentials.target(request) {
+            DigestTarget::Same => true,
+            DigestTarget::OtherHost(host) => devices.realm_of(&host).await?.is_some(),
+            DigestTarget::Other => false,
         })
     }
 

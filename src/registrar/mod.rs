@@ -346,6 +346,7 @@ impl Registrar {
             Shown::Wrong | Shown::Disabled => {
                 return Ok(Some(Reply::refusal(StatusCode::FORBIDDEN, None)));
             }
+            Shown::Elsewhere => return Ok(Some(Reply::refusal(StatusCode::BAD_REQUEST, None))),
             Shown::Blocked => return Ok(None),
         };
         // The address-of-record is the device's own (RFC 3261 §10.3 step 4).

@@ -228,3 +228,39 @@ async fn who_has_no_password_is_nobody() {
         assert!(matches!(shown, Ok(Shown::Wrong)), "{user}");
     }
 }
+
+#[tokio::test]
+async fn credentials_for_another_address_are_nobodys_whatever_the_password() {
+    let world = World::new().await;
+    let data = json!({"name": "x", "sip": {"username": "ann", "password": "secret"}});
+    world
+        .store
+        .create(&world.account, Kind::Device, body(data))
+        .await
+        .expect("made");
+    let rows = [
+        (format!("sip:{REALM}"), true),
+        // By any of this server's names.
+        ("sip:localhost:5060".to_owned(), true),
+        ("sip:registrar.example".to_owned(), false),
+        ("sip:".to_owned(), false),
+    ];
+    for (uri, is_taken) in rows {
+        let challenge = world.gate.challenges(REALM, false).remove(0);
+        let asked = confab_testkit::agent::SipMessage::request("REGISTER", "sip:x");
+        let challenge = asked.with("WWW-Authenticate", challenge);
+        let value = confab_testkit::agent::digest::answer(&challenge, "REGISTER", &uri, "ann", "secret");
+        let header = format!("Authorization: {}\r\n", value.expect("an answer"));
+        let (request, _) = register(udp(), 1, &header);
+        let source = "192.0.2.7".parse().expect("an address");
+        let shown = world
+            .gate
+            .judge(&world.devices, REALM, &request, source, |_| false)
+            .await;
+        match shown.expect("the store answers") {
+            Shown::Device(_) => assert!(is_taken, "{uri}"),
+            Shown::Elsewhere => assert!(!is_taken, "{uri}"),
+            _ => panic!("{uri}"),
+        }
+    }
+}

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use confab_sip::{
     Admission as SipAdmission, Body, CallKey, Counters, Endpoint, Event, Flow, Gauges, HeaderName,
     Invitation, LocalContact, Output, ParseError, QueryKey, Question, QuestionKey, QuestionOutcome,
-    Reachable, Reason, Rejection, Reply, Request, StatusCode, SubscriptionEnd, SubscriptionKey,
+    Reachable, Reason, Rejection, Replaces, Reply, Request, StatusCode, SubscriptionEnd, SubscriptionKey,
     SubscriptionState, Transport,
 };
 use tokio::{
@@ -118,6 +118,8 @@ pub(crate) enum Command {
     Notify(SubscriptionKey, SubscriptionState, Option<Body>),
     /// Sends a request outside of calls; told what comes of it.
     Ask(Box<Question>, oneshot::Sender<QuestionOutcome>),
+    /// Finds the call whose dialog this is.
+    Find(Replaces, oneshot::Sender<Option<CallKey>>),
     /// The call's task is done: nobody reads its events from here on.
     Forget(CallKey),
     /// Tells what is alive once everything asked for before is done.
@@ -391,6 +393,8 @@ impl Running {
                 let question = endpoint.ask(now, *question);
                 self.questions.insert(question, reply);
             }
+            // Whoever asked may have gone.
+            Command::Find(replaces, reply) => drop(reply.send(endpoint.call_named(&replaces))),
             Command::Forget(call) => drop(self.calls.remove(&call)),
             // Whoever asked may have stopped waiting.
             Command::Count(reply) => drop(reply.send(endpoint.gauges())),

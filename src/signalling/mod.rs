@@ -28,8 +28,8 @@ use tokio::{
 pub(crate) use self::quality::{MOS_BOUNDS, QualityTotals};
 pub(crate) use self::{
     call::{
-        Attempt, CallServer, CallStats, Forwarded, LegFailure, Order, OutgoingDestination, Pass, Race,
-        Redirects, Referral, Refers, RunningCalls,
+        Attempt, CallServer, CallStats, Forwarded, LegFailure, Onward, Order, OutgoingDestination, Pass,
+        Race, Redirects, Referral, Refers, RunningCalls,
     },
     endpoint::{Command, EndpointHandle, Registering},
     local::{Advertised, LocalAddresses},

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use confab_sip::{Flow, Route, Service, SipUri, SrvRecord, Transport, in_order};
+use confab_sip::{Flow, Host, Route, Service, SipUri, SrvRecord, Transport, in_order};
 use futures_util::future::{join, join_all};
 
 use super::{local::LocalAddresses, resolver::Resolver, tcp::PeerNames};
@@ -56,8 +56,9 @@ impl Listens {
     /// See [`NoWay`].
     pub(crate) async fn ways_to(&self, uri: &SipUri, local: &LocalAddresses) -> Result<Vec<Flow>, NoWay> {
         let available = self.available();
+        let server = uri.server_host().ok_or(NoWay::Host)?;
         let route = Route::of(uri, &available).ok_or(NoWay::Transport)?;
-        let targets = self.targets(uri, &route, &available);
+        let targets = self.targets(&server, &route, &available);
         let targets = tokio::time::timeout(LOOK_UP, targets).await.unwrap_or_else(|_| {
             tracing::debug!("a look-up of a host name takes too long");
             Vec::new()
@@ -90,17 +91,17 @@ impl Listens {
         there.map(|(transport, _)| transport).collect()
     }
 
-    /// Finds the addresses of a URI's servers, in the order in which they are tried (RFC 3263 §4).
+    /// Finds the addresses of a URI's servers, by the host that it is sent to, in the order in which they are tried (RFC 3263 §4).
     async fn targets(
         &self,
-        uri: &SipUri,
+        server: &Host,
         route: &Route,
         available: &[Transport],
     ) -> Vec<(Transport, SocketAddr)> {
-        if let Some(ip) = uri.host.ip() {
+        if let Some(ip) = server.ip() {
             return vec![(route.transport, SocketAddr::new(ip.to_canonical(), route.port))];
         }
-        let host = uri.host.to_string();
+        let host = server.to_string();
         // What would be asked next is asked at the same time: few domains have rules.
         let guessed = self.servers(&route.services);
         let (rules, guessed) = match route.asks_naptr {

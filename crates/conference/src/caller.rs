@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{AccountId, MediaName, Volume};
+use crate::{AccountId, MediaName, ParticipantId, Volume};
 
 /// The part a participant plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub enum Entry {
     },
     /// An operator moved the participant here from another conference: the lock applies, the join settings do not.
     Moved(Carried),
+    /// The participant takes the place of this one, who leaves then, and is set as he was: neither lock nor limit applies.
+    InPlaceOf(ParticipantId, Carried),
 }
 
 /// What a participant takes along from one conference into another. What else an operator did to him ends with the move.
@@ -96,9 +98,9 @@ impl Entry {
     pub(crate) fn distributes_keys(self) -> bool {
         match self {
             Entry::DialIn => false,
-            Entry::DialOut { distributes_keys, .. } | Entry::Moved(Carried { distributes_keys, .. }) => {
-                distributes_keys
-            }
+            Entry::DialOut { distributes_keys, .. }
+            | Entry::Moved(Carried { distributes_keys, .. })
+            | Entry::InPlaceOf(_, Carried { distributes_keys, .. }) => distributes_keys,
         }
     }
 
@@ -117,7 +119,9 @@ impl Entry {
     pub fn is_ghost(self) -> bool {
         match self {
             Entry::DialIn => false,
-            Entry::DialOut { ghost, .. } | Entry::Moved(Carried { ghost, .. }) => ghost,
+            Entry::DialOut { ghost, .. }
+            | Entry::Moved(Carried { ghost, .. })
+            | Entry::InPlaceOf(_, Carried { ghost, .. }) => ghost,
         }
     }
 
@@ -125,12 +129,12 @@ impl Entry {
     pub fn heeds_lock(self) -> bool {
         match self {
             Entry::DialIn | Entry::Moved(_) => true,
-            Entry::DialOut { .. } => false,
+            Entry::DialOut { .. } | Entry::InPlaceOf(..) => false,
         }
     }
 }
 
-/// Who is on the other end of a leg. Constant for the life of a participant.
+/// Who is on the other end of a leg. Constant for the life of a participant, unless somebody else takes his place.
 ///
 /// `Debug` shows the call id only: names and numbers stay out of logs.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -38,6 +38,13 @@ pub enum Command {
         /// Why.
         cause: LeaveCause,
     },
+    /// Shows another caller as a participant from now on: he has taken over the leg.
+    Replace {
+        /// Whose place he has taken.
+        participant: ParticipantId,
+        /// Who he is.
+        caller: Caller,
+    },
     /// Performs an operator's control.
     Control(Control),
     /// Reports that a participant started or stopped talking.

@@ -48,6 +48,8 @@ pub enum EventKind {
     UnholdMember,
     /// The first moderator is there: a member who has waited for one is let into the mix.
     ReleaseMember,
+    /// Somebody else has taken the place of a participant, on another phone: his name and number are carried here.
+    ReplaceMember,
     /// The gain of what comes from a participant was set.
     VolumeInMember,
     /// The gain of what goes to a participant was set.
@@ -121,6 +123,7 @@ impl EventKind {
         "hold-member",
         "unhold-member",
         "release-member",
+        "replace-member",
         "volume-in-member",
         "volume-out-member",
         "energy-level-member",
@@ -178,6 +181,7 @@ impl EventKind {
             EventKind::HoldMember => "hold-member",
             EventKind::UnholdMember => "unhold-member",
             EventKind::ReleaseMember => "release-member",
+            EventKind::ReplaceMember => "replace-member",
             EventKind::VolumeInMember => "volume-in-member",
             EventKind::VolumeOutMember => "volume-out-member",
             EventKind::EnergyLevelMember => "energy-level-member",
@@ -240,6 +244,7 @@ impl EventKind {
             | EventKind::HoldMember
             | EventKind::UnholdMember
             | EventKind::ReleaseMember
+            | EventKind::ReplaceMember
             | EventKind::VolumeInMember
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember

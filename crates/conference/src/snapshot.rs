@@ -207,6 +207,7 @@ impl Snapshot {
             | EventKind::HoldMember
             | EventKind::UnholdMember
             | EventKind::ReleaseMember
+            | EventKind::ReplaceMember
             | EventKind::VolumeInMember
             | EventKind::VolumeOutMember
             | EventKind::EnergyLevelMember

@@ -503,6 +503,7 @@ fn every_event_name_is_listed_once_and_on_its_side() {
         EventKind::KeyEventMember,
         EventKind::PinGuardBlock { seconds: 900 },
         EventKind::ReleaseMember,
+        EventKind::ReplaceMember,
     ];
     let mut listed: Vec<&str> = [EventKind::LEG_NAMES, EventKind::CONFERENCE_NAMES].concat();
     for kind in kinds {

@@ -11,6 +11,7 @@ mod authenticating;
 mod closing;
 mod inbound;
 mod outbound;
+mod progress;
 pub(crate) mod referring;
 mod reliable;
 mod retrying;
@@ -34,6 +35,7 @@ use authenticating::Authentication;
 use inbound::Inbound;
 pub(crate) use inbound::IncomingInvite;
 use outbound::Outbound;
+use progress::Progress;
 use referring::Referral;
 use reliable::EarlyDialog;
 use retrying::Unanswered;
@@ -71,6 +73,7 @@ pub(crate) struct Call {
     /// The highest number of a request that we have sent in any of them.
     early_cseq: u32,
     inbound: Option<Inbound>,
+    progress: Progress,
     outbound: Option<Outbound>,
     acks: Vec<SentAck>,
     /// Who we are when we are asked.
@@ -100,6 +103,7 @@ impl Call {
             early: Vec::new(),
             early_cseq: 0,
             inbound: None,
+            progress: Progress::default(),
             outbound: None,
             acks: Vec::new(),
             authentication: None,
@@ -166,8 +170,13 @@ impl Call {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, stack: &mut Stack) {
         match self.timers.expire(now) {
-            Some(kind @ (TimerKind::Repeat2xx | TimerKind::AckWait | TimerKind::RefreshProvisional)) => {
+            Some(kind @ (TimerKind::Repeat2xx | TimerKind::AckWait)) => {
                 self.inbound_timeout(now, stack, kind);
+            }
+            Some(
+                kind @ (TimerKind::RefreshProvisional | TimerKind::RepeatReliable | TimerKind::PrackWait),
+            ) => {
+                self.progress_timeout(now, stack, kind);
             }
             Some(TimerKind::AnswerWait) => self.answer_overdue(now, stack),
             Some(TimerKind::SessionRefresh) => self.refresh_session(now, stack),
@@ -200,8 +209,8 @@ impl Call {
         self.unanswered = None;
         self.forget_referral();
         stack.out.counters.calls_ended += 1;
+        self.stop_progress();
         for kind in [
-            TimerKind::RefreshProvisional,
             TimerKind::AnswerWait,
             TimerKind::RingWait,
             TimerKind::GlareWait,

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 pub use client::{DigestChallenge, DigestIdentity, DigestRequest};
-pub use credentials::DigestCredentials;
+pub use credentials::{DigestCredentials, DigestTarget};
 
 /// Used nonces that are remembered at most, 40 octets each; beyond, the oldest are taken as expired.
 const MOST_USED: usize = 50_000;

@@ -222,7 +222,8 @@ impl Endpoint {
 
     // ---- commands: calls that came in
 
-    /// Sends a provisional response, 101 to 199, with early media's session description if given.
+    /// Sends a provisional response, 101 to 199, with early media's session description if given. To a caller that requires it, it is
+    /// a reliable one (RFC 3262), unless the INVITE had no offer: then none is sent. Without its PRACK for 32 s the INVITE gets 504.
     pub fn progress(&mut self, now: Instant, call: CallKey, status: StatusCode, body: Option<Body>) {
         self.command(call, |call, stack| call.progress(now, stack, status, body));
     }

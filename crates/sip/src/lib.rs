@@ -119,7 +119,7 @@ mod uri;
 pub use byte_str::ByteStr;
 pub use digest::{
     DigestAlgorithm, DigestChallenge, DigestCredentials, DigestIdentity, DigestRequest, DigestServer,
-    DigestVerdict,
+    DigestTarget, DigestVerdict,
 };
 pub use endpoint::{
     Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, EventPackage,

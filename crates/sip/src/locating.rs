@@ -85,7 +85,8 @@ impl Route {
             None => unnamed.find(|transport| *transport != Transport::Tls),
         };
         let transport = transport.filter(may_use)?;
-        let is_settled = uri.host.ip().is_some() || uri.port.is_some();
+        let server = uri.server_host()?;
+        let is_settled = server.ip().is_some() || uri.port.is_some();
         let guessed: Vec<Transport> = match named {
             _ if is_settled => Vec::new(),
             Some(named) => vec![named],
@@ -96,7 +97,7 @@ impl Route {
                 .filter(|transport| *transport != Transport::Tls)
                 .collect(),
         };
-        let host = uri.host.to_string();
+        let host = server.to_string();
         let host = host.trim_end_matches('.');
         let services = guessed.into_iter().filter_map(|transport| {
             let label = label(transport)?;

@@ -16,6 +16,8 @@ use crate::digest::{DigestChallenge, DigestIdentity, DigestRequest};
 use crate::message::{CSeq, CallId, HeaderName, Method, NameAddr, Request, Response, StatusCode, Tag};
 use crate::uri::{SipUri, Uri};
 
+/// Contacts of a registrar's answer that are looked at: ours is one of them.
+const MOST_CONTACTS: usize = 256;
 /// The parameter of our Contact by which calls to it are known.
 pub const LINE: &str = "line";
 /// The first wait after a failure, and the longest (RFC 5626 §4.5).
@@ -244,7 +246,7 @@ impl Registration {
 
     /// The life that the registrar gives: that of our Contact, else of all.
     fn granted_s(&self, response: &Response) -> u32 {
-        let contacts = response.headers.contacts().unwrap_or_default();
+        let contacts = response.headers.readable_contacts(MOST_CONTACTS);
         let is_ours = |contact: &&NameAddr| {
             let line = contact.uri.as_sip().and_then(|uri| uri.params.value(LINE));
             line.is_some_and(|line| line.as_bytes() == self.config.line.as_bytes())

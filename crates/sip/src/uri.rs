@@ -226,6 +226,15 @@ impl SipUri {
         self.params.value("maddr")
     }
 
+    /// The host that what goes to this URI is sent to: that of `maddr`, where it is there (RFC 3261 §19.1.1, RFC 3263 §4). `None` where
+    /// `maddr` names none.
+    pub fn server_host(&self) -> Option<Host> {
+        match self.maddr() {
+            Some(maddr) => Host::parse(maddr).ok(),
+            None => Some(self.host.clone()),
+        }
+    }
+
     /// True with the `lr` parameter: the element behind this route is a loose router (RFC 3261 §19.1.1).
     pub fn is_loose_router(&self) -> bool {
         self.params.has("lr")

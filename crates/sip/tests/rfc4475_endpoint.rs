@@ -128,12 +128,12 @@ fn refusals_say_what_would_be_accepted() {
         (
             "mpart01",
             HeaderName::Allow,
-            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK",
         ),
         (
             "intmeth",
             HeaderName::Allow,
-            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK",
         ),
     ];
     for (name, header, value) in rows {

@@ -35,6 +35,11 @@ pub(in crate::conferences) enum Request<M: MixPlane> {
         participant: ParticipantId,
         caller: Caller,
     },
+    /// Says who is on a participant's leg from now on.
+    Replace {
+        participant: ParticipantId,
+        caller: Caller,
+    },
     /// Tells of a key that somebody whose place is held may press yet, without a meaning.
     Owes {
         participant: ParticipantId,
@@ -86,6 +91,7 @@ impl<M: MixPlane> Request<M> {
             Request::Snapshot { reply } => drop(reply.send(Err(refusal))),
             Request::Name { .. }
             | Request::Identify { .. }
+            | Request::Replace { .. }
             | Request::Owes { .. }
             | Request::NotMoved { .. }
             | Request::Vacate { .. }

@@ -7,7 +7,7 @@ use confab_documents::{Account, Document, StoreError, is_id};
 use confab_reception::{RoleSoFar, Source, Verdict};
 use confab_sip::{ByteStr, DigestVerdict, Flow, HeaderName, Request, StatusCode};
 
-use super::identity::{challenge, identify};
+use super::identity::{challenge, for_another_address, identify};
 use super::{CallServer, Refused, set_up::refused_route};
 use crate::signalling::routing::{self, Reached, RoutingError};
 
@@ -69,6 +69,14 @@ pub(super) async fn admit(
     let wrong = || Refused::new(StatusCode::FORBIDDEN, "wrong credentials");
     if server.desk.is_blocked(&source) {
         return Err(wrong());
+    }
+    let (gate, devices) = (server.registrar.gate(), server.registrar.devices());
+    if !gate
+        .are_for(devices, &credentials, request)
+        .await
+        .map_err(store_failed)?
+    {
+        return Err(for_another_address());
     }
     // Without credentials of its own a conference takes nobody's; that takes as long to find out.
     let (_, password) = own.unwrap_or_default();

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     CallServer, Established, Refused, Seated, Trail,
-    handover::Handover,
+    handover::{Asked, Whereabouts},
     set_up::{refused_by_conference, refused_description},
 };
 use crate::{
@@ -52,7 +52,7 @@ impl End {
 
 /// Serves the answered call to its end.
 pub(super) async fn run(
-    server: &CallServer,
+    server: &Arc<CallServer>,
     call: CallKey,
     mut established: Established,
     events: &mut mpsc::Receiver<Event>,
@@ -99,13 +99,10 @@ pub(super) async fn run(
 }
 
 async fn serve(
-    server: &CallServer,
+    server: &Arc<CallServer>,
     call: CallKey,
     established: &mut Established,
-    (events, takers): (
-        &mut mpsc::Receiver<Event>,
-        &mut mpsc::Receiver<oneshot::Sender<Handover>>,
-    ),
+    (events, takers): (&mut mpsc::Receiver<Event>, &mut mpsc::Receiver<Asked>),
     (trail, latest_end): (&mut Trail, Instant),
 ) -> End {
     let mut media_events = server.dispatch.subscribe(established.leg.id());
@@ -130,13 +127,18 @@ async fn serve(
                 let cause = LeaveCause::ServerShutdown;
                 Err(told_to_end(Some(HangUp { cause })))
             }
-            Some(taker) = takers.recv() => match is_joined {
-                true => {
+            Some(asked) = takers.recv() => match asked {
+                Asked::Handover(taker) if is_joined => {
                     established.taker = Some(taker);
                     Err(End::by_us(LeaveCause::HungUp, "replaced", 200, "replaced by another call"))
                 }
                 // Who is received, or has no media yet, has no place to give: the other call hears it by the lost reply.
-                false => Ok(()),
+                Asked::Handover(_) => Ok(()),
+                Asked::Place(reply) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(established.whereabouts(trail));
+                    Ok(())
+                }
             },
             status = went(&mut established.errand) => {
                 server.endpoint.send(Command::TellReferral(call, status)).await;
@@ -197,6 +199,19 @@ fn told_to_end(hang_up: Option<HangUp>) -> End {
 }
 
 impl Established {
+    /// Where it is, if it is in a conference.
+    fn whereabouts(&self, trail: &Trail) -> Option<Whereabouts> {
+        let Seated::Joined(participant) = &self.seat else {
+            return None;
+        };
+        let conference = trail.conference.clone()?;
+        let participant = participant.id();
+        Some(Whereabouts {
+            conference,
+            participant,
+        })
+    }
+
     /// Takes the reserved seat, or begins the reception; who has joined already stays where he is.
     async fn join(&mut self, trail: &mut Trail) -> Result<(), End> {
         match std::mem::replace(&mut self.seat, Seated::Gone) {
@@ -303,7 +318,7 @@ impl Established {
 
     async fn signalled(
         &mut self,
-        server: &CallServer,
+        server: &Arc<CallServer>,
         call: CallKey,
         event: Event,
         trail: &mut Trail,
@@ -538,11 +553,13 @@ pub(super) fn label(cause: &EndCause) -> &'static str {
         EndCause::LocalHangUp => "local_hang_up",
         EndCause::NotAnswered => "not_answered",
         EndCause::AckTimeout => "ack_timeout",
+        EndCause::PrackTimeout => "prack_timeout",
         EndCause::Refused { .. } => "refused",
         EndCause::Timeout => "timeout",
         EndCause::Gone { .. } => "gone",
         EndCause::TransportFailed => "transport_failed",
         EndCause::SessionExpired => "session_expired",
+        EndCause::UnusableAnswer => "unusable_answer",
         _ => "ended",
     }
 }

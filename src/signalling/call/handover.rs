@@ -2,11 +2,11 @@
 //! another phone.
 //!
 //! Owns the way from the one call's task to the other's. What is handed over is the leg, which stays in its mix, and the place on the
-//! roster: the conference hears of nothing. Only a device of the account, which has shown who it is, is let do so.
+//! roster: the conference hears of nothing but the other caller's name. Only a device of the account, which has shown who it is, is let do so.
 
 use std::sync::{Arc, atomic::Ordering};
 
-use confab_conference::{AccountId, ConferenceId};
+use confab_conference::{AccountId, ConferenceId, ParticipantId};
 use confab_media::LegHandle;
 use confab_sdp::Negotiation;
 use confab_sip::{Body, CallKey, Flow, Reason, Request, SipUri, StatusCode};
@@ -15,13 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CallServer, Established, Place, Refused, Seated, Trail,
-    identity::{challenge, identify},
+    identity::{challenge, describe, identify},
     media::Peer,
     over,
-    set_up::{Failure, leg_shown_at, negotiate, overloaded, read_offer, refused_route},
+    set_up::{Failure, caller, leg_shown_at, negotiate, overloaded, read_offer, refused_route},
 };
 use crate::{
     conferences::{HangUp, Move},
+    reception::known_name,
     registrar::devices::Device,
     signalling::{
         endpoint::Command,
@@ -40,7 +41,7 @@ pub(crate) struct RunningCalls(DashMap<CallKey, Entry>);
 struct Entry {
     account: AccountId,
     leg: Arc<LegHandle>,
-    requests: mpsc::Sender<oneshot::Sender<Handover>>,
+    requests: mpsc::Sender<Asked>,
 }
 
 /// Keeps a call known for as long as it lives.
@@ -53,6 +54,20 @@ impl Drop for Known<'_> {
     fn drop(&mut self) {
         self.running.0.remove(&self.call);
     }
+}
+
+/// What one call wants of another.
+pub(super) enum Asked {
+    /// Its leg and its place: it is over then.
+    Handover(oneshot::Sender<Handover>),
+    /// Where it is, if it is in a conference.
+    Place(oneshot::Sender<Option<Whereabouts>>),
+}
+
+/// Where a call is.
+pub(super) struct Whereabouts {
+    pub(super) conference: ConferenceId,
+    pub(super) participant: ParticipantId,
 }
 
 /// What one call gives another.
@@ -71,7 +86,7 @@ impl RunningCalls {
         call: CallKey,
         account: AccountId,
         leg: &Arc<LegHandle>,
-    ) -> (Known<'_>, mpsc::Receiver<oneshot::Sender<Handover>>) {
+    ) -> (Known<'_>, mpsc::Receiver<Asked>) {
         let (requests, asked) = mpsc::channel(WAITING);
         let leg = Arc::clone(leg);
         let entry = Entry {
@@ -82,6 +97,14 @@ impl RunningCalls {
         self.0.insert(call, entry);
         let running = self;
         (Known { running, call }, asked)
+    }
+
+    /// Says where a call of the account is, that is in a conference.
+    pub(super) async fn whereabouts(&self, call: CallKey, account: &AccountId) -> Option<Whereabouts> {
+        let entry = self.find(call).filter(|entry| entry.account == *account)?;
+        let (reply, answer) = oneshot::channel();
+        entry.requests.send(Asked::Place(reply)).await.ok()?;
+        answer.await.ok()?
     }
 
     fn find(&self, call: CallKey) -> Option<Entry> {
@@ -133,7 +156,7 @@ pub(super) async fn take_over(
 
     // From here on the other call has no way back, and this one none but BYE.
     let (reply, handed) = oneshot::channel();
-    let asked = requests.send(reply).await;
+    let asked = requests.send(Asked::Handover(reply)).await;
     let handover = match asked {
         Ok(()) => handed.await.ok(),
         Err(_) => None,
@@ -155,6 +178,12 @@ pub(super) async fn take_over(
     }
     trail.conference.clone_from(&handover.conference);
     trail.participant_id = handover.participant_id;
+    if let (Seated::Joined(participant), Some(account)) = (&handover.seat, &trail.account) {
+        let mut caller = caller(&request.headers, account);
+        describe(&mut caller, &device);
+        caller.spoken_name = known_name(&server.store, account, &caller).await;
+        participant.goes_on_as(caller).await;
+    }
     tracing::info!(participant = handover.participant_id, %replaced, "goes on in another call");
     Ok(Established::taking_over(
         (leg, negotiation, peer),

@@ -134,6 +134,7 @@ async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Know
             Shown::Wrong | Shown::Blocked => {
                 Err(Refused::new(StatusCode::FORBIDDEN, "wrong credentials").into())
             }
+            Shown::Elsewhere => Err(for_another_address().into()),
             Shown::Disabled => Err(disabled().into()),
         };
     }
@@ -170,6 +171,11 @@ async fn find(server: &CallServer, request: &Request, flow: Flow) -> Result<Know
         Some(device) => Err(challenge(server, &device.realm, false).into()),
         None => Ok(Known::Stranger),
     }
+}
+
+/// Credentials belong to the address that they were made for (RFC 7616 §3.4.6): somebody may have heard them elsewhere.
+pub(super) fn for_another_address() -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, "the credentials are for another address")
 }
 
 fn disabled() -> Refused {

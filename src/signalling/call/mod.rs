@@ -42,7 +42,7 @@ pub(super) use self::options::answer as answer_options;
 pub(super) use self::outgoing::serve as serve_outgoing;
 pub(crate) use self::outgoing::{Attempt, Destination as OutgoingDestination, LegFailure, Order, Race};
 pub(crate) use self::pass::Pass;
-pub(crate) use self::redirecting::{Forwarded, Redirects};
+pub(crate) use self::redirecting::{Forwarded, Onward, Redirects};
 pub(crate) use self::referring::{Referral, Refers};
 pub(super) use self::set_up::refused_route;
 use super::quality::CallQuality;
@@ -202,7 +202,7 @@ impl Refused {
         }
     }
 
-    fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+    pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }

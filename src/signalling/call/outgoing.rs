@@ -382,6 +382,7 @@ fn ended(cause: &EndCause, refused: Option<u16>) -> LegFailure {
     match (refused, cause) {
         (Some(status), _) => LegFailure::Refused(status),
         (None, EndCause::Refused { status }) => LegFailure::Refused(status.code()),
+        (None, EndCause::UnusableAnswer) => LegFailure::Incompatible,
         (None, EndCause::TransportFailed) => LegFailure::NoWay(NoWay::Connection),
         _ => LegFailure::NoResponse,
     }

@@ -21,25 +21,37 @@ use crate::signalling::reach::NoWay;
 
 /// How often one call is sent elsewhere: whoever is called then may do so too.
 const MOST_REDIRECTIONS: usize = 3;
-/// Addresses of one response that are looked at.
+/// Addresses of one response that are looked at, and the best of them, which are followed.
+const MOST_READ: usize = 64;
 const MOST_CONTACTS: usize = 4;
 /// Places that one call is sent to in all.
 const MOST_PLACES: usize = 8;
 
 /// Where a call goes on to.
 pub(crate) struct Forwarded {
-    /// The place.
-    pub(crate) destination: Destination,
-    /// Values of Route.
-    pub(crate) route: Vec<NameAddr>,
-    /// Who we are when it asks.
-    pub(crate) identity: Option<DigestIdentity>,
+    /// How it is reached.
+    pub(crate) way: Onward,
     /// Name and number of who is called then.
     pub(crate) shown: (String, String),
     /// It is a registered device: its own redirections are followed.
     pub(crate) follows: bool,
     /// Its share of what the account may call.
     pub(crate) permit: Box<dyn Any + Send + Sync>,
+}
+
+/// How the place is reached that a call goes on to.
+pub(crate) enum Onward {
+    /// Where it says.
+    To {
+        /// The place.
+        destination: Box<Destination>,
+        /// Values of Route.
+        route: Vec<NameAddr>,
+        /// Who we are when it asks.
+        identity: Option<DigestIdentity>,
+    },
+    /// It is a number of the world: by these gateways, the next where one is not there.
+    By(Vec<Attempt>),
 }
 
 /// Says where calls may go on to. Implemented by the dialler.
@@ -127,32 +139,48 @@ impl Attempt {
     }
 }
 
-impl Order {
-    /// Makes it a call to another place. Returns what is to be held meanwhile.
-    fn go_on_to(&mut self, next: Forwarded, model: &Model) -> Box<dyn Any + Send + Sync> {
-        let Forwarded {
-            destination,
-            route,
-            identity,
-            shown,
-            follows,
-            permit,
-        } = next;
+impl Model {
+    fn towards(
+        &self,
+        destination: Destination,
+        route: &[NameAddr],
+        identity: Option<DigestIdentity>,
+    ) -> Attempt {
         let route = route.iter().map(|hop| {
             let value = String::from_utf8_lossy(&hop.to_bytes()).into_owned();
             (HeaderName::Route, value)
         });
-        self.attempts = vec![Attempt {
-            from: model.from.clone(),
+        Attempt {
+            from: self.from.clone(),
             to: NameAddr::new(destination.target.clone()),
             identity,
-            headers: route.chain(model.headers.iter().cloned()).collect(),
-            capabilities: Arc::clone(&model.capabilities),
-            progress_within: model.progress_within,
+            headers: route.chain(self.headers.iter().cloned()).collect(),
+            capabilities: Arc::clone(&self.capabilities),
+            progress_within: self.progress_within,
             gateway: None,
             channel_vars: Vec::new(),
             destination,
-        }];
+        }
+    }
+}
+
+impl Order {
+    /// Makes it a call to another place. Returns what is to be held meanwhile.
+    fn go_on_to(&mut self, next: Forwarded, model: &Model) -> Box<dyn Any + Send + Sync> {
+        let Forwarded {
+            way,
+            shown,
+            follows,
+            permit,
+        } = next;
+        self.attempts = match way {
+            Onward::By(attempts) => attempts,
+            Onward::To {
+                destination,
+                route,
+                identity,
+            } => vec![model.towards(*destination, &route, identity)],
+        };
         (self.caller.caller_id_name, self.caller.caller_id_number) = shown;
         // What was known of the device that was called first is not true of this one.
         self.caller.channel_vars.clear();
@@ -161,9 +189,9 @@ impl Order {
     }
 }
 
-/// The addresses of a redirection, the best first.
+/// The addresses of a redirection that can be read, the best first.
 pub(super) fn contacts(headers: &Headers) -> Vec<SipUri> {
-    let all = headers.contacts().unwrap_or_default();
+    let all = headers.readable_contacts(MOST_READ);
     let mut found: Vec<(f32, SipUri)> = all
         .iter()
         .filter_map(|contact| {
@@ -210,5 +238,31 @@ mod tests {
             ]
         );
         assert!(contacts(&Headers::new()).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_and_of_many_the_first_count() {
+        let mut headers = Headers::new();
+        headers.push(
+            HeaderName::Contact,
+            "<sip:, \"Doe, <J\" <sip:good@a.example>, <sip:x@[>;q=1, ,*, sip:, sip:plain@a.example",
+        );
+        headers.push(HeaderName::Contact, "<sip:never closed, <sip:lost@a.example>");
+        for number in 0..10_000 {
+            headers.push(HeaderName::Contact, format!("<sip:{number}@a.example>"));
+        }
+        let found: Vec<String> = contacts(&headers)
+            .iter()
+            .map(|uri| String::from_utf8_lossy(&uri.to_bytes()).into_owned())
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "sip:good@a.example",
+                "sip:plain@a.example",
+                "sip:0@a.example",
+                "sip:1@a.example"
+            ]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! REFER from the phone of a participant (RFC 3515): to another conference of the account his call goes there; anybody else is called to
-//! this conference, in place of a call that the phone has with him (RFC 3891) or as he is.
+//! this conference, in place of a call that the phone has with him (RFC 3891) or as he is. Where that other call is with this server, his
+//! call takes its place.
 //!
 //! Owns who may, and what the Refer-To means. Only devices of the account that have shown who they are: a REFER of anybody else causes
 //! no call, whatever it names.
@@ -7,10 +8,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use confab_conference::{AccountId, ConferenceId, Refusal, Role};
+use confab_conference::{AccountId, ConferenceId, ParticipantId, Refusal, Role};
 use confab_documents::DialPlan;
 use confab_reception::Candidate;
-use confab_sip::{CallKey, HeaderName, NameAddr, Replaces, Request, SipUri, StatusCode, Uri};
+use confab_sip::{CallKey, HeaderName, NameAddr, Reason, Replaces, Request, SipUri, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::{CallServer, Established, Refused, Seated, Trail, handover::authorized, set_up::refused_route};
@@ -58,6 +59,8 @@ pub(crate) trait Refers: Send + Sync {
 enum Errand {
     /// His call goes to another conference.
     Move(Box<Destination>),
+    /// His call goes to the place of another call with this server, which ends.
+    TakePlace(CallKey),
     /// Somebody is called.
     Call {
         target: String,
@@ -115,12 +118,12 @@ impl Established {
     /// Agrees to a REFER and sets about it, or refuses it.
     pub(super) async fn referred(
         &mut self,
-        server: &CallServer,
+        server: &Arc<CallServer>,
         call: CallKey,
         request: &Request,
         trail: &Trail,
     ) {
-        let command = match self.set_about(server, request, trail).await {
+        let command = match self.set_about(server, call, request, trail).await {
             Ok(outcome) => {
                 self.errand = Some(outcome);
                 Command::AcceptRefer(call)
@@ -139,7 +142,8 @@ impl Established {
 
     async fn set_about(
         &self,
-        server: &CallServer,
+        server: &Arc<CallServer>,
+        call: CallKey,
         request: &Request,
         trail: &Trail,
     ) -> Result<oneshot::Receiver<StatusCode>, Refused> {
@@ -159,7 +163,7 @@ impl Established {
         }
         let participant = participant.id();
         let refer_to = ReferTo::of(request)?;
-        let errand = errand(server, account, conference, refer_to).await?;
+        let errand = errand(server, (call, account, conference), refer_to).await?;
         let snapshot = server.registry.snapshot(account, conference).await;
         let state = snapshot
             .and_then(|snapshot| {
@@ -187,6 +191,14 @@ impl Established {
                         .await;
                     // A call that has ended is told nothing.
                     let _ = told.send(moved.map_or_else(of_refusal, |_| StatusCode::OK));
+                });
+            }
+            Errand::TakePlace(other) => {
+                let (server, account, from) = (Arc::clone(server), account.clone(), conference.clone());
+                // Beside the call's task: the other one may be asking this one.
+                tokio::spawn(async move {
+                    let taken = server.take_place(&account, (&from, participant), other).await;
+                    let _ = told.send(taken.err().unwrap_or(StatusCode::OK));
                 });
             }
             Errand::Call { target, replaces } => {
@@ -252,8 +264,7 @@ fn lets_in(to: &Destination, role: Role) -> bool {
 /// Finds what a Refer-To means.
 async fn errand(
     server: &CallServer,
-    account: &AccountId,
-    conference: &ConferenceId,
+    (call, account, conference): (CallKey, &AccountId, &ConferenceId),
     refer_to: ReferTo,
 ) -> Result<Errand, Refused> {
     let refused = |error| refused_route(&RoutingError::Store(error));
@@ -261,6 +272,15 @@ async fn errand(
     let known = known.filter(|account| account.enabled);
     let known = known.ok_or_else(|| refused_route(&RoutingError::Disabled))?;
     let ReferTo { uri, replaces } = refer_to;
+    if let Some(replaces) = &replaces
+        && let Some(other) = server.call_named(replaces).await
+    {
+        return match (other == call, replaces.early_only) {
+            (true, _) => Err(Refused::new(StatusCode::LOOP_DETECTED, "that is this very call")),
+            (_, true) => Err(Refused::new(StatusCode::BUSY_HERE, "that call was answered")),
+            (false, false) => Ok(Errand::TakePlace(other)),
+        };
+    }
     let replaces = replaces.map(|replaces| replaces.to_string());
     if !server.leads_here(&uri, &known.realm) {
         let target = String::from_utf8_lossy(&uri.to_bytes()).into_owned();
@@ -273,11 +293,8 @@ async fn errand(
         return Ok(Errand::Call { target, replaces });
     }
     if replaces.is_some() {
-        // Both calls are with this server: one of them would have to become the other's participant.
-        return Err(Refused::new(
-            StatusCode::FORBIDDEN,
-            "both calls are with this server",
-        ));
+        // Not 481: that would be said of the call that the REFER came in.
+        return Err(Refused::new(StatusCode::NOT_FOUND, "there is no such call"));
     }
     let user = uri
         .user_decoded()
@@ -305,6 +322,31 @@ async fn errand(
 }
 
 impl CallServer {
+    async fn call_named(&self, replaces: &Replaces) -> Option<CallKey> {
+        let (reply, found) = oneshot::channel();
+        self.endpoint.send(Command::Find(replaces.clone(), reply)).await;
+        found.await.ok()?
+    }
+
+    /// Has a participant's call go to the place of another call of the account, and ends that one. Who is in a conference has been let in
+    /// there, PIN and all; nobody else gives a place.
+    async fn take_place(
+        &self,
+        account: &AccountId,
+        who: (&ConferenceId, ParticipantId),
+        other: CallKey,
+    ) -> Result<(), StatusCode> {
+        let place = self.running.whereabouts(other, account).await;
+        let place = place.ok_or(StatusCode::TEMPORARILY_UNAVAILABLE)?;
+        let to = (&place.conference, place.participant);
+        let moved = self.registry.move_to_place(account, who, to).await;
+        let now = moved.map_err(of_refusal)?;
+        tracing::info!(participant = %now, before = %place.participant, "a transfer has taken a place");
+        let reason = Reason::sip(StatusCode::OK.code(), "replaced by another call");
+        self.endpoint.send(Command::HangUp(other, Some(reason))).await;
+        Ok(())
+    }
+
     /// Whether a URI is one of this server, or of the account's realm: what is called then is a number.
     pub(crate) fn leads_here(&self, uri: &SipUri, realm: &str) -> bool {
         let host = uri.host.to_string();
@@ -323,6 +365,7 @@ fn of_refusal(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::Locked | Refusal::Full => StatusCode::TEMPORARILY_UNAVAILABLE,
         Refusal::UnknownParticipant(_) | Refusal::NotRunning => StatusCode::CALL_DOES_NOT_EXIST,
+        Refusal::MovedToSame(_) => StatusCode::LOOP_DETECTED,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

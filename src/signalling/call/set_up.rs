@@ -376,7 +376,7 @@ async fn receive(
     }
 }
 
-fn caller(headers: &Headers, account: &AccountId) -> Caller {
+pub(super) fn caller(headers: &Headers, account: &AccountId) -> Caller {
     let call_id = headers.call_id().ok().flatten();
     let mut caller = Caller::new(
         call_id

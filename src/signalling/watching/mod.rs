@@ -15,7 +15,7 @@ use confab_api::event::Subscription as Events;
 use confab_conference::{AccountId, ConferenceId, EventKind};
 use confab_documents::is_id;
 use confab_sip::{
-    Body, EventPackage, Flow, LocalContact, QueryKey, Rejection, Request, SipScheme, StatusCode,
+    Body, EventPackage, Flow, HeaderName, LocalContact, QueryKey, Rejection, Request, SipScheme, StatusCode,
     SubscriptionEnd, SubscriptionKey, SubscriptionState,
 };
 use futures_util::FutureExt as _;
@@ -27,6 +27,7 @@ use self::document::{KIND, Subject, View, entity_of};
 use super::call::{CallServer, Refused, authorize_watcher};
 use super::endpoint::{Command, EndpointHandle};
 use super::routing::{self, RoutingError};
+use crate::admission::RETRY_AFTER_S;
 use crate::registrar::devices::DeviceKey;
 
 /// RFC 4575 §3.10: a watcher is told no more often.
@@ -39,6 +40,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const AT_A_TIME: usize = 32;
 /// SUBSCRIBEs that wait for that; more are refused.
 const MOST_WAITING: usize = 256;
+/// The endpoint agrees to a minute at least, seconds.
+const SHORTEST_S: u32 = 60;
 /// Subscriptions of one device.
 const OF_ONE_DEVICE: usize = 16;
 
@@ -163,10 +166,22 @@ pub(super) fn start(
 
 fn refused_for_now() -> Refused {
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, "not now")
+        .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
 }
 
 fn busy() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
+        .with_header(HeaderName::RetryAfter, RETRY_AFTER_S.to_string())
+}
+
+/// A device that watches as much as it may: a place is free when one of its subscriptions is over, a minute from now at the earliest.
+fn too_many() -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE)
+        .with_header(HeaderName::RetryAfter, SHORTEST_S.to_string())
+        .with_header(
+            HeaderName::Warning,
+            format!("399 confab \"{OF_ONE_DEVICE} subscriptions are the most\""),
+        )
 }
 
 /// Says what the sender of a SUBSCRIBE may watch.
@@ -239,7 +254,7 @@ impl Watchers {
             .values()
             .filter(|known| known.admitted.device == admitted.device);
         if own.count() >= OF_ONE_DEVICE {
-            return self.refuse(query, busy()).await;
+            return self.refuse(query, too_many()).await;
         }
         let (reply, accepted) = oneshot::channel();
         let contact = admitted.contact.clone();

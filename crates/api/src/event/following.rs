@@ -125,6 +125,7 @@ enum Step {
     Floor(Option<u64>),
     Key(u64),
     Play(u64),
+    Replace(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -142,7 +143,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who.clone(), any::<u16>()).prop_map(|(who, score)| Step::Energy(who, score)),
         2 => proptest::option::of(who.clone()).prop_map(Step::Floor),
         1 => who.clone().prop_map(Step::Key),
-        2 => who.prop_map(Step::Play),
+        2 => who.clone().prop_map(Step::Play),
+        1 => who.prop_map(Step::Replace),
     ]
 }
 
@@ -210,6 +212,15 @@ fn perform(conference: &mut Conference, wall: GregorianSeconds, step: &Step) -> 
             participant: id(*who),
             key: ['*', '1', '5', '4'][wall.0 as usize % 4],
         },
+        Step::Replace(who) => {
+            let mut caller = Caller::new("another call");
+            caller.caller_id_name = format!("Somebody of {}", wall.0);
+            caller.caller_id_number = "4711".into();
+            Command::Replace {
+                participant: id(*who),
+                caller,
+            }
+        }
         Step::Play(number) => Command::PlayStarted {
             play: PlayNumber(*number),
         },

@@ -65,6 +65,12 @@ impl Conference {
         if entry.needs_company() {
             self.running()?;
         }
+        if let Entry::InPlaceOf(before, _) = entry {
+            // He counts for the one who leaves.
+            self.running()?;
+            let is_there = self.roster.contains_key(&before);
+            return is_there.then_some(()).ok_or(Refusal::UnknownParticipant(before));
+        }
         if self.locked && entry.heeds_lock() {
             return Err(Refusal::Locked);
         }
@@ -152,6 +158,27 @@ impl Conference {
         Ok(state)
     }
 
+    /// Another caller is on the leg of a participant from now on: his name and number are shown. The call id stays, by which the participant
+    /// is known to whoever follows him.
+    pub fn change_caller(
+        &mut self,
+        wall: GregorianSeconds,
+        id: ParticipantId,
+        caller: Caller,
+    ) -> Result<(), Refusal> {
+        self.running()?;
+        let state = self.find(id)?;
+        let before = std::mem::take(&mut state.caller);
+        state.caller = Caller {
+            call_id: before.call_id,
+            application_vars: before.application_vars,
+            ..caller
+        };
+        let state = state.clone();
+        self.publish(wall, EventKind::ReplaceMember, Some(state));
+        Ok(())
+    }
+
     /// Places taken or held, ghosts not counted.
     fn taken(&self) -> usize {
         let held = self
@@ -171,7 +198,13 @@ impl Conference {
             }
             | Entry::Moved(Carried {
                 muted, deaf, ghost, ..
-            }) => (muted, deaf, ghost),
+            })
+            | Entry::InPlaceOf(
+                _,
+                Carried {
+                    muted, deaf, ghost, ..
+                },
+            ) => (muted, deaf, ghost),
         };
         JoinFlags {
             muted,
@@ -202,7 +235,7 @@ impl Conference {
                 denoise: self.settings.denoise,
                 ..Carried::default()
             },
-            Entry::Moved(carried) => carried,
+            Entry::Moved(carried) | Entry::InPlaceOf(_, carried) => carried,
         };
         ParticipantState {
             id,

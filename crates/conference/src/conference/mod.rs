@@ -195,6 +195,9 @@ impl Conference {
             Command::Leave { participant, cause } => {
                 self.leave(wall, participant, cause).map(|()| Reply::Done)
             }
+            Command::Replace { participant, caller } => self
+                .change_caller(wall, participant, caller)
+                .map(|()| Reply::Done),
             Command::Control(control) => self.control(wall, control).map(|()| Reply::Done),
             Command::Talking { participant, talking } => {
                 self.talking(wall, participant, talking).map(|()| Reply::Done)

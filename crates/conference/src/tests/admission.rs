@@ -185,3 +185,69 @@ fn a_changed_document_meets_later_joiners_only() {
         "the running mix keeps its threshold"
     );
 }
+
+#[test]
+fn who_takes_the_place_of_another_needs_none_of_his_own() {
+    let mut room = Room::new(Settings {
+        max_participants: Some(2),
+        ..Settings::default()
+    });
+    let (first, _) = (room.enter(Role::Member), room.enter(Role::Moderator));
+    room.control(Control::Lock).unwrap();
+    let carried = Carried {
+        muted: true,
+        ..Carried::default()
+    };
+    let entry = Entry::InPlaceOf(first, carried);
+    let second = room.reserve(Role::Member, entry).unwrap();
+    room.apply(Command::Join { participant: second }).unwrap();
+    room.apply(Command::Leave {
+        participant: first,
+        cause: LeaveCause::HungUp,
+    })
+    .unwrap();
+    let snapshot = room.conference.snapshot().unwrap();
+    assert_eq!((snapshot.participant_count(), snapshot.moderators()), (2, 1));
+    assert!(
+        snapshot
+            .participants
+            .iter()
+            .any(|one| one.id == second && one.muted)
+    );
+    assert_eq!(
+        room.reserve(Role::Member, entry),
+        Err(Refusal::UnknownParticipant(first)),
+        "a place is given once"
+    );
+}
+
+#[test]
+fn who_takes_over_a_leg_shows_himself_under_the_same_id() {
+    let mut room = Room::open();
+    let id = room.enter(Role::Member);
+    let before = room.conference.snapshot().unwrap().participants.remove(0);
+    room.news();
+    let caller = Caller {
+        caller_id_name: "Eve".into(),
+        caller_id_number: "17".into(),
+        ..Caller::new("another")
+    };
+    let replace = |participant| Command::Replace {
+        participant,
+        caller: caller.clone(),
+    };
+    room.apply(replace(id)).unwrap();
+    assert_eq!(room.news(), [("replace-member", id.get())]);
+    let after = room.conference.snapshot().unwrap().participants.remove(0);
+    let expected = ParticipantState {
+        caller: Caller {
+            call_id: before.caller.call_id.clone(),
+            ..caller.clone()
+        },
+        ..before
+    };
+    assert_eq!(after, expected);
+    let nobody = ParticipantId::new(99).unwrap();
+    let refused = room.apply(replace(nobody)).unwrap_err();
+    assert_eq!(refused, Refusal::UnknownParticipant(nobody));
+}

@@ -143,11 +143,11 @@ impl Model {
         let (muted, deaf) = match entry {
             Entry::DialIn => (role.join_muted, role.join_deaf),
             Entry::DialOut { muted, deaf, .. } => (muted, deaf),
-            Entry::Moved(carried) => (carried.muted, carried.deaf),
+            Entry::Moved(carried) | Entry::InPlaceOf(_, carried) => (carried.muted, carried.deaf),
         };
         let ghost = entry.is_ghost();
         let mut controls = Controls::of(&self.settings);
-        if let Entry::Moved(carried) = entry {
+        if let Entry::Moved(carried) | Entry::InPlaceOf(_, carried) = entry {
             controls.volume_in = carried.volume_in;
             controls.volume_out = carried.volume_out;
             controls.agc = carried.agc;

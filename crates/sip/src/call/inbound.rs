@@ -1,16 +1,14 @@
 //! The INVITE a call has received and not finished yet: initial or re-INVITE, waiting for our user's answer or for the ACK.
 //!
-//! Owns the UAS half of RFC 3261 §13.3 and §14.2: provisional responses and their refresh, the 2xx repeated until its ACK, refusals,
-//! CANCEL, and what happens when INVITEs overlap.
+//! Owns the UAS half of RFC 3261 §13.3 and §14.2: the 2xx repeated until its ACK, refusals, CANCEL, and what happens when INVITEs overlap.
+//! What is sent before the answer is in `progress`.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Call, InviteKind, asks_for_sips, describe_ourselves, essentials_of, session_body};
-use crate::byte_str::ByteStr;
 use crate::dialog::Dialog;
-use crate::endpoint::check::RELIABLE_PROVISIONAL;
 use crate::endpoint::counters::DropReason;
 use crate::endpoint::event::{Body, CallKey, EndCause, Event, LocalContact, Rejection};
 use crate::endpoint::flow::Flow;
@@ -21,12 +19,10 @@ use crate::transaction::key::{MergeKey, ServerKey};
 use crate::transaction::layer::ServerId;
 use crate::transaction::timer::{T1, T2, TIMEOUT, TimerKind, back_off};
 
-/// RFC 3261 §13.3.1.1: a provisional response is repeated every minute, so that no proxy gives the call up.
-const PROVISIONAL_REFRESH: Duration = Duration::from_secs(60);
 /// RFC 3261 §14.2: upper end of the random Retry-After, in seconds.
 const OVERLAP_RETRY_MAX_S: u32 = 10;
 
-/// A checked request on its way to a call: an INVITE, an UPDATE or a REFER.
+/// A checked request on its way to a call: an INVITE, an UPDATE, a REFER or a PRACK.
 pub(crate) struct IncomingInvite {
     pub(crate) request: Request,
     pub(crate) essentials: Essentials,
@@ -40,8 +36,8 @@ pub(crate) struct IncomingInvite {
 pub(super) struct Inbound {
     pub(super) transaction: ServerId,
     pub(super) kind: InviteKind,
-    cseq: u32,
-    tag: Option<Tag>,
+    pub(super) cseq: u32,
+    pub(super) tag: Option<Tag>,
     /// It is an UPDATE: its 2xx wants no ACK.
     is_update: bool,
     pub(super) state: InboundState,
@@ -231,56 +227,18 @@ impl Call {
 
     // ---- commands of the user
 
-    /// Sends a provisional response.
-    pub(crate) fn progress(
-        &mut self,
-        now: Instant,
-        stack: &mut Stack,
-        status: StatusCode,
-        body: Option<Body>,
-    ) {
-        let Some(Inbound {
-            transaction,
-            kind: InviteKind::Initial,
-            tag,
-            state:
-                InboundState::Pending {
-                    request,
-                    last_provisional,
-                    ..
-                },
-            ..
-        }) = &mut self.inbound
-        else {
-            return stack.late_command();
-        };
-        if !status.is_provisional() {
+    /// Sends the 2xx to the INVITE or re-INVITE, as soon as nothing has to be acknowledged before.
+    pub(crate) fn accept(&mut self, now: Instant, stack: &mut Stack, which: InviteKind, body: Body) {
+        if !self.has_pending(which) {
             return stack.late_command();
         }
-        let wants_reliable = |tag: &ByteStr| tag.eq_ignore_case(RELIABLE_PROVISIONAL);
-        let required = request.headers.require().unwrap_or_default();
-        if status != StatusCode::TRYING && required.iter().any(wants_reliable) {
-            // RFC 3262 §3: no others may be sent, and the answer needs none before it.
-            return;
-        }
-        let establishes = status != StatusCode::TRYING;
-        let mut response = stack.response(request, status, tag.as_ref().filter(|_| establishes));
-        if establishes {
-            describe_ourselves(&mut response.headers, stack, &self.flow, &self.contact);
-        }
-        if let Some(body) = body {
-            response = response.with_body(body.content_type, body.bytes);
-        }
-        let bytes = stack.respond(now, *transaction, &response);
-        if establishes {
-            *last_provisional = Some((status, bytes));
-            self.timers
-                .set(TimerKind::RefreshProvisional, now + PROVISIONAL_REFRESH);
+        if !self.answer_waits(now, which, &body) {
+            self.answer(now, stack, which, body);
         }
     }
 
-    /// Sends the 2xx to the INVITE or re-INVITE and repeats it until the ACK comes.
-    pub(crate) fn accept(&mut self, now: Instant, stack: &mut Stack, which: InviteKind, body: Body) {
+    /// Sends the 2xx and repeats it until the ACK comes.
+    pub(super) fn answer(&mut self, now: Instant, stack: &mut Stack, which: InviteKind, body: Body) {
         let Some(Inbound {
             transaction,
             kind,
@@ -312,7 +270,7 @@ impl Call {
         let offered = request.body.is_empty();
         let bytes = stack.respond(now, transaction, &response);
         self.timers.clear(TimerKind::AnswerWait);
-        self.timers.clear(TimerKind::RefreshProvisional);
+        self.stop_progress();
         if is_update {
             self.inbound = None;
             return self.report_ack(stack, which, None);
@@ -384,7 +342,7 @@ impl Call {
             stack.respond(now, transaction, &response);
         }
         self.timers.clear(TimerKind::AnswerWait);
-        self.timers.clear(TimerKind::RefreshProvisional);
+        self.stop_progress();
         status
     }
 
@@ -504,19 +462,6 @@ impl Call {
                 let reason = self.bye_after_ack.take().flatten();
                 self.send_bye(now, stack, reason);
                 self.end(stack, EndCause::AckTimeout);
-            }
-            (
-                InboundState::Pending {
-                    last_provisional: Some((status, bytes)),
-                    ..
-                },
-                TimerKind::RefreshProvisional,
-            ) => {
-                self.timers
-                    .set(TimerKind::RefreshProvisional, now + PROVISIONAL_REFRESH);
-                stack
-                    .transactions
-                    .respond(now, id, *status, bytes.clone(), true, &mut stack.out);
             }
             _ => {}
         }

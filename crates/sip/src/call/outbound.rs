@@ -404,6 +404,13 @@ impl Call {
             }
             return;
         }
+        if kind == InviteKind::Initial && !has_usable_contact(response) {
+            // RFC 3261 §13.2.2.4: it is acknowledged all the same, where the INVITE went, and ended.
+            self.outbound = None;
+            self.send_ack(stack, id, cseq, None);
+            self.send_bye(now, stack, Some(Reason::sip(400, "Bad Contact")));
+            return self.end(stack, EndCause::UnusableAnswer);
+        }
         self.session_answered(now, &response.headers);
         // RFC 3262 §5: an answer in a reliable provisional response is the answer.
         let body = session_body(stack, &response.headers, &response.body).or(early.filter(|_| offered));
@@ -596,4 +603,10 @@ impl Call {
             *cancel = CancelState::Wanted(reason);
         }
     }
+}
+
+/// Whether the requests of the dialog that a 2xx opens have a target. One that names none, as those of RFC 2543 may, has that of the INVITE.
+fn has_usable_contact(response: &Response) -> bool {
+    let first = response.headers.contacts().map(|all| all.into_iter().next());
+    first.is_ok_and(|first| first.is_none_or(|contact| contact.uri.as_sip().is_some()))
 }

@@ -2,9 +2,22 @@
 //! or there twice, makes it no credentials.
 
 use super::DigestAlgorithm;
+use crate::message::{Method, Request};
+use crate::uri::{SipUri, Uri};
 
 /// Octets of a value that are read; longer ones are no credentials.
 const MOST_OCTETS: usize = 4096;
+
+/// What credentials say of the address that they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DigestTarget {
+    /// It is that of the request.
+    Same,
+    /// It is, but for the host, which is this one: whoever has several names may know it as one of them.
+    OtherHost(String),
+    /// It is another one, or none: they were made for another request.
+    Other,
+}
 
 /// What a client answers to a challenge. `Debug` shows who it says it is and nothing else.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,6 +91,36 @@ impl DigestCredentials {
             count: u32::from_str_radix(&count_text, 16).ok()?,
             count_text,
         })
+    }
+
+    /// Compares the address that they were made for with that of the request that shows them (RFC 7616 §3.4.6). Port and parameters do not
+    /// count, nor does a user that the credentials leave out, as simple clients do, nor in a REGISTER any. Where a proxy has written
+    /// another host into the request, that of To is the one that was called.
+    pub fn target(&self, request: &Request) -> DigestTarget {
+        if self.uri.as_bytes() == &request.uri.to_bytes()[..] {
+            return DigestTarget::Same;
+        }
+        let (Ok(Uri::Sip(said)), Uri::Sip(asked)) = (Uri::parse(self.uri.clone()), &request.uri) else {
+            return DigestTarget::Other;
+        };
+        let user = |uri: &SipUri| {
+            let user = uri.user_decoded().map(|user| user.to_str_lossy().into_owned());
+            user.filter(|user| !user.is_empty())
+        };
+        let is_same_user = match user(&said) {
+            None => true,
+            Some(_) if request.method == Method::Register => true,
+            user_said => user_said == user(asked),
+        };
+        if !is_same_user {
+            return DigestTarget::Other;
+        }
+        let to = request.headers.to().ok().flatten();
+        let called = to.and_then(|to| Some(to.uri.as_sip()?.host.clone()));
+        if said.host.is_same(&asked.host) || called.is_some_and(|called| said.host.is_same(&called)) {
+            return DigestTarget::Same;
+        }
+        DigestTarget::OtherHost(said.host.to_string())
     }
 
     /// Returns the response of who knows the password.

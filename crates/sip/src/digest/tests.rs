@@ -241,3 +241,72 @@ proptest! {
         crate::fuzz_credentials(Instant::now(), value.as_bytes());
     }
 }
+
+#[test]
+fn credentials_are_for_the_address_that_they_were_made_for() {
+    use crate::message::{HeaderName, Method, Request};
+    use crate::uri::Uri;
+    use DigestTarget::{Other, OtherHost, Same};
+
+    let own = |host: &str| OtherHost(host.to_owned());
+    let rows = [
+        ("INVITE", "sip:3000@10.0.0.1:5060", "sip:3000@10.0.0.1:5060", Same),
+        (
+            "INVITE",
+            "sip:3000@10.0.0.1:5060",
+            "sip:3000@10.0.0.1;transport=tcp",
+            Same,
+        ),
+        ("INVITE", "sip:3000@10.0.0.1", "sips:%33000@10.0.0.1;x", Same),
+        // A proxy has written the host anew; what To says was called.
+        ("INVITE", "sip:3000@10.0.0.1", "sip:3000@Proxy.example", Same),
+        // SIPp names nobody.
+        ("INVITE", "sip:3000@10.0.0.1", "sip:10.0.0.1:5060", Same),
+        (
+            "INVITE",
+            "sip:3000@10.0.0.1",
+            "sip:3000@pbx.example",
+            own("pbx.example"),
+        ),
+        ("INVITE", "sip:3000@10.0.0.1", "sip:192.0.2.1", own("192.0.2.1")),
+        ("INVITE", "sip:3000@10.0.0.1", "sip:3001@10.0.0.1", Other),
+        ("INVITE", "sip:10.0.0.1", "sip:3001@10.0.0.1", Other),
+        ("INVITE", "sip:3000@10.0.0.1", "tel:3000", Other),
+        ("INVITE", "sip:3000@10.0.0.1", "", Other),
+        ("INVITE", "sip:3000@10.0.0.1", "/", Other),
+        ("REGISTER", "sip:pbx.example", "sip:pbx.example", Same),
+        ("REGISTER", "sip:pbx.example", "sip:ann@pbx.example:5060", Same),
+        ("REGISTER", "sip:pbx.example", "sip:10.0.0.1", own("10.0.0.1")),
+    ];
+    for (method, asked, said, expected) in rows {
+        let method = match method {
+            "REGISTER" => Method::Register,
+            _ => Method::Invite,
+        };
+        let uri = Uri::parse(asked.to_owned()).expect("a URI");
+        let request = Request::new(method, uri).with_header(HeaderName::To, "<sip:3000@proxy.example>");
+        let value = format!(
+            "Digest username=\"a\", realm=\"r\", nonce=\"n\", uri=\"{said}\", qop=auth, nc=00000001, \
+             cnonce=\"c\", response=\"x\""
+        );
+        let credentials = DigestCredentials::parse(value.as_bytes()).expect("credentials");
+        assert_eq!(credentials.target(&request), expected, "{asked} {said}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_address_in_credentials_is_compared(said in "\\PC{0,30}|sip:[a-z0-9@.;:%]{0,30}") {
+        use crate::message::{Method, Request};
+        use crate::uri::Uri;
+        let request = Request::new(Method::Invite, Uri::parse("sip:3000@a.example").expect("a URI"));
+        let quoted = said.replace('\\', "\\\\").replace('"', "\\\"");
+        let value = format!(
+            "Digest username=\"a\", realm=\"r\", nonce=\"n\", uri=\"{quoted}\", qop=auth, nc=00000001, cnonce=\"c\", \
+             response=\"x\""
+        );
+        if let Some(credentials) = DigestCredentials::parse(value.as_bytes()) {
+            let _ = credentials.target(&request);
+        }
+    }
+}

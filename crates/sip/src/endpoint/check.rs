@@ -15,7 +15,7 @@ use crate::uri::{SipScheme, Uri};
 /// Most bytes of an INVITE that its responses may repeat: many times what six proxies add.
 const LARGEST_ECHO: usize = 8 * 1024;
 
-/// Option tag of RFC 3262: provisional responses have to be reliable. An INVITE that requires it gets none but 100, and its answer.
+/// Option tag of RFC 3262: provisional responses have to be reliable.
 pub(crate) const RELIABLE_PROVISIONAL: &str = "100rel";
 
 /// A refusal that a check asks for.
@@ -87,7 +87,8 @@ fn method(request: &Request, config: &EndpointConfig) -> Result<(), Refusal> {
         | Method::Options
         | Method::Info
         | Method::Update
-        | Method::Refer => {
+        | Method::Refer
+        | Method::Prack => {
             return Ok(());
         }
         Method::Register if config.takes_registrations => return Ok(()),
@@ -269,7 +270,7 @@ fn content(request: &mut Request, config: &EndpointConfig) -> Result<(), Refusal
 }
 
 /// True for a body whose sender asks for no more than that it may be passed over (RFC 3261 §20.11).
-pub(super) fn is_optional(request: &Request) -> bool {
+pub(crate) fn is_optional(request: &Request) -> bool {
     request
         .headers
         .text(&HeaderName::ContentDisposition)
@@ -408,14 +409,14 @@ mod tests {
                 "",
                 "",
                 405,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK",
             ),
             (
                 "BREW sip:y",
                 "",
                 "",
                 501,
-                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER",
+                "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK",
             ),
         ];
         for (start, headers, body, status, detail) in rows {

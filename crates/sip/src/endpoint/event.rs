@@ -295,6 +295,8 @@ pub enum EndCause {
     NotAnswered,
     /// Our 2xx was never acknowledged; a BYE was sent (RFC 3261 §13.3.1.4).
     AckTimeout,
+    /// A reliable provisional response of ours was never acknowledged; 504 was sent (RFC 3262 §3).
+    PrackTimeout,
     /// The far side refused our INVITE.
     Refused {
         /// The status received.
@@ -309,6 +311,8 @@ pub enum EndCause {
     },
     /// The message that would have carried the call on could not be sent.
     TransportFailed,
+    /// The far side took our call, but its 2xx does not say where it is reached: a Contact that cannot be read. ACK and BYE were sent.
+    UnusableAnswer,
     /// The session had a timer and was not refreshed in time (RFC 4028 §10); a BYE was sent.
     SessionExpired,
 }

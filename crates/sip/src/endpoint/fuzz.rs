@@ -17,7 +17,7 @@ use crate::message::{HeaderName, Message, NameAddr, Request, Response, StatusCod
 use crate::registrar::Reply;
 use crate::uri::SipUri;
 
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 12] = [
     "INVITE",
     "ACK",
     "BYE",
@@ -29,6 +29,7 @@ const METHODS: [&str; 11] = [
     "INFO",
     "REFER",
     "SUBSCRIBE",
+    "PRACK",
 ];
 const STATUSES: [u16; 13] = [100, 180, 183, 200, 200, 202, 302, 408, 422, 481, 486, 491, 503];
 const WAITS_MS: [u64; 8] = [0, 1, 200, 500, 4_000, 32_000, 60_000, 181_000];
@@ -178,6 +179,8 @@ impl<'a> Player<'a> {
             "",
             "",
             "Require: x\r\n",
+            "Require: 100rel\r\n",
+            "Require: 100rel\r\n",
             "Expires: 3\r\n",
             "Record-Route: <sip:192.0.2.10;lr>\r\n",
             "Content-Type: application/dtmf-relay\r\n",
@@ -189,6 +192,7 @@ impl<'a> Player<'a> {
             "Contact: <sip:a@10.0.0.1>\r\n",
         ]);
         let extra = match self.script.byte() % 4 {
+            1 if method == "PRACK" => self.own_number(),
             0 => format!(
                 "{extra}Replaces: c{call_id}{};from-tag=f{from_tag}\r\n",
                 self.own_tag().replace(";", ";to-")
@@ -229,6 +233,19 @@ impl<'a> Player<'a> {
         format!(";tag={}", tags[choice / 2 % tags.len()])
     }
 
+    /// The RAck of a response that we gave out.
+    fn own_number(&mut self) -> String {
+        let mut numbers = self.sent.iter().rev().filter_map(|message| match message {
+            Message::Response(response) => response.headers.get(&HeaderName::RSeq),
+            Message::Request(_) => None,
+        });
+        let number = numbers
+            .next()
+            .map(|number| String::from_utf8_lossy(number).into_owned());
+        let number = number.unwrap_or_else(|| "1".to_owned());
+        format!("RAck: {number} {} INVITE\r\n", self.script.byte() % 6)
+    }
+
     /// A response of the peer to a request of ours.
     fn send_response(&mut self) {
         let requests: Vec<&Request> = self
@@ -264,7 +281,7 @@ impl<'a> Player<'a> {
 
     fn command(&mut self) {
         let now = self.now;
-        let kind = self.script.byte() % 14;
+        let kind = self.script.byte() % 15;
         if kind == 0 {
             return self.invite();
         }
@@ -289,6 +306,7 @@ impl<'a> Player<'a> {
                 let status = *self.script.pick(&[StatusCode::RINGING, StatusCode::OK]);
                 endpoint.tell_referral(now, call, status);
             }
+            13 => endpoint.progress(now, call, StatusCode::SESSION_PROGRESS, Some(body)),
             _ => endpoint.acknowledge(now, call, body),
         }
     }

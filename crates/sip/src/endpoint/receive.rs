@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::check::{Refusal, check};
+use super::check::{RELIABLE_PROVISIONAL, Refusal, check};
 use super::config::Admission;
 use super::counters::DropReason;
 use super::event::{CallKey, QueryKey, Rejection};
@@ -281,9 +281,10 @@ impl Endpoint {
         response.headers.push(HeaderName::Accept, accept);
         response.headers.push(HeaderName::AcceptEncoding, "identity");
         response.headers.push(HeaderName::AcceptLanguage, "en");
-        response
-            .headers
-            .push(HeaderName::Supported, self.stack.supported());
+        response.headers.push(
+            HeaderName::Supported,
+            format!("{}, {RELIABLE_PROVISIONAL}", self.stack.supported()),
+        );
         let packages = &self.stack.config.event_packages;
         if !packages.is_empty() {
             response
@@ -305,7 +306,7 @@ impl Endpoint {
         };
         let has_room = match received.request.method {
             Method::Invite => !self.no_room_for_invite(&received.flow),
-            Method::Info | Method::Update | Method::Refer => {
+            Method::Info | Method::Update | Method::Refer | Method::Prack => {
                 self.stack.transactions.len() < self.stack.config.limits.transactions
             }
             _ => true,
@@ -333,6 +334,7 @@ impl Endpoint {
             Method::Info => self.receive_info(now, key, received),
             Method::Update => self.receive_update(now, key, received),
             Method::Refer => self.receive_refer(now, key, received),
+            Method::Prack => self.receive_prack(now, key, received),
             _ => self.answer_probe(key, &received),
         }
     }
@@ -350,6 +352,11 @@ impl Endpoint {
     fn receive_refer(&mut self, now: Instant, key: CallKey, received: Received) {
         let refer = received.into_incoming(None);
         self.with_call(key, |call, stack| call.receive_refer(now, stack, refer));
+    }
+
+    fn receive_prack(&mut self, now: Instant, key: CallKey, received: Received) {
+        let prack = received.into_incoming(None);
+        self.with_call(key, |call, stack| call.receive_prack(now, stack, prack));
     }
 
     fn receive_bye(&mut self, now: Instant, key: CallKey, received: Received) {

@@ -78,6 +78,14 @@ fn is_word(text: &str) -> bool {
 }
 
 impl Endpoint {
+    /// Returns the call whose dialog this is, once it was answered and until it is over. Whether it is `early_only` is not asked.
+    #[must_use]
+    pub fn call_named(&self, replaces: &Replaces) -> Option<CallKey> {
+        let key = find(&self.stack, replaces)?;
+        let call = &self.calls.get(&key)?.call;
+        (call.is_confirmed() && !call.has_ended()).then_some(key)
+    }
+
     /// Finds the call that a new INVITE is to replace; `None` where it is to replace none.
     pub(super) fn replaced(&self, headers: &Headers) -> Result<Option<CallKey>, Refusal> {
         let mut values = headers.get_all(&HeaderName::Replaces);

@@ -87,7 +87,7 @@ pub(crate) fn source_route(flow: &Flow) -> Option<ResponseRoute> {
 /// Finds where a request within a dialog goes, given the URI of the next hop (first route or remote target) and the flow
 /// over which the peer was last heard.
 ///
-/// The URI's address is followed unless
+/// The URI's address, which is that of its `maddr` if it has one, is followed unless
 /// - it is a name (there is no DNS here) or an address nothing may be sent to;
 /// - it is a private address, differs from the one the peer was heard from and lies in none of `local_nets`: the peer is
 ///   behind a NAT and only the way it came is open;
@@ -98,7 +98,10 @@ pub(crate) fn source_route(flow: &Flow) -> Option<ResponseRoute> {
 /// open; a closed one has number 0.
 pub(crate) fn next_hop(target: &Uri, flow: &Flow, local_nets: &[Network]) -> Flow {
     let Some(uri) = target.as_sip() else { return *flow };
-    let Some(ip) = uri.host.ip() else { return *flow };
+    let server = uri.server_host();
+    let Some(ip) = server.and_then(|server| server.ip()) else {
+        return *flow;
+    };
     let source = flow.remote.ip().to_canonical();
     let transport = match uri.transport() {
         Some(value) => Transport::from_uri_value(value.as_bytes()).unwrap_or(flow.transport),
@@ -289,6 +292,20 @@ mod tests {
             ("sip:a@192.0.2.7:0", udp, udp),
             ("sip:a@[2001:db8::7]", udp, udp),
             ("tel:+4930123", udp, udp),
+            // The server that the URI names besides, by whatever name it goes; nowhere that nothing may be sent to.
+            (
+                "sip:a@b.example:5070;maddr=192.0.2.7",
+                udp,
+                to(Transport::Udp, "192.0.2.7:5070"),
+            ),
+            (
+                "sip:a@192.0.2.9;maddr=192.0.2.7",
+                udp,
+                to(Transport::Udp, "192.0.2.7:5060"),
+            ),
+            ("sip:a@192.0.2.9;maddr=239.1.1.1", udp, udp),
+            ("sip:a@192.0.2.9;maddr=b.example", udp, udp),
+            ("sip:a@192.0.2.9;maddr=a!b", udp, udp),
             (
                 "sip:a@192.0.2.7:5070;transport=tcp",
                 udp,

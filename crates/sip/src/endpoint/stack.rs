@@ -22,7 +22,7 @@ use crate::transaction::layer::{ClientId, Outgoing, Owner, ServerId, Transaction
 use crate::uri::{HostPort, SipScheme, SipUri};
 
 /// The methods this endpoint takes part in, as Allow prints them.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK";
 /// RFC 3261 §18.1.1: a request larger than this goes over a congestion-controlled transport, in bytes.
 pub(crate) const LARGEST_UDP_REQUEST: usize = 1300;
 

@@ -252,3 +252,22 @@ proptest! {
         prop_assert!(found.iter().all(|service| !secure || service.transport == Transport::Tls));
     }
 }
+
+#[test]
+fn maddr_takes_the_place_of_the_host() {
+    let found = route("sip:a@example.com;maddr=192.0.2.7", &ALL).expect("a way");
+    assert!(
+        !found.asks_naptr && found.services.is_empty(),
+        "an address is asked for no services"
+    );
+    assert_eq!((found.transport, found.port), (Transport::Udp, 5060));
+    let found = route("sip:a@192.0.2.9;maddr=example.com", &ALL).expect("a way");
+    assert!(found.asks_naptr);
+    assert_eq!(names(&found.services)[0], ("UDP", "_sip._udp.example.com"));
+    for wrong in ["sip:a@example.com;maddr=%20", "sip:a@example.com;maddr=[x"] {
+        if let Ok(uri) = SipUri::parse(wrong.to_owned()) {
+            assert_eq!(uri.server_host(), None, "{wrong}");
+            assert_eq!(Route::of(&uri, &ALL), None, "{wrong}");
+        }
+    }
+}

@@ -26,6 +26,9 @@ pub const MAX_HEADER_LINES: usize = 256;
 /// Longest start line or header line accepted, in bytes, folded continuations included.
 pub const MAX_LINE_BYTES: usize = 8_192;
 
+/// Most lines of Contact that are kept of a response; the rest is passed over.
+const MAX_CONTACT_LINES: usize = 64;
+
 /// A message up to its empty line, with the first fault found.
 struct Head {
     start: Start,
@@ -123,6 +126,11 @@ fn header_lines(head: &mut Head, lines: &mut Lines<'_>, datagram: &Bytes) {
             head.body_start = lines.position;
             break;
         }
+        // A response is used for what can be read of it: there is nobody to tell, and who waits for it would wait in vain.
+        let is_response = matches!(head.start, Start::Response { .. });
+        if is_response && line.end - line.start > MAX_LINE_BYTES {
+            continue;
+        }
         if head.headers.len() >= MAX_HEADER_LINES {
             fault.get_or_insert((ParseErrorKind::TooManyHeaders, line.start));
             break;
@@ -132,6 +140,7 @@ fn header_lines(head: &mut Head, lines: &mut Lines<'_>, datagram: &Bytes) {
             continue;
         }
         match header(datagram, &line) {
+            Some(header) if is_response && is_one_contact_too_many(&head.headers, &header.name) => {}
             Some(header) => head.headers.push_header(header),
             None => {
                 fault.get_or_insert((ParseErrorKind::BadHeaderLine, line.start));
@@ -141,6 +150,10 @@ fn header_lines(head: &mut Head, lines: &mut Lines<'_>, datagram: &Bytes) {
     if head.fault.is_none() {
         head.fault = fault;
     }
+}
+
+fn is_one_contact_too_many(headers: &Headers, name: &HeaderName) -> bool {
+    *name == HeaderName::Contact && headers.get_all(name).count() >= MAX_CONTACT_LINES
 }
 
 /// Cuts the body to Content-Length; without one the rest of the datagram is the body (RFC 3261 §18.3).
@@ -156,7 +169,7 @@ fn body(head: &Head, datagram: &Bytes) -> Result<Bytes, ParseErrorKind> {
     }
 }
 
-/// The headers without which no message can be processed, and those a dialog is built from.
+/// The headers without which no message can be processed, and of a request those a dialog is built from.
 fn check(head: &Head) -> Result<(), HeaderError> {
     let headers = &head.headers;
     let essentials = Essentials::of(headers)?;
@@ -170,6 +183,9 @@ fn check(head: &Head) -> Result<(), HeaderError> {
             offset: 0,
             problem: Problem::MethodMismatch,
         });
+    }
+    if matches!(head.start, Start::Response { .. }) {
+        return Ok(());
     }
     headers.max_forwards()?;
     if !headers.contact_is_star() {

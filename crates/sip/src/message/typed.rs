@@ -2,6 +2,8 @@
 //!
 //! Each getter reads afresh and keeps nothing; slices share the message's buffer.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::error::HeaderError;
@@ -116,6 +118,15 @@ impl Headers {
         } else {
             self.list(HeaderName::Contact, NameAddr::scan)
         }
+    }
+
+    /// The addresses of Contact that can be read, `most` at most: what else stands there is passed over.
+    pub fn readable_contacts(&self, most: usize) -> Vec<NameAddr> {
+        let values = self.get_all(&HeaderName::Contact);
+        let each = values.flat_map(|value| elements(value).map(move |range| value.slice(range)));
+        each.filter_map(|element| NameAddr::parse(element).ok())
+            .take(most)
+            .collect()
     }
 
     /// True for a single `Contact: *` (RFC 3261 §10.2.2).
@@ -319,6 +330,37 @@ fn problem(name: &HeaderName, scanner: &Scanner<'_>, problem: Problem) -> Header
         offset: scanner.position(),
         problem,
     }
+}
+
+/// The places of the elements of a list, told apart by the commas that stand neither in quotes nor in angle brackets. A bracket that is
+/// not closed before the next one ends at its first comma.
+fn elements(value: &Bytes) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let comma = comma_in(&value[start..]).map(|comma| start + comma);
+        next = comma.map(|comma| comma + 1);
+        Some(start..comma.unwrap_or(value.len()))
+    })
+}
+
+fn comma_in(text: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
+    let mut within = None;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' if !bracketed => quoted = !quoted,
+            b'<' if bracketed && within.is_some() => return within,
+            b'<' if !quoted => bracketed = true,
+            b'>' if !quoted => (bracketed, within) = (false, None),
+            b',' if bracketed => within = within.or(Some(at)),
+            b',' if !quoted => return Some(at),
+            _ => {}
+        }
+    }
+    within
 }
 
 /// One list element; behind it only a comma or the end may come.

@@ -56,6 +56,10 @@ pub enum TimerKind {
     AckWait,
     /// UAS core: repeat the last provisional response every minute so that proxies keep the call (RFC 3261 §13.3.1.1).
     RefreshProvisional,
+    /// UAS core: repeat a reliable provisional response until its PRACK arrives; starts at T1, doubles (RFC 3262 §3).
+    RepeatReliable,
+    /// UAS core: refuse the INVITE when a reliable provisional response got no PRACK for 64·T1 (RFC 3262 §3).
+    PrackWait,
     /// UAS core: the INVITE's Expires ran out, or its user did not answer in time; the call is refused.
     AnswerWait,
     /// UAC core: no final response to our INVITE in time; it is cancelled.

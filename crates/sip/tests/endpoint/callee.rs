@@ -115,7 +115,7 @@ fn a_2xx_names_contact_methods_and_route_and_can_carry_isfocus() {
     );
     assert_eq!(
         header(&response.headers, HeaderName::Allow),
-        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER"
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK"
     );
     assert_eq!(
         header(&response.headers, HeaderName::ContentType),

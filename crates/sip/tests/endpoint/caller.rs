@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_sip::{CallKey, DropReason, EndCause, Event, HeaderName, Request, StatusCode};
+use confab_sip::{CallKey, DropReason, EndCause, Event, HeaderName, Message, Method, Request, StatusCode};
 
 use crate::lone::{Lone, SDP, header, reply};
 use crate::pair::{answer, invitation, offer};
@@ -95,6 +95,86 @@ fn a_refusal_is_reported_once_and_acknowledged_every_time() {
         "{events:?}"
     );
     lone.assert_idle();
+}
+
+/// The peer's response with these lines in place of its Contact.
+fn with_contacts(invite: &Request, status: u16, lines: &str) -> String {
+    let bytes = reply(invite, status, "bob", SDP);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let own = text.lines().find(|line| line.starts_with("Contact:"));
+    let text = own.map_or(text.clone(), |own| text.replacen(&format!("{own}\r\n"), "", 1));
+    text.replacen("\r\nCSeq", &format!("\r\n{lines}CSeq"), 1)
+}
+
+#[test]
+fn an_answer_whose_contact_cannot_be_read_ends_the_call_at_once() {
+    let many = "Contact: <sip:bob@192.0.2.7:5070>\r\n".repeat(300);
+    let long = format!("Contact: <sip:{}@192.0.2.7>\r\n", "b".repeat(9000));
+    let rows = [
+        ("Contact: <sip:\r\n", false),
+        ("Contact: <tel:+4930>\r\n", false),
+        ("Contact: <sip:bob@192.0.2.7>, <sip:\r\n", false),
+        (&many[..], true),
+        // Left out for its length: as if it named none.
+        (&long[..], true),
+        ("", true),
+    ];
+    for (lines, is_usable) in rows {
+        let mut lone = Lone::new();
+        let (call, invite) = place(&mut lone);
+        lone.receive(with_contacts(&invite, 200, lines));
+        if is_usable {
+            assert_eq!(lone.sent_kinds(), ["ACK"], "{lines:.40}");
+            assert!(matches!(lone.event(), Event::Answered { .. }), "{lines:.40}");
+            lone.act(|endpoint, now| endpoint.hang_up(now, call, None));
+        } else {
+            let sent = lone.sent();
+            let kinds: Vec<_> = sent.iter().map(|(flow, _)| flow.remote).collect();
+            assert_eq!(kinds, [lone.flow.remote; 2], "{lines}");
+            let [(_, Message::Request(ack)), (_, Message::Request(bye))] = &sent[..] else {
+                panic!("{sent:?}")
+            };
+            assert_eq!((&ack.method, &bye.method), (&Method::Ack, &Method::Bye));
+            let end = lone.event();
+            assert!(
+                matches!(
+                    end,
+                    Event::Ended {
+                        cause: EndCause::UnusableAnswer,
+                        ..
+                    }
+                ),
+                "{end:?}"
+            );
+            lone.receive(with_contacts(&invite, 200, lines));
+            assert_eq!(lone.sent_kinds(), ["ACK"], "a copy of the 200");
+        }
+        lone.sent();
+        lone.assert_idle();
+    }
+}
+
+#[test]
+fn a_redirection_is_one_whatever_its_contacts_look_like() {
+    let many = "Contact: <sip:bob@192.0.2.9>\r\n".repeat(1000);
+    for (lines, readable) in [
+        ("Contact: <sip:, <sip:carol@192.0.2.8>\r\n", 1),
+        ("Contact: nonsense here\r\n", 0),
+        ("Record-Route: <<\r\nContact: <sip:carol@192.0.2.8>\r\n", 1),
+        (&many, 64),
+    ] {
+        let mut lone = Lone::new();
+        let (_, invite) = place(&mut lone);
+        lone.receive(with_contacts(&invite, 302, lines));
+        assert_eq!(lone.sent_kinds(), ["ACK"]);
+        let events = lone.events();
+        let Some(Event::Failed { status, headers, .. }) = events.first() else {
+            panic!("{events:?}")
+        };
+        assert_eq!(status.code(), 302);
+        assert_eq!(headers.readable_contacts(64).len(), readable, "{lines:.60}");
+        lone.assert_idle();
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod info;
 mod lone;
 mod operations;
 mod pair;
+mod progress;
 mod races;
 mod referring;
 mod refusals;

@@ -18,7 +18,7 @@ fn options_tells_what_we_can_do() {
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(
         header(&response.headers, HeaderName::Allow),
-        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER"
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK"
     );
     assert_eq!(
         header(&response.headers, HeaderName::Accept),
@@ -103,7 +103,7 @@ fn methods_we_do_not_take_part_in() {
         assert_eq!(response.status.code(), status, "{method}");
         assert_eq!(
             header(&response.headers, HeaderName::Allow),
-            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER"
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK"
         );
         assert!(lone.endpoint.gauges().is_idle());
     }

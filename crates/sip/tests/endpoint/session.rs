@@ -328,28 +328,6 @@ fn an_update_of_a_call_that_is_over_is_refused() {
     assert_eq!(lone.response().status.code(), 481);
 }
 
-#[test]
-fn who_requires_reliable_provisional_responses_gets_none_and_an_answer() {
-    let mut lone = Lone::new();
-    lone.receive(message(
-        "INVITE",
-        "1",
-        "z9hG4bKa",
-        None,
-        "Require: 100rel\r\n",
-        SDP,
-    ));
-    let Event::Invite { call, .. } = lone.event() else {
-        panic!("an INVITE")
-    };
-    lone.act(|endpoint, now| endpoint.progress(now, call, StatusCode::RINGING, None));
-    assert!(lone.sent().is_empty());
-    lone.wait(Duration::from_millis(300));
-    assert_eq!(lone.sent_kinds(), ["100"]);
-    lone.act(|endpoint, now| endpoint.accept(now, call, answer()));
-    assert_eq!(lone.response().status.code(), 200);
-}
-
 /// We call, asking for a session of half an hour.
 fn place() -> (Lone, Request) {
     let mut lone = Lone::with(EndpointConfig {

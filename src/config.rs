@@ -9,6 +9,7 @@ mod error;
 mod network;
 mod parse;
 mod read;
+mod together;
 mod values;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::{
 pub(crate) use self::{
     error::{ConfigError, Place, Problem},
     network::IpNetwork,
+    together::{Carrier, Idle},
 };
 use self::{read::Reader, values::Values};
 
@@ -387,6 +389,7 @@ impl Config {
         let mut reader = Reader::new(&values, &defaults, problems);
         reader.refuse_what_is_not_built();
         let read = reader.config();
+        reader.check_together(&read);
         let problems = reader.finish();
         if problems.is_empty() {
             Ok(read)

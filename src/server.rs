@@ -412,9 +412,12 @@ impl Listeners {
     }
 }
 
-/// Tells the operator what clients will refuse, and where passwords and tokens cross networks in the clear.
+/// Tells the operator which keys do nothing, what clients will refuse, and where passwords and tokens cross networks in the clear.
 fn warn_of_open_doors(config: &Config) {
     let http = &config.http;
+    for idle in config.idle_keys() {
+        tracing::warn!("{} is set, but {}", idle.key, idle.why);
+    }
     for (_, files) in config.tls_files() {
         if let Err(error) = files.check_time(SystemTime::now()) {
             tracing::warn!("{error}");

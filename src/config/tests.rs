@@ -6,6 +6,8 @@ use confab_conference::EventKind;
 
 use super::*;
 
+mod together;
+
 /// Loads `toml` as a file named `c.toml`, with these environment variables.
 fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let folder = std::env::temp_dir().join(format!("confab-config-{}-{}", std::process::id(), unique()));

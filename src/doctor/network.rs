@@ -1,13 +1,16 @@
 //! Addresses and ports: whether they can be listened on, whether peers can reach what they are told, and whether the ports for media are free.
 
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _, UdpSocket},
+    net::{IpAddr, Ipv4Addr, TcpListener, ToSocketAddrs as _, UdpSocket},
     ops::RangeInclusive,
 };
 
 use super::Finding;
-use crate::{config::Config, listen, sounds::address::is_public};
+use crate::{
+    config::{Carrier, Config},
+    listen,
+    sounds::address::is_public,
+};
 
 /// Where the kernel says which ports it gives to whoever asks for any.
 const OWN_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -23,32 +26,16 @@ pub(super) fn look(config: &Config, running: bool, findings: &mut Vec<Finding>) 
 }
 
 fn listeners(config: &Config, findings: &mut Vec<Finding>) {
-    let (http, sip) = (&config.http, &config.sip);
-    let mut tcp = vec![("http.bind", http.bind)];
-    tcp.extend(http.websocket_bind.map(|bind| ("http.websocket_bind", bind)));
-    tcp.extend(http.tls.as_ref().map(|tls| ("http.tls_bind", tls.bind)));
-    tcp.extend(
-        http.websocket_tls_bind
-            .map(|bind| ("http.websocket_tls_bind", bind)),
-    );
-    tcp.extend(http.admin_bind.map(|bind| ("http.admin_bind", bind)));
-    tcp.extend(sip.tcp.iter().map(|bind| ("sip.tcp", *bind)));
-    let tls = sip.tls.iter().flat_map(|tls| &tls.listen);
-    tcp.extend(tls.map(|bind| ("sip.tls", *bind)));
-    tcp.extend(sip.ws.iter().map(|bind| ("sip.ws", *bind)));
-    let wss = sip.tls.iter().flat_map(|tls| &tls.wss);
-    tcp.extend(wss.map(|bind| ("sip.wss", *bind)));
-    let mut told = |key: &str, address: SocketAddr, bound: io::Result<()>| {
+    for listener in config.listeners() {
+        let (key, address) = (listener.key, listener.address);
+        let bound = match listener.carrier {
+            Carrier::Udp => UdpSocket::bind(address).map(drop),
+            Carrier::Tcp | Carrier::TcpOfBothFamilies => TcpListener::bind(address).map(drop),
+        };
         findings.push(match bound {
             Ok(()) => Finding::fine(key, format!("{address} is free")),
             Err(error) => Finding::wrong(key, listen::failure(key, address, &error)),
         });
-    };
-    for address in &sip.udp {
-        told("sip.udp", *address, UdpSocket::bind(address).map(drop));
-    }
-    for (key, address) in tcp {
-        told(key, address, TcpListener::bind(address).map(drop));
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
     listen,
     reception::Desk,
     registrar::{self, Bindings, Registrar},
-    signalling::{CallServer, CallStats, Calls, Networks, Pass, RunningCalls, Signalling},
+    signalling::{CallServer, CallStats, Calls, Pass, RunningCalls, Signalling},
     sounds::address,
     telemetry::LogLevel,
     tls::{ServerCertificate, TlsFiles},
@@ -133,7 +133,7 @@ impl Server {
         let client_certificate = load(config.sip.tls_out.files.as_ref())?;
         let bindings = Bindings::new(registrar_config(config));
         let certificates = (sip_certificate.as_ref(), client_certificate.clone());
-        let signalling = signalling_config(config, certificates)?;
+        let signalling = signalling_config(config, &local, certificates)?;
         let mut signalling = Signalling::start(signalling, &local, admission.clone(), bindings.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
         // After everything else that may be refused: its threads write to the log.
@@ -199,7 +199,6 @@ impl Server {
             media_binds: config.media.bind.clone(),
             media_timeout: Duration::from_secs(config.media.timeout_s.into()),
             local: Arc::clone(&local),
-            local_nets: Networks::new(config.local_nets()),
             pass: Pass::new(),
             anonymous_dial_in: config.sip.anonymous_dial_in,
             service_numbers: config.sip.service_numbers.clone(),

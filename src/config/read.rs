@@ -17,7 +17,7 @@ use super::{
     Secret, Sip, SipTls, SipTlsOut, TlsUse,
     error::{Place, Problem},
     parse::{
-        address_and_port, address_or_none, check, codecs, digest_algorithms, host, listeners,
+        address_and_port, address_or_none, advertised, check, codecs, digest_algorithms, host, listeners,
         local_addresses, log_level, name_servers, numbers, ports,
     },
     values::{Value, Values},
@@ -210,7 +210,8 @@ impl<'a> Reader<'a> {
             tls: self.sip_tls(),
             tls_out: self.sip_tls_out(),
             name_servers: self.list("sip.name_servers", name_servers),
-            advertised_address: self.text("sip.advertised_address", host),
+            advertised_address: self.text("sip.advertised_address", advertised),
+            advertised_to_private: self.flag("sip.advertised_to_private"),
             local_nets: self.list("sip.local_nets", |items| {
                 items.iter().map(|item| item.parse()).collect()
             }),

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context as _;
 use confab_api::event::EventBus;
 use confab_api::websocket::{self, WebSocketConfig};
-use confab_api::{ApiConfig, ApiState, Probes, Readiness};
+use confab_api::{ApiConfig, ApiState, CommandDesk, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -151,13 +151,9 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = sounds(config, &store).await?;
-        let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
+        let (amqp_events, hook_events) = (bus.subscribe_news(), bus.subscribe_news());
         let registry = Registry::new(Arc::clone(&media), dispatch.clone(), bus, sounds.clone());
         let amqp_stats = Arc::new(AmqpStats::default());
-        if let Some(broker) = &config.amqp {
-            let conferences = Arc::new(registry.clone());
-            tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
-        }
         tasks.push(start_transfers(registry.clone(), store.clone()));
         let hook_attempts = Arc::new(webhooks::Attempts::default());
         let allow_private = config.fetch.allow_private;
@@ -232,6 +228,15 @@ impl Server {
         // There is one dialler, and nobody before it.
         let _ = call_server.refers.set(Arc::new(dialler.clone()));
         let _ = call_server.redirects.set(Arc::new(dialler.clone()));
+
+        if let Some(broker) = &config.amqp {
+            let desk = CommandDesk {
+                conferences: Arc::new(registry.clone()),
+                store: store.clone(),
+                dialer: Arc::new(dialler.clone()),
+            };
+            tasks.extend(amqp::start(broker, amqp_events, desk, &amqp_stats));
+        }
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),

@@ -247,6 +247,7 @@ impl<'a> Reader<'a> {
         OutboundLimits {
             allow: self.list("outbound.allow", patterns),
             deny: self.list("outbound.deny", patterns),
+            emergency: self.list("outbound.emergency", numbers),
             per_minute: self.number("outbound.per_minute", 0..=100_000),
             concurrent: self.number("outbound.concurrent", 0..=100_000),
         }

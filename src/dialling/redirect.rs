@@ -11,7 +11,7 @@ use confab_sip::SipUri;
 
 use super::brake::Called;
 use super::resolve::Resolver;
-use super::{Dialler, callee::Security};
+use super::{Dialler, account_body, callee::Security, parts::outbound_flags};
 use crate::signalling::{Forwarded, Redirects};
 
 #[async_trait]
@@ -42,12 +42,15 @@ impl Dialler {
         } else {
             String::from_utf8_lossy(&contact.to_bytes()).into_owned()
         };
+        let flags = outbound_flags(&account_body(&server.store, &account).await.ok()?);
         let resolver = Resolver {
             store: &server.store,
             contacts: &*self.contacts,
             trunks: &self.trunks,
             account: &account,
             conference,
+            emergency: self.brake.emergency(),
+            flags: &flags,
         };
         let endpoints = resolver.resolve(&[DialEndpoint::Named(name)]).await.ok()?;
         let legs = endpoints.into_iter().flat_map(|endpoint| endpoint.legs);

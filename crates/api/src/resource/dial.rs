@@ -133,12 +133,14 @@ impl DialDesk<'_> {
             }
         };
         let endpoints = endpoints(&arguments, &conference)?;
+        let (name, number) = self.store.shown_caller(&conference).await?;
         Ok(DialRequest {
             told: told(&arguments, &endpoints),
             endpoints,
-            caller_id_name: text(&arguments, "caller_id_name"),
-            caller_id_number: text(&arguments, "caller_id_number"),
+            caller_id_name: text(&arguments, "caller_id_name").or(name),
+            caller_id_number: text(&arguments, "caller_id_number").or(number),
             flags: flags(&arguments),
+            outbound_flags: texts(&arguments, "outbound_flags"),
             ring_time: Duration::from_secs(
                 arguments.get("timeout").and_then(Value::as_u64).unwrap_or(RING_S),
             ),
@@ -180,6 +182,12 @@ fn entry(answer: &EndpointAnswer) -> Value {
 fn text(arguments: &Map<String, Value>, key: &str) -> Option<String> {
     let text = arguments.get(key)?.as_str()?;
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn texts(arguments: &Map<String, Value>, key: &str) -> Vec<String> {
+    let given = arguments.get(key).and_then(Value::as_array);
+    let texts = given.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 fn flags(arguments: &Map<String, Value>) -> ParticipantFlags {
@@ -231,7 +239,7 @@ fn endpoints(arguments: &Map<String, Value>, conference: &Document) -> Result<Ve
 
 /// Returns what listeners of commands are told: the arguments of the dial itself, of devices that are written out only the ids.
 fn told(arguments: &Map<String, Value>, endpoints: &[DialEndpoint]) -> Map<String, Value> {
-    const KEYS: [&str; 7] = [
+    const KEYS: [&str; 8] = [
         "caller_id_name",
         "caller_id_number",
         "participant_flags",
@@ -239,6 +247,7 @@ fn told(arguments: &Map<String, Value>, endpoints: &[DialEndpoint]) -> Map<Strin
         "target_call_id",
         "timeout",
         "outbound_call_id",
+        "outbound_flags",
     ];
     let said = KEYS
         .iter()

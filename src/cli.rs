@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Overrides};
+use crate::config::{Config, ConfigError, Idle, Overrides};
 
 /// A self-contained SIP conferencing media server.
 #[derive(Debug, Parser)]
@@ -80,11 +80,20 @@ pub(crate) fn command() -> Command {
     with_default(Cli::parse())
 }
 
-/// Runs `check-config`: `ok` on standard output and exit code 0, or every mistake on standard error and 1.
+/// Runs `check-config`: `ok` on standard output and exit code 0, or every mistake on standard error and 1. Keys that do nothing are told on
+/// standard error, and are no mistake.
 pub(crate) fn check_config(path: Option<&Path>) -> ExitCode {
     let config = Config::load(path, std::env::vars_os(), &Overrides::default());
-    match config.and_then(|config| config.check_files().and_then(|()| config.check_times())) {
-        Ok(()) => {
+    let checked = config.and_then(|config| {
+        config.check_files()?;
+        config.check_times()?;
+        Ok(config)
+    });
+    match checked {
+        Ok(config) => {
+            for Idle { key, why } in config.idle_keys() {
+                eprintln!("{key}: set, but {why}");
+            }
             println!("ok");
             ExitCode::SUCCESS
         }

@@ -9,6 +9,7 @@ mod error;
 mod network;
 mod parse;
 mod read;
+mod together;
 mod values;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::{
 pub(crate) use self::{
     error::{ConfigError, Place, Problem},
     network::IpNetwork,
+    together::{Carrier, Idle},
 };
 use self::{read::Reader, values::Values};
 
@@ -169,8 +171,11 @@ pub(crate) struct Sip {
     pub(crate) tls_out: SipTlsOut,
     /// Who is asked for names, the port 53 where none is given; empty: whom the machine asks.
     pub(crate) name_servers: Vec<SocketAddr>,
-    /// Host name or IP address that peers are told, IPv6 without brackets; empty: the address a peer is reached from.
-    pub(crate) advertised_address: String,
+    /// Host names or IP addresses that peers are told, IPv6 without brackets, the first one of a family for that family; empty: the address a
+    /// peer is reached from.
+    pub(crate) advertised_address: Vec<String>,
+    /// Whether peers in private networks are told a public one as well.
+    pub(crate) advertised_to_private: bool,
     /// Networks that are reached without the advertised address.
     pub(crate) local_nets: Vec<IpNetwork>,
     /// Whether callers without credentials may reach conference numbers.
@@ -398,6 +403,7 @@ impl Config {
         let mut reader = Reader::new(&values, &defaults, problems);
         reader.refuse_what_is_not_built();
         let read = reader.config();
+        reader.check_together(&read);
         let problems = reader.finish();
         if problems.is_empty() {
             Ok(read)

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context as _;
 use confab_api::event::EventBus;
 use confab_api::websocket::{self, WebSocketConfig};
-use confab_api::{ApiConfig, ApiState, Probes, Readiness};
+use confab_api::{ApiConfig, ApiState, CommandDesk, Probes, Readiness};
 use confab_documents::Store;
 use confab_media::{MediaAdmission, MediaError, MediaPlane, OverloadReason};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -37,7 +37,7 @@ use crate::{
     reception::Desk,
     recordings::{self, Recordings, Shelf},
     registrar::{self, Bindings, Registrar},
-    signalling::{CallServer, CallStats, Calls, Networks, Pass, RunningCalls, Signalling},
+    signalling::{CallServer, CallStats, Calls, Pass, RunningCalls, Signalling},
     sounds::address,
     telemetry::LogLevel,
     tls::{ServerCertificate, TlsFiles},
@@ -138,7 +138,7 @@ impl Server {
         let client_certificate = load(config.sip.tls_out.files.as_ref())?;
         let bindings = Bindings::new(registrar_config(config));
         let certificates = (sip_certificate.as_ref(), client_certificate.clone());
-        let signalling = signalling_config(config, certificates)?;
+        let signalling = signalling_config(config, &local, certificates)?;
         let mut signalling = Signalling::start(signalling, &local, admission.clone(), bindings.clone())?;
         let (cdr, cdr_writer) = Cdr::open(&config.data_dir).await?;
         // After everything else that may be refused: its threads write to the log.
@@ -156,7 +156,7 @@ impl Server {
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
         let sounds = sounds(config, &store).await?;
-        let (amqp_events, hook_events) = (bus.subscribe(), bus.subscribe());
+        let (amqp_events, hook_events) = (bus.subscribe_news(), bus.subscribe_news());
         let (recordings, shelf, shelf_task) = record(config, &store).await?;
         let registry = Registry::new(
             Arc::clone(&media),
@@ -166,10 +166,6 @@ impl Server {
             Some(recordings.clone()),
         );
         let amqp_stats = Arc::new(AmqpStats::default());
-        if let Some(broker) = &config.amqp {
-            let conferences = Arc::new(registry.clone());
-            tasks.extend(amqp::start(broker, amqp_events, conferences, &amqp_stats));
-        }
         tasks.push(start_transfers(registry.clone(), store.clone()));
         let hook_attempts = Arc::new(webhooks::Attempts::default());
         let allow_private = config.fetch.allow_private;
@@ -211,7 +207,6 @@ impl Server {
             media_binds: config.media.bind.clone(),
             media_timeout: Duration::from_secs(config.media.timeout_s.into()),
             local: Arc::clone(&local),
-            local_nets: Networks::new(config.local_nets()),
             pass: Pass::new(),
             anonymous_dial_in: config.sip.anonymous_dial_in,
             service_numbers: config.sip.service_numbers.clone(),
@@ -245,6 +240,15 @@ impl Server {
         // There is one dialler, and nobody before it.
         let _ = call_server.refers.set(Arc::new(dialler.clone()));
         let _ = call_server.redirects.set(Arc::new(dialler.clone()));
+
+        if let Some(broker) = &config.amqp {
+            let desk = CommandDesk {
+                conferences: Arc::new(registry.clone()),
+                store: store.clone(),
+                dialer: Arc::new(dialler.clone()),
+            };
+            tasks.extend(amqp::start(broker, amqp_events, desk, &amqp_stats));
+        }
 
         let websocket_address = match &listeners.websocket {
             Some(listener) => Some(listener.local_addr()?),
@@ -445,9 +449,12 @@ impl Listeners {
     }
 }
 
-/// Tells the operator what clients will refuse, and where passwords and tokens cross networks in the clear.
+/// Tells the operator which keys do nothing, what clients will refuse, and where passwords and tokens cross networks in the clear.
 fn warn_of_open_doors(config: &Config) {
     let http = &config.http;
+    for idle in config.idle_keys() {
+        tracing::warn!("{} is set, but {}", idle.key, idle.why);
+    }
     for (_, files) in config.tls_files() {
         if let Err(error) = files.check_time(SystemTime::now()) {
             tracing::warn!("{error}");

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use confab_testkit::agent::{Participant, Phone};
-use confab_testkit::rtp::{EngineConfig, RtpEngine};
+use confab_testkit::agent::{Callee, Device, Participant, Phone};
+use confab_testkit::g711::Law;
+use confab_testkit::rtp::{EngineConfig, RtpEngine, Source};
 use confab_testkit::server::{ACCOUNT_ID, ConferenceControl, ServerBuilder, TempDir, free_address, signal};
 use futures_util::StreamExt as _;
 use lapin::options::{
@@ -77,8 +78,13 @@ async fn connect(url: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
-/// Makes a queue for all events, whether or not the exchange is there yet, and returns its name.
+/// Makes a queue for all events of conferences, whether or not the exchange is there yet, and returns its name.
 async fn queue_for_events(channel: &Channel) -> ShortString {
+    queue_for(channel, "conference.event.#").await
+}
+
+/// The same for what has such a routing key.
+async fn queue_for(channel: &Channel, key: &str) -> ShortString {
     let none = FieldTable::default;
     let declared = channel.exchange_declare(
         "conference".into(),
@@ -96,7 +102,7 @@ async fn queue_for_events(channel: &Channel) -> ShortString {
         .await
         .expect("a queue");
     let name = queue.name().clone();
-    let (exchange, key) = ("conference".into(), "conference.event.#".into());
+    let (exchange, key) = ("conference".into(), key.into());
     let bound = channel.queue_bind(name.clone(), exchange, key, QueueBindOptions::default(), none());
     bound.await.expect("bound");
     name
@@ -148,6 +154,7 @@ fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
         .set("amqp.url", &format!("\"{url}\""))
         .set("amqp.commands", "true")
         .set("pin_guard.source_tries", "1")
+        .set("bootstrap.realm", "\"phones.example\"")
         .start()
         .expect("started, although there is no broker");
     let room = server.first_conference().expect("the API");
@@ -253,6 +260,71 @@ fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
     command(json!({"Application-Name": "unlock"}));
     runtime.block_on(event(&mut events, "unlock"));
 
+    // A dial rings, and keeps no other command waiting.
+    let callee = Callee::new().expect("a phone");
+    let dial = json!({
+        "Application-Name": "dial", "Endpoints": [callee.uri("eve")], "Timeout": 60, "Caller-ID-Name": "The Desk",
+        "Caller-ID-Number": "5551212", "Participant-Flags": ["mute"], "Outbound-Call-ID": "by-broker",
+        "Custom-Application-Vars": {"My-Key": "Some Value"}
+    });
+    command(json!({"Application-Name": "dial", "Endpoints": []}));
+    let mut strange = dial.clone();
+    strange["Account-ID"] = json!("0123456789abcdef0123456789abcdef");
+    command(strange);
+    command(dial);
+    let ringing = callee.wait_call(WAIT).expect("called");
+    let from = ringing.invite.header("From").expect("a From");
+    assert!(from.contains("The Desk") && from.contains("5551212"), "{from}");
+    ringing.respond(180, "Ringing").expect("sent");
+    command(json!({"Application-Name": "lock"}));
+    runtime.block_on(event(&mut events, "lock"));
+    command(json!({"Application-Name": "unlock"}));
+    runtime.block_on(event(&mut events, "unlock"));
+    let eve = ringing.join(&engine, Source::silence(Law::Mu)).expect("an ACK");
+    let joined = runtime.block_on(event(&mut events, "add-member")).2;
+    for (key, value) in [
+        ("Call-ID", json!("by-broker")),
+        ("Speak", json!(false)),
+        ("Custom-Application-Vars", json!({"My-Key": "Some Value"})),
+    ] {
+        assert_eq!(joined[key], value, "{key}: {joined}");
+    }
+    assert_eq!(callee.calls(), 1, "nobody dials for an account that there is not");
+    ringing.hang_up().expect("ended");
+    drop(eve);
+    runtime.block_on(event(&mut events, "del-member"));
+
+    // Registrations have keys of their own.
+    let mut registrations = runtime.block_on(async {
+        let queue = queue_for(&channel, "registration.#").await;
+        consume(&channel, queue).await
+    });
+    let realm = "phones.example";
+    let device = json!({"data": {"name": "Desk", "sip": {"username": "desk", "password": "open-sesame"}}});
+    let api = server.api().expect("a login");
+    let made = api
+        .account("PUT", "/devices", Some(&device))
+        .expect("answered")
+        .json();
+    let device = made["data"]["id"].as_str().expect("an id").to_owned();
+    let mut desk = Device::new(server.sip, realm, "desk", "open-sesame").expect("a socket");
+    let contact = desk.contact().expect("an address");
+    for (expires_s, name) in [(120, "device-registered"), (0, "device-unregistered")] {
+        let answer = desk.register(&contact, expires_s).expect("answered");
+        assert_eq!(answer.status(), Some(200));
+        let (key, body) = runtime.block_on(next(&mut registrations));
+        assert_eq!(key, format!("registration.{name}.{ACCOUNT_ID}.{device}"));
+        for (key, value) in [
+            ("Event-Category", json!("registration")),
+            ("Event", json!(name)),
+            ("Device-ID", json!(device)),
+            ("Username", json!("desk")),
+        ] {
+            assert_eq!(body[key], value, "{key}: {body}");
+        }
+        assert!(body["Msg-ID"].is_string(), "{body}");
+    }
+
     // The broker goes and comes: conferences do not notice, and what happened meanwhile is told.
     drop(broker);
     let gone = server.wait_metrics(WAIT, |metrics| {
@@ -289,8 +361,8 @@ fn events_and_commands_go_by_a_broker_that_comes_and_goes() {
     let metrics = confirmed.expect("confirmed");
     let counted = |name: &str, outcome: &str| metrics.labelled(name, "outcome", outcome);
     assert_eq!(counted("confab_amqp_events_total", "dropped"), 0.0);
-    assert_eq!(counted("confab_amqp_commands_total", "taken"), 3.0);
-    assert_eq!(counted("confab_amqp_commands_total", "refused"), 1.0);
+    assert_eq!(counted("confab_amqp_commands_total", "taken"), 6.0);
+    assert_eq!(counted("confab_amqp_commands_total", "refused"), 3.0);
     assert!(metrics.sum("confab_amqp_connections_failed_total") >= Some(2.0));
     first.leave().expect("left");
     second.leave().expect("left");

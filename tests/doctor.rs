@@ -112,6 +112,18 @@ fn a_mistake_in_the_configuration_is_told_with_its_line() {
     let output = doctor(&folder, "[sip]\nudb = []\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("confab.toml:2"), "{}", said(&output));
+    let output = doctor(&folder, "[sip]\nws = [\"127.0.0.1:8000\"]\n");
+    assert_eq!(output.status.code(), Some(1));
+    let text = said(&output);
+    assert!(
+        text.contains("sip.ws: wants 127.0.0.1:8000, and http.bind wants 0.0.0.0:8000"),
+        "{text}"
+    );
+    let text = said(&doctor(&folder, &(free_ports() + "tls_cert = \"c.pem\"\n")));
+    assert!(
+        text.contains("doubt  sip.tls_cert") && text.contains("no TLS is listened for"),
+        "{text}"
+    );
 }
 
 #[test]

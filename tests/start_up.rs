@@ -166,6 +166,17 @@ fn configurations_are_checked_with_file_key_and_line() {
         &check("[recording]\nmax_gb = 1\n"),
         &["recording.max_gb", "not in this version"],
     );
+    assert_refused(
+        &check("[sip]\nws = [\"127.0.0.1:5060\"]\n"),
+        &["c.toml", "sip.ws", "sip.tcp wants 0.0.0.0:5060"],
+    );
+    let idle = check("[sip]\ntls_cert = \"c.pem\"\n");
+    assert_eq!(idle.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&idle.stderr);
+    assert!(
+        told.contains("sip.tls_cert: set, but sip.tls and sip.wss are empty"),
+        "{told}"
+    );
     let missing = confab(directory.path(), &["check-config", "--config", "none.toml"]);
     assert_refused(&missing, &["none.toml"]);
     fs::write(directory.path().join("c.toml"), "[sip]\nmax_cals = 7\n").expect("written");

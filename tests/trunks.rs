@@ -412,3 +412,131 @@ fn the_brake_holds_whatever_a_trunk_makes_of_a_number() {
     rings(&carrier).respond(486, "Busy Here").expect("sent");
     assert_eq!(outcome(call), "USER_BUSY");
 }
+
+#[test]
+fn an_emergency_goes_by_its_trunk_first_and_shows_its_own_caller_id() {
+    let _alone = exclusive();
+    let site = Site::with(&[("outbound.emergency", "[\"112\", \"110\"]")]);
+    let (cheap, rescue) = (gateway(), gateway());
+    site.make(
+        "resources",
+        json!({"name": "Cheap", "weight_cost": 1, "rules": ["^112$", "^\\+49"], "gateways": [at(cheap.address(), json!({}))]}),
+    );
+    site.make(
+        "resources",
+        json!({"name": "Rescue", "weight_cost": 90, "emergency": true,
+            "gateways": [at(rescue.address(), json!({"from_realm": "c.example"}))]}),
+    );
+    site.change(
+        "",
+        json!({"caller_id": {"emergency": {"name": "Main Street 1", "number": "+4930999"}},
+            "caller_id_options": {"outbound_privacy": "full"}}),
+    );
+    let call =
+        site.dial(json!({"endpoints": ["112"], "caller_id_number": "+4940555", "outbound_flags": ["x"]}));
+    let at_rescue = rings(&rescue);
+    assert_eq!(dialled(&at_rescue), "112");
+    let header = |name: &str| at_rescue.invite.header(name).unwrap_or_default().to_owned();
+    assert!(
+        header("From").contains("<sip:+4930999@c.example>"),
+        "{}",
+        header("From")
+    );
+    assert_eq!(
+        header("P-Asserted-Identity"),
+        "\"Main Street 1\" <sip:+4930999@c.example>"
+    );
+    assert_eq!(header("Privacy"), "");
+    // It does not fail for want of that trunk.
+    at_rescue.respond(503, "Service Unavailable").expect("sent");
+    let at_cheap = rings(&cheap);
+    assert_eq!(dialled(&at_cheap), "112");
+    at_cheap.respond(486, "Busy Here").expect("sent");
+    assert_eq!(outcome(call), "USER_BUSY");
+    // Only this trunk takes that number; and nothing else.
+    let call = site.dial(json!({"endpoints": ["110"]}));
+    rings(&rescue).respond(486, "Busy Here").expect("sent");
+    assert_eq!(outcome(call), "USER_BUSY");
+    let call = site.dial(json!({"endpoints": ["4158867900"]}));
+    assert_eq!(outcome(call), "NO_ROUTE_DESTINATION");
+    assert_eq!((cheap.calls(), rescue.calls()), (1, 2));
+}
+
+#[test]
+fn a_call_with_tags_goes_by_trunks_that_have_them() {
+    let _alone = exclusive();
+    let site = Site::start();
+    let (plain, fax, both) = (gateway(), gateway(), gateway());
+    for (cost, gateway, flags) in [
+        (1, &plain, json!([])),
+        (2, &fax, json!(["fax"])),
+        (3, &both, json!(["fax", "secure"])),
+    ] {
+        site.make(
+            "resources",
+            json!({"name": "T", "weight_cost": cost, "flags": flags, "gateways": [at(gateway.address(), json!({}))]}),
+        );
+    }
+    let refused_by = |gateway: &Callee, arguments: Value| {
+        let call = site.dial(arguments);
+        rings(gateway).respond(486, "Busy Here").expect("sent");
+        assert_eq!(outcome(call), "USER_BUSY");
+    };
+    refused_by(&plain, json!({"endpoints": [NUMBER]}));
+    refused_by(&fax, json!({"endpoints": [NUMBER], "outbound_flags": ["fax"]}));
+    refused_by(
+        &both,
+        json!({"endpoints": [NUMBER], "outbound_flags": ["secure", "fax"]}),
+    );
+    let nobody = site.dial(json!({"endpoints": [NUMBER], "outbound_flags": ["none"]}));
+    assert_eq!(outcome(nobody), "NO_ROUTE_DESTINATION");
+    // Whoever forwards, and the account, ask for some as well.
+    let desk = json!({"name": "Desk", "outbound_flags": {"static": ["secure"]},
+        "call_forward": {"enabled": true, "number": NUMBER, "require_keypress": false}});
+    refused_by(&both, json!({"endpoints": [desk]}));
+    site.change("", json!({"outbound_flags": ["fax"]}));
+    refused_by(&fax, json!({"endpoints": [NUMBER]}));
+    assert_eq!((plain.calls(), fax.calls(), both.calls()), (1, 2, 2));
+}
+
+#[test]
+fn a_profile_says_who_is_shown_as_calling() {
+    let _alone = exclusive();
+    let site = Site::start();
+    let bob = gateway();
+    let from = |arguments: Value| {
+        let mut all = json!({"endpoints": [bob.uri("bob")]});
+        let more = arguments.as_object().cloned().unwrap_or_default();
+        all.as_object_mut().expect("an object").extend(more);
+        let call = site.dial(all);
+        let ringing = rings(&bob);
+        ringing.respond(486, "Busy Here").expect("sent");
+        assert_eq!(outcome(call), "USER_BUSY");
+        ringing.invite.header("From").expect("a From").to_owned()
+    };
+    let path = format!("/conferences/{}", site.conference);
+    site.change(
+        &path,
+        json!({"profile": {"caller-id-name": "Town Hall", "caller-id-number": "+4930100"}}),
+    );
+    let shown = from(json!({}));
+    assert!(
+        shown.contains("Town Hall") && shown.contains("<sip:+4930100@"),
+        "{shown}"
+    );
+    let shown = from(json!({"caller_id_name": "Board"}));
+    assert!(
+        shown.contains("Board") && shown.contains("<sip:+4930100@"),
+        "{shown}"
+    );
+    // A profile of the account; what it leaves out is the conference's.
+    let profiles = json!({"data": {"profiles": {"hall": {"caller-id-name": "Hall"}}}});
+    let stored = site.api.account("PATCH", "/configs/conferences", Some(&profiles));
+    assert_eq!(stored.expect("answered").status, 200);
+    site.change(&path, json!({"profile": null, "profile_name": "hall"}));
+    let shown = from(json!({}));
+    assert!(shown.contains("Hall") && shown.contains("<sip:3000@"), "{shown}");
+    let bad = json!({"data": {"profile": {"caller-id-name": "a\r\nb"}}});
+    let refused = site.api.account("PATCH", &path, Some(&bad)).expect("answered");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+}

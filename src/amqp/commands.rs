@@ -1,14 +1,19 @@
-//! Commands from the broker: read, translated and carried out one after the other. Decides nothing about conferences: the same
-//! typed commands as over HTTP do.
+//! Commands from the broker: read, translated and carried out one after the other, but for dials, which ring beside the others. Decides
+//! nothing about conferences: the same typed commands as over HTTP do.
+//!
+//! | queue | bound | when full |
+//! |---|---|---|
+//! | dials under way | [`DIALS`] | the command is refused |
 
 use std::sync::Arc;
 
-use confab_api::{BrokerCommand, LiveConferences};
+use confab_api::{BrokerCommand, CommandDesk};
 use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, Consumer, Error};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::payload::normalized;
@@ -18,13 +23,27 @@ use super::stats::AmqpStats;
 /// A message is no larger.
 const LARGEST: usize = 65_536;
 
+/// Dials of the broker that ring at a time; each account has its own limits beside (`[outbound]`).
+const DIALS: usize = 256;
+
 /// Who obeys.
+#[derive(Clone)]
 pub(super) struct Commands {
-    pub(super) conferences: Arc<dyn LiveConferences>,
-    pub(super) stats: Arc<AmqpStats>,
+    desk: CommandDesk,
+    stats: Arc<AmqpStats>,
+    /// Places of dials.
+    dials: Arc<Semaphore>,
 }
 
 impl Commands {
+    pub(super) fn new(desk: CommandDesk, stats: &Arc<AmqpStats>) -> Commands {
+        Commands {
+            desk,
+            stats: Arc::clone(stats),
+            dials: Arc::new(Semaphore::new(DIALS)),
+        }
+    }
+
     /// Listens for commands on a queue of this server's own, which goes with the connection.
     pub(super) async fn listen(&self, connection: &Connection) -> Result<Listening, Error> {
         let channel = connection.create_channel().await?;
@@ -56,8 +75,7 @@ impl Commands {
             .await?;
         Ok(Listening {
             consumer,
-            conferences: Arc::clone(&self.conferences),
-            stats: Arc::clone(&self.stats),
+            commands: self.clone(),
             under_way: None,
         })
     }
@@ -66,8 +84,7 @@ impl Commands {
 /// The commands of one connection.
 pub(super) struct Listening {
     consumer: Consumer,
-    conferences: Arc<dyn LiveConferences>,
-    stats: Arc<AmqpStats>,
+    commands: Commands,
     /// The command that is being carried out.
     under_way: Option<JoinHandle<()>>,
 }
@@ -83,9 +100,8 @@ impl Listening {
             }
             match self.consumer.next().await {
                 Some(Ok(delivery)) => {
-                    let conferences = Arc::clone(&self.conferences);
-                    let stats = Arc::clone(&self.stats);
-                    let command = async move { carry_out(&*conferences, &stats, &delivery.data).await };
+                    let commands = self.commands.clone();
+                    let command = async move { commands.carry_out(&delivery.data).await };
                     self.under_way = Some(tokio::spawn(command));
                 }
                 Some(Err(error)) => return error.into(),
@@ -95,14 +111,32 @@ impl Listening {
     }
 }
 
-async fn carry_out(conferences: &dyn LiveConferences, stats: &AmqpStats, message: &[u8]) {
-    let outcome = match read(message).and_then(BrokerCommand::read) {
-        Ok(command) => command.carry_out(conferences).await,
-        Err(why) => Err(why),
-    };
-    stats.command(outcome.is_ok());
-    if let Err(why) = outcome {
-        tracing::debug!(why, "a command of the message broker was not carried out");
+impl Commands {
+    /// Carries a message's command out, or begins to when it is a lengthy one.
+    async fn carry_out(self, message: &[u8]) {
+        let command = match read(message).and_then(BrokerCommand::read) {
+            Ok(command) => command,
+            Err(why) => return self.over(Err(why)),
+        };
+        if !command.is_lengthy() {
+            let outcome = command.carry_out(&self.desk).await;
+            return self.over(outcome);
+        }
+        let Ok(place) = Arc::clone(&self.dials).try_acquire_owned() else {
+            return self.over(Err(format!("{DIALS} dials are under way")));
+        };
+        tokio::spawn(async move {
+            let outcome = command.carry_out(&self.desk).await;
+            self.over(outcome);
+            drop(place);
+        });
+    }
+
+    fn over(&self, outcome: Result<(), String>) {
+        self.stats.command(outcome.is_ok());
+        if let Err(why) = outcome {
+            tracing::debug!(why, "a command of the message broker was not carried out");
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | queue | bound | when full |
 //! |---|---|---|
 //! | events for the broker | [`BUFFER`] | the event is left out, `confab_amqp_events_total{outcome="dropped"}` |
+//! | dials of the broker | see [`commands`] | the command is refused |
 
 mod commands;
 mod payload;
@@ -17,8 +18,8 @@ mod stats;
 
 use std::sync::Arc;
 
-use confab_api::LiveConferences;
-use confab_api::event::{EventMessage, Subscription};
+use confab_api::CommandDesk;
+use confab_api::event::{News, NewsSubscription};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -31,15 +32,12 @@ const BUFFER: usize = 10_000;
 /// Starts publishing what `events` brings, and obeying commands if the configuration says so.
 pub(crate) fn start(
     config: &config::Amqp,
-    events: Subscription,
-    conferences: Arc<dyn LiveConferences>,
+    events: NewsSubscription,
+    desk: CommandDesk,
     stats: &Arc<AmqpStats>,
 ) -> Vec<JoinHandle<()>> {
     let (sender, waiting) = mpsc::channel(BUFFER);
-    let commands = config.commands.then(|| commands::Commands {
-        conferences,
-        stats: Arc::clone(stats),
-    });
+    let commands = config.commands.then(|| commands::Commands::new(desk, stats));
     let publisher = publisher::Publisher {
         url: config.url.clone(),
         waiting,
@@ -54,7 +52,7 @@ pub(crate) fn start(
 }
 
 /// Takes events off the bus until it is gone.
-async fn collector(mut events: Subscription, buffer: mpsc::Sender<Arc<EventMessage>>, stats: Arc<AmqpStats>) {
+async fn collector(mut events: NewsSubscription, buffer: mpsc::Sender<News>, stats: Arc<AmqpStats>) {
     while let Some(event) = events.recv().await {
         if buffer.try_send(event).is_err() && stats.dropped().is_power_of_two() {
             tracing::warn!("{BUFFER} events wait for the message broker: further ones are left out");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_api::event::EventMessage;
+use confab_api::event::News;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Error, ExchangeKind};
@@ -33,9 +33,9 @@ const BATCH: usize = 64;
 
 pub(super) struct Publisher {
     pub(super) url: Secret,
-    pub(super) waiting: mpsc::Receiver<Arc<EventMessage>>,
+    pub(super) waiting: mpsc::Receiver<News>,
     /// Sent, or about to be.
-    pub(super) unconfirmed: Vec<Arc<EventMessage>>,
+    pub(super) unconfirmed: Vec<News>,
     pub(super) commands: Option<Commands>,
     pub(super) stats: Arc<AmqpStats>,
 }
@@ -158,8 +158,8 @@ async fn close(broker: Broker) {
 }
 
 impl Broker {
-    /// Publishes events under both of their keys and waits until the broker has taken them.
-    async fn publish(&self, events: &[Arc<EventMessage>]) -> Result<(), Failure> {
+    /// Publishes events under each of their keys and waits until the broker has taken them.
+    async fn publish(&self, events: &[News]) -> Result<(), Failure> {
         let mut sent = Vec::with_capacity(2 * events.len());
         for event in events {
             let body = titled(event.value()).to_string();
@@ -167,7 +167,7 @@ impl Broker {
                 .with_content_type("application/json".into())
                 .with_message_id(event.id().into())
                 .with_app_id("confab".into());
-            for key in [event.routing_key(), event.short_routing_key()] {
+            for key in event.routing_keys() {
                 let publishing = self.channel.basic_publish(
                     EXCHANGE.into(),
                     key.into(),

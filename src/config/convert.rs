@@ -5,7 +5,6 @@ use std::{net::IpAddr, time::Duration};
 use confab_documents::BootstrapConfig;
 use confab_media::MediaConfig;
 use confab_sdp::{Capabilities, CodecCapability, CodecPreference};
-use confab_sip::{Host, HostPort};
 
 use super::{Codec, CodecOrder, Config};
 
@@ -59,13 +58,6 @@ impl Config {
             password: bootstrap.password.0,
             conference_number: bootstrap.conference_number,
         }
-    }
-
-    /// `sip.advertised_address` for Via and Contact, `None` when it is empty.
-    pub(crate) fn advertised_host(&self) -> Option<HostPort> {
-        let text = self.sip.advertised_address.as_str();
-        let host = Host::parse(&text.into()).ok().filter(|_| !text.is_empty())?;
-        Some(HostPort { host, port: None })
     }
 
     /// `sip.local_nets` as address and prefix length.

@@ -128,6 +128,22 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     })
 }
 
+/// What peers are told: nothing, or an address of each family at most, or names, separated by commas.
+pub(super) fn advertised(text: &str) -> Result<Vec<String>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = items.map(host).collect::<Result<Vec<_>, _>>()?;
+    let families: Vec<bool> = items
+        .iter()
+        .filter_map(|item| item.parse::<IpAddr>().ok())
+        .map(|ip| ip.is_ipv4())
+        .collect();
+    match items.len() {
+        0..=1 => Ok(items),
+        2 if families.len() < 2 || families[0] != families[1] => Ok(items),
+        _ => Err(format!("'{text}' has more than one IPv4 and one IPv6 address")),
+    }
+}
+
 pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let parse = |part: &str| part.trim().parse::<u16>().ok().filter(|port| *port != 0);
     let ends = text

@@ -17,7 +17,7 @@ use super::{
     Registrar, Secret, Sip, SipTls, SipTlsOut, TlsUse,
     error::{Place, Problem},
     parse::{
-        address_and_port, address_or_none, check, codecs, digest_algorithms, host, listeners,
+        address_and_port, address_or_none, advertised, check, codecs, digest_algorithms, host, listeners,
         local_addresses, log_level, name_servers, numbers, ports,
     },
     values::{Value, Values},
@@ -75,6 +75,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes what the keys have against each other, as far as each is right by itself.
+    pub(super) fn check_together(&mut self, config: &Config) {
+        if self.problems.is_empty() {
+            self.problems = config.shared_ports();
+        }
+    }
+
     pub(super) fn config(&mut self) -> Config {
         Config {
             data_dir: self.text("data_dir", |text| match text {
@@ -106,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     fn http(&mut self) -> Http {
-        let http = Http {
+        Http {
             bind: self.text("http.bind", address_and_port),
             websocket_bind: self.text("http.websocket_bind", address_or_none),
             max_connections_per_ip: self.number("http.max_connections_per_ip", 0..=100_000),
@@ -118,27 +125,7 @@ impl<'a> Reader<'a> {
                 items.iter().map(|item| item.parse()).collect()
             }),
             token_ttl_s: self.number("http.token_ttl_s", 1..=31_536_000),
-        };
-        let doors = [
-            ("http.bind", Some(http.bind)),
-            ("http.websocket_bind", http.websocket_bind),
-            ("http.tls_bind", http.tls.as_ref().map(|tls| tls.bind)),
-            ("http.websocket_tls_bind", http.websocket_tls_bind),
-            ("http.admin_bind", http.admin_bind),
-        ];
-        for (place, (key, bind)) in doors.iter().enumerate() {
-            let same = |(_, other): &&(&str, Option<SocketAddr>)| other == bind;
-            let Some(bind) = bind.filter(|bind| bind.port() != 0) else {
-                continue;
-            };
-            if let Some((first, _)) = doors[..place].iter().find(same) {
-                self.refuse(
-                    key,
-                    format!("is {bind}, as {first} is: each wants a port of its own"),
-                );
-            }
         }
-        http
     }
 
     fn http_tls(&mut self) -> Option<HttpTls> {
@@ -170,12 +157,21 @@ impl<'a> Reader<'a> {
     fn sip_tls(&mut self) -> Option<SipTls> {
         let listen = self.list("sip.tls", listeners);
         let wss = self.list("sip.wss", listeners);
+        let clients = self.file("sip.tls_clients");
+        if listen.is_empty() && clients.is_some() {
+            // Who sets it means that strangers are kept out.
+            self.refuse(
+                "sip.tls_clients",
+                "keeps nobody out while sip.tls is empty: who comes by sip.wss or without TLS shows no certificate"
+                    .to_owned(),
+            );
+        }
         let is_on = !(listen.is_empty() && wss.is_empty());
         is_on.then(|| SipTls {
             listen,
             wss,
             files: self.tls_files(TlsUse::Sip),
-            clients: self.file("sip.tls_clients"),
+            clients,
         })
     }
 
@@ -213,7 +209,8 @@ impl<'a> Reader<'a> {
             tls: self.sip_tls(),
             tls_out: self.sip_tls_out(),
             name_servers: self.list("sip.name_servers", name_servers),
-            advertised_address: self.text("sip.advertised_address", host),
+            advertised_address: self.text("sip.advertised_address", advertised),
+            advertised_to_private: self.flag("sip.advertised_to_private"),
             local_nets: self.list("sip.local_nets", |items| {
                 items.iter().map(|item| item.parse()).collect()
             }),
@@ -249,6 +246,7 @@ impl<'a> Reader<'a> {
         OutboundLimits {
             allow: self.list("outbound.allow", patterns),
             deny: self.list("outbound.deny", patterns),
+            emergency: self.list("outbound.emergency", numbers),
             per_minute: self.number("outbound.per_minute", 0..=100_000),
             concurrent: self.number("outbound.concurrent", 0..=100_000),
         }

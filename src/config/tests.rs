@@ -6,6 +6,8 @@ use confab_conference::EventKind;
 
 use super::*;
 
+mod together;
+
 /// Loads `toml` as a file named `c.toml`, with these environment variables.
 fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let folder = std::env::temp_dir().join(format!("confab-config-{}-{}", std::process::id(), unique()));
@@ -76,10 +78,10 @@ fn the_defaults_are_those_of_the_outside_interface() {
     );
     assert_eq!(config.sip.tcp, config.sip.udp);
     assert_eq!(
-        (config.sip.advertised_address.as_str(), config.sip.max_calls),
-        ("", 0)
+        (config.sip.advertised_address.len(), config.sip.max_calls),
+        (0, 0)
     );
-    assert!(config.advertised_host().is_none() && config.local_nets().next().is_none());
+    assert!(!config.sip.advertised_to_private && config.local_nets().next().is_none());
     let media = config.media_config();
     assert_eq!(
         format!("{media:?}"),
@@ -203,15 +205,16 @@ fn values_are_read_as_meant() {
         (config.media.latch, config.log.format),
         (Latch::Any, LogFormat::Json)
     );
-    assert_eq!(
-        config.advertised_host().unwrap().host,
-        confab_sip::Host::V6("2001:db8::1".parse().unwrap())
-    );
-    let named = load("sip.advertised_address = \"conf.example.org\"", &[]).unwrap();
-    assert!(matches!(
-        named.advertised_host().unwrap().host,
-        confab_sip::Host::Name(_)
-    ));
+    assert_eq!(config.sip.advertised_address, ["2001:db8::1"]);
+    for (text, expected) in [
+        ("conf.example.org", vec!["conf.example.org"]),
+        ("192.0.2.1, 2001:db8::1", vec!["192.0.2.1", "2001:db8::1"]),
+        ("2001:db8::1,a.example", vec!["2001:db8::1", "a.example"]),
+        (" , ", vec![]),
+    ] {
+        let read = load(&format!("sip.advertised_address = \"{text}\""), &[]).unwrap();
+        assert_eq!(read.sip.advertised_address, expected);
+    }
     assert_eq!(
         load("\u{feff}[http]\nwebsocket_bind = \"\"\n", &[])
             .unwrap()
@@ -340,6 +343,16 @@ fn values_out_of_range_say_what_is_allowed() {
         ),
         ("sip", "advertised_address = \"0.0.0.0\"", "usable IP address"),
         ("sip", "advertised_address = \"1.2.3\"", "usable IP address"),
+        (
+            "sip",
+            "advertised_address = \"192.0.2.1, 192.0.2.2\"",
+            "more than one IPv4 and one IPv6 address",
+        ),
+        (
+            "sip",
+            "advertised_address = \"a.example,b.example,c.example\"",
+            "more than one IPv4",
+        ),
         ("sip", "local_nets = [\"10.0.0.0/40\"]", "prefix length"),
         ("media", "bind = []", "at least one address"),
         (

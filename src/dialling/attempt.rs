@@ -116,7 +116,10 @@ impl Dial<'_> {
         };
         let mut to = target.clone();
         to.params = confab_sip::Params::new();
-        let shown = self.shown_to_trunk(callee, trunk.caller_id.as_deref());
+        let shown = match outside.is_emergency {
+            true => self.shown_in_emergency(callee, trunk.caller_id.as_deref()),
+            false => self.shown_to_trunk(callee, trunk.caller_id.as_deref()),
+        };
         let mut headers = shown.asserted(gateway.from_host.clone());
         headers.extend(custom_headers(gateway.custom_headers.as_ref()));
         headers.extend(self.headers.iter().cloned());
@@ -193,6 +196,34 @@ impl Dial<'_> {
             name: name
                 .or_else(|| by_trunk("name"))
                 .unwrap_or_else(|| self.conference_name()),
+            number,
+            privacy,
+        }
+    }
+
+    /// Who is shown to the emergency services: the caller id for emergencies of whoever forwards, else of the account, before all others; and
+    /// nothing is held back that is known.
+    fn shown_in_emergency(&self, callee: &Callee, caller_id: Option<&str>) -> Shown {
+        let of_account =
+            |key: &str| text(self.account_body, &["caller_id", "emergency", key]).map(str::to_owned);
+        let of_forwarder = callee
+            .forwarder
+            .as_ref()
+            .map(|forwarder| forwarder.emergency.clone());
+        let (name, number) = of_forwarder.unwrap_or_default();
+        let (name, number) = (
+            name.or_else(|| of_account("name")),
+            number.or_else(|| of_account("number")),
+        );
+        let otherwise = self.shown_to_trunk(callee, caller_id);
+        let number = number.unwrap_or(otherwise.number);
+        let privacy = if number == ANONYMOUS {
+            Privacy::Full
+        } else {
+            Privacy::None
+        };
+        Shown {
+            name: name.unwrap_or(otherwise.name),
             number,
             privacy,
         }

@@ -23,6 +23,8 @@ pub(crate) struct OutboundLimits {
     pub(crate) allow: Vec<Pattern>,
     /// What may not, though it is allowed.
     pub(crate) deny: Vec<Pattern>,
+    /// Numbers that emergency trunks take first, digits each.
+    pub(crate) emergency: Vec<String>,
     /// Calls that one account places within a minute; 0: none.
     pub(crate) per_minute: u32,
     /// Calls of one account at a time; 0: none.
@@ -166,6 +168,11 @@ impl Brake {
         bars(&target.host) || target.server_host().is_none_or(|server| bars(&server))
     }
 
+    /// The numbers of emergency services.
+    pub(super) fn emergency(&self) -> &[String] {
+        &self.limits.emergency
+    }
+
     /// Says whether a pattern forbids it by name.
     pub(super) fn denies(&self, called: &Called<'_>) -> bool {
         self.limits.deny.iter().any(|pattern| pattern.fits(called))
@@ -207,6 +214,7 @@ mod tests {
         Brake::new(OutboundLimits {
             allow: patterns(allow),
             deny: patterns(deny),
+            emergency: Vec::new(),
             per_minute,
             concurrent,
         })

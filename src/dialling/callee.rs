@@ -109,6 +109,8 @@ impl Place {
 pub(super) struct Outside {
     /// In its international form, where it has one.
     pub(super) number: Option<E164>,
+    /// It is one of the emergency services.
+    pub(super) is_emergency: bool,
     /// The gateways that take it, in the order in which they are tried; at least one.
     pub(super) choices: Vec<Choice>,
 }
@@ -120,6 +122,8 @@ pub(super) struct Forwarder {
     pub(super) internal: (Option<String>, Option<String>),
     /// Name and number towards the world.
     pub(super) external: (Option<String>, Option<String>),
+    /// Name and number in emergency calls.
+    pub(super) emergency: (Option<String>, Option<String>),
     /// What the world is not told.
     pub(super) privacy: Option<Privacy>,
 }

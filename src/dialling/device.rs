@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     callee::{Callee, Contact, Forwarder, Place, Security},
     number,
-    parts::{custom_headers, is_header_value, proxy, route, target, text},
+    parts::{custom_headers, is_header_value, outbound_flags, proxy, route, target, text},
     shown::Privacy,
     words,
 };
@@ -155,8 +155,16 @@ impl Device<'_> {
         Forwarder {
             internal: known("internal"),
             external: known("external"),
+            emergency: known("emergency"),
             privacy: Privacy::of(&self.document.body).or_else(of_owner),
         }
+    }
+
+    /// The tags that trunks have to have which take what it forwards.
+    pub(super) fn outbound_flags(&self) -> Vec<String> {
+        let of_owner = self.owner.map(|owner| outbound_flags(&owner.body));
+        let own = outbound_flags(&self.document.body);
+        own.into_iter().chain(of_owner.unwrap_or_default()).collect()
     }
 
     /// The number under which it is known.

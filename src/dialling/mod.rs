@@ -24,7 +24,7 @@ use std::{
 use async_trait::async_trait;
 use confab_api::{DialAnswer, DialRefusal, DialRequest, Dialer, EndpointAnswer, ParticipantFlags};
 use confab_conference::{AccountId, Caller, ConferenceId, Entry, Refusal, Role};
-use confab_documents::{Account, Body, Kind};
+use confab_documents::{Account, Body, Kind, Store, StoreError};
 use confab_sip::HeaderName;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::{
     brake::Brake,
     callee::Callee,
-    parts::text,
+    parts::{outbound_flags, text},
     resolve::{Endpoint, Leg, Resolver},
 };
 pub(crate) use self::{
@@ -130,21 +130,22 @@ impl Dialler {
         let Some(account) = server.store.account(&account).await? else {
             return Ok(DialAnswer::NoServer);
         };
+        let account_body = account_body(&server.store, &account).await?;
+        let of_account = outbound_flags(&account_body).into_iter();
+        let flags: Vec<String> = of_account.chain(request.outbound_flags.iter().cloned()).collect();
         let resolver = Resolver {
             store: &server.store,
             contacts: &*self.contacts,
             trunks: &self.trunks,
             account: &account,
             conference: &conference,
+            emergency: self.brake.emergency(),
+            flags: &flags,
         };
         let endpoints = resolver.resolve(&request.endpoints).await?;
         if server.admission.is_draining() {
             return Ok(DialAnswer::NoServer);
         }
-        let document = server
-            .store
-            .document(&account.id, Kind::Account, account.id.as_str());
-        let account_body = document.await?.map(|document| document.body).unwrap_or_default();
         let bus = server.registry.bus();
         bus.publish_dial(&account.id, &conference, request.told.clone());
         let dial = Dial {
@@ -360,6 +361,12 @@ impl SeatEnds {
     fn future(&self) -> futures_util::future::BoxFuture<'static, ()> {
         self.0.clone().boxed()
     }
+}
+
+/// Returns what an account's document says.
+async fn account_body(store: &Store, account: &Account) -> Result<Body, StoreError> {
+    let document = store.document(&account.id, Kind::Account, account.id.as_str());
+    Ok(document.await?.map(|document| document.body).unwrap_or_default())
 }
 
 fn entry(flags: ParticipantFlags) -> Entry {

@@ -34,6 +34,14 @@ const OWN_HEADERS: [&[u8]; 22] = [
 /// Header fields of its own that a document may have in an INVITE.
 const MOST_HEADERS: usize = 32;
 
+/// Returns the tags that a document wants trunks to have: a list, or the list `static` of an object.
+pub(super) fn outbound_flags(body: &Body) -> Vec<String> {
+    let given = body.get("outbound_flags");
+    let list = given.and_then(|given| given.as_array().or_else(|| given.get("static")?.as_array()));
+    let texts = list.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
+}
+
 /// Returns a text within a document that is not empty.
 pub(super) fn text<'a>(body: &'a Body, path: &[&str]) -> Option<&'a str> {
     let (first, rest) = path.split_first()?;

@@ -13,7 +13,7 @@ use confab_sip::SipUri;
 
 use super::callee::{Callee, Outside, Security};
 use super::resolve::Resolver;
-use super::{Dial, Dialler};
+use super::{Dial, Dialler, account_body, parts::outbound_flags};
 use crate::signalling::{Attempt, CallServer, Forwarded, Onward, Redirects};
 
 #[async_trait]
@@ -44,12 +44,15 @@ impl Dialler {
         } else {
             String::from_utf8_lossy(&contact.to_bytes()).into_owned()
         };
+        let flags = outbound_flags(&account_body(&server.store, &account).await.ok()?);
         let resolver = Resolver {
             store: &server.store,
             contacts: &*self.contacts,
             trunks: &self.trunks,
             account: &account,
             conference,
+            emergency: self.brake.emergency(),
+            flags: &flags,
         };
         let endpoints = resolver.resolve(&[DialEndpoint::Named(name)]).await.ok()?;
         let legs = endpoints.into_iter().flat_map(|endpoint| endpoint.legs);
@@ -128,6 +131,7 @@ impl Dialler {
             ring_time: Duration::ZERO,
             call_id: None,
             application_vars: Default::default(),
+            outbound_flags: Vec::new(),
             conference: document,
             is_ad_hoc: false,
             settings,

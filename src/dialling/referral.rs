@@ -45,6 +45,8 @@ impl Dialler {
             }
         };
         let settings = store.settings(&document).await.map_err(|_| unavailable())?;
+        let shown = store.shown_caller(&document).await;
+        let (caller_id_name, caller_id_number) = shown.map_err(|_| unavailable())?;
         let mut headers = vec![(HeaderName::ReferredBy, referral.referred_by.clone())];
         if let Some(replaces) = referral.replaces.clone() {
             headers.push((HeaderName::Require, "replaces".to_owned()));
@@ -52,8 +54,9 @@ impl Dialler {
         }
         let request = DialRequest {
             endpoints: vec![DialEndpoint::Named(referral.target.clone())],
-            caller_id_name: None,
-            caller_id_number: None,
+            caller_id_name,
+            caller_id_number,
+            outbound_flags: Vec::new(),
             flags: ParticipantFlags {
                 mute: referral.muted,
                 deaf: referral.deaf,

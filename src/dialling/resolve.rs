@@ -20,7 +20,7 @@ use super::{
     parts::{target, text},
     words,
 };
-use crate::trunks::Trunks;
+use crate::trunks::{Trunks, Wanted};
 
 /// Documents that are read at a time, where all of an account are looked through.
 const PAGE: u32 = 500;
@@ -71,6 +71,10 @@ pub(super) struct Resolver<'a> {
     pub(super) account: &'a Account,
     /// The conference that dials.
     pub(super) conference: &'a ConferenceId,
+    /// Numbers of the emergency services.
+    pub(super) emergency: &'a [String],
+    /// Tags that trunks have to have.
+    pub(super) flags: &'a [String],
 }
 
 impl Resolver<'_> {
@@ -133,7 +137,7 @@ impl Resolver<'_> {
         }
         let is_short = !name.is_empty() && name.len() < SHORT;
         let is_number = is_short || E164::parse(name).is_some();
-        match self.outside(name).await? {
+        match self.outside(name, &[]).await? {
             Err(_) if !is_number => {
                 let message = "Value not a number, device or user ID, or SIP endpoint";
                 Err(Unresolved::Wrong(Rule::Enum, message.to_owned(), None))
@@ -147,7 +151,12 @@ impl Resolver<'_> {
     }
 
     /// Whoever has a number in the world, by the trunks that take it; else why nobody is reached, in the contract's words.
-    async fn outside(&self, dialled: &str) -> Result<Result<Callee, &'static str>, StoreError> {
+    /// `flags`: further tags that they have to have.
+    async fn outside(
+        &self,
+        dialled: &str,
+        flags: &[String],
+    ) -> Result<Result<Callee, &'static str>, StoreError> {
         let account = &self.account.id;
         let bare = number::bare(dialled);
         let is_number = |byte: u8| byte.is_ascii_digit() || b"+*#".contains(&byte);
@@ -159,11 +168,19 @@ impl Resolver<'_> {
         let full = E164::parse_in(dialled, plan.country_code.as_deref());
         let mut forms: Vec<String> = full.iter().map(|full| full.as_str().to_owned()).collect();
         let shown = full.as_ref().map_or(bare.as_str(), E164::as_str).to_owned();
+        let is_emergency = self.emergency.contains(&bare);
         if !forms.contains(&bare) {
             forms.push(bare);
         }
         let is_telephone = full.is_some();
-        let found = self.trunks.choices(account, &forms, is_telephone).await?;
+        let flags: Vec<String> = self.flags.iter().chain(flags).cloned().collect();
+        let wanted = Wanted {
+            forms: &forms,
+            is_telephone,
+            is_emergency,
+            flags: &flags,
+        };
+        let found = self.trunks.choices(account, wanted).await?;
         if found.choices.is_empty() {
             return Ok(Err(match found.has_trunks {
                 true if is_telephone => words::NO_ROUTE,
@@ -173,6 +190,7 @@ impl Resolver<'_> {
         let mut callee = Callee::somebody(Vec::new(), shown.clone(), shown);
         callee.outside = Some(Outside {
             number: full,
+            is_emergency,
             choices: found.choices,
         });
         Ok(Ok(callee))
@@ -248,7 +266,10 @@ impl Resolver<'_> {
         let forwarded = Box::pin(self.number(endpoint_id, &forward.number, false)).await?;
         let mut legs = match forwarded {
             Some(legs) => legs,
-            None => vec![leg(self.outside(&forward.number).await?)],
+            None => {
+                let flags = device.outbound_flags();
+                vec![leg(self.outside(&forward.number, &flags).await?)]
+            }
         };
         for forwarded in &mut legs {
             forwarded.device_id = device_id.map(str::to_owned);
@@ -469,6 +490,8 @@ mod tests {
             trunks: &Trunks::new(store.clone()),
             account,
             conference: &ConferenceId::from("room"),
+            emergency: &[],
+            flags: &[],
         };
         let endpoints: Vec<DialEndpoint> = names.iter().cloned().map(DialEndpoint::Named).collect();
         resolver.resolve(&endpoints).await

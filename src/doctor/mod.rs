@@ -89,6 +89,8 @@ pub(crate) fn run(path: Option<&Path>, data_dir: Option<&Path>) -> ExitCode {
         let keys = config.without_ipv6().into_iter();
         findings.extend(keys.map(|key| Finding::fine(key, "this machine has no IPv6: [::] is left out")));
     }
+    let idle = config.idle_keys().into_iter();
+    findings.extend(idle.map(|idle| Finding::doubtful(idle.key, format!("set, but {}", idle.why))));
     let running = storage::look(&config, &mut findings);
     network::look(&config, running, &mut findings);
     names::look(&config, &mut findings);

@@ -1,13 +1,17 @@
 //! Addresses and ports: whether they can be listened on, whether peers can reach what they are told, and whether the ports for media are free.
 
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, ToSocketAddrs as _, UdpSocket},
     ops::RangeInclusive,
 };
 
 use super::Finding;
-use crate::{config::Config, listen, sounds::address::is_public};
+use crate::{
+    config::{Carrier, Config},
+    listen,
+    signalling::is_private,
+    sounds::address::is_public,
+};
 
 /// Where the kernel says which ports it gives to whoever asks for any.
 const OWN_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -23,80 +27,132 @@ pub(super) fn look(config: &Config, running: bool, findings: &mut Vec<Finding>) 
 }
 
 fn listeners(config: &Config, findings: &mut Vec<Finding>) {
-    let (http, sip) = (&config.http, &config.sip);
-    let mut tcp = vec![("http.bind", http.bind)];
-    tcp.extend(http.websocket_bind.map(|bind| ("http.websocket_bind", bind)));
-    tcp.extend(http.tls.as_ref().map(|tls| ("http.tls_bind", tls.bind)));
-    tcp.extend(
-        http.websocket_tls_bind
-            .map(|bind| ("http.websocket_tls_bind", bind)),
-    );
-    tcp.extend(http.admin_bind.map(|bind| ("http.admin_bind", bind)));
-    tcp.extend(sip.tcp.iter().map(|bind| ("sip.tcp", *bind)));
-    let tls = sip.tls.iter().flat_map(|tls| &tls.listen);
-    tcp.extend(tls.map(|bind| ("sip.tls", *bind)));
-    tcp.extend(sip.ws.iter().map(|bind| ("sip.ws", *bind)));
-    let wss = sip.tls.iter().flat_map(|tls| &tls.wss);
-    tcp.extend(wss.map(|bind| ("sip.wss", *bind)));
-    let mut told = |key: &str, address: SocketAddr, bound: io::Result<()>| {
+    for listener in config.listeners() {
+        let (key, address) = (listener.key, listener.address);
+        let bound = match listener.carrier {
+            Carrier::Udp => UdpSocket::bind(address).map(drop),
+            Carrier::Tcp | Carrier::TcpOfBothFamilies => TcpListener::bind(address).map(drop),
+        };
         findings.push(match bound {
             Ok(()) => Finding::fine(key, format!("{address} is free")),
             Err(error) => Finding::wrong(key, listen::failure(key, address, &error)),
         });
-    };
-    for address in &sip.udp {
-        told("sip.udp", *address, UdpSocket::bind(address).map(drop));
-    }
-    for (key, address) in tcp {
-        told(key, address, TcpListener::bind(address).map(drop));
     }
 }
 
-/// Says what address peers are told, and whether that is one that they can reach.
+/// Says what addresses peers are told, and whether they can reach them.
 fn addresses(config: &Config, findings: &mut Vec<Finding>) {
     let key = "sip.advertised_address";
-    let own = towards_the_world();
-    let name = config.sip.advertised_address.as_str();
-    if name.is_empty() {
-        findings.push(match own {
-            Some(own) if is_public(own) => Finding::fine(key, format!("empty: peers are told {own}")),
-            Some(own) => Finding::doubtful(
-                key,
-                format!(
-                    "empty: peers are told {own}, which the public network does not reach; behind NAT set it to the public address \
-                     and forward the ports of SIP and media"
-                ),
-            ),
-            None => Finding::doubtful(key, "empty, and this machine has no route to other networks"),
-        });
-        return;
-    }
-    let resolved = (name, 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-    findings.push(match resolved {
-        Ok(found) if !found.is_empty() => {
-            let ip = found[0].ip();
-            let here = UdpSocket::bind((ip, 0)).is_ok();
-            if here {
-                Finding::fine(key, format!("{ip}, an address of this machine"))
-            } else if is_public(ip) {
-                Finding::fine(
-                    key,
-                    format!("{ip}, not an address of this machine: the ports of SIP and media have to be forwarded to it"),
-                )
-            } else {
-                Finding::doubtful(key, format!("{ip} is neither public nor an address of this machine"))
+    let mut told: Vec<IpAddr> = Vec::new();
+    for name in &config.sip.advertised_address {
+        let resolved = (name.as_str(), 0)
+            .to_socket_addrs()
+            .map(Iterator::collect::<Vec<_>>);
+        match resolved {
+            Ok(found) if !found.is_empty() => {
+                for ip in found.iter().map(|found| found.ip().to_canonical()) {
+                    if told.iter().all(|other| other.is_ipv4() != ip.is_ipv4()) {
+                        findings.push(advertised(config, ip));
+                        told.push(ip);
+                    }
+                }
             }
+            Ok(_) => findings.push(Finding::wrong(key, format!("'{name}' has no address"))),
+            Err(error) => findings.push(Finding::wrong(
+                key,
+                format!("'{name}' does not resolve ({error}): use an IP address, or mend DNS"),
+            )),
         }
-        Ok(_) => Finding::wrong(key, format!("'{name}' has no address")),
-        Err(error) => Finding::wrong(key, format!("'{name}' does not resolve ({error}): use an IP address, or mend DNS")),
-    });
+    }
+    let names_failed = told.is_empty() && !config.sip.advertised_address.is_empty();
+    for is_ipv4 in [true, false] {
+        let is_told = told.iter().any(|ip| ip.is_ipv4() == is_ipv4);
+        if !is_told && !names_failed && listens(config, is_ipv4) {
+            findings.extend(own_address(is_ipv4, told.is_empty()));
+        }
+    }
+    let has_public = told.iter().any(|ip| !is_private(*ip));
+    if has_public && !config.sip.advertised_to_private {
+        findings.push(Finding::fine(
+            "sip.advertised_to_private",
+            "false: peers in private networks are told the local address",
+        ));
+    }
+}
+
+/// Says whether an advertised address is one that peers can reach.
+fn advertised(config: &Config, ip: IpAddr) -> Finding {
+    let key = "sip.advertised_address";
+    if !listens(config, ip.is_ipv4()) {
+        let text = format!("{ip} is told to nobody: SIP is not listened for at any address of its family");
+        return Finding::doubtful(key, text);
+    }
+    let here = UdpSocket::bind((ip, 0)).is_ok();
+    if here {
+        Finding::fine(key, format!("{ip}, an address of this machine"))
+    } else if is_public(ip) {
+        Finding::fine(
+            key,
+            format!(
+                "{ip}, not an address of this machine: the ports of SIP and media have to be forwarded to it"
+            ),
+        )
+    } else {
+        Finding::doubtful(
+            key,
+            format!("{ip} is neither public nor an address of this machine"),
+        )
+    }
+}
+
+/// Says what peers of a family are told for which no address is advertised; `None` when nobody misses it.
+fn own_address(is_ipv4: bool, is_all: bool) -> Option<Finding> {
+    let key = "sip.advertised_address";
+    let family = if is_ipv4 { "IPv4" } else { "IPv6" };
+    let nothing = if is_all {
+        "empty".to_owned()
+    } else {
+        format!("no {family} address")
+    };
+    match towards_the_world(is_ipv4) {
+        Some(own) if is_public(own) => Some(Finding::fine(key, format!("{nothing}: peers are told {own}"))),
+        Some(own) => Some(Finding::doubtful(
+            key,
+            format!(
+                "{nothing}: peers are told {own}, which the public network does not reach; behind NAT set it to the public {family} \
+                 address and forward the ports of SIP and media"
+            ),
+        )),
+        None if is_ipv4 && is_all => {
+            let text = "empty, and this machine has no route to other networks";
+            Some(Finding::doubtful(key, text))
+        }
+        None => None,
+    }
+}
+
+/// Whether SIP is listened for at addresses of a family.
+fn listens(config: &Config, is_ipv4: bool) -> bool {
+    let listeners = config.listeners();
+    let mut sip = listeners
+        .iter()
+        .filter(|listener| listener.key.starts_with("sip."));
+    sip.any(|listener| listener.address.is_ipv4() == is_ipv4)
 }
 
 /// Returns the address that this machine has towards other networks. Nothing is sent.
-fn towards_the_world() -> Option<IpAddr> {
-    // TEST-NET-1 (RFC 5737): routed like any far address, never a real host.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+fn towards_the_world(is_ipv4: bool) -> Option<IpAddr> {
+    // Of the ranges for documentation (RFC 5737, RFC 3849): routed like any far address, never a real host.
+    let (any, far): (IpAddr, IpAddr) = if is_ipv4 {
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+    } else {
+        (
+            Ipv6Addr::UNSPECIFIED.into(),
+            Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1).into(),
+        )
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((far, 9)).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }
 

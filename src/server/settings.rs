@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use confab_api::event::{EventBusConfig, Origin};
 use confab_documents::Store;
-use confab_sip::{EndpointConfig, Network, RegistrarConfig};
+use confab_sip::{Advertised as SipAdvertised, EndpointConfig, Host, HostPort, Network, RegistrarConfig};
 
 use crate::{
     config::Config,
-    signalling::{Advertised, LocalAddresses, SignallingConfig, watched_package},
+    signalling::{Advertised, LocalAddresses, Networks, SignallingConfig, watched_package},
     sounds::Sounds,
     tls::{self, ServerCertificate, Trust},
 };
@@ -42,7 +42,7 @@ pub(super) fn registrar_config(config: &Config) -> RegistrarConfig {
     }
 }
 
-/// The networks that are reached without the advertised address.
+/// The networks that are reached as their addresses say.
 pub(super) fn local_nets(config: &Config) -> Vec<Network> {
     // This machine itself always is.
     let loopback = [
@@ -57,13 +57,15 @@ pub(super) fn local_nets(config: &Config) -> Vec<Network> {
 
 pub(super) fn signalling_config(
     config: &Config,
+    local: &LocalAddresses,
     (certificate, client): (Option<&ServerCertificate>, Option<ServerCertificate>),
 ) -> anyhow::Result<SignallingConfig> {
     let clients = config.sip.tls.as_ref().and_then(|tls| tls.clients.as_deref());
     let clients = clients.map(tls::authorities).transpose();
     let clients = clients.map_err(|text| anyhow::anyhow!("sip.tls_clients: {text}"))?;
     let endpoint = EndpointConfig {
-        advertised: config.advertised_host(),
+        advertised: advertised(local),
+        inside: local.inner_networks(),
         local_nets: local_nets(config),
         asks_about_options: true,
         takes_registrations: true,
@@ -103,30 +105,47 @@ pub(super) async fn sounds(config: &Config, store: &Store) -> anyhow::Result<Sou
         .with_context(|| format!("media.prompts: cannot read {name}"))
 }
 
-pub(super) async fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
-    let host = config.sip.advertised_address.trim();
-    let advertised = if host.is_empty() {
-        None
-    } else {
-        Some(Advertised {
-            host: host.to_owned(),
-            ip: resolve(host).await?,
-        })
+/// What is shown in Via and Contact.
+fn advertised(local: &LocalAddresses) -> SipAdvertised {
+    let shown = |is_ipv4| {
+        let host = local.advertised(is_ipv4)?.host.as_str();
+        let host = Host::parse(&host.into()).ok()?;
+        Some(HostPort { host, port: None })
     };
-    Ok(LocalAddresses::new(advertised, host_name()))
+    SipAdvertised {
+        ipv4: shown(true),
+        ipv6: shown(false),
+    }
 }
 
-pub(super) async fn resolve(host: &str) -> anyhow::Result<IpAddr> {
-    if let Ok(ip) = host.parse() {
-        return Ok(ip);
+pub(super) async fn local_addresses(config: &Config) -> anyhow::Result<LocalAddresses> {
+    let mut advertised: Vec<Advertised> = Vec::new();
+    for host in &config.sip.advertised_address {
+        // What is named first is its family's.
+        for ip in resolve(host).await? {
+            if advertised.iter().all(|other| other.ip.is_ipv4() != ip.is_ipv4()) {
+                let host = host.clone();
+                advertised.push(Advertised { host, ip });
+            }
+        }
     }
-    let mut addresses = tokio::net::lookup_host((host, 0)).await.with_context(|| {
+    let local_nets = Networks::new(config.local_nets());
+    let addresses = LocalAddresses::new(advertised, host_name());
+    Ok(addresses.inside(local_nets, config.sip.advertised_to_private))
+}
+
+async fn resolve(host: &str) -> anyhow::Result<Vec<IpAddr>> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![ip]);
+    }
+    let addresses = tokio::net::lookup_host((host, 0)).await.with_context(|| {
         format!("sip.advertised_address: '{host}' does not resolve (use an IP address, or mend DNS)")
     })?;
-    match addresses.next() {
-        Some(address) => Ok(address.ip()),
-        None => bail!("sip.advertised_address: '{host}' has no address"),
+    let addresses: Vec<IpAddr> = addresses.map(|address| address.ip().to_canonical()).collect();
+    if addresses.is_empty() {
+        bail!("sip.advertised_address: '{host}' has no address");
     }
+    Ok(addresses)
 }
 
 pub(super) fn host_name() -> Option<String> {

@@ -32,7 +32,7 @@ pub(crate) use self::{
         Race, Redirects, Referral, Refers, RunningCalls,
     },
     endpoint::{Command, EndpointHandle, Registering},
-    local::{Advertised, LocalAddresses},
+    local::{Advertised, LocalAddresses, is_private},
     network::Networks,
     reach::{Listens, NoWay},
     resolver::Resolver,

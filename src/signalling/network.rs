@@ -19,9 +19,20 @@ impl Networks {
         )
     }
 
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Network> {
+        self.0.iter()
+    }
+
     /// Whether `ip` lies in one of them.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(ip))
+    }
+}
+
+impl From<Vec<Network>> for Networks {
+    fn from(networks: Vec<Network>) -> Self {
+        Self(networks)
     }
 }

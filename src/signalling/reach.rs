@@ -228,12 +228,11 @@ impl Listens {
 
     /// Whether a request sent there would come back to this server (RFC 3261 §16.3 has proxies look for that).
     fn is_ourselves(&self, remote: SocketAddr, local: &LocalAddresses) -> bool {
-        let advertised = local.advertised().map(|advertised| advertised.ip);
         let mut bound = self.udp.iter().chain(&self.tcp).chain(&self.tls);
         bound.any(|bound| {
             let is_own = bound.ip() == remote.ip()
                 || (bound.ip().is_unspecified() && local.is_on_this_machine(remote.ip()))
-                || advertised == Some(remote.ip());
+                || local.is_advertised(remote.ip());
             bound.port() == remote.port() && is_own
         })
     }

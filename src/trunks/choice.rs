@@ -21,19 +21,27 @@ pub(crate) struct Choice {
     pub(crate) dialled: String,
 }
 
+/// A number, and what its call wants of a trunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The ways in which the number may be written, the likeliest first.
+    pub(crate) forms: &'a [String],
+    /// It is a number of the world: trunks without rules take those and no others.
+    pub(crate) is_telephone: bool,
+    /// It is one of the emergency services.
+    pub(crate) is_emergency: bool,
+    /// Tags that the trunk has to have. An emergency call asks for none.
+    pub(crate) flags: &'a [String],
+}
+
 /// Returns the gateways of these trunks that take a number: those of the cheapest trunk first, of trunks that cost the same in any order,
 /// so that they share the calls.
-pub(super) fn of(
-    mut trunks: Vec<Arc<Trunk>>,
-    forms: &[String],
-    is_telephone: bool,
-    dice: &mut impl Rng,
-) -> Vec<Choice> {
+pub(super) fn of(mut trunks: Vec<Arc<Trunk>>, wanted: Wanted<'_>, dice: &mut impl Rng) -> Vec<Choice> {
     trunks.shuffle(dice);
     trunks.sort_by_key(|trunk| trunk.weight_cost);
     let mut choices = Vec::new();
     for trunk in trunks {
-        let Some(dialled) = taken(&trunk, forms, is_telephone) else {
+        let Some(dialled) = taken(&trunk, wanted) else {
             continue;
         };
         let mut gateways = trunk.gateways.clone();
@@ -50,11 +58,19 @@ pub(super) fn of(
 }
 
 /// Returns what is dialled where a trunk takes a number: the first group of the rule that fits, or all that fits.
-fn taken(trunk: &Trunk, forms: &[String], is_telephone: bool) -> Option<String> {
-    if trunk.rules.is_empty() {
-        return forms.first().filter(|_| is_telephone).cloned();
+fn taken(trunk: &Trunk, wanted: Wanted<'_>) -> Option<String> {
+    let has = |flag: &String| trunk.flags.contains(flag);
+    if !wanted.is_emergency && !wanted.flags.iter().all(has) {
+        return None;
     }
-    forms.iter().find_map(|form| {
+    if trunk.rules.is_empty() {
+        let is_meant = match trunk.is_emergency {
+            true => wanted.is_emergency,
+            false => wanted.is_telephone,
+        };
+        return wanted.forms.first().filter(|_| is_meant).cloned();
+    }
+    wanted.forms.iter().find_map(|form| {
         trunk.rules.iter().find_map(|rule| {
             let found = rule.captures(form)?;
             let part = found.get(1).or_else(|| found.get(0))?;
@@ -90,12 +106,73 @@ mod tests {
 
     fn chosen(trunks: &[Arc<Trunk>], forms: &[&str], is_telephone: bool, seed: u64) -> Vec<Choice> {
         let forms: Vec<String> = forms.iter().map(|form| (*form).to_owned()).collect();
-        of(
-            trunks.to_vec(),
-            &forms,
+        let wanted = Wanted {
+            forms: &forms,
             is_telephone,
-            &mut StdRng::seed_from_u64(seed),
-        )
+            is_emergency: false,
+            flags: &[],
+        };
+        of(trunks.to_vec(), wanted, &mut StdRng::seed_from_u64(seed))
+    }
+
+    #[test]
+    fn a_call_with_tags_goes_by_trunks_that_have_them_all() {
+        let all = [
+            trunk("plain", json!({"weight_cost": 1})),
+            trunk("fax", json!({"weight_cost": 2, "flags": ["fax"]})),
+            trunk("both", json!({"weight_cost": 3, "flags": ["fax", "secure"]})),
+        ];
+        let forms = ["+491".to_owned()];
+        for (flags, is_emergency, expected) in [
+            (
+                &[][..],
+                false,
+                &["plain.example", "fax.example", "both.example"][..],
+            ),
+            (&["fax"], false, &["fax.example", "both.example"]),
+            (&["secure", "fax"], false, &["both.example"]),
+            (&["other"], false, &[]),
+            (
+                &["other"],
+                true,
+                &["plain.example", "fax.example", "both.example"],
+            ),
+        ] {
+            let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+            let wanted = Wanted {
+                forms: &forms,
+                is_telephone: true,
+                is_emergency,
+                flags: &flags,
+            };
+            let found = of(all.to_vec(), wanted, &mut StdRng::seed_from_u64(1));
+            assert_eq!(hosts(&found), expected, "{flags:?} {is_emergency}");
+        }
+    }
+
+    #[test]
+    fn an_emergency_trunk_takes_emergency_numbers_and_what_its_rules_say() {
+        let bare = trunk("bare", json!({"emergency": true}));
+        let ruled = trunk("ruled", json!({"emergency": true, "rules": ["^\\+49", "^112$"]}));
+        for (form, is_telephone, is_emergency, expected) in [
+            ("112", false, true, &["bare.example", "ruled.example"][..]),
+            ("911", false, true, &["bare.example"]),
+            ("112", false, false, &["ruled.example"]),
+            ("+491", true, false, &["ruled.example"]),
+            ("+441", true, false, &[]),
+        ] {
+            let forms = [form.to_owned()];
+            let wanted = Wanted {
+                forms: &forms,
+                is_telephone,
+                is_emergency,
+                flags: &[],
+            };
+            let both = vec![Arc::clone(&bare), Arc::clone(&ruled)];
+            let mut found = hosts(&of(both, wanted, &mut StdRng::seed_from_u64(1)));
+            found.sort();
+            assert_eq!(found, expected, "{form} {is_emergency}");
+        }
     }
 
     #[test]

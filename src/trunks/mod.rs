@@ -20,7 +20,7 @@ use moka::sync::Cache;
 
 pub(crate) use self::{
     book::{Book, Origin},
-    choice::Choice,
+    choice::{Choice, Wanted},
     health::{Absence, Health},
     trunk::{Gateway, Trunk, UserForm},
     watch::Reach,
@@ -103,16 +103,15 @@ impl Trunks {
         }))
     }
 
-    /// Returns the gateways that take a number, in the order in which they are tried. `forms` are the ways in which it may be written, the
-    /// likeliest first; `is_telephone` says that it is a number of the world: trunks without rules take those and no others.
+    /// Returns the gateways that take a number, in the order in which they are tried; those of emergency trunks before others for one of the
+    /// emergency services.
     ///
     /// # Errors
     /// The store does not answer.
     pub(crate) async fn choices(
         &self,
         account: &AccountId,
-        forms: &[String],
-        is_telephone: bool,
+        wanted: Wanted<'_>,
     ) -> Result<Choices, StoreError> {
         let own = self.read(ListScope::Account(account.clone()), |_| true).await?;
         let above = ListScope::Parents(account.clone());
@@ -120,9 +119,12 @@ impl Trunks {
         let has_trunks = !(own.is_empty() && above.is_empty());
         let mut choices = Vec::new();
         for trunks in [own, above] {
-            choices.extend(choice::of(trunks, forms, is_telephone, &mut rand::rng()));
+            choices.extend(choice::of(trunks, wanted, &mut rand::rng()));
         }
         self.0.health.sort(Instant::now(), &mut choices);
+        if wanted.is_emergency {
+            choices.sort_by_key(|choice| !choice.trunk.is_emergency);
+        }
         choices.truncate(choice::MOST);
         Ok(Choices { choices, has_trunks })
     }

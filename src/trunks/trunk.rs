@@ -29,6 +29,10 @@ pub(crate) struct Trunk {
     pub(crate) weight_cost: u64,
     /// The numbers that it takes; empty: all of the world.
     pub(crate) rules: Vec<Regex>,
+    /// It takes emergency numbers before others; without rules, nothing else.
+    pub(crate) is_emergency: bool,
+    /// Its tags.
+    pub(crate) flags: Vec<String>,
     /// Which of the account's caller ids is shown where a request names none: a key of the account's `caller_id`.
     pub(crate) caller_id: Option<String>,
     /// Accounts below may use it.
@@ -123,6 +127,11 @@ impl Trunk {
             id: document.id.clone(),
             weight_cost: body.get("weight_cost").and_then(Value::as_u64).unwrap_or(50),
             rules: rules.collect(),
+            is_emergency: body.get("emergency") == Some(&Value::Bool(true)),
+            flags: of_list("flags")
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
             caller_id: caller_id.and_then(Value::as_str).map(str::to_owned),
             includes_subaccounts: body.get("include_subaccounts") == Some(&Value::Bool(true)),
             is_shared_out: text(body, "gateway_strategy") == Some("random"),

@@ -1,6 +1,7 @@
 //! One hook, as its document describes it. Never sends anything.
 
-use confab_conference::{AccountId, Event};
+use confab_api::event::News;
+use confab_conference::AccountId;
 use confab_documents::{Document, Revision};
 use reqwest::{Method, Url};
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ pub(super) struct Hook {
     pub(super) revision: Revision,
     pub(super) uri: Url,
     pub(super) method: Method,
-    /// The name of an event, or of all events.
+    /// The name of an event, of all of a kind, or of all.
     pub(super) on: String,
     /// How often each event is tried to be told, at least once.
     pub(super) tries: u32,
@@ -70,8 +71,8 @@ impl Hook {
     }
 
     /// Returns whether the hook is to be told of an event: of the account's own, or of one below where it asks for those.
-    pub(super) fn wants(&self, event: &Event) -> bool {
-        let is_meant = matches!(self.on.as_str(), "all" | "conference") || self.on == event.kind.name();
-        is_meant && (self.account == event.account || self.include_subaccounts)
+    pub(super) fn wants(&self, event: &News) -> bool {
+        let is_meant = ["all", event.category(), event.event()].contains(&self.on.as_str());
+        is_meant && (self.account == *event.account() || self.include_subaccounts)
     }
 }

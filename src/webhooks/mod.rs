@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use confab_api::event::Subscription;
+use confab_api::event::NewsSubscription;
 use confab_conference::AccountId;
 use confab_documents::Store;
 use tokio::sync::{Semaphore, mpsc};
@@ -110,7 +110,7 @@ impl Shared {
 pub(crate) fn start(
     store: Store,
     allow_private: bool,
-    events: Subscription,
+    events: NewsSubscription,
     attempts: &Arc<Attempts>,
 ) -> JoinHandle<()> {
     let transport = Box::new(Http::new(allow_private));
@@ -138,13 +138,13 @@ impl Dispatcher {
         }
     }
 
-    async fn run(mut self, mut events: Subscription) {
+    async fn run(mut self, mut events: NewsSubscription) {
         while let Some(event) = events.recv().await {
-            let hooks = self.hooks(&event.event().account).await;
-            for hook in hooks.iter().filter(|hook| hook.wants(event.event())) {
+            let hooks = self.hooks(event.account()).await;
+            for hook in hooks.iter().filter(|hook| hook.wants(&event)) {
                 let job = Job {
                     hook: Arc::clone(hook),
-                    event: Arc::clone(&event),
+                    event: event.clone(),
                 };
                 self.hand_over(job);
             }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use confab_api::WebhookAttempts as _;
-use confab_api::event::EventBus;
+use confab_api::event::{EventBus, Registration};
 use confab_conference::{ConferenceId, Event, EventKind, GregorianSeconds, InstanceId};
 use confab_documents::{Body, Document, Kind, Revision, SaveError, StoreError};
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ fn start(
     });
     let shared = Shared::new(Box::new(Arc::clone(&world)), transport, Arc::clone(&attempts));
     let bus = EventBus::default();
-    tokio::spawn(Dispatcher::new(shared).run(bus.subscribe()));
+    tokio::spawn(Dispatcher::new(shared).run(bus.subscribe_news()));
     (world, bus, attempts)
 }
 
@@ -134,6 +134,62 @@ impl World {
             .map(|(_, _, body)| body["sequence"].as_u64().unwrap())
             .collect()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn registrations_are_told_to_who_asks_for_them() {
+    let hooks = vec![
+        document("all", "a", json!({"hook": "all"})),
+        document(
+            "both",
+            "a",
+            json!({"hook": "registration", "custom_data": {"site": 4}}),
+        ),
+        document("gone", "a", json!({"hook": "device-unregistered"})),
+        document("conference", "a", json!({})),
+        document("elsewhere", "b", json!({"hook": "registration"})),
+        document(
+            "above",
+            "m",
+            json!({"hook": "device-registered", "include_subaccounts": true}),
+        ),
+    ];
+    let (world, bus, attempts) = start(hooks, &[]);
+    for gone in [None, Some("expired")] {
+        bus.publish_registration(Registration {
+            account: AccountId::from("a"),
+            device: "d".to_owned(),
+            name: Some(("phones.example".to_owned(), "desk".to_owned())),
+            gone,
+            at: GregorianSeconds(7),
+        });
+        settle().await;
+    }
+    let told = |hook: &str| -> Vec<Value> {
+        let told = world.told.lock().unwrap();
+        let of_hook = told.iter().filter(|(_, id, _)| id == hook);
+        of_hook.map(|(_, _, body)| body["event"].clone()).collect()
+    };
+    let (came, went) = (json!("device-registered"), json!("device-unregistered"));
+    for (hook, expected) in [
+        ("all", vec![came.clone(), went.clone()]),
+        ("both", vec![came.clone(), went.clone()]),
+        ("gone", vec![went]),
+        ("conference", vec![]),
+        ("elsewhere", vec![]),
+        ("above", vec![came]),
+    ] {
+        assert_eq!(told(hook), expected, "{hook}");
+    }
+    let told = world.told.lock().unwrap();
+    let (_, _, body) = told.iter().find(|(_, id, _)| id == "both").unwrap();
+    assert_eq!(
+        (&body["hook_event"], &body["site"], &body["username"]),
+        (&json!("registration"), &json!(4), &json!("desk"))
+    );
+    let shown = attempts.attempts(&AccountId::from("a"), "both");
+    assert_eq!(shown[0]["hook_event"], "device-unregistered");
+    assert_ne!(shown[0]["msg_id"], shown[1]["msg_id"]);
 }
 
 /// Lets everything happen that happens at once.
@@ -382,9 +438,10 @@ fn a_form_has_brackets_for_what_is_within() {
 #[test]
 fn the_schema_names_every_event() {
     let named = [
-        &["all", "conference"][..],
+        &["all", "conference", "registration"][..],
         EventKind::LEG_NAMES,
         EventKind::CONFERENCE_NAMES,
+        &Registration::EVENTS,
     ]
     .concat();
     assert_eq!(

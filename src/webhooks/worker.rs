@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_api::event::EventMessage;
+use confab_api::event::News;
 use confab_documents::Revision;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
@@ -30,7 +30,7 @@ pub(super) const FAILURES_IN_A_ROW: usize = 24;
 /// An event for a hook.
 pub(super) struct Job {
     pub(super) hook: Arc<Hook>,
-    pub(super) event: Arc<EventMessage>,
+    pub(super) event: News,
 }
 
 /// Tells a hook its events until none have come for a while.
@@ -92,7 +92,7 @@ impl Worker {
             let retries_left = hook.tries.saturating_sub(tried);
             let attempt = Attempt {
                 timestamp: gregorian_now().0,
-                event: event.event().kind.name(),
+                event: event.event(),
                 msg_id: event.id(),
                 outcome,
                 retries_left,

@@ -1,21 +1,47 @@
 //! Commands that come by a message broker: their names and keys translated into what the HTTP interface's actions are made of, so
 //! that one and the same check and meaning holds for both. Knows no broker.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use confab_conference::{AccountId, Audience, ConferenceId, Control, ParticipantId};
+use confab_documents::Store;
 use serde_json::{Map, Value};
 
 use crate::arguments::{Arguments, Named};
+use crate::dialling::{DialAnswer, Dialer};
 use crate::error::ApiError;
 use crate::live::{LiveConferences, MediaProblem};
 use crate::resource::conference;
+use crate::resource::dial::{DialDesk, DialGiven};
 
-/// A command for a running conference, checked.
+/// A command for a conference, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerCommand {
     /// `None` when the message names none: that of the running conference.
     account: Option<AccountId>,
     conference: ConferenceId,
-    control: Control,
+    order: Order,
+}
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq)]
+enum Order {
+    /// Of a running conference.
+    Control(Box<Control>),
+    /// Others are to be called; the arguments keep the rules of the action's schema.
+    Dial(Map<String, Value>),
+}
+
+/// Whom commands are carried out by: the same as requests over HTTP.
+#[derive(Clone)]
+pub struct CommandDesk {
+    /// The conferences that run.
+    pub conferences: Arc<dyn LiveConferences>,
+    /// Accounts and documents.
+    pub store: Store,
+    /// Who calls others.
+    pub dialer: Arc<dyn Dialer>,
 }
 
 impl BrokerCommand {
@@ -36,29 +62,43 @@ impl BrokerCommand {
         };
         let conference = ConferenceId::from(text("conference_id")?);
         let name = text("application_name")?;
+        let order = match name.as_str() {
+            "dial" => Arguments::new("dial", Some(keys)).dial().map(Order::Dial),
+            _ => Ok(Order::Control(Box::new(control(&name, keys)?))),
+        };
         Ok(BrokerCommand {
             account,
             conference,
-            control: control(&name, keys)?,
+            order: order.map_err(|error| told(&error))?,
         })
     }
 
-    /// Carries the command out. What is not running takes no effect and is no error, as over HTTP.
+    /// Whether it takes as long as others take to answer a call. Such a one keeps no other waiting.
+    pub fn is_lengthy(&self) -> bool {
+        matches!(self.order, Order::Dial(_))
+    }
+
+    /// Carries the command out. What is not running takes no effect and is no error, as over HTTP; a dial starts it.
     ///
     /// # Errors
     /// Why nothing was done, for a log.
-    pub async fn carry_out(self, conferences: &dyn LiveConferences) -> Result<(), String> {
+    pub async fn carry_out(self, desk: &CommandDesk) -> Result<(), String> {
         let BrokerCommand {
             account,
             conference,
-            control,
+            order,
         } = self;
+        let conferences = &*desk.conferences;
         let account = match account {
             Some(account) => account,
             None => {
                 let account = conferences.account_of(&conference).await;
                 account.ok_or("account_id is missing, and no conference of this id runs, or several do")?
             }
+        };
+        let control = match order {
+            Order::Control(control) => *control,
+            Order::Dial(arguments) => return desk.dial(&account, &conference, arguments).await,
         };
         if let Control::Play { media, .. } = &control {
             match conferences.check_media(&account, media).await {
@@ -69,6 +109,37 @@ impl BrokerCommand {
         }
         let done = conferences.control(&account, &conference, control).await;
         done.map_err(|error| error.to_string())
+    }
+}
+
+impl CommandDesk {
+    async fn dial(
+        &self,
+        account: &AccountId,
+        conference: &ConferenceId,
+        arguments: Map<String, Value>,
+    ) -> Result<(), String> {
+        let known = self.store.account(account).await;
+        let known = known.map_err(|error| error.to_string())?;
+        // Who has logged in over HTTP has shown as much.
+        if !known.is_some_and(|account| account.enabled) {
+            return Err("account_id is that of nobody, or of an account that is switched off".to_owned());
+        }
+        let desk = DialDesk {
+            store: &self.store,
+            conferences: &*self.conferences,
+            dialer: &*self.dialer,
+        };
+        let given = DialGiven {
+            arguments,
+            outer: None,
+            vars: BTreeMap::new(),
+        };
+        match desk.dial(account, conference, given).await {
+            Ok(DialAnswer::Endpoints(_)) => Ok(()),
+            Ok(DialAnswer::NoServer) => Err("no calls are placed while the server ends".to_owned()),
+            Err(error) => Err(told(&error)),
+        }
     }
 }
 
@@ -128,7 +199,7 @@ fn control(name: &str, mut keys: Map<String, Value>) -> Result<Control, String> 
             Arguments::new("record", Some(keys)).record()
         }
         ("recordstop", _) => Ok(Control::StopRecording),
-        ("dial" | "say" | "tts" | "tones" | "set", _) => {
+        ("say" | "tts" | "tones" | "set", _) => {
             return Err(format!("{name} is not in this version"));
         }
         _ => return Err("application_name names no command".to_owned()),
@@ -183,12 +254,44 @@ mod tests {
 
     use super::*;
 
-    fn read(keys: &Value) -> Result<Control, String> {
+    fn ordered(keys: &Value) -> Result<Order, String> {
         let mut all = json!({"account_id": "a", "conference_id": "c"});
         for (key, value) in keys.as_object().unwrap() {
             all[key] = value.clone();
         }
-        BrokerCommand::read(all.as_object().unwrap().clone()).map(|command| command.control)
+        BrokerCommand::read(all.as_object().unwrap().clone()).map(|command| command.order)
+    }
+
+    fn read(keys: &Value) -> Result<Control, String> {
+        ordered(keys).map(|order| match order {
+            Order::Control(control) => *control,
+            Order::Dial(arguments) => panic!("a dial: {arguments:?}"),
+        })
+    }
+
+    #[test]
+    fn a_dial_has_the_arguments_and_rules_of_the_http_interface() {
+        let dial = json!({
+            "application_name": "dial", "endpoints": ["1001"], "timeout": 5, "caller_id_name": "Ann",
+            "participant_flags": ["mute"], "custom_application_vars": {"My-Key": "v"},
+        });
+        let Ok(Order::Dial(arguments)) = ordered(&dial) else {
+            panic!("no dial: {:?}", ordered(&dial))
+        };
+        assert_eq!(arguments["endpoints"], json!(["1001"]));
+        assert_eq!(arguments["custom_application_vars"], json!({"My-Key": "v"}));
+        assert!(!arguments.contains_key("account_id") && !arguments.contains_key("application_name"));
+        for (key, value, words) in [
+            ("endpoints", json!([]), "endpoints: minItems"),
+            ("endpoints", Value::Null, "endpoints: "),
+            ("timeout", json!("soon"), "timeout: type"),
+            ("participant_flags", json!(["dance"]), "participant_flags"),
+        ] {
+            let mut wrong = dial.clone();
+            wrong[key] = value;
+            let why = ordered(&wrong).unwrap_err();
+            assert!(why.contains(words), "{key}: {why}");
+        }
     }
 
     #[test]
@@ -265,7 +368,11 @@ mod tests {
         for (keys, words) in [
             (json!({}), "application_name is missing"),
             (json!({"application_name": "dance"}), "names no command"),
-            (json!({"application_name": "dial"}), "dial is not in this version"),
+            (json!({"application_name": "dial"}), "endpoints: required"),
+            (
+                json!({"application_name": "record"}),
+                "record is not in this version",
+            ),
             (json!({"application_name": "play"}), "data.media_id: required"),
             (
                 json!({"application_name": "kick", "participant_id": {}}),
@@ -318,13 +425,14 @@ mod tests {
         #[test]
         fn no_message_makes_the_reader_panic(
             name in prop_oneof![
-                Just("play"), Just("kick"), Just("relate_participants"), Just("participant_energy"),
+                Just("play"), Just("dial"), Just("kick"), Just("relate_participants"), Just("participant_energy"),
                 Just("participant_volume_in"), Just("stop_play"), Just("")
             ],
             keys in prop::collection::vec(
                 (prop_oneof![
                     Just("participant_id"), Just("other_participant"), Just("media_name"), Just("energy_level"),
-                    Just("volume_in_level"), Just("affects"), Just("relationship"), Just("level"), Just("db")
+                    Just("volume_in_level"), Just("affects"), Just("relationship"), Just("level"), Just("db"),
+                    Just("endpoints"), Just("timeout"), Just("custom_application_vars")
                 ], any_value()),
                 0..6,
             ),
@@ -333,7 +441,7 @@ mod tests {
             for (key, value) in keys {
                 message[key] = value;
             }
-            let _ = read(&message);
+            let _ = ordered(&message);
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct DialRequest {
     pub caller_id_number: Option<String>,
     /// How who answers joins.
     pub flags: ParticipantFlags,
+    /// Tags that a trunk has to have to be used.
+    pub outbound_flags: Vec<String>,
     /// How long each endpoint rings.
     pub ring_time: Duration,
     /// Call-ID of the first call.

@@ -116,7 +116,7 @@ pub mod websocket;
 use axum::Router;
 use axum::routing::get;
 
-pub use command::{BrokerCommand, fuzz_broker_command};
+pub use command::{BrokerCommand, CommandDesk, fuzz_broker_command};
 pub use dialling::{
     DialAnswer, DialEndpoint, DialRefusal, DialRequest, Dialer, EndpointAnswer, NoDialer, ParticipantFlags,
 };

@@ -26,6 +26,20 @@ pub fn check(body: Body) -> Result<(), Violations> {
     prepare(Kind::Conference, "", body).map(drop)
 }
 
+/// Returns the name and the number that the profile of a conference shows of it when it calls somebody, where it says so.
+pub fn shown_caller(
+    document: &Document,
+    configuration: Option<&Document>,
+) -> (Option<String>, Option<String>) {
+    let configuration = configuration.map(|configuration| &configuration.body);
+    let profile = Profile::of(&document.body, configuration);
+    let said = |key: &str| {
+        let text = profile.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    (said("caller-id-name"), said("caller-id-number"))
+}
+
 /// One of the three number lists of a conference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberList {

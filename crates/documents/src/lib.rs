@@ -59,7 +59,7 @@ mod unsaved;
 
 pub use account::{API_KEY_LENGTH, Account, USUAL_MAX_CALL};
 pub use conference::{
-    AccountDefaults, check as check_conference, language, named_sound, settings, settings_with,
+    AccountDefaults, check as check_conference, language, named_sound, settings, settings_with, shown_caller,
 };
 pub use document::{Body, Document, Expected, MAX_DEPTH, NotARevision, Revision, is_id};
 pub use error::{SaveError, StoreError};

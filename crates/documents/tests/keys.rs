@@ -611,7 +611,7 @@ const CALLERS: &str = "tests/contract/callers.rs";
 const RECEPTION: &str = "tests/contract/reception.rs";
 const DIALLED: &str = "tests/contract/dialled.rs";
 const RECORDINGS: &str = "tests/contract/recordings.rs";
-const SHOWN: Proof = Kept("the dial, else the conference, says who is shown as calling");
+const SHOWN: Proof = Test("tests/trunks.rs", "a_profile_says_who_is_shown_as_calling");
 const PRECEDENCE: &str = "crates/documents/src/conference/tests.rs";
 
 /// Keys of the document.
@@ -705,6 +705,8 @@ const PROFILE_KEYS: &[(&str, Proof)] = &[
         "caller-controls",
         Test("crates/documents/tests/keys.rs", "key_caller_controls_of_profile"),
     ),
+    ("caller-id-name", SHOWN),
+    ("caller-id-number", SHOWN),
     (
         "comfort-noise",
         Test(CALLERS, "line_180_comfort_noise_is_there_or_not"),
@@ -755,8 +757,6 @@ const PROFILE_KEYS: &[(&str, Proof)] = &[
 
 /// Keys of KAZOO's default profile that no schema of ours knows: they are kept as any other.
 const PROFILE_KEYS_BEYOND: &[(&str, Proof)] = &[
-    ("caller-id-name", SHOWN),
-    ("caller-id-number", SHOWN),
     ("channels", Kept("every conference is mixed in one channel")),
     (
         "member-flags",

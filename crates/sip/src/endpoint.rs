@@ -26,7 +26,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng;
 
-pub use config::{Admission, EndpointConfig, EventPackage, Limits, Network};
+pub use config::{Admission, Advertised, EndpointConfig, EventPackage, Limits, Network};
 pub use counters::{Counters, DropReason, Gauges};
 pub use event::{
     Body, CallKey, EndCause, Event, Invitation, LocalContact, Output, ProbeOutcome, QueryKey, Question,

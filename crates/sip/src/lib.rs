@@ -122,10 +122,10 @@ pub use digest::{
     DigestTarget, DigestVerdict,
 };
 pub use endpoint::{
-    Admission, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event, EventPackage,
-    Flow, Gauges, InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network, NoDigit, Output,
-    ProbeOutcome, QueryKey, Question, QuestionKey, QuestionOutcome, ReinviteOutcome, Rejection, Replaces,
-    SubscriptionEnd, SubscriptionKey, SubscriptionState, Transport, fuzz_endpoint,
+    Admission, Advertised, Body, CallKey, Counters, DropReason, EndCause, Endpoint, EndpointConfig, Event,
+    EventPackage, Flow, Gauges, InfoDigit, Invitation, Limits, LocalContact, MAX_INFO_DIGIT_MS, Network,
+    NoDigit, Output, ProbeOutcome, QueryKey, Question, QuestionKey, QuestionOutcome, ReinviteOutcome,
+    Rejection, Replaces, SubscriptionEnd, SubscriptionKey, SubscriptionState, Transport, fuzz_endpoint,
 };
 pub use framing::{Framed, KEEP_ALIVE_PING, KEEP_ALIVE_PONG, StreamFramer};
 pub use fuzz::{fuzz_challenge, fuzz_credentials, fuzz_info_digit, fuzz_message, fuzz_replaces, fuzz_uri};

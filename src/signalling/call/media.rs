@@ -11,6 +11,8 @@ use confab_media::{
 use confab_sdp::{AudioStream, CodecChoice, Direction, LocalKeys};
 use confab_sip::Headers;
 
+use crate::signalling::is_private;
+
 /// Where the call's signalling comes from: media may come from there, and go there (RTP source rules).
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -144,17 +146,6 @@ pub(super) fn way_back(media: IpAddr, signalling: IpAddr) -> IpAddr {
         signalling
     } else {
         media
-    }
-}
-
-/// Addresses that mean something only within their own network: RFC 1918, RFC 6598, RFC 4193, link-local, loopback.
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64;
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
 

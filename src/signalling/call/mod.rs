@@ -49,7 +49,6 @@ use super::quality::CallQuality;
 use super::{
     endpoint::{Command, EndpointHandle, Incoming},
     local::LocalAddresses,
-    network::Networks,
     reach::Listens,
 };
 use crate::{
@@ -87,8 +86,6 @@ pub(crate) struct CallServer {
     pub(crate) media_timeout: Duration,
     /// This server's addresses.
     pub(crate) local: Arc<LocalAddresses>,
-    /// Networks that see the local address instead of the advertised one.
-    pub(crate) local_nets: Networks,
     /// By it a call is known that this server has placed to itself.
     pub(crate) pass: Pass,
     /// Whether callers without credentials may reach conference numbers.

@@ -245,8 +245,8 @@ struct MediaPlace {
     shown: IpAddr,
 }
 
-/// Finds the addresses of a leg for a call whose INVITE arrived at `arrived_at`. The peer sees the advertised one unless the
-/// call comes from a local network (or from this machine). Otherwise, on a wildcard, it is the one that the INVITE was sent to
+/// Finds the addresses of a leg for a call whose INVITE arrived at `arrived_at`. The peer sees the advertised one of the
+/// family unless it is inside ([`LocalAddresses::is_inside`]). Otherwise, on a wildcard, it is the one that the INVITE was sent to
 /// when media takes the same way as signalling, and that of the route towards the media when it does not.
 fn place(
     server: &CallServer,
@@ -256,8 +256,8 @@ fn place(
     signalling: IpAddr,
 ) -> Option<MediaPlace> {
     let local = &server.local;
-    let is_local = signalling.is_loopback() || server.local_nets.contains(signalling);
     let media = media::way_back(media, signalling);
+    let is_inside = local.is_inside(signalling, media);
     let signalling = if signalling.is_ipv4() == bind.is_ipv4() {
         signalling
     } else {
@@ -270,13 +270,11 @@ fn place(
     let (on, own) = if same_way {
         (arrived_at, arrived_at)
     } else {
-        let towards = if is_local { signalling } else { media };
+        let towards = if is_inside { signalling } else { media };
         (bind, local.towards(bind, towards)?)
     };
-    let shown = match local.advertised() {
-        Some(advertised) if !is_local && advertised.ip.is_ipv4() == bind.is_ipv4() => advertised.ip,
-        _ => own,
-    };
+    let advertised = local.advertised(bind.is_ipv4()).filter(|_| !is_inside);
+    let shown = advertised.map_or(own, |advertised| advertised.ip);
     Some(MediaPlace { on, shown })
 }
 

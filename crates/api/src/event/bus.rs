@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::filter::EventFilter;
 use super::message::{Command, CommandMessage, EventMessage, Origin, Writer};
+use super::news::NewsSubscription;
 use super::registration::{Registration, RegistrationMessage};
 use super::topics::{After, Gone, Joined, Mailbox, Topic, Topics};
 
@@ -46,6 +47,7 @@ struct Shared {
     filter: EventFilter,
     writer: Arc<Writer>,
     everything: broadcast::Sender<Arc<EventMessage>>,
+    registrations: broadcast::Sender<Arc<RegistrationMessage>>,
     topics: Topics,
     missed: AtomicU64,
 }
@@ -63,6 +65,7 @@ impl EventBus {
             filter: config.filter,
             writer: Arc::new(Writer::new(config.origin)),
             everything: broadcast::Sender::new(EVENTS),
+            registrations: broadcast::Sender::new(EVENTS),
             topics: Topics::new(config.history),
             missed: AtomicU64::new(0),
         }))
@@ -93,11 +96,13 @@ impl EventBus {
         self.tell_command(account, conference, Command::Dial(arguments));
     }
 
-    /// Tells those who listen for the registrations of an account what became of one. Never waits.
+    /// Tells those who follow the registrations of an account what became of one. Never waits.
     pub fn publish_registration(&self, registration: Registration) {
         let writer = Arc::clone(&self.0.writer);
-        let message = RegistrationMessage::new(registration, writer);
-        self.0.topics.registration(message);
+        let message = Arc::new(RegistrationMessage::new(registration, writer));
+        self.0.topics.registration(&message);
+        // Refused when nobody has subscribed.
+        let _ = self.0.registrations.send(message);
     }
 
     fn tell_command(&self, account: &AccountId, conference: &ConferenceId, command: Command) {
@@ -129,6 +134,14 @@ impl EventBus {
         Subscription {
             unpublished_too: false,
             ..self.subscribe_all()
+        }
+    }
+
+    /// Returns an end that receives what is published from here on, and what becomes of registrations.
+    pub fn subscribe_news(&self) -> NewsSubscription {
+        NewsSubscription {
+            conferences: self.subscribe(),
+            registrations: self.0.registrations.subscribe(),
         }
     }
 
@@ -174,13 +187,16 @@ impl Subscription {
                 Ok(message) if message.is_published() || self.unpublished_too => return Some(message),
                 Ok(_) => {}
                 Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(count)) => {
-                    if let Some(bus) = self.bus.upgrade() {
-                        bus.missed.fetch_add(count, Ordering::Relaxed);
-                    }
-                    tracing::warn!(count, "an event subscriber is too slow and missed events");
-                }
+                Err(RecvError::Lagged(count)) => self.has_missed(count),
             }
         }
+    }
+
+    /// Counts events that went by.
+    pub(super) fn has_missed(&self, count: u64) {
+        if let Some(bus) = self.bus.upgrade() {
+            bus.missed.fetch_add(count, Ordering::Relaxed);
+        }
+        tracing::warn!(count, "an event subscriber is too slow and missed events");
     }
 }

@@ -23,7 +23,8 @@
 //!   `conference.event.{conference}.{call}`.
 //! - [`EventMessage::id`] is one for each event and the same for everybody, so that who gets an event on two ways can tell.
 //!
-//! Registrations of devices ([`EventBus::publish_registration`]) go to WebSocket sessions alone, by account: nothing of them is kept.
+//! Registrations of devices ([`EventBus::publish_registration`]) go to WebSocket sessions by account, and beside the conferences' events to
+//! webhooks and brokers ([`EventBus::subscribe_news`]): nothing of them is kept.
 //!
 //! What it does not do: it opens no connection and knows no subscriber's protocol.
 
@@ -35,6 +36,7 @@ mod filter;
 mod following;
 mod key;
 mod message;
+mod news;
 mod registration;
 #[cfg(test)]
 mod tests;
@@ -45,7 +47,6 @@ pub use filter::EventFilter;
 pub use key::encode_segment;
 pub(crate) use key::subject;
 pub use message::{EventMessage, Origin};
-pub use registration::Registration;
-#[cfg(test)]
-pub(crate) use registration::RegistrationMessage;
+pub use news::{News, NewsSubscription};
+pub use registration::{Registration, RegistrationMessage};
 pub(crate) use topics::{After, Mailbox, Notice, Reach, Topic};

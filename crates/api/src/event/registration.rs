@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::key::encode_segment;
 use super::message::{Origin, Writer, Written};
+use crate::token::random_text;
 
 /// What became of the registration of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Registration {
     }
 
     /// Returns `registration.{event}.{account}.{device}`.
-    fn routing_key(&self) -> String {
+    pub(super) fn routing_key(&self) -> String {
         let (account, device) = (
             encode_segment(self.account.as_str()),
             encode_segment(&self.device),
@@ -41,7 +42,7 @@ impl Registration {
         format!("registration.{}.{account}.{device}", self.event())
     }
 
-    fn body(&self, origin: &Origin) -> Value {
+    fn body(&self, origin: &Origin, id: &str) -> Value {
         let mut body = Map::new();
         let mut put = |key: &str, value: Value| drop(body.insert(key.into(), value));
         put("event", self.event().into());
@@ -58,6 +59,7 @@ impl Registration {
         for (key, text) in [
             ("event_category", "registration"),
             ("event_name", "registration"),
+            ("msg_id", id),
             ("node", &origin.node),
             ("app_name", &origin.app_name),
             ("app_version", &origin.app_version),
@@ -70,8 +72,9 @@ impl Registration {
 
 /// One change of a registration for all who want to know.
 #[derive(Debug)]
-pub(crate) struct RegistrationMessage {
+pub struct RegistrationMessage {
     registration: Registration,
+    id: String,
     writer: Arc<Writer>,
     written: OnceLock<Written>,
 }
@@ -80,6 +83,7 @@ impl RegistrationMessage {
     pub(crate) fn new(registration: Registration, writer: Arc<Writer>) -> RegistrationMessage {
         RegistrationMessage {
             registration,
+            id: random_text()[..32].to_owned(),
             writer,
             written: OnceLock::new(),
         }
@@ -89,9 +93,19 @@ impl RegistrationMessage {
         &self.registration
     }
 
+    /// Returns its id, unlike that of any other event.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns it as a JSON object. Made anew each time.
+    pub(super) fn value(&self) -> Value {
+        self.registration.body(&self.writer.origin, &self.id)
+    }
+
     pub(crate) fn written(&self) -> &Written {
         self.written.get_or_init(|| {
-            let body = self.registration.body(&self.writer.origin);
+            let body = self.value();
             Written::new(
                 &self.writer,
                 "registration",
@@ -122,6 +136,7 @@ mod tests {
         };
         let (data, ending) = told(&registration);
         assert_eq!(data["event"], "device-registered");
+        assert_eq!(data["msg_id"].as_str().map(str::len), Some(32));
         assert_eq!(
             (&data["realm"], &data["username"]),
             (&"phones.example".into(), &"desk".into())

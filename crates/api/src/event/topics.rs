@@ -186,8 +186,8 @@ impl Topics {
         }
     }
 
-    pub(super) fn registration(&self, message: RegistrationMessage) {
-        self.deliver_widely(&Notice::Registration(Arc::new(message)));
+    pub(super) fn registration(&self, message: &Arc<RegistrationMessage>) {
+        self.deliver_widely(&Notice::Registration(Arc::clone(message)));
     }
 
     fn deliver_widely(&self, notice: &Notice) {

@@ -3,7 +3,7 @@
 
 use axum::http::StatusCode;
 use confab_conference::{AccountId, Audience, ConferenceId, Control, Snapshot};
-use confab_documents::{Body, Document, Kind, ListScope, Rule, Violation, language};
+use confab_documents::{Body, Document, Kind, ListScope, Rule, Store, Violation, language};
 use serde_json::{Value, json};
 
 use super::dial;
@@ -15,7 +15,7 @@ use crate::arguments::{Arguments, MEDIA_ID};
 use crate::dispatch::Call;
 use crate::error::{ApiError, save_error};
 use crate::list::ListRequest;
-use crate::live::{ControlError, MediaProblem};
+use crate::live::{ControlError, LiveConferences, MediaProblem};
 use crate::tones;
 use crate::view::Viewpoint;
 
@@ -134,26 +134,38 @@ impl Call<'_> {
         Ok(found.map(|account| account.language))
     }
 
-    /// Checks the sounds that a document names; with what else is wrong with it, so that all is told at once.
-    pub(super) async fn check_document(
+    /// [`check_document`] for a request.
+    async fn check_document(
         &self,
         account: &AccountId,
         document: &Body,
         stored: Option<&Body>,
     ) -> Result<(), ApiError> {
-        if !tones::names_any(document) {
-            return Ok(());
-        }
-        let language = language(document, self.language_of(account).await?.as_deref());
-        let mut wrong = tones::check(&*self.state.conferences, account, &language, document, stored).await;
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        if let Err(others) = confab_documents::check_conference(document.clone()) {
-            others.iter().for_each(|other| wrong.push(other.clone()));
-        }
-        Err(wrong.into())
+        let (store, conferences) = (&self.state.store, &*self.state.conferences);
+        check_document((store, conferences), account, document, stored).await
     }
+}
+
+/// Checks the sounds that a document names; with what else is wrong with it, so that all is told at once.
+pub(super) async fn check_document(
+    (store, conferences): (&Store, &dyn LiveConferences),
+    account: &AccountId,
+    document: &Body,
+    stored: Option<&Body>,
+) -> Result<(), ApiError> {
+    if !tones::names_any(document) {
+        return Ok(());
+    }
+    let own = store.account(account).await?.map(|account| account.language);
+    let language = language(document, own.as_deref());
+    let mut wrong = tones::check(conferences, account, &language, document, stored).await;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    if let Err(others) = confab_documents::check_conference(document.clone()) {
+        others.iter().for_each(|other| wrong.push(other.clone()));
+    }
+    Err(wrong.into())
 }
 
 /// `GET /conferences`.

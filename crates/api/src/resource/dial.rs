@@ -1,18 +1,24 @@
-//! Owns the action that calls others to a conference: what its arguments mean, and how its outcome is told. Never calls anybody.
+//! Owns the action that calls others to a conference, whoever asks for it: what its arguments mean, and how its outcome is told. Never calls
+//! anybody.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use confab_documents::{Body, Document, Kind, Rule, Violation, Violations};
+use confab_conference::{AccountId, ConferenceId};
+use confab_documents::{Body, Document, Kind, Rule, Store, Violation, Violations};
 use serde_json::{Map, Value, json};
 
+use super::conference::check_document;
 use crate::action::Requested;
 use crate::answer::Answer;
 use crate::arguments::Arguments;
-use crate::dialling::{DialAnswer, DialEndpoint, DialRefusal, DialRequest, EndpointAnswer, ParticipantFlags};
+use crate::dialling::{
+    DialAnswer, DialEndpoint, DialRefusal, DialRequest, Dialer, EndpointAnswer, ParticipantFlags,
+};
 use crate::dispatch::Call;
 use crate::error::ApiError;
+use crate::live::LiveConferences;
 use crate::query::Query;
 
 /// How long an endpoint rings when the request does not say, seconds.
@@ -43,44 +49,37 @@ const OWN_PARAMETERS: [&str; 18] = [
 /// What all variables together may take, octets: every event of the participant carries them.
 const MOST_VARIABLES: usize = 8192;
 
+/// What a dial needs.
+#[derive(Clone, Copy)]
+pub(crate) struct DialDesk<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) conferences: &'a dyn LiveConferences,
+    pub(crate) dialer: &'a dyn Dialer,
+}
+
+/// What a dial is given, wherever it comes from.
+pub(crate) struct DialGiven<'a> {
+    /// What keeps the rules of the action's schema.
+    pub(crate) arguments: Map<String, Value>,
+    /// What stands around them.
+    pub(crate) outer: Option<&'a Map<String, Value>>,
+    /// Variables beside them, which those of the arguments go before.
+    pub(crate) vars: BTreeMap<String, String>,
+}
+
 /// `PUT /conferences/{C}` with the action `dial`.
 pub(super) async fn run<T>(call: &Call<'_>, requested: Requested<T>) -> Result<Answer, ApiError> {
-    let (account, id) = (call.account()?, call.conference_id());
-    if id.as_str().len() > LONGEST_ID {
-        return Err(ApiError::UnknownId(id.to_string()));
-    }
-    let arguments = Arguments::new(requested.name, requested.arguments).dial()?;
-    let outer = call.envelope.get("data").and_then(Value::as_object);
-    let stored = call.state.store.conference(account, &id).await?;
-    let is_ad_hoc = stored.is_none();
-    let changes = changes(&arguments, outer);
-    if !changes.is_empty() {
-        call.check_document(account, &changes, None).await?;
-    }
-    let conference = match stored {
-        Some(stored) if changes.is_empty() => stored,
-        stored => {
-            let mut body = stored.map(|stored| stored.body).unwrap_or_default();
-            body.extend(changes);
-            Document::unsaved(account, Kind::Conference, id.as_str(), body)?
-        }
+    let desk = DialDesk {
+        store: &call.state.store,
+        conferences: &*call.state.conferences,
+        dialer: &*call.state.dialer,
     };
-    let endpoints = endpoints(&arguments, &conference)?;
-    let request = DialRequest {
-        told: told(&arguments, &endpoints),
-        endpoints,
-        caller_id_name: text(&arguments, "caller_id_name"),
-        caller_id_number: text(&arguments, "caller_id_number"),
-        flags: flags(&arguments),
-        ring_time: Duration::from_secs(arguments.get("timeout").and_then(Value::as_u64).unwrap_or(RING_S)),
-        call_id: text(&arguments, "outbound_call_id"),
-        application_vars: application_vars(&arguments, outer, call.query)?,
-        settings: call.state.store.settings(&conference).await?,
-        conference,
-        is_ad_hoc,
+    let given = DialGiven {
+        arguments: Arguments::new(requested.name, requested.arguments).dial()?,
+        outer: call.envelope.get("data").and_then(Value::as_object),
+        vars: vars_of(call.query),
     };
-    let answer = call.state.dialer.dial(account, &id, request).await;
-    let data = match answer.map_err(refused)? {
+    let data = match desk.dial(call.account()?, &call.conference_id(), given).await? {
         DialAnswer::Endpoints(all) => {
             json!({ "endpoint_responses": all.iter().map(entry).collect::<Vec<_>>() })
         }
@@ -89,6 +88,69 @@ pub(super) async fn run<T>(call: &Call<'_>, requested: Requested<T>) -> Result<A
         }
     };
     Ok(Answer::new(StatusCode::ACCEPTED, data))
+}
+
+impl DialDesk<'_> {
+    /// Calls whom the arguments name, and answers when each has joined, failed, or rung for its time.
+    pub(crate) async fn dial(
+        self,
+        account: &AccountId,
+        id: &ConferenceId,
+        given: DialGiven<'_>,
+    ) -> Result<DialAnswer, ApiError> {
+        let request = self.request(account, id, given).await?;
+        let answer = self.dialer.dial(account, id, request).await;
+        answer.map_err(refused)
+    }
+
+    /// Checks all that can be checked before anybody is looked for.
+    async fn request(
+        self,
+        account: &AccountId,
+        id: &ConferenceId,
+        given: DialGiven<'_>,
+    ) -> Result<DialRequest, ApiError> {
+        let DialGiven {
+            arguments,
+            outer,
+            vars,
+        } = given;
+        if id.as_str().len() > LONGEST_ID {
+            return Err(ApiError::UnknownId(id.to_string()));
+        }
+        let stored = self.store.conference(account, id).await?;
+        let is_ad_hoc = stored.is_none();
+        let changes = changes(&arguments, outer);
+        if !changes.is_empty() {
+            check_document((self.store, self.conferences), account, &changes, None).await?;
+        }
+        let conference = match stored {
+            Some(stored) if changes.is_empty() => stored,
+            stored => {
+                let mut body = stored.map(|stored| stored.body).unwrap_or_default();
+                body.extend(changes);
+                Document::unsaved(account, Kind::Conference, id.as_str(), body)?
+            }
+        };
+        let endpoints = endpoints(&arguments, &conference)?;
+        let (name, number) = self.store.shown_caller(&conference).await?;
+        Ok(DialRequest {
+            told: told(&arguments, &endpoints),
+            endpoints,
+            caller_id_name: text(&arguments, "caller_id_name").or(name),
+            caller_id_number: text(&arguments, "caller_id_number").or(number),
+            flags: flags(&arguments),
+            outbound_flags: texts(&arguments, "outbound_flags"),
+            ring_time: Duration::from_secs(
+                arguments.get("timeout").and_then(Value::as_u64).unwrap_or(RING_S),
+            ),
+            call_id: text(&arguments, "outbound_call_id"),
+            application_vars: application_vars(&arguments, outer, vars)?,
+            settings: self.store.settings(&conference).await?,
+            conference,
+            is_ad_hoc,
+        })
+    }
 }
 
 fn refused(refusal: DialRefusal) -> ApiError {
@@ -120,6 +182,12 @@ fn entry(answer: &EndpointAnswer) -> Value {
 fn text(arguments: &Map<String, Value>, key: &str) -> Option<String> {
     let text = arguments.get(key)?.as_str()?;
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn texts(arguments: &Map<String, Value>, key: &str) -> Vec<String> {
+    let given = arguments.get(key).and_then(Value::as_array);
+    let texts = given.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 fn flags(arguments: &Map<String, Value>) -> ParticipantFlags {
@@ -171,7 +239,7 @@ fn endpoints(arguments: &Map<String, Value>, conference: &Document) -> Result<Ve
 
 /// Returns what listeners of commands are told: the arguments of the dial itself, of devices that are written out only the ids.
 fn told(arguments: &Map<String, Value>, endpoints: &[DialEndpoint]) -> Map<String, Value> {
-    const KEYS: [&str; 7] = [
+    const KEYS: [&str; 8] = [
         "caller_id_name",
         "caller_id_number",
         "participant_flags",
@@ -179,6 +247,7 @@ fn told(arguments: &Map<String, Value>, endpoints: &[DialEndpoint]) -> Map<Strin
         "target_call_id",
         "timeout",
         "outbound_call_id",
+        "outbound_flags",
     ];
     let said = KEYS
         .iter()
@@ -196,19 +265,24 @@ fn generated_id() -> String {
     crate::token::random_text()[..32].to_owned()
 }
 
-/// Returns the variables of the arguments, of what is around them, and of the query, each before the next.
-fn application_vars(
-    arguments: &Map<String, Value>,
-    outer: Option<&Map<String, Value>>,
-    query: &Query,
-) -> Result<BTreeMap<String, String>, ApiError> {
-    const KEY: &str = "custom_application_vars";
+/// Returns the variables that a query has beside what is the interface's own.
+fn vars_of(query: &Query) -> BTreeMap<String, String> {
     let from_query = query.iter().filter(|(name, _)| {
         !OWN_PARAMETERS.contains(name) && !name.starts_with("filter_") && !name.is_empty()
     });
-    let mut all: BTreeMap<String, String> = from_query
+    from_query
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+        .collect()
+}
+
+/// Returns the variables of the arguments, of what is around them, and those beside, each before the next.
+fn application_vars(
+    arguments: &Map<String, Value>,
+    outer: Option<&Map<String, Value>>,
+    beside: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    const KEY: &str = "custom_application_vars";
+    let mut all = beside;
     for place in [outer, Some(arguments)].into_iter().flatten() {
         match place.get(KEY) {
             None | Some(Value::Null) => {}

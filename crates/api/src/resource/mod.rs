@@ -5,7 +5,7 @@ mod auth;
 pub(crate) mod conference;
 mod configuration;
 mod device;
-mod dial;
+pub(crate) mod dial;
 mod document;
 mod media;
 pub(crate) mod participant;

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::credentials::Hashed;
 use super::{Store, Write, wall_clock};
-use crate::conference::{AccountDefaults, settings_with};
+use crate::conference::{AccountDefaults, settings_with, shown_caller};
 use crate::document::{Body, Document, Expected, Revision, is_id, merge, random_id};
 use crate::error::{SaveError, StoreError};
 use crate::kind::{CONFERENCES_CONFIGURATION, Kind};
@@ -175,6 +175,18 @@ impl Store {
                 language: language.and_then(serde_json::Value::as_str),
             },
         ))
+    }
+
+    /// Returns the name and the number that a conference's profile shows of it when it calls somebody, where it says so.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn shown_caller(
+        &self,
+        conference: &Document,
+    ) -> Result<(Option<String>, Option<String>), StoreError> {
+        let configuration = self.conferences_configuration(&conference.account_id).await?;
+        Ok(shown_caller(conference, configuration.as_ref()))
     }
 
     /// Replaces every public key of a document; absent keys vanish and defaults apply anew. A configuration that is not

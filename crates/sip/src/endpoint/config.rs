@@ -10,10 +10,11 @@ use crate::uri::HostPort;
 /// How an endpoint presents itself and how much it takes on.
 #[derive(Debug, Clone)]
 pub struct EndpointConfig {
-    /// Host, and port if it differs, put into Via and Contact instead of the local address of the flow. `None`: the local
-    /// address of the flow is used.
-    pub advertised: Option<HostPort>,
-    /// Networks reached without the advertised address, and whose private addresses in a Contact are reached directly.
+    /// What is put into Via and Contact instead of the local address of the flow.
+    pub advertised: Advertised,
+    /// Networks whose peers are shown the local address of the flow all the same; this machine always is.
+    pub inside: Vec<Network>,
+    /// Networks that are trusted not to forge addresses, and whose private addresses in a Contact are reached directly.
     pub local_nets: Vec<Network>,
     /// Value of Server in responses and of User-Agent in requests; empty leaves both out.
     pub server_name: String,
@@ -44,7 +45,8 @@ pub struct EndpointConfig {
 impl Default for EndpointConfig {
     fn default() -> Self {
         EndpointConfig {
-            advertised: None,
+            advertised: Advertised::default(),
+            inside: Vec::new(),
             local_nets: Vec::new(),
             server_name: format!("confab/{}", env!("CARGO_PKG_VERSION")),
             accept: vec!["application/sdp".to_owned()],
@@ -58,6 +60,27 @@ impl Default for EndpointConfig {
             ring_timeout: Duration::from_secs(180),
             limits: Limits::default(),
         }
+    }
+}
+
+/// How this side is reached from outside of its own networks, by peers of each family. `None`: at the local address of the flow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advertised {
+    /// Host, and port if it differs, for peers over IPv4.
+    pub ipv4: Option<HostPort>,
+    /// The same for peers over IPv6.
+    pub ipv6: Option<HostPort>,
+}
+
+impl Advertised {
+    /// Returns what a peer at this address is told.
+    pub(super) fn towards(&self, peer: IpAddr) -> Option<&HostPort> {
+        let own_family = if peer.to_canonical().is_ipv4() {
+            &self.ipv4
+        } else {
+            &self.ipv6
+        };
+        own_family.as_ref()
     }
 }
 

@@ -138,7 +138,7 @@ fn like(pattern: SocketAddr, address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The host our peer sees: see [`super::EndpointConfig::advertised`].
+/// True for this machine and what lies in one of the networks.
 pub(crate) fn is_local(ip: IpAddr, local_nets: &[Network]) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback() || local_nets.iter().any(|net| net.contains(ip))

@@ -101,16 +101,14 @@ impl Stack {
     }
 
     fn host_port(&self, flow: &Flow) -> HostPort {
-        match &self.config.advertised {
-            Some(advertised)
-                if !is_local(flow.remote.ip(), &self.config.local_nets) && is_reachable(advertised, flow) =>
-            {
-                HostPort {
-                    host: advertised.host.clone(),
-                    port: advertised.port.or(Some(flow.local.port())),
-                }
-            }
-            _ => HostPort {
+        let peer = flow.remote.ip();
+        let advertised = self.config.advertised.towards(peer);
+        match advertised.filter(|_| !is_local(peer, &self.config.inside)) {
+            Some(advertised) => HostPort {
+                host: advertised.host.clone(),
+                port: advertised.port.or(Some(flow.local.port())),
+            },
+            None => HostPort {
                 host: host_of(flow.local),
                 port: Some(flow.local.port()),
             },
@@ -305,10 +303,4 @@ impl Stack {
     pub(crate) fn late_command(&mut self) {
         self.out.drop_for(DropReason::LateCommand);
     }
-}
-
-/// False for an advertised address of the other family, which the peer may have no way to.
-fn is_reachable(advertised: &HostPort, flow: &Flow) -> bool {
-    let is_ipv4 = flow.remote.ip().to_canonical().is_ipv4();
-    advertised.host.ip().is_none_or(|ip| ip.is_ipv4() == is_ipv4)
 }

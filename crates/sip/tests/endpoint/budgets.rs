@@ -135,25 +135,64 @@ fn a_call_says_whether_it_still_waits_and_which_connection_it_needs() {
 }
 
 #[test]
-fn an_advertised_address_of_the_other_family_is_not_shown() {
-    let mut lone = Lone::with(EndpointConfig {
-        advertised: Some(confab_sip::HostPort {
-            host: confab_sip::Host::from(address("198.51.100.1:1").ip()),
+fn each_family_is_shown_its_own_advertised_address() {
+    let host = |text: &str| {
+        Some(confab_sip::HostPort {
+            host: confab_sip::Host::from(address(text).ip()),
             port: None,
-        }),
-        ..EndpointConfig::default()
-    });
-    let contact = |lone: &mut Lone, branch: &str| {
-        lone.receive(invite("1", branch, None, SDP).replace("Call-ID: c1", &format!("Call-ID: {branch}")));
-        let Event::Invite { call, .. } = lone.event() else {
-            panic!("an INVITE")
-        };
-        lone.act(|endpoint, now| endpoint.accept(now, call, answer()));
-        crate::lone::header(&lone.response().headers, confab_sip::HeaderName::Contact)
+        })
     };
-    assert!(contact(&mut lone, "z9hG4bKa").contains("@198.51.100.1:5060"));
-    lone.flow = Flow::udp(address("[2001:db8::1]:5060"), address("[2001:db8::7]:5060"));
-    assert!(contact(&mut lone, "z9hG4bKb").contains("@[2001:db8::1]:5060"));
+    let (ipv4, ipv6) = (host("198.51.100.1:1"), host("[2001:db8::99]:1"));
+    for (advertised, [over_ipv4, over_ipv6, inside]) in [
+        (
+            (ipv4.clone(), None),
+            ["@198.51.100.1:5060", "@[2001:db8::1]:5060", "@[2001:db8::1]:5060"],
+        ),
+        (
+            (ipv4, ipv6.clone()),
+            [
+                "@198.51.100.1:5060",
+                "@[2001:db8::99]:5060",
+                "@[2001:db8::1]:5060",
+            ],
+        ),
+        (
+            (None, ipv6),
+            ["@192.0.2.1:5060", "@[2001:db8::99]:5060", "@[2001:db8::1]:5060"],
+        ),
+    ] {
+        let mut lone = Lone::with(EndpointConfig {
+            advertised: confab_sip::Advertised {
+                ipv4: advertised.0,
+                ipv6: advertised.1,
+            },
+            inside: vec![confab_sip::Network {
+                address: address("[fd00::]:1").ip(),
+                prefix_bits: 8,
+            }],
+            ..EndpointConfig::default()
+        });
+        let contact = |lone: &mut Lone, branch: &str| {
+            lone.receive(
+                invite("1", branch, None, SDP).replace("Call-ID: c1", &format!("Call-ID: {branch}")),
+            );
+            let Event::Invite { call, .. } = lone.event() else {
+                panic!("an INVITE")
+            };
+            lone.act(|endpoint, now| endpoint.accept(now, call, answer()));
+            crate::lone::header(&lone.response().headers, confab_sip::HeaderName::Contact)
+        };
+        let shown = contact(&mut lone, "z9hG4bKa");
+        assert!(shown.contains(over_ipv4), "{shown}");
+        for (peer, branch, expected) in [
+            ("[2001:db8::7]:5060", "z9hG4bKb", over_ipv6),
+            ("[fd00::7]:5060", "z9hG4bKc", inside),
+        ] {
+            lone.flow = Flow::udp(address("[2001:db8::1]:5060"), address(peer));
+            let shown = contact(&mut lone, branch);
+            assert!(shown.contains(expected), "{peer}: {shown}");
+        }
+    }
 }
 
 #[test]

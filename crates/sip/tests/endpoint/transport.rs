@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use confab_sip::{
-    Body, EndCause, EndpointConfig, Event, Flow, HeaderName, Host, HostPort, Message, Network, Transport,
+    Advertised, Body, EndCause, EndpointConfig, Event, Flow, HeaderName, Host, HostPort, Message, Network,
+    Transport,
 };
 
 use crate::lone::{Lone, OURS, PEER, SDP, address, header, in_dialog, invite, message, reply, tag_of};
@@ -311,11 +312,14 @@ fn a_large_request_goes_by_tcp_and_by_udp_when_there_is_no_tcp() {
 #[test]
 fn the_advertised_address_is_shown_to_everybody_but_local_networks() {
     let config = EndpointConfig {
-        advertised: Some(HostPort {
-            host: Host::parse(&"sip.example.org".into()).unwrap(),
-            port: None,
-        }),
-        local_nets: vec![Network {
+        advertised: Advertised {
+            ipv4: Some(HostPort {
+                host: Host::parse(&"sip.example.org".into()).unwrap(),
+                port: None,
+            }),
+            ipv6: None,
+        },
+        inside: vec![Network {
             address: address("10.0.0.0:1").ip(),
             prefix_bits: 8,
         }],

@@ -153,7 +153,7 @@ fn open(folder: &Path, name: Option<&str>) -> io::Result<Option<RecordingFile>> 
     let (name, content_type) = match name {
         Some(TIMELINE) => (TIMELINE.to_owned(), "application/json"),
         name => {
-            let is_wanted = |known: &str| name.map_or(true, |name| name == known);
+            let is_wanted = |known: &str| name.is_none_or(|name| name == known);
             match sheet.files.iter().find(|file| is_wanted(&file.name)) {
                 Some(file) => (file.name.clone(), "audio/wav"),
                 None => return Ok(None),

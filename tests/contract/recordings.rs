@@ -131,7 +131,8 @@ fn line_090_a_recording_is_started_or_stopped_nothing_else() {
 fn line_092_every_wrapping_of_a_record_is_understood() {
     let room = Room::new(json!({}));
     let _caller = room.member("somebody");
-    let wrappings: [fn(&str) -> (String, Value); 6] = [
+    type Wrap = fn(&str) -> (String, Value);
+    let wrappings: [Wrap; 6] = [
         |what| {
             (
                 String::new(),

@@ -83,7 +83,7 @@ async fn found(call: &Call<'_>) -> Result<(String, std::sync::Arc<Document>), Ap
         .store
         .document(call.account()?, Kind::Media, &id)
         .await?;
-    match document.filter(|document| is_recording(document)) {
+    match document.filter(is_recording) {
         Some(document) => Ok((id, document.into())),
         None => Err(ApiError::UnknownId(id)),
     }

@@ -88,7 +88,8 @@ fn a_recording_is_told_to_whoever_watches_and_to_whoever_is_there() {
 #[test]
 fn a_conference_that_records_itself_begins_with_the_first_and_ends_before_its_end() {
     let mut room = Room::new(Settings {
-        record: Some(RecordingChoice::default()),
+        record: true,
+        record_tracks: true,
         announces_recording: false,
         ..Room::spoken().conference.settings().clone()
     });

@@ -213,3 +213,60 @@ impl ConferenceControl {
         track
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(index: usize) -> LegKey {
+        LegKey {
+            index: index as u32,
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn legs_that_nobody_takes_are_bounded_and_counted_and_who_went_away_gets_none() {
+        let roster = Roster::default();
+        for number in 0..3 {
+            roster.enter(Present {
+                number,
+                leg: LegId(number),
+                at: at(number as usize),
+            });
+        }
+        roster.strike(1);
+        let maker = TapMaker::new(Duration::from_millis(250), Some(8000), &Arc::default());
+        let (taps, _, tracks) = recording(TrackChoice::MixAndTracks, maker, &roster);
+        let (mut taps, mut tracks) = (taps.tracks.unwrap(), tracks.unwrap());
+        let join = |tracks: &mut Tracks, leg: u64| tracks.track(LegId(leg), at(leg as usize)).is_some();
+        assert!((10..10 + WAITING_LEGS as u64).all(|leg| join(&mut tracks, leg)));
+        assert!(!join(&mut tracks, 1000) && !join(&mut tracks, 1001));
+        assert_eq!(taps.legs_missed(), 2);
+        let first = [(); 3].map(|()| taps.next_leg().unwrap().leg);
+        assert_eq!(first, [LegId(0), LegId(2), LegId(10)]);
+        assert!(join(&mut tracks, 1002));
+        let mut rest = std::iter::from_fn(|| taps.next_leg());
+        assert_eq!(rest.by_ref().last().map(|last| last.leg), Some(LegId(1002)));
+        assert!((0..300).any(|leg| !join(&mut tracks, leg)), "full again");
+        drop(taps);
+        assert!(!join(&mut tracks, 1003) && tracks.is_over);
+    }
+
+    #[test]
+    fn a_tap_holds_what_was_asked_for_at_the_highest_rate_that_may_come() {
+        let dropped = Arc::default();
+        for (rate_hz, expected) in [(None, 48_000), (Some(8000), 8000), (Some(44_100), 44_100)] {
+            let (mut tap, mut source) = TapMaker::new(Duration::from_millis(500), rate_hz, &dropped).tap();
+            let block = vec![7; expected as usize / 50];
+            (0..30).for_each(|tick| source.put(20 * tick, expected, &block));
+            let mut samples = Vec::new();
+            let held = std::iter::from_fn(|| tap.next(&mut samples)).count();
+            assert!(
+                (25..=27).contains(&held),
+                "{held} blocks of 20 ms at {expected} Hz"
+            );
+        }
+        assert!(dropped.load(Relaxed) >= 9);
+    }
+}

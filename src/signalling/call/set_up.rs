@@ -246,7 +246,7 @@ struct MediaPlace {
 }
 
 /// Finds the addresses of a leg for a call whose INVITE arrived at `arrived_at`. The peer sees the advertised one of the
-/// family unless it is inside ([`LocalAddresses::is_inside`]). Otherwise, on a wildcard, it is the one that the INVITE was sent to
+/// family unless it is inside (`LocalAddresses::is_inside`). Otherwise, on a wildcard, it is the one that the INVITE was sent to
 /// when media takes the same way as signalling, and that of the route towards the media when it does not.
 fn place(
     server: &CallServer,

@@ -136,6 +136,11 @@ fn a_server_that_is_killed_leaves_recordings_that_play() {
                 Participant::join_as(&phone, &engine, "3000", Some(source), &name, &name).expect("joined")
             })
             .collect();
+        let control = server.first_conference().expect("the API");
+        let are_in = |list: &[Value]| list.len() == participants.len();
+        control
+            .wait_participants(Duration::from_secs(10), are_in)
+            .expect("all are in");
         record(
             &client,
             &conference,
@@ -201,6 +206,11 @@ fn a_recording_that_cannot_be_begun_is_refused_and_one_that_cannot_be_written_go
     let engine = RtpEngine::start(EngineConfig::default()).expect("an engine");
     let source = Some(Source::tone(Law::Mu, 1000.0, -20.0));
     let _ann = Participant::join_as(&phone, &engine, "3000", source, "ann", "ann").expect("joined");
+    let control = server.first_conference().expect("the API");
+    let is_in = |list: &[Value]| list.len() == 1;
+    control
+        .wait_participants(Duration::from_secs(5), is_in)
+        .expect("he is in");
     let path = format!("/conferences/{conference}");
     let ask = |what: &str| {
         let body = json!({"data": {"action": "record", "data": {"action": what}}});

@@ -330,7 +330,12 @@ mod tests {
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(
             names,
-            ["participant-7.wav", "participant-7.2.wav", "participant-7.3.wav"]
+            [
+                "participant-7.wav",
+                "participant-7.2.wav",
+                "participant-7.3.wav",
+                "participant-7.4.wav"
+            ]
         );
         assert!(files.iter().all(|file| file.participant_id == Some(7)));
         let whole: Vec<i16> = names

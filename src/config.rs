@@ -21,7 +21,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use confab_api::event::EventFilter;
@@ -32,6 +32,7 @@ use confab_sip::{DigestAlgorithm, PasswordLimits};
 
 use crate::{
     dialling::OutboundLimits,
+    recordings::Limits,
     tls::{TlsFile, TlsFiles, TlsFilesError, authorities},
 };
 
@@ -112,6 +113,21 @@ pub(crate) struct Recording {
     pub(crate) rate_hz: u32,
     /// Participants are told that they are recorded.
     pub(crate) announce: bool,
+    /// Days that a recording is kept; 0: for ever.
+    pub(crate) retention_days: u32,
+    /// What all recordings may take, GB; 0: any amount.
+    pub(crate) max_gb: u32,
+}
+
+impl Recording {
+    /// How long and how much is kept.
+    pub(crate) fn limits(self) -> Limits {
+        let set = |value: u32| (value > 0).then_some(u64::from(value));
+        Limits {
+            age: set(self.retention_days).map(|days| Duration::from_secs(days * 86_400)),
+            bytes: set(self.max_gb).map(|gb| gb * 1_000_000_000),
+        }
+    }
 }
 
 /// HTTPS.
@@ -401,7 +417,6 @@ impl Config {
             values.overlay_data_dir(data_dir, &mut problems);
         }
         let mut reader = Reader::new(&values, &defaults, problems);
-        reader.refuse_what_is_not_built();
         let read = reader.config();
         reader.check_together(&read);
         let problems = reader.finish();

@@ -155,9 +155,9 @@ impl Server {
             tokio::spawn(log_events(bus.subscribe_all())),
             tokio::spawn(guard(Arc::clone(&media), admission.clone())),
         ];
-        let sounds = sounds(config, &store).await?;
-        let (amqp_events, hook_events) = (bus.subscribe_news(), bus.subscribe_news());
         let (recordings, shelf, shelf_task) = record(config, &store).await?;
+        let sounds = sounds(config, &store, &shelf).await?;
+        let (amqp_events, hook_events) = (bus.subscribe_news(), bus.subscribe_news());
         let registry = Registry::new(
             Arc::clone(&media),
             dispatch.clone(),
@@ -319,7 +319,7 @@ async fn record(config: &Config, store: &Store) -> anyhow::Result<(Recordings, S
     let recording = config.recording;
     let recordings = Recordings::start(&config.data_dir, recording.rate_hz, recording.announce, ended)
         .context("starting the threads of recordings")?;
-    let shelf = Shelf::new(&config.data_dir, store.clone());
+    let shelf = Shelf::new(&config.data_dir, store.clone(), recording.limits());
     let task = tokio::spawn(shelf.clone().run(to_list));
     Ok((recordings, shelf, task))
 }

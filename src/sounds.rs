@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_api::MediaProblem;
+use confab_api::{MediaProblem, RecordingFiles};
 use confab_conference::{AccountId, MediaName};
 use confab_documents::Store;
 use confab_dsp::ToneScript;
@@ -126,9 +126,9 @@ impl Sounds {
     }
 
     /// Plays the media of a store too.
-    pub(crate) fn with_library(self, store: Store) -> Sounds {
+    pub(crate) fn with_library(self, store: Store, recordings: Arc<dyn RecordingFiles>) -> Sounds {
         Sounds {
-            library: Some(Arc::new(Library::new(store))),
+            library: Some(Arc::new(Library::new(store, recordings))),
             ..self
         }
     }

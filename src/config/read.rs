@@ -27,9 +27,6 @@ use crate::{
     tls::{TlsFile, TlsFiles},
 };
 
-/// Keys of features that this version does not have, with the values beside the default that mean the same.
-const NOT_BUILT: &[(&str, &[&str])] = &[("recording.retention_days", &[]), ("recording.max_gb", &[])];
-
 /// The rates that recordings may have, in Hz.
 const RECORDING_RATES_HZ: [u32; 5] = [8000, 16_000, 24_000, 32_000, 48_000];
 
@@ -62,17 +59,6 @@ impl<'a> Reader<'a> {
             Place::Default => (3, 0),
         });
         self.problems
-    }
-
-    /// Notes every key of a later version that does not have its default.
-    pub(super) fn refuse_what_is_not_built(&mut self) {
-        for (key, same) in NOT_BUILT {
-            let setting = self.values.setting(key);
-            let is_same = matches!(&setting.value, Value::Text(text) if same.contains(&text.as_str()));
-            if setting.value != self.defaults.setting(key).value && !is_same {
-                self.refuse(key, "not in this version: leave it out".to_owned());
-            }
-        }
     }
 
     /// Notes what the keys have against each other, as far as each is right by itself.
@@ -261,6 +247,8 @@ impl<'a> Reader<'a> {
         Recording {
             rate_hz,
             announce: self.flag("recording.announce"),
+            retention_days: self.number("recording.retention_days", 0..=36_500),
+            max_gb: self.number("recording.max_gb", 0..=1_000_000),
         }
     }
 

@@ -8,6 +8,7 @@
 mod adoption;
 mod collector;
 mod part;
+mod retention;
 mod sheet;
 mod shelf;
 mod timeline;
@@ -34,6 +35,7 @@ use self::sheet::{Sheet, Stage, folder, sync_folder};
 use self::writer::{Backlog, Job, Open, Writer};
 
 pub(crate) use self::adoption::adopt;
+pub(crate) use self::retention::Limits;
 pub(crate) use self::shelf::Shelf;
 pub(crate) use self::writer::words;
 

@@ -8,39 +8,85 @@ use std::time::Duration;
 use async_trait::async_trait;
 use confab_api::{RecordingFile, RecordingFiles};
 use confab_conference::{AccountId, GregorianSeconds};
-use confab_documents::{Body, Kind, SaveError, Store, is_id};
+use confab_documents::{Body, Expected, Kind, SaveError, Store, is_id};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::adoption::DELETED;
+use super::retention::{Limits, due};
 use super::sheet::{Sheet, Stage, folder};
 use super::timeline::TIMELINE;
-use super::{Ended, FOLDER};
+use super::{Ended, FOLDER, unix_ms};
 
 /// How long the shelf waits before it tries again to list what the store did not take.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// How often the shelf looks for what is kept no longer.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// The recordings that have ended. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Shelf {
     root: PathBuf,
     store: Store,
+    limits: Limits,
 }
 
 impl Shelf {
-    pub(crate) fn new(data_dir: &Path, store: Store) -> Shelf {
+    pub(crate) fn new(data_dir: &Path, store: Store, limits: Limits) -> Shelf {
         Shelf {
             root: data_dir.join(FOLDER),
             store,
+            limits,
         }
     }
 
-    /// Lists what ends, the oldest first, until nothing more can end.
+    /// Lists what ends, the oldest first, until nothing more can end; and deletes what is kept no longer.
     pub(crate) async fn run(self, mut ended: UnboundedReceiver<Ended>) {
-        while let Some(mut next) = ended.recv().await {
+        let mut sweeps = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            let mut next = tokio::select! {
+                next = ended.recv() => match next {
+                    Some(next) => next,
+                    None => return,
+                },
+                _ = sweeps.tick(), if self.limits.are_set() => {
+                    self.sweep().await;
+                    continue;
+                }
+            };
             while let Err(error) = self.list(&mut next).await {
                 tracing::warn!(recording = next.sheet.id, %error, "a recording has no document yet");
                 tokio::time::sleep(AGAIN).await;
+            }
+            if self.limits.bytes.is_some() {
+                self.sweep().await;
+            }
+        }
+    }
+
+    /// Deletes what is kept no longer. What the store does not give up now goes the next time.
+    async fn sweep(&self) {
+        let (root, limits) = (self.root.clone(), self.limits);
+        let found = tokio::task::spawn_blocking(move || due(&root, limits, unix_ms())).await;
+        for sheet in found.unwrap_or_default() {
+            let account = AccountId::from(sheet.account_id.as_str());
+            let gone = self
+                .store
+                .delete(&account, Kind::Media, &sheet.id, &Expected::Anything)
+                .await;
+            let outcome = match gone {
+                Ok(_) | Err(SaveError::NotFound) => self
+                    .delete(&account, &sheet.id)
+                    .await
+                    .map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match outcome {
+                Ok(()) => tracing::info!(recording = sheet.id, "a recording is kept no longer"),
+                Err(error) => {
+                    tracing::warn!(recording = sheet.id, error, "a recording is still there");
+                }
             }
         }
     }

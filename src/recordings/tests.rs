@@ -1,5 +1,7 @@
 //! What is found on the disk whatever becomes of the server, and how it comes to its document and goes with it.
 
+use std::time::Duration;
+
 use confab_api::RecordingFiles as _;
 use confab_conference::AccountId;
 use confab_documents::{BootstrapConfig, Kind, Store};
@@ -18,6 +20,7 @@ struct Desk {
     data: TempDir,
     store: Store,
     account: AccountId,
+    limits: Limits,
 }
 
 impl Desk {
@@ -28,6 +31,7 @@ impl Desk {
         let first = store.bootstrap(BootstrapConfig::default()).await.unwrap();
         Desk {
             account: first.unwrap().account_id,
+            limits: Limits::default(),
             data,
             store,
         }
@@ -89,7 +93,7 @@ impl Desk {
     }
 
     fn shelf(&self) -> Shelf {
-        Shelf::new(self.data.path(), self.store.clone())
+        Shelf::new(self.data.path(), self.store.clone(), self.limits)
     }
 }
 
@@ -175,4 +179,41 @@ async fn what_cannot_be_read_is_left_alone() {
     std::fs::write(desk.folder().join("recording.json"), "{").unwrap();
     assert!(adopt(desk.data.path()).is_empty());
     assert!(desk.folder().join("mix.wav").exists());
+}
+
+#[tokio::test]
+async fn what_is_too_old_or_too_much_goes_the_oldest_first() {
+    let mut desk = Desk::new().await;
+    desk.interrupted();
+    desk.list().await;
+    let sizes: u64 = 2 * 4844;
+    let root = desk.data.path().join(FOLDER);
+    let day = Duration::from_secs(86_400);
+    let ended_ms = 1_700_000_000_300;
+    let rows = [
+        (Some(day), None, ended_ms + 86_400_000, 0),
+        (Some(day), None, ended_ms + 86_400_001, 1),
+        (None, Some(sizes), u64::MAX, 0),
+        (None, Some(sizes - 1), 0, 1),
+        (None, None, u64::MAX, 0),
+    ];
+    for (age, bytes, now_ms, expected) in rows {
+        let found = retention::due(&root, Limits { age, bytes }, now_ms);
+        assert_eq!(found.len(), expected, "{age:?} {bytes:?} {now_ms}");
+    }
+    desk.limits = Limits {
+        age: Some(day),
+        bytes: None,
+    };
+    let (ended, to_list) = mpsc::unbounded_channel();
+    let shelf = tokio::spawn(desk.shelf().run(to_list));
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while desk.folder().exists() {
+        assert!(std::time::Instant::now() < deadline, "it is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let document = desk.store.document(&desk.account, Kind::Media, ID).await.unwrap();
+    assert_eq!(document, None);
+    drop(ended);
+    shelf.await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! What the configuration means for each part that is started. Starts none.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +12,7 @@ use confab_sip::{Advertised as SipAdvertised, EndpointConfig, Host, HostPort, Ne
 use crate::{
     config::Config,
     signalling::{Advertised, LocalAddresses, Networks, SignallingConfig, watched_package},
+    recordings::Shelf,
     sounds::Sounds,
     tls::{self, ServerCertificate, Trust},
 };
@@ -94,8 +96,9 @@ pub(super) fn signalling_config(
 }
 
 /// What can be played, the operator's prompts decoded.
-pub(super) async fn sounds(config: &Config, store: &Store) -> anyhow::Result<Sounds> {
-    let sounds = Sounds::new(&config.fetch).with_library(store.clone());
+pub(super) async fn sounds(config: &Config, store: &Store, recordings: &Shelf) -> anyhow::Result<Sounds> {
+    let recordings = Arc::new(recordings.clone());
+    let sounds = Sounds::new(&config.fetch).with_library(store.clone(), recordings);
     let Some(folder) = config.media.prompts.clone() else {
         return Ok(sounds);
     };

@@ -6,14 +6,16 @@
 //! on the blocking pool, [`AT_A_TIME`] at most, and its samples are kept while there is room for them.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use confab_api::MEDIA_LIMITS;
+use confab_api::{MEDIA_LIMITS, RecordingFiles};
 use confab_conference::AccountId;
 use confab_documents::{Kind, MediaFile, Store, StoreError, is_id};
 use confab_media::Clip;
 use confab_prompts::is_language;
+use confab_recording::ImportLimits;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
@@ -38,9 +40,19 @@ const ROOM: usize = 256_000_000;
 const MOST_KNOWN: usize = 4096;
 const MOST_PROMPTS: usize = 100_000;
 
+/// Begins what stands for the SHA-256 of a recording, which lies on the disk: nobody hashes gigabytes to hear a minute.
+const RECORDING: &str = "recording-";
+
+/// What of a recording can be played: ten minutes at any rate.
+const RECORDING_LIMITS: ImportLimits = ImportLimits {
+    bytes: 60_000_000,
+    duration: Duration::from_secs(600),
+};
+
 /// The media of all accounts.
 pub(super) struct Library {
     store: Store,
+    recordings: Arc<dyn RecordingFiles>,
     shelf: Mutex<Shelf>,
     decoding: Arc<Semaphore>,
 }
@@ -154,13 +166,14 @@ impl AccountPrompts {
 }
 
 impl Library {
-    pub(super) fn new(store: Store) -> Library {
-        Library::with_room(store, ROOM)
+    pub(super) fn new(store: Store, recordings: Arc<dyn RecordingFiles>) -> Library {
+        Library::with_room(store, recordings, ROOM)
     }
 
-    pub(super) fn with_room(store: Store, room: usize) -> Library {
+    pub(super) fn with_room(store: Store, recordings: Arc<dyn RecordingFiles>, room: usize) -> Library {
         Library {
             store,
+            recordings,
             shelf: Mutex::new(Shelf {
                 files: HashMap::new(),
                 prompts: HashMap::new(),
@@ -195,7 +208,10 @@ impl Library {
         let at = Instant::now();
         let may = asked.by == asked.of || self.store.may_act_on(&asked.by, &asked.of).await?;
         let file = match may {
-            true => self.store.media_file(&asked.of, &asked.id).await?,
+            true => match self.store.media_file(&asked.of, &asked.id).await? {
+                None => self.recording(asked).await?,
+                file => file,
+            },
             false => None,
         };
         let mut shelf = self.shelf();
@@ -264,15 +280,52 @@ impl Library {
         decoded
     }
 
+    /// Returns what is known of a recording's mix, if the medium is one that has not been deleted.
+    async fn recording(&self, asked: &Asked) -> Result<Option<MediaFile>, StoreError> {
+        if self.store.document(&asked.of, Kind::Media, &asked.id).await?.is_none() {
+            return Ok(None);
+        }
+        let opened = self.recordings.open(&asked.of, &asked.id, None).await;
+        let file = opened.unwrap_or_else(|error| {
+            tracing::warn!(recording = asked.id, %error, "a recording cannot be read");
+            None
+        });
+        Ok(file.map(|file| MediaFile {
+            account_id: asked.of.clone(),
+            id: asked.id.clone(),
+            content_type: file.content_type.to_owned(),
+            length: file.length,
+            sha256: format!("{RECORDING}{}", file.etag),
+        }))
+    }
+
+    /// Reads a recording's mix as far as it can be played.
+    async fn read(&self, file: &MediaFile) -> Result<Vec<u8>, FetchError> {
+        let opened = self.recordings.open(&file.account_id, &file.id, None).await;
+        let failed = |error: std::io::Error| FetchError::Store(error.to_string());
+        let opened = opened.map_err(failed)?.ok_or(FetchError::Missing)?;
+        // One octet more than may be tells that there are too many.
+        let most = RECORDING_LIMITS.bytes as u64 + 1;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            opened.file.take(most).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        reading.await.map_err(|_| FetchError::Decoder)?.map_err(failed)
+    }
+
     async fn decode(&self, file: &MediaFile) -> Result<Clip, FetchError> {
         let leave = Arc::clone(&self.decoding).acquire_owned().await;
         let leave = leave.map_err(|_| FetchError::Busy)?;
-        let bytes = self.store.media_bytes(file, 0..file.length).await?;
-        let bytes = bytes.ok_or(FetchError::Missing)?;
+        let (bytes, limits) = if file.sha256.starts_with(RECORDING) {
+            (self.read(file).await?, RECORDING_LIMITS)
+        } else {
+            let bytes = self.store.media_bytes(file, 0..file.length).await?;
+            (bytes.ok_or(FetchError::Missing)?, MEDIA_LIMITS)
+        };
         let decoding = tokio::task::spawn_blocking(move || {
             // Held by the decoder itself: it works on when nobody waits for it any more.
             let _leave = leave;
-            to_clip(&bytes, MEDIA_LIMITS)
+            to_clip(&bytes, limits)
         });
         Ok(decoding.await.map_err(|_| FetchError::Decoder)??)
     }

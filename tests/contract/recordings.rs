@@ -8,6 +8,7 @@ use confab_testkit::meter::tone_dbfs;
 use confab_testkit::rtp::Source;
 use serde_json::{Value, json};
 
+use crate::ears::{heard, lasts_ms};
 use crate::fixture::{Room, breaks, is_error, is_success, soon};
 
 const TONES_HZ: [u32; 3] = [599, 1103, 1861];
@@ -280,4 +281,24 @@ fn a_pause_is_left_out_and_who_is_deleted_is_gone() {
         assert_eq!(room.site.get(&path).status, 404, "{path}");
     }
     assert_eq!(recordings(&room), Vec::<Value>::new());
+}
+
+#[test]
+fn a_recording_is_played_by_its_id() {
+    let room = Room::new(json!({}));
+    let talker = room.join(&room.number, "talker", Source::tone(Law::Mu, 1103.0, -20.0));
+    record(&room, &json!({"action": "start"}));
+    std::thread::sleep(Duration::from_millis(3500));
+    record(&room, &json!({"action": "stop"}));
+    let document = recorded(&room);
+    let listener = room.member("listener");
+    is_success(&room.act_on(&talker, "kick"), 202);
+    std::thread::sleep(Duration::from_millis(500));
+    let heard = heard(&[&listener], 5000, || {
+        let body = json!({"data": {"action": "play", "data": {"media_id": document["id"]}}});
+        is_success(&room.put("", &body), 202);
+    });
+    // Behind what says that it begins.
+    let lasts = lasts_ms(&heard[0], 1103.0);
+    assert!(lasts > 1000, "heard for {lasts} ms");
 }

@@ -1,5 +1,6 @@
 //! Media documents as sounds, and an account's own prompts, over a real store.
 
+use confab_api::NoRecordings;
 use confab_conference::AccountId;
 use confab_documents::{Body, BootstrapConfig, Expected, Kind, Store};
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ impl World {
             .await
             .expect("works")
             .expect("empty");
-        let sounds = Sounds::new(&permissive()).with_library(store.clone());
+        let sounds = Sounds::new(&permissive()).with_library(store.clone(), Arc::new(NoRecordings));
         World {
             folder,
             store,
@@ -205,7 +206,7 @@ async fn another_file_is_heard_at_once_and_that_of_another_server_soon() {
 async fn samples_have_so_much_room_and_many_who_wait_share_them() {
     let world = World::new().await;
     // Each takes 6464 bytes: two have room.
-    let library = Library::with_room(world.store.clone(), 15_000);
+    let library = Library::with_room(world.store.clone(), Arc::new(NoRecordings), 15_000);
     let sounds = Sounds {
         library: Some(Arc::new(library)),
         ..world.own()
@@ -350,7 +351,7 @@ async fn something_is_said_also_when_the_store_does_not_answer() {
     );
     assert!(matches!(heard(&sounds, &id).await, Err(FetchError::Store(_))));
     let fresh = Sounds::new(&permissive())
-        .with_library(world.store.clone())
+        .with_library(world.store.clone(), Arc::new(NoRecordings))
         .of(&world.account);
     let english = built_in("en-us", "conf-muted").await;
     assert_eq!(heard(&fresh, name).await.map(|heard| heard.sounds), Ok(english));

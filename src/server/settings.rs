@@ -11,8 +11,8 @@ use confab_sip::{Advertised as SipAdvertised, EndpointConfig, Host, HostPort, Ne
 
 use crate::{
     config::Config,
-    signalling::{Advertised, LocalAddresses, Networks, SignallingConfig, watched_package},
     recordings::Shelf,
+    signalling::{Advertised, LocalAddresses, Networks, SignallingConfig, watched_package},
     sounds::Sounds,
     tls::{self, ServerCertificate, Trust},
 };

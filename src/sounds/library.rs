@@ -282,7 +282,12 @@ impl Library {
 
     /// Returns what is known of a recording's mix, if the medium is one that has not been deleted.
     async fn recording(&self, asked: &Asked) -> Result<Option<MediaFile>, StoreError> {
-        if self.store.document(&asked.of, Kind::Media, &asked.id).await?.is_none() {
+        if self
+            .store
+            .document(&asked.of, Kind::Media, &asked.id)
+            .await?
+            .is_none()
+        {
             return Ok(None);
         }
         let opened = self.recordings.open(&asked.of, &asked.id, None).await;

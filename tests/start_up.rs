@@ -163,8 +163,8 @@ fn configurations_are_checked_with_file_key_and_line() {
     );
     assert_refused(&check("[sip]\nudp = [\"nowhere\"]\n"), &["c.toml", "udp"]);
     assert_refused(
-        &check("[recording]\nmax_gb = 1\n"),
-        &["recording.max_gb", "not in this version"],
+        &check("[recording]\nrate = 11025\n"),
+        &["recording.rate", "must be one of 8000"],
     );
     assert_refused(
         &check("[sip]\nws = [\"127.0.0.1:5060\"]\n"),

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use std::{
 use confab_conference::AccountId;
 use confab_sip::{Host, SipUri};
 
-use super::number::E164;
+use super::number::{E164, bare};
 
 /// The time within which `outbound.per_minute` counts.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,9 +26,9 @@ pub(crate) struct OutboundLimits {
     pub(crate) deny: Vec<Pattern>,
     /// Numbers that emergency trunks take first, digits each.
     pub(crate) emergency: Vec<String>,
-    /// Calls that one account places within a minute; 0: none.
+    /// Calls that one account places within a minute; 0: no calls.
     pub(crate) per_minute: u32,
-    /// Calls of one account at a time; 0: none.
+    /// Calls of one account at a time; 0: no calls.
     pub(crate) concurrent: u32,
 }
 
@@ -60,7 +61,7 @@ impl Pattern {
                 Some(domain) if domain.starts_with('.') && is_name(&domain[1..]) => {
                     Ok(Pattern::Below(domain.to_ascii_lowercase()))
                 }
-                None if is_name(host) => Ok(Pattern::Host(host.to_ascii_lowercase())),
+                None if is_name(host) => Ok(Pattern::Host(plain_host(host))),
                 _ => Err(format!(
                     "'{text}' must be a host such as @example.com, or @*.example.com"
                 )),
@@ -76,18 +77,75 @@ impl Pattern {
         }
     }
 
-    fn fits(&self, called: &Called<'_>) -> bool {
+    /// Says whether it is meant when it allows: a number by what it is, and nothing else.
+    fn allows(&self, called: &Called<'_>) -> bool {
         match self {
             Pattern::Number(beginning) => {
-                E164::parse(called.user).is_some_and(|number| number.as_str().starts_with(beginning))
+                international(called.user).is_some_and(|number| number.starts_with(beginning))
             }
-            Pattern::Host(host) => called
-                .host
-                .is_some_and(|called| called.eq_ignore_ascii_case(host)),
-            Pattern::Below(domain) => called
-                .host
-                .is_some_and(|host| host.to_ascii_lowercase().ends_with(domain.as_str())),
+            _ => self.fits_host(called),
         }
+    }
+
+    /// Says whether it is meant when it forbids: a number by whatever somebody on the way may take it for. Carriers overlook digits too many, signs
+    /// and a missing `+`.
+    fn forbids(&self, called: &Called<'_>) -> bool {
+        match self {
+            Pattern::Number(beginning) => taken_for(called.user)
+                .iter()
+                .any(|number| number.starts_with(beginning)),
+            _ => self.fits_host(called),
+        }
+    }
+
+    fn fits_host(&self, called: &Called<'_>) -> bool {
+        let Some(called) = called.host.map(plain_host) else {
+            return false;
+        };
+        match self {
+            Pattern::Host(host) => called == *host,
+            Pattern::Below(domain) => called.ends_with(domain.as_str()),
+            Pattern::Number(_) => false,
+        }
+    }
+}
+
+/// Digits from which on a number without a `+` may be one of the world: what is shorter is an extension.
+const LEAST_DIGITS: usize = 7;
+
+/// Returns the international form of a number, however long; `None` for what is no number.
+fn international(user: &str) -> Option<String> {
+    let bare = bare(user);
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match bare.strip_prefix('+') {
+        Some(digits) => is_number(digits).then(|| bare.clone()),
+        None => E164::parse(&bare).map(|number| number.as_str().to_owned()),
+    }
+}
+
+/// Returns the international numbers that somebody may take a user part for: what is behind the digits left out.
+fn taken_for(user: &str) -> Vec<String> {
+    let bare = bare(user);
+    let signed = bare.trim_start_matches('+');
+    let digits: String = signed.chars().take_while(char::is_ascii_digit).collect();
+    let mut found: Vec<String> = international(&digits).into_iter().collect();
+    if signed.len() < bare.len() || digits.len() >= LEAST_DIGITS {
+        found.push(format!("+{digits}"));
+    }
+    for exit in ["00", "011"] {
+        let abroad = digits.strip_prefix(exit).filter(|abroad| !abroad.is_empty());
+        found.extend(abroad.map(|abroad| format!("+{abroad}")));
+    }
+    found
+}
+
+/// Returns a host as patterns have it: in lower case, without the dot of the root, an address in its plain form.
+fn plain_host(host: &str) -> String {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match inside.unwrap_or(&host).parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => host,
     }
 }
 
@@ -152,7 +210,7 @@ impl Brake {
     /// Says whether anybody may be called there at all.
     pub(super) fn bars(&self, called: &Called<'_>) -> bool {
         let limits = &self.limits;
-        let is_allowed = limits.allow.is_empty() || limits.allow.iter().any(|pattern| pattern.fits(called));
+        let is_allowed = limits.allow.is_empty() || limits.allow.iter().any(|pattern| pattern.allows(called));
         !is_allowed || self.denies(called)
     }
 
@@ -175,7 +233,7 @@ impl Brake {
 
     /// Says whether a pattern forbids it by name.
     pub(super) fn denies(&self, called: &Called<'_>) -> bool {
-        self.limits.deny.iter().any(|pattern| pattern.fits(called))
+        self.limits.deny.iter().any(|pattern| pattern.forbids(called))
     }
 
     /// Takes the share of one call; `None` when there is none left.
@@ -188,7 +246,13 @@ impl Brake {
         });
         let known = accounts.entry(account.clone()).or_default();
         let begun = u32::try_from(known.begun.len()).unwrap_or(u32::MAX);
-        if known.running >= self.limits.concurrent || begun >= self.limits.per_minute {
+        let used_up = match () {
+            () if known.running >= self.limits.concurrent => Some("outbound.concurrent"),
+            () if begun >= self.limits.per_minute => Some("outbound.per_minute"),
+            () => None,
+        };
+        if let Some(key) = used_up {
+            tracing::info!(%account, key, "a call is not placed: the account's share is used up");
             return None;
         }
         known.running += 1;
@@ -236,6 +300,68 @@ mod tests {
         let later = start + MINUTE;
         assert!(brake.enter(later, &one).is_some());
         assert_eq!(brake.accounts().len(), 1, "the other is forgotten");
+    }
+
+    #[test]
+    fn no_form_of_a_number_or_a_host_gets_around_what_is_forbidden() {
+        let brake = brake(
+            &[],
+            &["+4990", "+1900", "@evil.example", "@192.0.2.9", "@*.bad.example"],
+            1,
+            1,
+        );
+        for user in [
+            "+4990123456",
+            "+4990012",
+            "+49901234567890123456789012345678901234567890",
+            "+4990123456#",
+            "+4990123456*1",
+            "++4990123456",
+            "4990123456",
+            "004990123456",
+            "0114990123456",
+            "+190055512345",
+            "00190055512345",
+            "190055512345",
+            "+1 900 555 1234 5",
+            "9005551234",
+            "+49-90-12",
+            "+4990123456;phone-context=x",
+        ] {
+            let called = Called { user, host: None };
+            assert!(brake.bars(&called), "{user}");
+            let called = Called {
+                user,
+                host: Some("carrier.example"),
+            };
+            assert!(brake.bars(&called), "{user}@carrier");
+        }
+        for host in [
+            "evil.example.",
+            "EVIL.example",
+            "[::ffff:192.0.2.9]",
+            "::ffff:192.0.2.9",
+            "x.bad.example.",
+        ] {
+            let called = Called {
+                user: "x",
+                host: Some(host),
+            };
+            assert!(brake.bars(&called), "{host}");
+        }
+        for user in ["4990", "+4930123456", "alice", "+49", "", "+", "0301234567"] {
+            assert!(!brake.bars(&Called { user, host: None }), "{user}");
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_allowed_as_long_ones_are() {
+        let brake = brake(&["+49"], &[], 1, 1);
+        let bars = |user| brake.bars(&Called { user, host: None });
+        assert!(!bars("+4930123") && !bars("004930123456"));
+        for user in ["+4930123#", "4930123456789", "+50123456", "alice"] {
+            assert!(bars(user), "{user}");
+        }
     }
 
     #[test]

@@ -25,7 +25,8 @@ impl E164 {
             (true, _) => None,
             (false, _) if digits.starts_with("011") => abroad(&digits[3..]),
             (false, _) if digits.starts_with("00") => abroad(&digits[2..]),
-            (false, 10) => of_america(digits),
+            // Area codes of North America begin with 2 to 9.
+            (false, 10) if !digits.starts_with(['0', '1']) => of_america(digits),
             (false, 11) if digits.starts_with('1') => of_america(&digits[1..]),
             _ => None,
         }
@@ -73,7 +74,9 @@ pub(super) fn bare(text: &str) -> String {
 }
 
 fn abroad(digits: &str) -> Option<E164> {
-    (!digits.is_empty()).then(|| E164(format!("+{digits}")))
+    // What is shorter is no number of the world, and no country's code begins with 0.
+    let is_one = (7..=32).contains(&digits.len()) && !digits.starts_with('0');
+    is_one.then(|| E164(format!("+{digits}")))
 }
 
 /// What a gateway is asked for in the form that it wants (`invite_format`), of what the rule of its trunk leaves of a number. What is not the
@@ -137,6 +140,10 @@ mod tests {
             ("", None),
             ("+", None),
             ("00", None),
+            ("0112", None),
+            ("0900123456", None),
+            ("00301234567", Some("+301234567")),
+            ("000301234567", None),
         ] {
             let found = E164::parse(text);
             assert_eq!(found.as_ref().map(E164::as_str), full, "{text}");
@@ -192,7 +199,7 @@ mod tests {
             ("01134960000", Some("44"), Some("+441134960000")),
             ("0041791234567", Some("49"), Some("+41791234567")),
             ("4158867900", Some("49"), Some("+14158867900")),
-            ("0301234567", Some("1"), Some("+10301234567")),
+            ("0301234567", Some("1"), None),
             ("0301234567", None, Some("+10301234567")),
             ("030", Some("49"), None),
             ("0a01234567", Some("49"), None),

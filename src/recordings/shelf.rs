@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use confab_api::{RecordingFile, RecordingFiles};
 use confab_conference::{AccountId, GregorianSeconds};
-use confab_documents::{Body, Expected, Kind, SaveError, Store, is_id};
+use confab_documents::{Body, Expected, Kind, MAX_MEDIA_BYTES, SaveError, Store, is_id};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -20,6 +20,12 @@ use super::{Ended, FOLDER, unix_ms};
 
 /// How long the shelf waits before it tries again to list what the store did not take.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// Files that a document names; those beyond are in the timeline alone.
+const MOST_FILES: usize = 1000;
+
+/// Characters that a document's name may have: the id of an ad-hoc conference may be longer.
+const LONGEST_NAME: usize = 128;
 
 /// How often the shelf looks for what is kept no longer.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -135,12 +141,11 @@ fn document(sheet: &Sheet) -> Body {
         .sum();
     let mut value = json!({
         "id": sheet.id,
-        "name": sheet.name,
+        "name": sheet.name.chars().take(LONGEST_NAME).collect::<String>(),
         "media_source": "recording",
         "source_type": "conference",
         "source_id": sheet.conference_id,
         "content_type": "audio/wav",
-        "content_length": mix,
         "streamable": true,
         "recording": {
             "conference_id": sheet.conference_id,
@@ -151,11 +156,15 @@ fn document(sheet: &Sheet) -> Body {
             "tracks": sheet.tracks,
             "interrupted": sheet.interrupted,
             "timeline": TIMELINE,
-            "files": sheet.files,
+            "files": &sheet.files[..sheet.files.len().min(MOST_FILES)],
         },
     });
     if let Value::Object(body) = &mut value {
         // The schema wants an id of ours; an ad-hoc conference has another.
+        if mix <= MAX_MEDIA_BYTES as u64 {
+            // What is longer has no number in the schema; the files have theirs.
+            body.insert("content_length".into(), mix.into());
+        }
         if !is_id(&sheet.conference_id) {
             body.shift_remove("source_id");
         }

@@ -357,6 +357,11 @@ mod tests {
                 json!({"application_name": "participant_volume_out", "participant_id": 7, "volume_out_level": "2"}),
                 Control::SetVolumeOut(id, volume),
             ),
+            (
+                json!({"application_name": "record", "tracks": true}),
+                Control::StartRecording { tracks: Some(true) },
+            ),
+            (json!({"application_name": "recordstop"}), Control::StopRecording),
         ];
         for (keys, control) in rows {
             assert_eq!(read(&keys), Ok(control), "{keys}");
@@ -370,8 +375,8 @@ mod tests {
             (json!({"application_name": "dance"}), "names no command"),
             (json!({"application_name": "dial"}), "endpoints: required"),
             (
-                json!({"application_name": "record"}),
-                "record is not in this version",
+                json!({"application_name": "record", "action": "begin"}),
+                "data.action: enum",
             ),
             (json!({"application_name": "play"}), "data.media_id: required"),
             (
